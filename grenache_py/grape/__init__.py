@@ -1,0 +1,1 @@
+"""The grape: a DHT node behind Grenache's HTTP API."""

@@ -1,0 +1,46 @@
+"""Fixtures that give plain pytest functions what trial gives its own TestCases."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+
+class LoggedFailures(list[Failure]):
+    """The failures logged while a test ran; ``flush`` those the test expected."""
+
+    def __call__(self, event: LogEvent) -> None:
+        failure = event.get("log_failure")
+        if failure is not None:
+            self.append(failure)
+
+    def flush(self, *types: type[BaseException]) -> list[Failure]:
+        """Take out and return the failures of ``types``."""
+        taken = [failure for failure in self if failure.check(*types)]
+        self[:] = [failure for failure in self if failure not in taken]
+        return taken
+
+
+@pytest.fixture(autouse=True)
+def logged_failures() -> Iterator[LoggedFailures]:
+    """Fail a test that logged a failure, or dropped one in a Deferred."""
+    seen = LoggedFailures()
+    globalLogPublisher.addObserver(seen)
+    yield seen
+    gc.collect()  # a Deferred that held a Failure speaks only when it is collected
+    globalLogPublisher.removeObserver(seen)
+    assert not seen, [failure.getTraceback() for failure in seen]
+
+
+@pytest.fixture(autouse=True)
+def clean_reactor() -> Iterator[None]:
+    """Fail a test that leaves a timer in the real reactor."""
+    from twisted.internet import reactor
+
+    before = set(reactor.getDelayedCalls())  # type: ignore[attr-defined]
+    yield
+    assert set(reactor.getDelayedCalls()) <= before  # type: ignore[attr-defined]
