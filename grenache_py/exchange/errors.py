@@ -1,0 +1,54 @@
+"""
+What can go wrong with an order, a request or the store, each with its wire code.
+
+Pure. The codes are those of JSON-RPC 2.0 and of ``docs/client-protocol.rst``; a message is
+a sentence that tells a person what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from grenache_py.errors import GrenacheError
+
+__all__ = ["OrderError", "StoreError"]
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+NO_SUCH_METHOD = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+UNKNOWN_MARKET = -32000
+UNKNOWN_ORDER = -32001
+DUPLICATE_CLIENT_ID = -32002
+WOULD_CROSS = -32003
+CANNOT_FILL = -32004
+RATE_LIMITED = -32005
+NOT_AUTHORISED = -32006
+TOO_LARGE = -32007
+NOT_A_MULTIPLE = -32008
+ALREADY_CLOSED = -32009
+BUSY = -32010
+SHUTTING_DOWN = -32011
+SELF_TRADE = -32012
+
+
+class OrderError(GrenacheError):
+    """
+    A request that is answered with an error object; nothing else happened.
+
+    Attributes:
+        code: the JSON-RPC error code, one of the constants of this module.
+        message: a sentence a person can act on.
+        data: members of the error's ``data`` object (``field``, ``retry_after_ms``, ...).
+    """
+
+    def __init__(self, code: int, message: str, **data: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+class StoreError(GrenacheError):
+    """The database cannot be opened, read or written. The message says what to do about it."""

@@ -1,0 +1,192 @@
+"""
+Orders, their live state, and trades: the values every other module of the exchange speaks in.
+
+Pure. An ``Order`` is frozen: it is what its home promised and what its id is the hash of.
+What happens to it later stands apart, in a ``LiveOrder`` (cause F8: engines that change the
+order itself end up publishing the remainder as if it were the order). Prices are integer
+ticks and quantities integer lots of the order's market; words are those of FIX.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import attrs
+
+__all__ = [
+    "ClosedReason",
+    "LiveOrder",
+    "NewOrder",
+    "Order",
+    "OrderKey",
+    "OrderType",
+    "SelfTrade",
+    "Side",
+    "Status",
+    "TimeInForce",
+    "Trade",
+]
+
+# Plain strings: they are compared by identity first, and need no conversion for JSON.
+Side: TypeAlias = Literal["buy", "sell"]
+OrderType: TypeAlias = Literal["limit", "market", "stop", "stop_limit"]
+TimeInForce: TypeAlias = Literal["gtc", "ioc", "fok", "gtd"]
+SelfTrade: TypeAlias = Literal["newest", "oldest", "both"]
+ClosedReason: TypeAlias = Literal["", "cancelled", "expired", "rejected"]
+Status: TypeAlias = Literal[
+    "new", "partially_filled", "filled", "cancelled", "rejected", "expired", "pending_cancel"
+]
+OrderKey: TypeAlias = tuple[int, int, str]
+
+
+@attrs.frozen
+class NewOrder:
+    """
+    What a client asks for, validated and in units of the market, before it has an identity.
+
+    Attributes:
+        market: symbol.
+        price_ticks: the limit; None for ``market`` and ``stop``.
+        stop_ticks: the trigger of ``stop`` and ``stop_limit``, else None.
+        expires_ms: set exactly when ``time_in_force`` is ``gtd``.
+        account: a label private to this home; self-trade prevention is per account.
+        client_order_id: "" when the client gave none.
+    """
+
+    market: str
+    side: Side
+    quantity_lots: int
+    price_ticks: int | None = None
+    type: OrderType = "limit"
+    time_in_force: TimeInForce = "gtc"
+    stop_ticks: int | None = None
+    post_only: bool = False
+    expires_ms: int | None = None
+    account: str = ""
+    client_order_id: str = ""
+    self_trade: SelfTrade = "newest"
+
+
+@attrs.frozen
+class Order:
+    """
+    One order as its home signed it. Never changes.
+
+    Attributes:
+        order_id: 32 hex digits, the hash of all other fields (see ``log.order_id``).
+        home: the key (64 hex digits) of the only peer that may execute it.
+        time_ms, counter: the home's hybrid clock when it accepted the order; with the id
+            they are its ``key``: time priority, and who is the taker (distributed.md 2.5).
+    """
+
+    order_id: str
+    home: str
+    market: str
+    side: Side
+    type: OrderType
+    time_in_force: TimeInForce
+    price_ticks: int | None
+    stop_ticks: int | None
+    quantity_lots: int
+    post_only: bool
+    expires_ms: int | None
+    time_ms: int
+    counter: int
+
+
+@attrs.define(eq=False)
+class LiveOrder:
+    """
+    An order and where its quantity stands. Own and remote orders alike.
+
+    Invariant (I1), after every command: ``quantity = open + reserved + filled + closed``, none
+    of them negative.
+
+    Attributes:
+        open: lots that may still trade.
+        reserved: lots promised to fills whose answer is not known yet ("in doubt").
+        filled: lots traded.
+        version: rises with every published change.
+        reason: why the rest was closed; "" while nothing was.
+        value: sum of price times lots over its fills, in ticks x lots (own orders only).
+    """
+
+    order: Order
+    # Copies of frozen fields: the matching loop reads them for every maker it passes.
+    order_id: str
+    home: str
+    side: Side
+    price_ticks: int
+    key: OrderKey
+    quantity: int
+    open: int
+    reserved: int = 0
+    filled: int = 0
+    version: int = 0
+    reason: ClosedReason = ""
+    account: str = ""
+    client_order_id: str = ""
+    value: int = 0
+    triggered: bool = True
+    self_trade: SelfTrade = "newest"
+    updated_ms: int = 0
+
+    @classmethod
+    def of(cls, order: Order, account: str = "", client_order_id: str = "") -> LiveOrder:
+        """A fresh order, all of it open (price 0 stands for "none" in ``price_ticks``)."""
+        return cls(
+            order,
+            order.order_id,
+            order.home,
+            order.side,
+            order.price_ticks or 0,
+            (order.time_ms, order.counter, order.order_id),
+            order.quantity_lots,
+            order.quantity_lots,
+            account=account,
+            client_order_id=client_order_id,
+        )
+
+    @property
+    def closed(self) -> int:
+        """Lots that will never trade: cancelled, expired or refused."""
+        return self.quantity - self.open - self.reserved - self.filled
+
+    @property
+    def terminal(self) -> bool:
+        """Nothing open and nothing in doubt: this state is final (I8)."""
+        return self.open == 0 and self.reserved == 0
+
+    @property
+    def status(self) -> Status:
+        """The state in FIX's words."""
+        if self.reason:
+            if self.reserved:
+                return "pending_cancel"
+            return self.reason if self.filled < self.quantity else "filled"
+        if self.filled == 0:
+            return "new"
+        return "filled" if self.filled == self.quantity else "partially_filled"
+
+
+@attrs.frozen
+class Trade:
+    """
+    One execution, the same on both sides.
+
+    Attributes:
+        trade_id: 32 hex digits, a hash of the parties and the fill sequence (F10).
+        side: the taker's side.
+        time_ms: when the maker's home committed it.
+    """
+
+    trade_id: str
+    market: str
+    price_ticks: int
+    quantity_lots: int
+    side: Side
+    maker_order: str
+    taker_order: str
+    maker_home: str
+    taker_home: str
+    time_ms: int

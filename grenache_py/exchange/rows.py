@@ -1,0 +1,241 @@
+"""
+What the core wants durable, as plain rows, and what the store gives back at start.
+
+Pure. Each row type is one SQL statement of ``store.py`` and its fields are that statement's
+parameters, in order; a batch of rows is one transaction. Rows of one batch may be grouped by
+type before they are executed: within a batch the core emits at most one ``OrderRow`` per
+order and rows of different types never depend on each other's order.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+import attrs
+
+__all__ = [
+    "AnswerRow",
+    "IntentRow",
+    "LogRow",
+    "MetaRow",
+    "OrderEventRow",
+    "OrderRow",
+    "OriginRow",
+    "RecordGone",
+    "RecordRow",
+    "Row",
+    "SignedRow",
+    "Snapshot",
+    "TradeRow",
+]
+
+
+class SignedRow(NamedTuple):
+    """A payload with the proof that its signer wrote it (see ``log.Signed``)."""
+
+    payload: str
+    path: bytes  # Merkle path: 32 bytes a sibling, leaf upwards
+    index: int  # position of the leaf
+    size: int  # leaves under the signed root
+    signature: bytes  # 64 bytes
+
+
+class MetaRow(NamedTuple):
+    """Upsert one named integer: ``epoch``, ``clock_floor_ms``, ..."""
+
+    name: str
+    value: int
+
+
+class LogRow(NamedTuple):
+    """Append one entry of this home's own log. ``seq`` counts from 1 within ``epoch``."""
+
+    epoch: int
+    seq: int
+    hash: str
+    payload: str
+    path: bytes
+    index: int
+    size: int
+    signature: bytes
+
+
+class OrderRow(NamedTuple):
+    """Upsert one own order, spec and state. 0 stands for "none" in ticks and milliseconds."""
+
+    order_id: str
+    market: str
+    side: str
+    type: str
+    time_in_force: str
+    price_ticks: int
+    stop_ticks: int
+    quantity_lots: int
+    post_only: int
+    expires_ms: int
+    time_ms: int
+    counter: int
+    account: str
+    client_order_id: str
+    self_trade: str
+    open: int
+    reserved: int
+    filled: int
+    version: int
+    reason: str
+    value: int
+    triggered: int
+    fill_seq: int  # fills ever requested for it as taker
+    committed: int  # lots ever put into fill requests ("cum" of distributed.md 2.3)
+    order_seq: int  # log seq of its order entry, 0 while private (stop not triggered)
+    state_seq: int  # log seq of its newest state
+    live: int  # 0 once terminal
+    updated_ms: int
+
+
+class OrderEventRow(NamedTuple):
+    """Append one update of an account's own-orders stream; ``seq`` is gap-free per account."""
+
+    account: str
+    seq: int
+    order_id: str
+    open: int
+    reserved: int
+    filled: int
+    version: int
+    reason: str
+    value: int
+    time_ms: int
+
+
+class TradeRow(NamedTuple):
+    """Insert one trade, ignored when its id is already there (both sides publish it)."""
+
+    trade_id: str
+    market: str
+    price_ticks: int
+    quantity_lots: int
+    side: str
+    maker_order: str
+    taker_order: str
+    maker_home: str
+    taker_home: str
+    time_ms: int
+
+
+class IntentRow(NamedTuple):
+    """Upsert one fill this home asked for as taker; ``done`` = 1 once its answer is settled."""
+
+    fill_id: str
+    taker_order: str
+    maker_home: str
+    lots: int
+    deadline_ms: int
+    done: int
+    payload: str
+    path: bytes
+    index: int
+    size: int
+    signature: bytes
+
+
+class AnswerRow(NamedTuple):
+    """Insert the one final answer this home gave to a fill as maker; kept until ``keep_ms``."""
+
+    fill_id: str
+    taker_home: str
+    keep_ms: int
+    payload: str
+    path: bytes
+    index: int
+    size: int
+    signature: bytes
+
+
+class AnswerGone(NamedTuple):
+    """Forget a rejection or tombstone whose fill can no longer arrive."""
+
+    fill_id: str
+
+
+class OriginRow(NamedTuple):
+    """Upsert how far another home's log is held here, and its newest signed heartbeat."""
+
+    origin: str
+    epoch: int
+    seq: int
+    hash: str
+    heard_ms: int
+    lease_ms: int
+    frozen: str  # "" or the proof (JSON) that this origin signed two histories
+
+
+class RecordRow(NamedTuple):
+    """Upsert one live order of another home: its signed order and its newest signed state."""
+
+    order_id: str
+    origin: str
+    version: int
+    order_payload: str
+    order_path: bytes
+    order_index: int
+    order_size: int
+    order_signature: bytes
+    state_payload: str
+    state_path: bytes
+    state_index: int
+    state_size: int
+    state_signature: bytes
+
+
+class RecordGone(NamedTuple):
+    """Forget a remote order that reached a terminal state."""
+
+    order_id: str
+
+
+Row: TypeAlias = (
+    MetaRow
+    | LogRow
+    | OrderRow
+    | OrderEventRow
+    | TradeRow
+    | IntentRow
+    | AnswerRow
+    | AnswerGone
+    | OriginRow
+    | RecordRow
+    | RecordGone
+)
+
+
+@attrs.define
+class Snapshot:
+    """
+    Everything a node needs to start where it stopped.
+
+    Attributes:
+        meta: all ``MetaRow`` values by name.
+        head: newest log row, or None for a new home.
+        log_tail: the newest log rows (at most 1,024), oldest first, ``head`` last.
+        orders: own orders with ``live`` = 1 and those closed most recently (bounded).
+        order_logs: for each live own order with ``order_seq`` > 0: its order entry and its
+            newest state entry, as log rows by seq.
+        event_seqs: newest order-event seq by account.
+        trades: newest trades per market (bounded), oldest first.
+        intents: fills without a settled answer.
+        answers: stored answers not yet forgotten.
+        origins, records: the replica.
+    """
+
+    meta: dict[str, int] = attrs.Factory(dict)
+    head: LogRow | None = None
+    log_tail: list[LogRow] = attrs.Factory(list)
+    orders: list[OrderRow] = attrs.Factory(list)
+    order_logs: dict[int, LogRow] = attrs.Factory(dict)
+    event_seqs: dict[str, int] = attrs.Factory(dict)
+    trades: list[TradeRow] = attrs.Factory(list)
+    intents: list[IntentRow] = attrs.Factory(list)
+    answers: list[AnswerRow] = attrs.Factory(list)
+    origins: list[OriginRow] = attrs.Factory(list)
+    records: list[RecordRow] = attrs.Factory(list)
