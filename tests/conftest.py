@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 
 class LoggedFailures(list[Failure]):
@@ -26,9 +27,12 @@ class LoggedFailures(list[Failure]):
 
 
 @pytest.fixture(autouse=True)
-def logged_failures() -> Iterator[LoggedFailures]:
+def logged_failures(request: pytest.FixtureRequest) -> Iterator[LoggedFailures]:
     """Fail a test that logged a failure, or dropped one in a Deferred."""
     seen = LoggedFailures()
+    if isinstance(request.instance, SynchronousTestCase):
+        yield seen  # trial looks after its own, and has its own flushLoggedErrors
+        return
     globalLogPublisher.addObserver(seen)
     yield seen
     gc.collect()  # a Deferred that held a Failure speaks only when it is collected
