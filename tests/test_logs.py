@@ -1,0 +1,256 @@
+"""Log lines as people and programs read them, and under the real twistd and twist."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.logger import LogEvent, Logger, LogLevel
+from twisted.python.failure import Failure
+
+from grenache_py.errors import ConfigError
+from grenache_py.logs import (
+    MESSAGE_CHARS_MAX,
+    Levels,
+    json_line,
+    observer,
+    text_line,
+)
+
+EVENT: LogEvent = {
+    "log_time": 1_795_357_894.1239,
+    "log_level": LogLevel.warn,
+    "log_namespace": "grenache_py.dht.service",
+    "log_format": "peer {peer} closed: {reason}",
+    "peer": "10.0.0.1:7071",
+    "reason": "bye",
+}
+
+
+def failure(cause: BaseException | None = None) -> Failure:
+    def inner() -> None:
+        raise ValueError("bad\nprice") from cause
+
+    try:
+        inner()
+    except ValueError:
+        return Failure()
+    raise AssertionError
+
+
+def test_text_has_time_level_place_and_message() -> None:
+    assert text_line(EVENT) == (
+        "2026-11-22T14:31:34.123Z warn     grenache_py.dht.service: peer 10.0.0.1:7071 closed: bye"
+    )
+
+
+def test_json_has_the_same_and_every_field() -> None:
+    assert json.loads(json_line(EVENT)) == {
+        "time": "2026-11-22T14:31:34.123Z",
+        "level": "warn",
+        "namespace": "grenache_py.dht.service",
+        "message": "peer 10.0.0.1:7071 closed: bye",
+        "peer": "10.0.0.1:7071",
+        "reason": "bye",
+    }
+
+
+def test_a_failure_is_one_readable_line() -> None:
+    line = text_line({**EVENT, "log_failure": failure(KeyError("BTC-USD"))})
+    assert "closed: bye: ValueError: bad\\nprice [tests/test_logs.py:" in line
+    assert " in inner < " in line
+    assert ", because of KeyError: 'BTC-USD'" in line
+    assert "\n" not in line
+
+
+def test_a_failure_in_json_has_its_type_text_and_place() -> None:
+    record = json.loads(json_line({**EVENT, "log_failure": failure()}))
+    assert record["failure"]["type"] == "builtins.ValueError"
+    assert record["failure"]["text"] == "bad\nprice"
+    assert " in inner < " in record["failure"]["traceback"]
+
+
+@given(st.text(), st.binary())
+def test_nothing_in_the_data_makes_a_second_line(text: str, data: bytes) -> None:
+    event = {**EVENT, "peer": text, "reason": data, "log_namespace": text}
+    for line in (text_line(event), json_line(event)):
+        assert len(line.splitlines()) == 1
+    record = json.loads(json_line(event))
+    assert record["peer"] == text
+
+
+class Broken:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, None),
+        (True, True),
+        (10**30, 10**30),
+        (1.5, 1.5),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        (b"caf\xc3\xa9\xff", "café\\xff"),
+        ({1: (b"a", {2.5})}, {"1": ["a", [2.5]]}),
+        (Path("/tmp/x"), "/tmp/x"),
+        (Broken(), "<Broken, whose text failed: RuntimeError>"),
+        ([[[[[[1]]]]]], [[[["[[1]]"]]]]),
+    ],
+)
+def test_a_field_json_cannot_say_becomes_text(value: object, said: object) -> None:
+    assert json.loads(json_line({**EVENT, "field": value}))["field"] == said
+
+
+def test_a_field_cannot_pretend_to_be_the_level() -> None:
+    record = json.loads(json_line({**EVENT, "level": "debug"}))
+    assert (record["level"], record["level_"]) == ("warn", "debug")
+
+
+def test_a_huge_message_is_cut_and_says_so() -> None:
+    event = {**EVENT, "peer": "x" * 10 * MESSAGE_CHARS_MAX}
+    assert len(text_line(event)) < MESSAGE_CHARS_MAX + 200
+    assert text_line(event).endswith("more characters)")
+    assert len(json_line(event)) < 2 * MESSAGE_CHARS_MAX + 400
+
+
+def test_a_message_that_cannot_be_formatted_is_not_lost() -> None:
+    assert "Unable to format event" in text_line({**EVENT, "log_format": "{nothing} {"})
+
+
+def test_levels_can_differ_by_namespace_and_change_while_it_runs() -> None:
+    stream = io.StringIO()
+    levels = Levels("warn,grenache_py.dht=debug")
+    seen = observer(stream, "text", levels)
+    store = Logger("grenache_py.exchange.store", observer=seen)
+    dht = Logger("grenache_py.dht.service", observer=seen)
+    store.info("one")
+    dht.debug("two")
+    levels.set("info")
+    store.info("three")
+    levels.set("error", "grenache_py.dht")
+    dht.warn("four")
+    assert [line.rpartition(": ")[2] for line in stream.getvalue().splitlines()] == ["two", "three"]
+    assert str(levels) == "info,grenache_py.dht=error"
+    assert str(Levels(str(levels))) == str(levels)
+
+
+@pytest.mark.parametrize("spec", ["loud", "", "info,", "=info", "grenache_py=", "info=warn=x"])
+def test_a_level_that_does_not_exist_is_a_readable_error(spec: str) -> None:
+    with pytest.raises(ConfigError, match="log level"):
+        Levels(spec)
+
+
+def test_warning_is_warn() -> None:
+    assert str(Levels("WARNING")) == "warn"
+
+
+def test_an_unknown_format_is_a_readable_error() -> None:
+    with pytest.raises(ConfigError, match="choose one of text, json"):
+        observer(io.StringIO(), "xml", Levels())
+
+
+def test_the_journal_gets_priorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open(tmp_path / "journal", "w+") as stream:
+        status = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        observer(stream, "text", Levels())(EVENT)
+        observer(stream, "json", Levels())(EVENT)
+        stream.seek(0)
+        text, json_text = stream.read().splitlines()
+    assert text.startswith("<4>2026-11-22T")
+    assert json_text.startswith("{")
+
+
+PLUGIN = """
+from twisted.application.service import ServiceMaker
+maker = ServiceMaker("lines", "lines_tap", "Logs three events.", "lines")
+"""
+TAP = """
+from twisted.application.service import Service
+from twisted.internet import reactor
+from twisted.logger import Logger
+from twisted.python import usage
+from grenache_py import logs
+
+class Options(usage.Options):
+    optParameters = [["format", None, "text"], ["level", None, "info"]]
+
+class Lines(Service):
+    log = Logger()
+
+    def startService(self):
+        super().startService()
+        reactor.callWhenRunning(self.speak)
+
+    def speak(self):
+        self.log.debug("whispered")
+        self.log.info("said {what}", what="this\\nand that")
+        try:
+            1 / 0
+        except ZeroDivisionError:
+            self.log.failure("sums failed")
+        reactor.stop()
+
+def makeService(options):
+    levels = logs.Levels(options["level"])
+    return logs.under_runner(Lines(), options, options["format"], levels)
+"""
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plugin")
+    (folder / "twisted" / "plugins").mkdir(parents=True)
+    (folder / "twisted" / "plugins" / "lines_plugin.py").write_text(PLUGIN)
+    (folder / "lines_tap.py").write_text(TAP)
+    return folder
+
+
+def run(folder: Path, *command: str) -> str:
+    done = subprocess.run(
+        [Path(sysconfig.get_path("scripts"), command[0]), *command[1:]],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+TWISTD = ("twistd", "-n", "--pidfile=")
+
+
+@pytest.mark.parametrize("runner", [TWISTD, ("twist",)], ids=["twistd", "twist"])
+def test_both_runners_log_our_way(plugin: Path, runner: tuple[str, ...]) -> None:
+    lines = run(plugin, *runner, "lines", "--level", "warn,lines_tap=info").splitlines()
+    assert len(lines) == 2  # the runner's own lines are info, and so not here
+    assert lines[0].endswith("info     lines_tap.Lines: said this\\nand that")
+    assert (
+        "critical lines_tap.Lines: sums failed: ZeroDivisionError: division by zero [" in lines[1]
+    )
+
+
+def test_json_under_twistd_into_a_file(plugin: Path, tmp_path: Path) -> None:
+    log = tmp_path / "out.log"
+    output = run(plugin, *TWISTD, f"--logfile={log}", "lines", "--format=json", "--level=debug")
+    assert output == ""
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [r["message"] for r in records if r["namespace"] == "lines_tap.Lines"] == [
+        "whispered",
+        "said this\nand that",
+        "sums failed",
+    ]
