@@ -1,0 +1,210 @@
+"""
+Signed payloads: many share one signature, each can be verified on its own.
+
+Pure. What is signed is bytes, never objects: a payload travels as an opaque JSON string, so
+there is nothing to canonicalise. The payloads of one batch are the leaves of a Merkle tree
+(RFC 6962 section 2.1: leaf and node hashes carry different prefixes, an odd node is promoted)
+and the signature covers its root, so a home signs once per commit and a neighbour verifies
+once per batch: ``Verifier`` remembers the roots it has already checked.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode, b64encode
+from hashlib import sha256
+from typing import Any
+
+import attrs
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.keys import Identity, Scheme
+
+__all__ = ["LEAVES_MAX", "PAYLOAD_BYTES_MAX", "Draft", "Sealer", "Signed", "Verifier"]
+
+# 64 leaves make a path of 6 hashes: 192 bytes against a saving of 63 signatures.
+LEAVES_MAX = 64
+# Four payloads and their envelope fit a 64 KiB line.
+PAYLOAD_BYTES_MAX = 14_000
+_ROOTS_MAX = 10_000
+
+
+def leaf_hash(payload: str) -> bytes:
+    """32 bytes: the hash of a payload as a leaf, which is also an entry's id in the log's chain."""
+    return sha256(b"\0" + payload.encode(errors="surrogatepass")).digest()
+
+
+def _message(network: str, root: bytes) -> bytes:
+    return b"grenache-exchange/1\0" + network.encode() + b"\0" + root
+
+
+@attrs.frozen
+class Signed:
+    """
+    A payload and the proof of who wrote it.
+
+    Attributes:
+        payload: JSON text.
+        path: sibling hashes from the leaf up, 32 bytes each.
+        index, size: the leaf's position, and the number of leaves.
+        signature: 64 bytes over the root.
+    """
+
+    payload: str
+    path: bytes
+    index: int
+    size: int
+    signature: bytes
+
+    def wire(self) -> dict[str, Any]:
+        """The members this travels as."""
+        members: dict[str, Any] = {
+            "payload": self.payload,
+            "signature": b64encode(self.signature).decode(),
+        }
+        if self.size > 1:
+            members["path"] = b64encode(self.path).decode()
+            members["leaf"] = [self.index, self.size]
+        return members
+
+    @classmethod
+    def from_wire(cls, value: object) -> Signed:
+        """
+        The reverse of ``wire``.
+
+        Raises:
+            RemoteProtocolError: a member is missing, of the wrong type or too long.
+        """
+        if not isinstance(value, dict):
+            raise RemoteProtocolError("a signed payload must be an object")
+        payload, signature = value.get("payload"), value.get("signature")
+        path, leaf = value.get("path", ""), value.get("leaf", [0, 1])
+        if (
+            not isinstance(payload, str)
+            or len(payload.encode(errors="replace")) > PAYLOAD_BYTES_MAX
+        ):
+            raise RemoteProtocolError(
+                f"'payload' must be a string of at most {PAYLOAD_BYTES_MAX} bytes"
+            )
+        if not isinstance(signature, str) or not isinstance(path, str):
+            raise RemoteProtocolError("'signature' and 'path' must be base64 strings")
+        if (
+            not isinstance(leaf, list)
+            or len(leaf) != 2
+            or not all(type(number) is int for number in leaf)
+            or not 0 <= leaf[0] < leaf[1] <= LEAVES_MAX
+        ):
+            raise RemoteProtocolError(
+                f"'leaf' must be [index, size] with index < size <= {LEAVES_MAX}"
+            )
+        try:
+            return cls(
+                payload,
+                b64decode(path, validate=True),
+                leaf[0],
+                leaf[1],
+                b64decode(signature, validate=True),
+            )
+        except (binascii.Error, ValueError):
+            raise RemoteProtocolError("'signature' and 'path' must be base64 strings") from None
+
+
+@attrs.define(eq=False)
+class Draft:
+    """A payload that is final but not signed yet; ``signed`` is set when its batch is sealed."""
+
+    payload: str
+    hash: bytes
+    signed: Signed | None = None
+
+    @property
+    def proof(self) -> Signed:
+        """The sealed payload; asking before its batch was sealed is a bug."""
+        assert self.signed is not None, "sent before it was sealed"
+        return self.signed
+
+
+class Sealer:
+    """Collects what one identity says and signs it, a batch at a time."""
+
+    def __init__(self, identity: Identity, network: str) -> None:
+        self._identity = identity
+        self._network = network
+        self._drafts: list[Draft] = []
+
+    def add(self, payload: str) -> Draft:
+        """Queue ``payload`` for the next ``seal``."""
+        draft = Draft(payload, leaf_hash(payload))
+        self._drafts.append(draft)
+        return draft
+
+    def seal(self) -> None:
+        """Sign all that was added since the last call."""
+        drafts, self._drafts = self._drafts, []
+        for start in range(0, len(drafts), LEAVES_MAX):
+            self._seal(drafts[start : start + LEAVES_MAX])
+
+    def _seal(self, drafts: list[Draft]) -> None:
+        levels = [[draft.hash for draft in drafts]]
+        while len(levels[-1]) > 1:
+            nodes = levels[-1]
+            above = [
+                sha256(b"\1" + nodes[i] + nodes[i + 1]).digest()
+                for i in range(0, len(nodes) - 1, 2)
+            ]
+            if len(nodes) % 2:
+                above.append(nodes[-1])
+            levels.append(above)
+        signature = self._identity.sign(_message(self._network, levels[-1][0]))
+        size = len(drafts)
+        for index, draft in enumerate(drafts):
+            path = b""
+            position = index
+            for nodes in levels[:-1]:
+                if position ^ 1 < len(nodes):
+                    path += nodes[position ^ 1]
+                position >>= 1
+            draft.signed = Signed(draft.payload, path, index, size, signature)
+
+
+class Verifier:
+    """Checks signed payloads, and remembers the roots that were found good."""
+
+    def __init__(self, scheme: Scheme, network: str) -> None:
+        self._scheme = scheme
+        self._network = network
+        self._young: set[tuple[str, bytes, bytes]] = set()
+        self._old: set[tuple[str, bytes, bytes]] = set()
+        self.signatures_checked = 0
+
+    def check(self, signed: Signed, key: str) -> bytes:
+        """
+        The payload's leaf hash, when ``key`` signed it.
+
+        Raises:
+            RemoteProtocolError: it did not, or the path does not fit the leaf.
+        """
+        leaf = node = leaf_hash(signed.payload)
+        position, width, offset = signed.index, signed.size, 0
+        path = signed.path
+        while width > 1:
+            if position ^ 1 < width:
+                sibling = path[offset : offset + 32]
+                offset += 32
+                pair = sibling + node if position & 1 else node + sibling
+                node = sha256(b"\1" + pair).digest()
+            position >>= 1
+            width = (width + 1) >> 1
+        if offset != len(path):
+            raise RemoteProtocolError("the Merkle path has the wrong length")
+        # With the signature: what is kept and forwarded must convince the next peer too.
+        known = (key, node, signed.signature)
+        if known in self._young or known in self._old:
+            return leaf
+        self.signatures_checked += 1
+        if not self._scheme.verify(key, _message(self._network, node), signed.signature):
+            raise RemoteProtocolError("the signature is not that of the peer it names")
+        self._young.add(known)
+        if len(self._young) >= _ROOTS_MAX:
+            self._old, self._young = self._young, set()
+        return leaf
