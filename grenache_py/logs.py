@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime, timezone
 from pathlib import PurePath
 from typing import Any, TextIO
 
-from twisted.application.service import MultiService, Service
 from twisted.logger import (
     FileLogObserver,
     FilteringLogObserver,
@@ -27,7 +27,6 @@ from twisted.logger import (
     formatEvent,
     globalLogBeginner,
 )
-from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 from twisted.python.usage import Options
@@ -168,16 +167,19 @@ def begin(stream: TextIO, format: str, levels: Levels) -> None:
     globalLogBeginner.beginLoggingTo([observer(stream, format, levels)], redirectStandardIO=False)
 
 
-def under_runner(service: Service, options: Options, format: str, levels: Levels) -> Service:
+def under_runner(options: Options, format: str, levels: Levels) -> ILogObserver | None:
     """
-    Have twistd or twist, whichever runs ``service``, log as `observer` does.
+    Return what twistd is to log to, and have twist log to it, whichever is running us.
 
-    Call it in ``makeService``, which both call before they begin to log, and return its
-    result. The runner's ``--logfile`` (twistd) and ``--log-file`` (twist) say where to;
-    twistd's ``--logger`` and ``--syslog`` win over ours.
+    The runner's ``--logfile`` (twistd) and ``--log-file`` (twist) say where to. For
+    `grenache_py.service.Daemon`, before the runner begins to log.
 
     Args:
         options: The plugin's own; its parent is the runner's.
+
+    Returns:
+        None when there is nothing left to do: under twist, which has been told; without a
+        runner; and where twistd's ``--logger`` or ``--syslog`` asks for something else.
 
     Raises:
         ConfigError: the format does not exist, or the log file cannot be opened.
@@ -188,31 +190,14 @@ def under_runner(service: Service, options: Options, format: str, levels: Levels
     if "fileLogObserverFactory" in runner:  # twist
         runner["fileLogObserverFactory"] = lambda stream: observer(stream, format, levels)
         runner["logLevel"] = LogLevel.debug  # ours decides
-        return service
+        return None
     if not runner or runner.get("logger") or runner.get("syslog"):
-        return service
-    root = _LoggedService(observer(_twistd_stream(runner), format, levels))
-    service.setServiceParent(root)
-    return root
-
-
-class _LoggedService(MultiService):
-    """Gives the application its observer, which twistd asks for when it begins to log."""
-
-    def __init__(self, log_observer: ILogObserver) -> None:
-        super().__init__()
-        self._log_observer = log_observer
-
-    def setServiceParent(self, parent: Any) -> None:
-        if isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self._log_observer)
-        super().setServiceParent(parent)
+        return None
+    return observer(_twistd_stream(runner), format, levels)
 
 
 def _twistd_stream(runner: Mapping[str, Any]) -> TextIO:
     """Return what twistd itself would log to: stdout, or a file that is rotated."""
-    import sys
-
     name = runner.get("logfile") or ("-" if runner.get("nodaemon", True) else "twistd.log")
     if name == "-":
         return sys.stdout

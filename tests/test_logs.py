@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -169,88 +167,3 @@ def test_the_journal_gets_priorities(tmp_path: Path, monkeypatch: pytest.MonkeyP
         text, json_text = stream.read().splitlines()
     assert text.startswith("<4>2026-11-22T")
     assert json_text.startswith("{")
-
-
-PLUGIN = """
-from twisted.application.service import ServiceMaker
-maker = ServiceMaker("lines", "lines_tap", "Logs three events.", "lines")
-"""
-TAP = """
-from twisted.application.service import Service
-from twisted.internet import reactor
-from twisted.logger import Logger
-from twisted.python import usage
-from grenache_py import logs
-
-class Options(usage.Options):
-    optParameters = [["format", None, "text"], ["level", None, "info"]]
-
-class Lines(Service):
-    log = Logger()
-
-    def startService(self):
-        super().startService()
-        reactor.callWhenRunning(self.speak)
-
-    def speak(self):
-        self.log.debug("whispered")
-        self.log.info("said {what}", what="this\\nand that")
-        try:
-            1 / 0
-        except ZeroDivisionError:
-            self.log.failure("sums failed")
-        reactor.stop()
-
-def makeService(options):
-    levels = logs.Levels(options["level"])
-    return logs.under_runner(Lines(), options, options["format"], levels)
-"""
-
-
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("plugin")
-    (folder / "twisted" / "plugins").mkdir(parents=True)
-    (folder / "twisted" / "plugins" / "lines_plugin.py").write_text(PLUGIN)
-    (folder / "lines_tap.py").write_text(TAP)
-    return folder
-
-
-def run(folder: Path, *command: str) -> str:
-    done = subprocess.run(
-        [Path(sysconfig.get_path("scripts"), command[0]), *command[1:]],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout
-
-
-TWISTD = ("twistd", "-n", "--pidfile=")
-
-
-@pytest.mark.parametrize("runner", [TWISTD, ("twist",)], ids=["twistd", "twist"])
-def test_both_runners_log_our_way(plugin: Path, runner: tuple[str, ...]) -> None:
-    lines = run(plugin, *runner, "lines", "--level", "warn,lines_tap=info").splitlines()
-    assert len(lines) == 2  # the runner's own lines are info, and so not here
-    assert lines[0].endswith("info     lines_tap.Lines: said this\\nand that")
-    assert (
-        "critical lines_tap.Lines: sums failed: ZeroDivisionError: division by zero [" in lines[1]
-    )
-
-
-def test_json_under_twistd_into_a_file(plugin: Path, tmp_path: Path) -> None:
-    log = tmp_path / "out.log"
-    output = run(plugin, *TWISTD, f"--logfile={log}", "lines", "--format=json", "--level=debug")
-    assert output == ""
-    records = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [r["message"] for r in records if r["namespace"] == "lines_tap.Lines"] == [
-        "whispered",
-        "said this\nand that",
-        "sums failed",
-    ]

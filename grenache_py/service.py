@@ -1,0 +1,159 @@
+"""
+The root of a daemon's services: how it starts, says that it is ready, fails and stops.
+
+Service. `Daemon` is what the ``makeService`` of the grape and of the exchange return, so that
+both behave the same under twistd, twist and systemd::
+
+    def makeService(options: Options) -> IService:
+        with exit_readably("grape"):
+            levels = Levels(options["log-level"])
+            grape = GrapeService(options.config(), reactor)
+            log_observer = under_runner(options, options["log-format"], levels)
+            return Daemon("grape", grape, reactor, log_observer=log_observer)
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
+
+from grenache_py.deferreds import DeadlinePassed, deadline
+from grenache_py.errors import ConfigError
+from grenache_py.sdnotify import Notifier, WatchdogService
+
+__all__ = ["Daemon", "exit_readably"]
+
+STOP_TIMEOUT_S = 10.0
+"""How long a stop may take before the process leaves anyway."""
+
+
+@contextmanager
+def exit_readably(name: str) -> Iterator[None]:
+    """
+    End the process with one line on stderr and exit code 1 if an operator's mistake comes up.
+
+    For ``makeService`` and ``Options.postOptions``: twistd would print a traceback for the
+    former, and the whole help before the error for the latter.
+
+    Args:
+        name: The command, which begins the line.
+    """
+    try:
+        yield
+    except (ConfigError, CannotListenError) as error:
+        _complain(name, error)
+        raise SystemExit(1) from None
+
+
+def _complain(name: str, error: BaseException | None) -> None:
+    # Twisted has put a log in the place of sys.stderr by now, perhaps.
+    print(f"{name}: {_sentence(error)}", file=sys.__stderr__, flush=True)
+
+
+def _sentence(error: BaseException | None) -> str:
+    if isinstance(error, CannotListenError):
+        # TCP and UDP say interface and port; a UNIX socket says its path as the port.
+        where = (
+            f"{error.interface or '*'}:{error.port}" if error.interface is not None else error.port
+        )
+        return f"cannot listen on {where}: {getattr(error.socketError, 'strerror', None) or error}"
+    return " ".join(str(error).splitlines())
+
+
+class Daemon(MultiService):
+    """
+    Runs ``main`` and speaks for it: to the log, to the operator, to systemd.
+
+    A ConfigError or a used port ends the process with one readable line and exit code 1,
+    whether it comes up while starting or later on the way to being ready.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        name: str,
+        main: IService,
+        reactor: Any,
+        *,
+        when_ready: Callable[[], Deferred[str]] = lambda: succeed(""),
+        log_observer: ILogObserver | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
+        """
+        Args:
+            name: The command, as the operator knows it.
+            when_ready: Called once ``main`` was started. Fires, with a line of status,
+                when the ports are bound and the store is open; fails with ConfigError.
+            log_observer: What twistd is to log to; from `grenache_py.logs.under_runner`.
+        """
+        super().__init__()
+        self._command = name
+        self._reactor = reactor
+        self._when_ready = when_ready
+        self._log_observer = log_observer
+        self._notifier = Notifier() if notifier is None else notifier
+        main.setServiceParent(self)
+        WatchdogService(self._notifier, reactor).setServiceParent(self)
+
+    def setServiceParent(self, parent: Any) -> None:
+        if self._log_observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._log_observer)  # twistd asks its application
+        super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        with exit_readably(self._command):
+            super().privilegedStartService()
+
+    def startService(self) -> None:
+        with exit_readably(self._command):
+            super().startService()
+        self._when_ready().addCallbacks(self._notifier.ready, self._not_ready)
+
+    def _not_ready(self, failure: Failure) -> None:
+        if not self.running:
+            return  # stopped on the way there
+        if failure.check(ConfigError, CannotListenError):
+            _complain(self._command, failure.value)
+        else:
+            self.log.failure("{command} cannot start", failure=failure, command=self._command)
+        # Nothing else makes twistd and twist end with another code than 0 or a signal's.
+        self._reactor.addSystemEventTrigger("after", "shutdown", _leave, 1)
+        self._reactor.callWhenRunning(self._reactor.stop)
+
+    def stopService(self) -> Deferred[None]:
+        self._notifier.stopping()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        Service.stopService(self)
+        stopping = [
+            maybeDeferred(child.stopService).addErrback(self._not_stopped)
+            for child in reversed(list(self))
+        ]
+        try:
+            await deadline(DeferredList(stopping), STOP_TIMEOUT_S, self._reactor, "stopping")
+        except DeadlinePassed as error:
+            self.log.error("{error}: leaving all the same", error=str(error))
+        self._notifier.close()
+
+    def _not_stopped(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):  # by the deadline, which says so itself
+            self.log.failure("{command} did not stop cleanly", failure, command=self._command)
+
+
+def _leave(code: int) -> NoReturn:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            stream.flush()
+    os._exit(code)
