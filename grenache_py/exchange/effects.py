@@ -1,0 +1,124 @@
+"""
+What a node wants done, in the order it must happen: durable first, visible after.
+
+Pure. A ``Batch`` is one turn of the crank: its rows become one transaction, and only when
+that has returned do its sends and events leave, in order. Modules of the core write into one
+``Outbox``; ``node.take_batch`` seals the signatures and empties it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+
+from grenache_py.exchange.order import LiveOrder, Side, Trade
+from grenache_py.exchange.rows import Row
+from grenache_py.exchange.signed import Draft
+
+__all__ = [
+    "Batch",
+    "BookChanged",
+    "CloseLink",
+    "Dial",
+    "Event",
+    "Levels",
+    "OrderChanged",
+    "Outbox",
+    "Send",
+    "Traded",
+]
+
+Levels: TypeAlias = list[tuple[Side, int, int, int]]
+
+
+@attrs.frozen
+class Send:
+    """Put ``line`` (one JSON object, newline included) on a link."""
+
+    link: int
+    line: bytes
+
+
+@attrs.frozen
+class CloseLink:
+    """Close a link once what was sent before is out. ``reason`` is for the log."""
+
+    link: int
+    reason: str
+
+
+@attrs.frozen
+class Dial:
+    """Open a connection to ``host:port``; answered by ``link_opened`` or ``link_failed``."""
+
+    address: str
+
+
+@attrs.frozen
+class OrderChanged:
+    """An own order changed; ``seq`` is gap-free per account. ``order`` is a copy."""
+
+    account: str
+    seq: int
+    order: LiveOrder
+    time_ms: int
+
+
+@attrs.frozen
+class Traded:
+    """A trade this home took part in, or heard of."""
+
+    trade: Trade
+
+
+@attrs.frozen
+class BookChanged:
+    """Levels of one market's book as they are now: (side, price ticks, open lots, orders)."""
+
+    market: str
+    seq: int
+    prev_seq: int
+    changes: Levels
+    checksum: int
+
+
+Event: TypeAlias = OrderChanged | Traded | BookChanged
+
+
+@attrs.frozen
+class Batch:
+    """
+    One transaction and what becomes visible with it.
+
+    Attributes:
+        rows: to be committed together; when empty, the rest may leave at once.
+        sends: for links, in order, after the commit.
+        events: for subscribers, in order, after the commit.
+    """
+
+    rows: list[Row]
+    sends: list[Send | CloseLink | Dial]
+    events: list[Event]
+
+
+@attrs.define
+class Outbox:
+    """
+    What the core has decided since the last batch.
+
+    Attributes:
+        rows: ready rows.
+        unsealed: makers of rows whose signature does not exist before the batch is sealed.
+        published: own log entries to gossip, in order.
+        messages: point-to-point messages as (peer key, method, maker of params); the params
+            are made after sealing.
+        events: for subscribers.
+    """
+
+    rows: list[Row] = attrs.Factory(list)
+    unsealed: list[Callable[[], Row]] = attrs.Factory(list)
+    published: list[Draft] = attrs.Factory(list)
+    messages: list[tuple[str, str, Callable[[], dict[str, object]]]] = attrs.Factory(list)
+    events: list[Event] = attrs.Factory(list)
