@@ -1,31 +1,48 @@
-# Two commands matter: `make demo` and `make test`. Everything else is for people who work on the code.
+# Two commands matter: `make demo` and `make test`. `make help` lists the rest.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
+# One process a core; a file's tests stay together, so that its fixtures are made once.
+JOBS   ?= auto
+PYTEST  = $(BIN)/python -m pytest -q
 
-.PHONY: demo test lint types rooms clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types rooms pytest trial news clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 $(STAMP): pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@
 
-demo: $(STAMP)
-	$(BIN)/python -m grenache_py.demo $(if $(ONCE),--once)
+demo: $(STAMP) ## three grapes, two peers and a trade on loopback, until Ctrl-C (ONCE=1: end by itself)
+	@$(BIN)/python -m grenache_py.demo $(if $(ONCE),--once)
 
-test: $(STAMP) lint types rooms
-	$(BIN)/python -m pytest -q
+test: check pytest ## everything CI runs: check, then the whole suite
 
-lint: $(STAMP)
+check: lint types rooms ## style, types and import rules
+
+lint: $(STAMP) ## ruff: rules and layout
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)
+types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
-rooms: $(STAMP)
+rooms: $(STAMP) ## import-linter: who may import whom
 	$(BIN)/lint-imports
 
-clean:
-	rm -rf $(VENV) build *.egg-info
+pytest: $(STAMP) ## the suite alone (T=tests/dht for a part, JOBS=0 for one process)
+	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder $(T)
+
+trial: $(STAMP) ## the suite's TestCases under Twisted's own runner
+	$(BIN)/python -m twisted.trial $$(grep -rlE 'trial.unittest' tests --include='test_*.py')
+
+news: $(STAMP) ## the changelog entries that wait for a release
+	$(BIN)/towncrier build --draft
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) build dist *.egg-info _trial_temp*

@@ -8,7 +8,17 @@ from collections.abc import Iterator
 import pytest
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Run trial's TestCases first.
+
+    They start and stop the reactor themselves, which is impossible once a test of
+    pytest-twisted has left it running in its greenlet. (SynchronousTestCases do not mind.)
+    """
+    items.sort(key=lambda item: not issubclass(getattr(item, "cls", None) or object, TestCase))
 
 
 class LoggedFailures(list[Failure]):
