@@ -75,8 +75,7 @@ class Order:
     Attributes:
         order_id: 32 hex digits, the hash of all other fields (see ``log.order_id``).
         home: the key (64 hex digits) of the only peer that may execute it.
-        time_ms, counter: the home's hybrid clock when it accepted the order; with the id
-            they are its ``key``: time priority, and who is the taker (distributed.md 2.5).
+        time_ms, counter: the home's hybrid clock when it accepted the order.
     """
 
     order_id: str
@@ -103,12 +102,18 @@ class LiveOrder:
     of them negative.
 
     Attributes:
+        key: time priority, and who is the taker when two orders cross (distributed.md 2.5):
+            the stamp of the log entry that published the order, and its id. For a stop order
+            that is when it triggered, for all others when it was accepted.
         open: lots that may still trade.
         reserved: lots promised to fills whose answer is not known yet ("in doubt").
         filled: lots traded.
         version: rises with every published change.
-        reason: why the rest was closed; "" while nothing was.
+        reason: why the order was closed; "" while it lives. (A replace that lowers the
+            quantity closes the difference and leaves the reason empty.)
         value: sum of price times lots over its fills, in ticks x lots (own orders only).
+        standing: how many lots the book counts it with, 0 when it is not in the book; only
+            ``book.py`` writes it.
     """
 
     order: Order
@@ -130,6 +135,7 @@ class LiveOrder:
     triggered: bool = True
     self_trade: SelfTrade = "newest"
     updated_ms: int = 0
+    standing: int = 0
 
     @classmethod
     def of(cls, order: Order, account: str = "", client_order_id: str = "") -> LiveOrder:
@@ -161,12 +167,10 @@ class LiveOrder:
     def status(self) -> Status:
         """The state in FIX's words."""
         if self.reason:
-            if self.reserved:
-                return "pending_cancel"
-            return self.reason if self.filled < self.quantity else "filled"
-        if self.filled == 0:
-            return "new"
-        return "filled" if self.filled == self.quantity else "partially_filled"
+            return "pending_cancel" if self.reserved else self.reason
+        if self.open == 0 and self.reserved == 0:
+            return "filled"
+        return "partially_filled" if self.filled else "new"
 
 
 @attrs.frozen

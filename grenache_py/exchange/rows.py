@@ -75,6 +75,8 @@ class OrderRow(NamedTuple):
     expires_ms: int
     time_ms: int
     counter: int
+    key_ms: int  # place in time: time_ms and counter, but for stops when they triggered
+    key_counter: int
     account: str
     client_order_id: str
     self_trade: str
@@ -131,6 +133,7 @@ class IntentRow(NamedTuple):
     maker_home: str
     lots: int
     deadline_ms: int
+    settled: int  # bit i: leg i has its outcome
     done: int
     payload: str
     path: bytes
@@ -144,7 +147,7 @@ class AnswerRow(NamedTuple):
 
     fill_id: str
     taker_home: str
-    keep_ms: int
+    keep_ms: int  # forgotten after this; 0: kept until the taker has settled it
     payload: str
     path: bytes
     index: int

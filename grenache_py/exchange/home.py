@@ -1,0 +1,452 @@
+"""
+This peer's own orders: accepting, cancelling, replacing, expiring them (distributed.md 2.6).
+
+Pure. Only an order's home ever changes it, and here is where a home does. Matching against
+own orders happens at once, in the same transaction; what would trade with other homes' orders
+is reserved and handed to ``taker.py``. The maker's side of fills is ``maker.py``.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Protocol
+
+import attrs
+
+from grenache_py.exchange.clock import HybridClock
+from grenache_py.exchange.errors import (
+    ALREADY_CLOSED,
+    BUSY,
+    DUPLICATE_CLIENT_ID,
+    INVALID_PARAMS,
+    UNKNOWN_MARKET,
+    UNKNOWN_ORDER,
+    WOULD_CROSS,
+    OrderError,
+)
+from grenache_py.exchange.ledger import Ledger, Own, Transition
+from grenache_py.exchange.log import Stamp, order_id
+from grenache_py.exchange.matching import Fill, Leg, Outcome, crossed, local_trade_id, match
+from grenache_py.exchange.order import ClosedReason, LiveOrder, NewOrder, Order, Trade
+from grenache_py.exchange.stops import Stops, reached
+
+__all__ = ["Home", "Reserve", "close", "new_order_of"]
+
+#: Orders closed by one log entry, so that no entry outgrows a line.
+CLOSED_PER_STEP_MAX = 32
+
+
+class Reserve(Protocol):
+    """The taker's side, as far as the home needs it."""
+
+    def allowance(self, maker: LiveOrder) -> int:
+        """Lots of a remote order that may be asked for now; 0 to leave it alone."""
+
+    def reserve(self, taker: Own, legs: list[Leg], now: float) -> None:
+        """Turn legs, whose lots are reserved already, into fills to be asked for."""
+
+
+@attrs.define
+class Home:
+    """
+    Own orders of all markets.
+
+    Attributes:
+        live_orders_max: a named limit; more are refused.
+    """
+
+    ledger: Ledger
+    clock: HybridClock
+    reserve: Reserve
+    live_orders_max: int = 200_000
+    stops: dict[str, Stops] = attrs.Factory(dict)
+    _expiries: list[tuple[int, str]] = attrs.Factory(list)
+
+    def place(self, new: NewOrder, now: float) -> LiveOrder:
+        """
+        Accept an order, match it, and let the rest of it stand.
+
+        Placing the same order again under the same ``client_order_id`` returns the first one.
+
+        Raises:
+            OrderError: it was refused, and nothing happened.
+        """
+        ledger = self.ledger
+        market = ledger.markets.get(new.market)
+        if market is None:
+            raise _unknown_market(new.market, list(ledger.markets))
+        if new.client_order_id:
+            earlier = ledger.by_client_id.get((new.account, new.client_order_id))
+            if earlier is not None:
+                return self._again(earlier, new)
+        market.check(new, self.clock.read_ms(now))
+        if len(ledger.own) >= self.live_orders_max:
+            raise OrderError(
+                BUSY,
+                f"this peer already holds {self.live_orders_max} open orders, its limit;"
+                " cancel some, or place the order at another peer",
+            )
+        stamp = self.clock.stamp(now)
+        live = self._create(new, stamp)
+        if new.stop_ticks is not None and not self._stop_reached(new):
+            self._wait(live, now, stamp)
+        else:
+            self._enter(live, now, stamp)
+        if new.expires_ms is not None:
+            heapq.heappush(self._expiries, (new.expires_ms, live.order_id))
+        self.fire_stops(new.market, now)
+        return live
+
+    def _create(self, new: NewOrder, stamp: Stamp) -> LiveOrder:
+        market = self.ledger.markets[new.market]
+        price = None if new.price_ticks is None else market.format_price(new.price_ticks)
+        stop = None if new.stop_ticks is None else market.format_price(new.stop_ticks)
+        order = Order(
+            order_id(
+                self.ledger.home,
+                new.market,
+                new.side,
+                new.type,
+                market.format_quantity(new.quantity_lots),
+                stamp,
+                price,
+                stop,
+                new.time_in_force,
+                new.post_only,
+                new.expires_ms,
+            ),
+            self.ledger.home,
+            new.market,
+            new.side,
+            new.type,
+            new.time_in_force,
+            new.price_ticks,
+            new.stop_ticks,
+            new.quantity_lots,
+            new.post_only,
+            new.expires_ms,
+            *stamp,
+        )
+        live = LiveOrder.of(order, new.account, new.client_order_id)
+        live.self_trade = new.self_trade
+        return live
+
+    def _again(self, order_id: str, new: NewOrder) -> LiveOrder:
+        """The order an earlier request with this client id made, when it asked for the same."""
+        own = self.ledger.find(order_id)
+        assert own is not None
+        if new_order_of(own.live) != new:
+            raise OrderError(
+                DUPLICATE_CLIENT_ID,
+                f"client_order_id {new.client_order_id!r} already names another order;"
+                " use a new one",
+                field="client_order_id",
+                order_id=order_id,
+            )
+        return own.live
+
+    def _enter(self, live: LiveOrder, now: float, stamp: Stamp | None = None) -> None:
+        """Publish ``live`` and match it. An order that was refused is not in the ledger."""
+        outcome = self._match(live)
+        own = self.ledger.own.get(live.order_id) or self.ledger.admit(live)
+        transition = Transition(publish=live)
+        transition.touch(live)
+        self._settle(live, outcome, transition, now)
+        if live.order.time_in_force in ("ioc", "fok") or live.order.price_ticks is None:
+            close(live, "cancelled")
+        self.ledger.books[live.order.market].touched(live)
+        if outcome.legs:
+            self.reserve.reserve(own, outcome.legs, now)
+        self.ledger.finish(transition, now, stamp)
+
+    def _match(self, live: LiveOrder) -> Outcome:
+        book = self.ledger.books[live.order.market]
+        return match(book, live, self.ledger.home, self.reserve.allowance)
+
+    def _settle(
+        self, taker: LiveOrder, outcome: Outcome, transition: Transition, now: float
+    ) -> None:
+        """Write down the local part of an outcome: trades, makers, self-trade cancels."""
+        time_ms = self.clock.read_ms(now)
+        own = self.ledger.own[taker.order_id]
+        for fill in outcome.fills:
+            own.fill_seq += 1
+            transition.trades.append(self._local_trade(fill, own, time_ms))
+            transition.touch(fill.maker)
+            transition.touch(taker)
+        for cancelled in outcome.cancelled:
+            transition.touch(cancelled)
+        if outcome.legs:
+            transition.touch(taker)
+
+    def _local_trade(self, fill: Fill, taker: Own, time_ms: int) -> Trade:
+        maker, live = fill.maker, taker.live
+        return Trade(
+            local_trade_id(live.order_id, maker.order_id, taker.fill_seq),
+            live.order.market,
+            maker.price_ticks,
+            fill.lots,
+            live.side,
+            maker.order_id,
+            live.order_id,
+            maker.home,
+            live.home,
+            time_ms,
+        )
+
+    def rematch(self, live: LiveOrder, now: float) -> bool:
+        """
+        Let a standing own order take what it crosses and is younger than (2.5).
+
+        A post-only order never takes: it is cancelled, as it would have been refused had the
+        other order been known.
+
+        Returns:
+            whether anything changed.
+        """
+        transition = Transition()
+        if live.order.post_only:
+            close(live, "cancelled")
+            transition.touch(live)
+            outcome = Outcome()
+        else:
+            outcome = self._match(live)
+            self._settle(live, outcome, transition, now)
+        if not transition.touched:
+            return False
+        book = self.ledger.books[live.order.market]
+        book.touched(live)
+        if outcome.legs:
+            self.reserve.reserve(self.ledger.own[live.order_id], outcome.legs, now)
+        self.ledger.finish(transition, now)
+        self.fire_stops(live.order.market, now)
+        return True
+
+    def sweep(self, market: str, now: float) -> None:
+        """Resolve every crossed pair of this market in which an own order is the taker (L4)."""
+        for live in list(crossed(self.ledger.books[market], self.ledger.home)):
+            if live.open:
+                self.rematch(live, now)
+
+    def cancel(self, order_id: str, now: float, account: str | None = None) -> LiveOrder:
+        """
+        Close what is open of an own order; what is in doubt closes when its answer comes.
+
+        Raises:
+            OrderError: unknown here (or another account's), or closed already.
+        """
+        live = self._live(order_id, account)
+        self._close([live], "cancelled", now)
+        return live
+
+    def cancel_all(
+        self, now: float, market: str | None = None, account: str | None = None
+    ) -> list[LiveOrder]:
+        """Cancel every own order of a market and an account (None: of all)."""
+        lives = [
+            own.live
+            for own in self.ledger.own.values()
+            if (market is None or own.live.order.market == market)
+            and (account is None or own.live.account == account)
+            and not own.live.reason
+        ]
+        for start in range(0, len(lives), CLOSED_PER_STEP_MAX):
+            self._close(lives[start : start + CLOSED_PER_STEP_MAX], "cancelled", now)
+        return lives
+
+    def replace(
+        self,
+        order_id: str,
+        now: float,
+        quantity_lots: int | None = None,
+        price_ticks: int | None = None,
+        account: str | None = None,
+    ) -> LiveOrder:
+        """
+        Change an order's total quantity, its price, or both.
+
+        Less quantity at the same price closes the difference and keeps time priority. Anything
+        else cancels the order and places a new one, with a new id, for what is not filled yet.
+
+        Raises:
+            OrderError: unknown, closed, in doubt, or the new values make no sense.
+        """
+        live = self._live(order_id, account)
+        order = live.order
+        total = quantity_lots if quantity_lots is not None else live.quantity - live.closed
+        left = total - live.filled
+        if left <= 0:
+            raise OrderError(
+                INVALID_PARAMS,
+                f"{self._quantity(live, live.filled)} of this order is filled already;"
+                " the new quantity must be more, or cancel the order",
+                field="quantity",
+            )
+        if price_ticks is not None and order.price_ticks is None:
+            raise OrderError(INVALID_PARAMS, "this order has no limit price", field="price")
+        same_price = price_ticks is None or price_ticks == order.price_ticks
+        if same_price and left <= live.open + live.reserved:
+            if left < live.reserved:
+                raise self._in_doubt(live)
+            live.open = left - live.reserved
+            self._changed([live], now)
+            return live
+        if live.reserved:
+            raise self._in_doubt(live)
+        new = attrs.evolve(
+            new_order_of(live),
+            quantity_lots=left,
+            price_ticks=order.price_ticks if price_ticks is None else price_ticks,
+        )
+        market = self.ledger.markets[order.market]
+        market.check(new, self.clock.read_ms(now))
+        book = self.ledger.books[order.market]
+        if order.post_only and next(book.crossing(order.side, new.price_ticks), None):
+            raise OrderError(
+                WOULD_CROSS,
+                f"at {market.format_price(new.price_ticks or 0)} this post-only order would"
+                " trade at once; the order is unchanged",
+            )
+        self._close([live], "cancelled", now)
+        stamp = self.clock.stamp(now)
+        successor = self._create(new, stamp)
+        if live.triggered:
+            self._enter(successor, now, stamp)
+        else:
+            self._wait(successor, now, stamp)
+        if order.expires_ms is not None:
+            heapq.heappush(self._expiries, (order.expires_ms, successor.order_id))
+        self.fire_stops(order.market, now)
+        return successor
+
+    def _live(self, order_id: str, account: str | None) -> LiveOrder:
+        own = self.ledger.find(order_id)
+        if own is None or (account is not None and own.live.account != account):
+            raise OrderError(UNKNOWN_ORDER, f"no order {order_id} here", order_id=order_id)
+        if own.live.terminal or own.live.reason:
+            raise OrderError(
+                ALREADY_CLOSED,
+                f"order {order_id} is {own.live.status} already",
+                order_id=order_id,
+                status=own.live.status,
+            )
+        return own.live
+
+    def _quantity(self, live: LiveOrder, lots: int) -> str:
+        return self.ledger.markets[live.order.market].format_quantity(lots)
+
+    def _in_doubt(self, live: LiveOrder) -> OrderError:
+        return OrderError(
+            BUSY,
+            f"{self._quantity(live, live.reserved)} of this order is being traded with another"
+            " peer right now; try again in a moment",
+            retry_after_ms=1000,
+        )
+
+    def _close(self, lives: list[LiveOrder], reason: ClosedReason, now: float) -> None:
+        for live in lives:
+            if not live.triggered:
+                self._stops(live.order.market).remove(live)
+            close(live, reason)
+        self._changed(lives, now)
+
+    def _changed(self, lives: list[LiveOrder], now: float) -> None:
+        """Finish a step that trades nothing."""
+        transition = Transition()
+        for live in lives:
+            transition.touch(live)
+            if live.triggered:
+                self.ledger.books[live.order.market].touched(live)
+        self.ledger.finish(transition, now)
+
+    def expire(self, now: float) -> None:
+        """Close every good-till-date order whose time has come, by this home's clock (2.6)."""
+        now_ms = self.clock.read_ms(now)
+        due: list[LiveOrder] = []
+        while self._expiries and self._expiries[0][0] <= now_ms:
+            _, order_id = heapq.heappop(self._expiries)
+            own = self.ledger.own.get(order_id)
+            if own is not None and not own.live.reason:
+                due.append(own.live)
+        for start in range(0, len(due), CLOSED_PER_STEP_MAX):
+            self._close(due[start : start + CLOSED_PER_STEP_MAX], "expired", now)
+
+    def next_expiry(self) -> float | None:
+        """When ``expire`` next has work, in seconds, or None."""
+        return self._expiries[0][0] / 1000 if self._expiries else None
+
+    def _stops(self, market: str) -> Stops:
+        stops = self.stops.get(market)
+        if stops is None:
+            stops = self.stops[market] = Stops()
+        return stops
+
+    def _stop_reached(self, new: NewOrder) -> bool:
+        tape = self.ledger.tape.get(new.market)
+        return bool(tape) and reached(new.side, new.stop_ticks or 0, tape[-1].price_ticks)
+
+    def _wait(self, live: LiveOrder, now: float, stamp: Stamp) -> None:
+        """Keep a stop order private until its price trades: durable here, unknown to others."""
+        live.triggered = False
+        self.ledger.admit(live)
+        self._stops(live.order.market).add(live)
+        transition = Transition()
+        transition.touch(live)
+        self.ledger.finish(transition, now, stamp)
+
+    def fire_stops(self, market: str, now: float) -> None:
+        """Enter the stop orders that the last trade has reached, and those that they reach."""
+        stops, tape = self.stops.get(market), self.ledger.tape.get(market)
+        while stops and tape:
+            live = stops.pop_reached(tape[-1].price_ticks)
+            if live is None:
+                return
+            stamp = self.clock.stamp(now)
+            # It gets its place in time now: until now nobody could trade with it.
+            live.key = (*stamp, live.order_id)
+            live.triggered = True
+            self._enter(live, now, stamp)
+
+    def restore(self) -> None:
+        """Take up expiries and stops of the orders the ledger restored."""
+        for own in self.ledger.own.values():
+            live = own.live
+            if not live.triggered:
+                self._stops(live.order.market).add(live)
+            if live.order.expires_ms is not None and not live.reason:
+                self._expiries.append((live.order.expires_ms, live.order_id))
+        heapq.heapify(self._expiries)
+
+
+def close(live: LiveOrder, reason: ClosedReason) -> None:
+    """Give up what is open. What is reserved stays until its answer comes."""
+    if live.open or live.reserved:
+        live.open = 0
+        live.reason = reason
+
+
+def new_order_of(live: LiveOrder) -> NewOrder:
+    """The request that ``live`` came from, to compare a repeated one with."""
+    order = live.order
+    return NewOrder(
+        order.market,
+        order.side,
+        order.quantity_lots,
+        order.price_ticks,
+        order.type,
+        order.time_in_force,
+        order.stop_ticks,
+        order.post_only,
+        order.expires_ms,
+        live.account,
+        live.client_order_id,
+        live.self_trade,
+    )
+
+
+def _unknown_market(symbol: str, known: list[str]) -> OrderError:
+    return OrderError(
+        UNKNOWN_MARKET,
+        f"no market {symbol[:40]!r} here; this peer trades {', '.join(sorted(known))}",
+        field="market",
+    )

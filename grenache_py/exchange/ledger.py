@@ -1,0 +1,395 @@
+"""
+This home's own orders and how every change of them is written down (distributed.md 2.2).
+
+Pure. A *step* is one atomic change: the orders it touched, the trades it made, perhaps the
+order it published. ``finish`` turns a step into log entries, rows and events, all of one
+batch; nothing else writes to the log. That keeps one writer per order (F7) and one path from
+change to disk to neighbours (F6).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+
+import attrs
+
+from grenache_py.exchange.book import Book
+from grenache_py.exchange.effects import OrderChanged, Outbox, Traded
+from grenache_py.exchange.log import (
+    TRADES_PER_ENTRY_MAX,
+    Beat,
+    OriginLog,
+    Stamp,
+    order_body,
+    state_body,
+    trade_body,
+)
+from grenache_py.exchange.market import Market
+from grenache_py.exchange.order import LiveOrder, Order, Trade
+from grenache_py.exchange.rows import LogRow, OrderEventRow, OrderRow, Snapshot, TradeRow
+from grenache_py.exchange.signed import Draft, Signed, leaf_hash
+
+__all__ = ["FINGERPRINT_MODULUS", "Ledger", "LiveSetChanged", "Own", "Transition", "element"]
+
+#: Own orders kept in memory after they closed, for reports and client-id idempotence.
+CLOSED_KEPT_MAX = 10_000
+#: Trades kept in memory per market, and per own order.
+TAPE_MAX = 1_000
+ORDER_TRADES_MAX = 100
+
+FINGERPRINT_MODULUS = 1 << 256
+
+#: Called as (time_ms of the order, element gone or None, element come or None).
+LiveSetChanged = Callable[[int, int | None, int | None], None]
+
+
+def element(order_id: str, version: int) -> int:
+    """
+    A live order at one version, as an element of the sets that peers reconcile.
+
+    Fingerprints are sums of elements modulo 2**256, so they follow a change in two additions.
+    """
+    return int.from_bytes(sha256(f"{order_id}:{version}".encode()).digest(), "big")
+
+
+@attrs.define(eq=False)
+class Own:
+    """
+    An own order with what only its home needs to know.
+
+    Attributes:
+        fill_seq: fills it ever took part in as taker; part of their ids.
+        committed: lots ever put into fill requests ("cum" of distributed.md 2.3).
+        order_seq, order_entry: the log entry that published it (0, None while private).
+        state_seq, state_entry: the newest log entry with its state.
+        element: what stands in the live set for it, None while it does not.
+        trades: its newest trades, at most ``ORDER_TRADES_MAX``.
+    """
+
+    live: LiveOrder
+    fill_seq: int = 0
+    committed: int = 0
+    order_seq: int = 0
+    state_seq: int = 0
+    order_entry: Draft | None = None
+    state_entry: Draft | None = None
+    element: int | None = None
+    trades: deque[Trade] = attrs.Factory(lambda: deque(maxlen=ORDER_TRADES_MAX))
+
+
+@attrs.define
+class Transition:
+    """
+    One atomic change under way.
+
+    Attributes:
+        publish: the order this step publishes for the first time.
+        touched: orders whose state changed, by id; ``publish`` among them.
+        trades: in the order they happened.
+    """
+
+    publish: LiveOrder | None = None
+    touched: dict[str, LiveOrder] = attrs.Factory(dict)
+    trades: list[Trade] = attrs.Factory(list)
+
+    def touch(self, live: LiveOrder) -> None:
+        """Note that ``live`` changed."""
+        self.touched[live.order_id] = live
+
+
+@attrs.define
+class Ledger:
+    """
+    Own orders, live and recently closed, and the tape of trades.
+
+    Attributes:
+        home: this peer's key.
+        own: live own orders by id, private stops included.
+        closed: recently closed ones, oldest first.
+        fingerprint, live_count: of the published live set, as heartbeats state them.
+    """
+
+    home: str
+    markets: Mapping[str, Market]
+    books: Mapping[str, Book]
+    log: OriginLog
+    outbox: Outbox
+    live_set_changed: LiveSetChanged = lambda time_ms, gone, come: None
+    own: dict[str, Own] = attrs.Factory(dict)
+    closed: OrderedDict[str, Own] = attrs.Factory(OrderedDict)
+    tape: dict[str, deque[Trade]] = attrs.Factory(dict)
+    fingerprint: int = 0
+    live_count: int = 0
+    by_client_id: dict[tuple[str, str], str] = attrs.Factory(dict)
+    event_seqs: dict[str, int] = attrs.Factory(dict)
+    _known_trades: set[str] = attrs.Factory(set)
+    _dirty: dict[str, Own] = attrs.Factory(dict)
+    _entries: list[tuple[int, Draft]] = attrs.Factory(list)
+
+    def find(self, order_id: str) -> Own | None:
+        """An own order, live or recently closed."""
+        return self.own.get(order_id) or self.closed.get(order_id)
+
+    def admit(self, live: LiveOrder) -> Own:
+        """Take a new order into the ledger; it is written by the step that touches it."""
+        own = self.own[live.order_id] = Own(live)
+        if live.client_order_id:
+            self.by_client_id[live.account, live.client_order_id] = live.order_id
+        return own
+
+    def finish(self, step: Transition, now: float, stamp: Stamp | None = None) -> None:
+        """Write ``step`` to the log, the rows and the events of the current batch."""
+        published: list[Own] = []
+        for order_id, live in step.touched.items():
+            own = self.own[order_id]
+            live.version += 1
+            if live.triggered:
+                published.append(own)
+            self._dirty[order_id] = own
+        trades = step.trades
+        if published or trades:
+            self._write(step.publish, published, trades, now, stamp)
+        time_ms = stamp[0] if stamp else int(now * 1000)
+        for trade in trades:
+            for order_id in (trade.maker_order, trade.taker_order):
+                if order_id in step.touched:
+                    self.own[order_id].trades.append(trade)
+            self.record_trade(trade)
+        for live in step.touched.values():
+            live.updated_ms = time_ms
+            self._announce(live, time_ms)
+            if live.terminal:
+                self._retire(live)
+
+    def _write(
+        self,
+        publish: LiveOrder | None,
+        published: list[Own],
+        trades: list[Trade],
+        now: float,
+        stamp: Stamp | None,
+    ) -> None:
+        """Log entries for a step; more than one when it made many trades."""
+        markets = self.markets
+        own_trades = len(trades)
+        order = publish and order_body(publish.order, markets[publish.order.market])
+        for start in range(0, max(own_trades, 1), TRADES_PER_ENTRY_MAX):
+            part = trades[start : start + TRADES_PER_ENTRY_MAX]
+            last = start + TRADES_PER_ENTRY_MAX >= own_trades
+            if last:
+                states = published
+            else:
+                # Makers that this part finished with; whoever trades again later waits.
+                later = {
+                    order_id
+                    for trade in trades[start + TRADES_PER_ENTRY_MAX :]
+                    for order_id in (trade.maker_order, trade.taker_order)
+                }
+                here = {trade.maker_order for trade in part} - later
+                states = [own for own in published if own.live.order_id in here]
+                published = [own for own in published if own.live.order_id not in here]
+            draft = self.log.append(
+                now,
+                order=order,
+                trades=[trade_body(trade, markets[trade.market]) for trade in part],
+                states=[state_body(own.live, markets[own.live.order.market]) for own in states],
+                stamp=stamp if start == 0 else None,
+            )
+            self._logged(draft)
+            if order is not None and publish is not None:
+                own = self.own[publish.order_id]
+                own.order_seq, own.order_entry, order = self.log.seq, draft, None
+            for own in states:
+                own.state_seq, own.state_entry = self.log.seq, draft
+                self._count(own)
+
+    def beat(self, now: float, lease_ms: int) -> None:
+        """Append a heartbeat."""
+        self._logged(
+            self.log.append(now, beat=Beat(lease_ms, self.live_count, f"{self.fingerprint:064x}"))
+        )
+
+    def _logged(self, draft: Draft) -> None:
+        self._entries.append((self.log.seq, draft))
+        self.outbox.published.append(draft)
+
+    def _count(self, own: Own) -> None:
+        """Keep fingerprint and live set in step with a published order's new state."""
+        live, gone = own.live, own.element
+        come = None if live.terminal else element(live.order_id, live.version)
+        self.fingerprint = (self.fingerprint - (gone or 0) + (come or 0)) % FINGERPRINT_MODULUS
+        self.live_count += (come is not None) - (gone is not None)
+        own.element = come
+        self.live_set_changed(live.key[0], gone, come)
+
+    def record_trade(self, trade: Trade) -> bool:
+        """Put a trade on the tape, once, however many peers tell of it."""
+        if trade.trade_id in self._known_trades:
+            return False
+        tape = self.tape.setdefault(trade.market, deque(maxlen=TAPE_MAX))
+        if len(tape) == TAPE_MAX:
+            self._known_trades.discard(tape[0].trade_id)
+        tape.append(trade)
+        self._known_trades.add(trade.trade_id)
+        self.outbox.rows.append(TradeRow(*attrs.astuple(trade)))
+        self.outbox.events.append(Traded(trade))
+        return True
+
+    def _announce(self, live: LiveOrder, time_ms: int) -> None:
+        """The account's stream of own-order updates: a row, so that it survives, and an event."""
+        account = live.account
+        seq = self.event_seqs[account] = self.event_seqs.get(account, 0) + 1
+        self.outbox.rows.append(
+            OrderEventRow(
+                account,
+                seq,
+                live.order_id,
+                live.open,
+                live.reserved,
+                live.filled,
+                live.version,
+                live.reason,
+                live.value,
+                time_ms,
+            )  # fmt: skip
+        )
+        self.outbox.events.append(OrderChanged(account, seq, attrs.evolve(live), time_ms))
+
+    def _retire(self, live: LiveOrder) -> None:
+        own = self.own.pop(live.order_id)
+        self.closed[live.order_id] = own
+        if len(self.closed) > CLOSED_KEPT_MAX:
+            _, oldest = self.closed.popitem(last=False)
+            if oldest.live.client_order_id:
+                client_id = (oldest.live.account, oldest.live.client_order_id)
+                if self.by_client_id.get(client_id) == oldest.live.order_id:
+                    del self.by_client_id[client_id]
+
+    def flush(self) -> None:
+        """Emit the rows of all that changed; call after the batch was sealed."""
+        rows = self.outbox.rows
+        epoch = self.log.epoch
+        for seq, draft in self._entries:
+            proof = draft.proof
+            rows.append(
+                LogRow(
+                    epoch,
+                    seq,
+                    draft.hash.hex(),
+                    proof.payload,
+                    proof.path,
+                    proof.index,
+                    proof.size,
+                    proof.signature,
+                )  # fmt: skip
+            )
+        self._entries.clear()
+        for own in self._dirty.values():
+            rows.append(_order_row(own))
+        self._dirty.clear()
+
+    def mark(self, own: Own) -> None:
+        """Have ``own``'s row written again although no step touched it."""
+        self._dirty[own.live.order_id] = own
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take back what ``flush`` wrote in an earlier life. Books are filled with open orders."""
+        drafts = {
+            seq: Draft(row.payload, leaf_hash(row.payload), Signed(*row[3:]))
+            for seq, row in snapshot.order_logs.items()
+        }
+        self.event_seqs.update(snapshot.event_seqs)
+        for trade_row in snapshot.trades:
+            tape = self.tape.setdefault(trade_row.market, deque(maxlen=TAPE_MAX))
+            tape.append(Trade(*trade_row))
+        self._known_trades.update(trade.trade_id for tape in self.tape.values() for trade in tape)
+        for row in snapshot.orders:
+            own = _own_from_row(row, self.home)
+            live = own.live
+            if live.client_order_id:
+                self.by_client_id[live.account, live.client_order_id] = live.order_id
+            if not row.live:
+                self.closed[live.order_id] = own
+                continue
+            self.own[live.order_id] = own
+            if row.order_seq:
+                own.order_entry = drafts[row.order_seq]
+                own.state_entry = drafts[row.state_seq]
+                self._count(own)
+            if live.triggered and live.open and live.order.market in self.books:
+                self.books[live.order.market].add(live)
+        own_ids = self.own.keys() | self.closed.keys()
+        for trade in (trade for tape in self.tape.values() for trade in tape):
+            for order_id in {trade.maker_order, trade.taker_order} & own_ids:
+                found = self.find(order_id)
+                assert found is not None
+                found.trades.append(trade)
+
+    def published(self) -> Iterable[Own]:
+        """Live orders that the network knows."""
+        return (own for own in self.own.values() if own.order_entry is not None)
+
+
+def _order_row(own: Own) -> OrderRow:
+    live, order = own.live, own.live.order
+    return OrderRow(
+        order.order_id,
+        order.market,
+        order.side,
+        order.type,
+        order.time_in_force,
+        order.price_ticks or 0,
+        order.stop_ticks or 0,
+        order.quantity_lots,
+        order.post_only,
+        order.expires_ms or 0,
+        order.time_ms,
+        order.counter,
+        live.key[0],
+        live.key[1],
+        live.account,
+        live.client_order_id,
+        live.self_trade,
+        live.open,
+        live.reserved,
+        live.filled,
+        live.version,
+        live.reason,
+        live.value,
+        live.triggered,
+        own.fill_seq,
+        own.committed,
+        own.order_seq,
+        own.state_seq,
+        not live.terminal,
+        live.updated_ms,
+    )
+
+
+def _own_from_row(row: OrderRow, home: str) -> Own:
+    order = Order(
+        row.order_id,
+        home,
+        row.market,
+        row.side,  # type: ignore[arg-type]
+        row.type,  # type: ignore[arg-type]
+        row.time_in_force,  # type: ignore[arg-type]
+        row.price_ticks or None,
+        row.stop_ticks or None,
+        row.quantity_lots,
+        bool(row.post_only),
+        row.expires_ms or None,
+        row.time_ms,
+        row.counter,
+    )
+    live = LiveOrder.of(order, row.account, row.client_order_id)
+    live.key = (row.key_ms, row.key_counter, row.order_id)
+    live.open, live.reserved, live.filled = row.open, row.reserved, row.filled
+    live.version, live.value = row.version, row.value
+    live.reason = row.reason  # type: ignore[assignment]
+    live.self_trade = row.self_trade  # type: ignore[assignment]
+    live.triggered = bool(row.triggered)
+    live.updated_ms = row.updated_ms
+    return Own(live, row.fill_seq, row.committed, row.order_seq, row.state_seq)
