@@ -1,0 +1,287 @@
+"""
+The order book of one market: price levels, and in each level orders by time.
+
+Pure. Own and remote orders stand side by side; who may trade with whom is decided in
+``matching.py``. Words: a *ladder* is one side of the book, a *level* all orders at one price.
+
+An order stands in the book with the lots it had open when ``touched`` was last called for it;
+``LiveOrder.standing`` remembers how many, 0 meaning that it does not stand at all. Whoever
+changes ``open`` of an order that belongs into the book calls ``touched`` right after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from grenache_py.exchange.market import Market
+from grenache_py.exchange.order import LiveOrder, OrderKey, Side
+
+__all__ = ["CHECKSUM_LEVELS", "Book", "Change", "Ladder", "Level", "LevelView"]
+
+# Levels of each side that the checksum covers: what a client showing a book keeps at least.
+CHECKSUM_LEVELS = 25
+# Up to so many younger orders are passed one by one when a late order is sorted in.
+LATE_STEPS_MAX = 32
+# Gaps a level's dict may have beyond as many as it has orders.
+GAPS_MAX = 32
+
+
+class LevelView(NamedTuple):
+    """A price level as others see it."""
+
+    price_ticks: int
+    lots: int
+    orders: int
+
+
+class Change(NamedTuple):
+    """What a price level has become; 0 lots: it is gone."""
+
+    side: Side
+    price_ticks: int
+    lots: int
+    orders: int
+
+
+class Level:
+    """
+    All orders at one price.
+
+    Orders come with rising keys but for those of other homes, which gossip brings a little
+    late, or much later after a partition. A little late is put right at once; for a flood of
+    latecomers one sort is kept until somebody looks (``queue``).
+    """
+
+    __slots__ = ("_newest", "_removed", "_sorted", "lots", "orders", "price_ticks")
+
+    def __init__(self, price_ticks: int) -> None:
+        self.price_ticks = price_ticks
+        self.lots = 0
+        self.orders: dict[str, LiveOrder] = {}
+        self._newest: OrderKey = (0, 0, "")
+        self._sorted = True
+        self._removed = 0
+
+    def add(self, live: LiveOrder) -> None:
+        orders = self.orders
+        key = live.key
+        orders[live.order_id] = live
+        if key > self._newest:
+            self._newest = key
+        elif self._sorted:
+            younger: list[str] = []
+            for order_id in islice(reversed(orders), 1, LATE_STEPS_MAX + 2):
+                if orders[order_id].key < key:
+                    break
+                younger.append(order_id)
+            if len(younger) > LATE_STEPS_MAX:
+                self._sorted = False
+                return
+            for order_id in reversed(younger):
+                orders[order_id] = orders.pop(order_id)
+            self._removed += len(younger)
+
+    def remove(self, live: LiveOrder) -> None:
+        del self.orders[live.order_id]
+        # A dict keeps the gaps of removed entries until it grows, and looking for its first
+        # entry walks over them all: rebuilt now and then, it never walks far.
+        self._removed += 1
+        if self._removed > len(self.orders) + GAPS_MAX:
+            self.orders = dict(self.orders.items())
+            self._removed = 0
+
+    def queue(self) -> Iterable[LiveOrder]:
+        """The orders by time priority; not to be read further once one was added or removed."""
+        if not self._sorted:
+            self.orders = dict(sorted(self.orders.items(), key=_key_of_item))
+            self._sorted = True
+            self._removed = 0
+        return self.orders.values()
+
+
+def _key_of_item(item: tuple[str, LiveOrder]) -> OrderKey:
+    return item[1].key
+
+
+class Ladder:
+    """
+    One side of the book.
+
+    ``ranks`` holds the prices, negated for asks, in rising order: the best price of either
+    side is the last item, where a list is cheapest to change.
+    """
+
+    __slots__ = ("changed", "levels", "ranks", "side", "sign")
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.sign = 1 if side == "buy" else -1
+        self.ranks: list[int] = []
+        self.levels: dict[int, Level] = {}
+        self.changed: dict[int, None] = {}
+
+    def add(self, live: LiveOrder) -> None:
+        """Let ``live`` stand with its open lots; it does not stand yet."""
+        price = live.price_ticks
+        level = self.levels.get(price)
+        if level is None:
+            level = self.levels[price] = Level(price)
+            insort(self.ranks, price * self.sign)
+        level.add(live)
+        level.lots += live.open
+        live.standing = live.open
+        self.changed[price] = None
+
+    def remove(self, live: LiveOrder) -> None:
+        """Take out ``live``, which stands."""
+        price = live.price_ticks
+        level = self.levels[price]
+        level.lots -= live.standing
+        live.standing = 0
+        level.remove(live)
+        self.changed[price] = None
+        if not level.orders:
+            self.drop(price)
+
+    def drop(self, price: int) -> None:
+        """Forget an empty level."""
+        del self.levels[price]
+        ranks = self.ranks
+        rank = price * self.sign
+        if ranks[-1] == rank:
+            ranks.pop()
+        else:
+            del ranks[bisect_left(ranks, rank)]
+
+
+class Book:
+    """
+    The book of one market.
+
+    Attributes:
+        market: its units.
+        seq: rises by one with every non-empty ``drain_changes``.
+        bids, asks: the two ladders.
+    """
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.seq = 0
+        self.bids = Ladder("buy")
+        self.asks = Ladder("sell")
+
+    def ladder(self, side: Side) -> Ladder:
+        """The ladder that orders of ``side`` stand in."""
+        return self.bids if side == "buy" else self.asks
+
+    def add(self, live: LiveOrder) -> None:
+        """Let an order with open lots stand; nothing happens when it stands already."""
+        self.touched(live)
+
+    def touched(self, live: LiveOrder) -> None:
+        """Bring the book in line with ``live.open``: stand, change or leave."""
+        standing = live.standing
+        lots = live.open
+        if lots == standing:
+            return
+        ladder = self.bids if live.side == "buy" else self.asks
+        if not standing:
+            ladder.add(live)
+        elif not lots:
+            ladder.remove(live)
+        else:
+            price = live.price_ticks
+            ladder.levels[price].lots += lots - standing
+            live.standing = lots
+            ladder.changed[price] = None
+
+    def remove(self, live: LiveOrder) -> None:
+        """Take ``live`` out whatever it has open; nothing happens when it does not stand."""
+        if live.standing:
+            (self.bids if live.side == "buy" else self.asks).remove(live)
+
+    def best_bid(self) -> int | None:
+        """The highest price somebody buys at."""
+        ranks = self.bids.ranks
+        return ranks[-1] if ranks else None
+
+    def best_ask(self) -> int | None:
+        """The lowest price somebody sells at."""
+        ranks = self.asks.ranks
+        return -ranks[-1] if ranks else None
+
+    def levels(self, side: Side, depth: int | None = None) -> list[LevelView]:
+        """The best ``depth`` levels (None: all) of ``side``, best first."""
+        ladder = self.ladder(side)
+        ranks = ladder.ranks if depth is None else ladder.ranks[-depth:] if depth > 0 else []
+        sign = ladder.sign
+        levels = ladder.levels
+        return [
+            LevelView(level.price_ticks, level.lots, len(level.orders))
+            for level in [levels[rank * sign] for rank in reversed(ranks)]
+        ]
+
+    def crossing(self, side: Side, limit_ticks: int | None) -> Iterator[LiveOrder]:
+        """
+        The orders that one of ``side`` with this limit (None: any price) would meet, in turn.
+
+        Price first, then key. The book must not change while this is read.
+        """
+        ladder = self.asks if side == "buy" else self.bids
+        sign = ladder.sign
+        # The limit in the ranks of the ladder it meets: better or equal ranks are not below it.
+        floor = None if limit_ticks is None else limit_ticks * sign
+        for rank in reversed(ladder.ranks):
+            if floor is not None and rank < floor:
+                return
+            yield from ladder.levels[rank * sign].queue()
+
+    def orders(self) -> Iterator[LiveOrder]:
+        """Everything that stands: bids, then asks, each in price-time order."""
+        yield from self.crossing("sell", None)
+        yield from self.crossing("buy", None)
+
+    def drain_changes(self) -> list[Change]:
+        """What the levels changed since the last call have become, and raise ``seq`` if any."""
+        changes: list[Change] = []
+        for ladder in (self.bids, self.asks):
+            levels = ladder.levels
+            for price in ladder.changed:
+                level = levels.get(price)
+                if level is None:
+                    changes.append(Change(ladder.side, price, 0, 0))
+                else:
+                    changes.append(Change(ladder.side, price, level.lots, len(level.orders)))
+            ladder.changed.clear()
+        if changes:
+            self.seq += 1
+        return changes
+
+    def checksum(self) -> int:
+        """
+        CRC-32 over the best 25 levels of each side, from the strings a client is sent.
+
+        The text is ``price:quantity`` of each level joined by ``,``, best first, the bids, a
+        ``|``, the asks: ``99.5:1.5,99:2|100:0.5``; an empty book is ``|``.
+        """
+        price = self.market.tick.format
+        quantity = self.market.lot.format
+        bids, asks = (
+            ",".join([f"{price(level.price_ticks)}:{quantity(level.lots)}" for level in side])
+            for side in (self.levels("buy", CHECKSUM_LEVELS), self.levels("sell", CHECKSUM_LEVELS))
+        )
+        return zlib.crc32(f"{bids}|{asks}".encode())
+
+    def state_hash(self) -> str:
+        """SHA-256 over every standing order in price-time order: equal books, equal hashes."""
+        state = hashlib.sha256(self.market.symbol.encode())
+        for live in self.orders():
+            state.update(
+                f"{live.side} {live.price_ticks} {live.open} {live.key} {live.home}\n".encode()
+            )
+        return state.hexdigest()

@@ -1,0 +1,409 @@
+"""
+Price-time matching at one home: who trades with whom, how much, and what becomes of the rest.
+
+Pure and deterministic: no clock, no randomness, integers only. The rules:
+
+- The best price first, at one price the smallest key. A trade is at the maker's price.
+- Only orders with a smaller key than the taker's are makers: of two orders that cross, the
+  younger acts (distributed.md 2.5). A younger one in the book belongs to another home, whose
+  turn it is.
+- An own maker is filled at once. A maker of another home is asked: its lots become a ``Leg``
+  and are reserved on the taker; what comes of it is settled by ``taker.py``.
+- Fill-or-kill is settled by one home, own or other, because only one home can promise all or
+  nothing: the first whose makers, walked in price-time order, add up to the quantity. When no
+  single home can, the order is refused.
+- A market order trades up to the market's protection away from the best price it meets.
+- Self-trade prevention compares accounts among own orders. The account "" is "none given":
+  nobody is named, so nothing is prevented.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from grenache_py.exchange.book import Book, Ladder
+from grenache_py.exchange.errors import (
+    CANNOT_FILL,
+    INVALID_PARAMS,
+    SELF_TRADE,
+    WOULD_CROSS,
+    OrderError,
+)
+from grenache_py.exchange.order import ClosedReason, LiveOrder, NewOrder, OrderKey
+
+__all__ = [
+    "LEGS_MAX",
+    "Fill",
+    "Leg",
+    "Outcome",
+    "Room",
+    "close",
+    "crossed",
+    "local_trade_id",
+    "match",
+    "replacement",
+    "rests",
+]
+
+# Maker orders of one home that one fill request may carry (interfaces.md 5.4).
+LEGS_MAX = 32
+
+Room: TypeAlias = Callable[[LiveOrder], int]
+
+
+class Fill(NamedTuple):
+    """A trade with an own maker, at its price, already counted on both orders."""
+
+    maker: LiveOrder
+    lots: int
+
+
+class Leg(NamedTuple):
+    """Lots to ask another home for, already reserved on the taker."""
+
+    maker: LiveOrder
+    lots: int
+
+
+class Outcome(NamedTuple):
+    """
+    What matching one order did.
+
+    Attributes:
+        fills: in the order they happened.
+        legs: in price-time order; at most ``LEGS_MAX`` for each home.
+        cancelled: own orders that self-trade prevention closed, the taker perhaps among them.
+    """
+
+    fills: Sequence[Fill] = ()
+    legs: Sequence[Leg] = ()
+    cancelled: Sequence[LiveOrder] = ()
+
+
+NOTHING = Outcome()
+
+
+def match(
+    book: Book,
+    taker: LiveOrder,
+    own_home: str,
+    room: Room | None = None,
+    *,
+    accepted: bool = False,
+) -> Outcome:
+    """
+    Let an own order trade with what stands against it, then rest it or close its remainder.
+
+    Counts all of it on the orders (``open``, ``reserved``, ``filled``, ``value``, ``reason``)
+    and in the book; versions and times are the caller's. When it raises, nothing changed.
+
+    Args:
+        taker: fresh, or one that stands already and met an older order since.
+        room: how many lots of another home's maker may be asked for now; None: none at all.
+        accepted: the order was acknowledged before (it stands, or it was a pending stop): it
+            can no longer be refused, so what would raise cancels it instead.
+
+    Raises:
+        OrderError: -32003 post-only would cross; -32004 fill-or-kill cannot be filled by one
+            home; -32012 ("newest") the first order it would meet is of its own account.
+    """
+    order = taker.order
+    ladder = book.asks if taker.side == "buy" else book.bids
+    ranks = ladder.ranks
+    outcome = NOTHING
+    if ranks:
+        sign = ladder.sign
+        floor = (taker.price_ticks or _protected(book, ladder)) * sign
+        if ranks[-1] >= floor:
+            outcome = _cross(book, ladder, floor, taker, own_home, room, accepted)
+        elif order.time_in_force == "fok":
+            _refuse(taker, CANNOT_FILL, _CANNOT_FILL, accepted)
+    elif order.time_in_force == "fok":
+        _refuse(taker, CANNOT_FILL, _CANNOT_FILL, accepted)
+    if taker.open and not (order.time_in_force in _RESTING and taker.price_ticks):
+        taker.open = 0
+        taker.reason = "cancelled"
+    book.touched(taker)
+    return outcome
+
+
+_RESTING = ("gtc", "gtd")
+_CANNOT_FILL = (
+    "no single home can fill this fill-or-kill order at once; lower the quantity, change the"
+    " price, or send it as ioc"
+)
+
+
+def rests(live: LiveOrder) -> bool:
+    """What is left of this order after matching stays in the book."""
+    return live.price_ticks > 0 and live.order.time_in_force in _RESTING
+
+
+def _protected(book: Book, ladder: Ladder) -> int:
+    """The worst price a market order may pay: the best of ``ladder``, and a margin."""
+    best = ladder.ranks[-1] * ladder.sign
+    margin = best * book.market.protection_bp // 10_000
+    # At least one tick, so that selling at any price never turns into "no price".
+    return best + margin if ladder.side == "sell" else max(best - margin, 1)
+
+
+def _refuse(taker: LiveOrder, code: int, message: str, accepted: bool) -> None:
+    if not accepted:
+        raise OrderError(code, message)
+    taker.open = 0
+    taker.reason = "cancelled"
+
+
+def _cross(
+    book: Book,
+    ladder: Ladder,
+    floor: int,
+    taker: LiveOrder,
+    own_home: str,
+    room: Room | None,
+    accepted: bool,
+) -> Outcome:
+    """Walk ``ladder`` from its best rank down to ``floor``."""
+    order = taker.order
+    only: str | None = None
+    if order.post_only:
+        if _meets(ladder, floor, taker.key):
+            _refuse(
+                taker,
+                WOULD_CROSS,
+                "this post-only order would trade at once; place it at a less aggressive price",
+                accepted,
+            )
+        return NOTHING
+    if order.time_in_force == "fok":
+        only = _one_home(ladder, floor, taker, own_home, room)
+        if only is None:
+            _refuse(taker, CANNOT_FILL, _CANNOT_FILL, accepted)
+            return NOTHING
+
+    fills: list[Fill] = []
+    legs: list[Leg] = []
+    cancelled: list[LiveOrder] = []
+    legs_of: dict[str, int] = {}
+    key = taker.key
+    account = taker.account
+    ranks, levels, sign = ladder.ranks, ladder.levels, ladder.sign
+    index = len(ranks)
+    while index and taker.open:
+        index -= 1  # a level that empties leaves `ranks` at this index: those below stay put
+        rank = ranks[index]
+        if rank < floor:
+            break
+        level = levels[rank * sign]
+        price = level.price_ticks
+        met: list[LiveOrder] = []
+        for maker in level.queue():
+            if maker.key >= key or (only is not None and maker.home != only):
+                continue
+            if maker.home != own_home:
+                count = legs_of.get(maker.home, 0)
+                lots = 0
+                if room is not None and count < LEGS_MAX:
+                    lots = min(room(maker), maker.open, taker.open)
+                if lots > 0:
+                    legs_of[maker.home] = count + 1
+                    taker.open -= lots
+                    taker.reserved += lots
+                    legs.append(Leg(maker, lots))
+            elif account and maker.account == account:
+                policy = taker.self_trade
+                if policy == "newest" and not (fills or legs or accepted):
+                    raise OrderError(
+                        SELF_TRADE,
+                        f"this order would trade with your own order {maker.order_id};"
+                        ' cancel that one, or send self_trade "oldest" or "both"',
+                        order_id=maker.order_id,
+                    )
+                if policy != "newest":
+                    maker.open = 0
+                    maker.reason = "cancelled"
+                    cancelled.append(maker)
+                    met.append(maker)
+                if policy != "oldest":
+                    taker.open = 0
+                    taker.reason = "cancelled"
+                    cancelled.append(taker)
+            else:
+                lots = min(maker.open, taker.open)
+                value = price * lots
+                maker.open -= lots
+                maker.filled += lots
+                maker.value += value
+                taker.open -= lots
+                taker.filled += lots
+                taker.value += value
+                fills.append(Fill(maker, lots))
+                met.append(maker)
+            if not taker.open:
+                break
+        for maker in met:
+            book.touched(maker)
+    return Outcome(fills, legs, cancelled)
+
+
+def _meets(ladder: Ladder, floor: int, key: OrderKey) -> bool:
+    """An order older than ``key`` stands at ``floor`` or better."""
+    for rank in reversed(ladder.ranks):
+        if rank < floor:
+            break
+        for live in ladder.levels[rank * ladder.sign].queue():
+            if live.key < key:
+                return True
+            break  # the first of a level is its oldest
+    return False
+
+
+def _one_home(
+    ladder: Ladder, floor: int, taker: LiveOrder, own_home: str, room: Room | None
+) -> str | None:
+    """The first home that can fill all of ``taker`` alone; nothing is changed."""
+    wanted = taker.open
+    found: dict[str, int] = {}
+    legs_of: dict[str, int] = {}
+    own_ends = False
+    for rank in reversed(ladder.ranks):
+        if rank < floor:
+            break
+        for maker in ladder.levels[rank * ladder.sign].queue():
+            home = maker.home
+            if maker.key >= taker.key:
+                continue
+            if home != own_home:
+                if room is None or legs_of.get(home, 0) == LEGS_MAX:
+                    continue
+                lots = min(room(maker), maker.open)
+                if lots <= 0:
+                    continue
+                legs_of[home] = legs_of.get(home, 0) + 1
+            elif taker.account and maker.account == taker.account:
+                # "oldest" takes it out of the way; otherwise the taker would end here.
+                own_ends = own_ends or taker.self_trade != "oldest"
+                continue
+            elif own_ends:
+                continue
+            else:
+                lots = maker.open
+            found[home] = found.get(home, 0) + lots
+            if found[home] >= wanted:
+                return home
+    return None
+
+
+def local_trade_id(taker_order: str, maker_order: str, fill_seq: int) -> str:
+    """
+    The id of a trade between two own orders: 32 hex digits.
+
+    A hash of the parties and the taker's fill sequence, the same on every replay (F10).
+    """
+    text = f"trade {taker_order} {maker_order} {fill_seq}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def close(book: Book, live: LiveOrder, reason: ClosedReason) -> int:
+    """
+    Close everything open of an own order and take it out of the book.
+
+    Returns:
+        The lots closed. What is reserved stays so: its answers are still to come.
+    """
+    lots = live.open
+    live.open = 0
+    live.reason = reason
+    book.touched(live)
+    return lots
+
+
+def replacement(
+    live: LiveOrder, quantity_lots: int | None, price_ticks: int | None
+) -> NewOrder | int:
+    """
+    What replacing an own order means; nothing is changed.
+
+    ``quantity_lots`` is the whole quantity, traded and in-doubt lots included, as in FIX.
+
+    Returns:
+        An int when the order keeps its place in time: set ``open`` to it (``touched`` the
+        book). Otherwise the order to place; close the old one once the new one is accepted,
+        so that a refused replacement loses nothing. Its ``client_order_id`` is empty.
+
+    Raises:
+        OrderError: -32602 the quantity is not more than what is traded or in doubt already,
+            or a price is given for an order without one.
+    """
+    order = live.order
+    used = live.reserved + live.filled
+    whole = live.open + used
+    quantity = whole if quantity_lots is None else quantity_lots
+    if quantity <= used:
+        raise OrderError(
+            INVALID_PARAMS,
+            "quantity is the order's whole quantity and must be more than what is traded or in"
+            " doubt already; to stop the rest, cancel the order",
+            field="quantity",
+        )
+    price = order.price_ticks
+    if price_ticks is not None:
+        if price is None:
+            raise OrderError(INVALID_PARAMS, f"a {order.type} order has no price", field="price")
+        price = price_ticks
+    if price == order.price_ticks and quantity <= whole:
+        return quantity - used
+    pending = not live.triggered
+    return NewOrder(
+        order.market,
+        order.side,
+        quantity - used,
+        price,
+        order.type if pending or price is None else "limit",
+        order.time_in_force,
+        order.stop_ticks if pending else None,
+        order.post_only,
+        order.expires_ms,
+        live.account,
+        "",
+        live.self_trade,
+    )
+
+
+def crossed(book: Book, own_home: str) -> list[LiveOrder]:
+    """
+    Own orders that stand crossed with an older order: it is their turn to ``match`` again.
+
+    Happens when a reservation is released, when an order of another home arrives late, and
+    when a home on hold comes back. Oldest first.
+    """
+    bids, asks = book.bids, book.asks
+    if not (bids.ranks and asks.ranks and bids.ranks[-1] >= -asks.ranks[-1]):
+        return []
+    turns: list[LiveOrder] = []
+    for ladder, against in ((bids, asks), (asks, bids)):
+        # From the least aggressive crossing price inwards, each price meets all that the one
+        # before met and more: `oldest` is the smallest key met so far.
+        limit = -against.ranks[-1] if ladder is bids else against.ranks[-1]
+        meeting = len(against.ranks)
+        oldest: OrderKey | None = None
+        for rank in ladder.ranks[bisect_left(ladder.ranks, limit * ladder.sign) :]:
+            price = rank * ladder.sign
+            while meeting and against.ranks[meeting - 1] >= price * against.sign:
+                meeting -= 1
+                level = against.levels[against.ranks[meeting] * against.sign]
+                first = next(iter(level.queue())).key
+                if oldest is None or first < oldest:
+                    oldest = first
+            for live in ladder.levels[price].queue():
+                if live.home == own_home and oldest is not None and oldest < live.key:
+                    turns.append(live)
+    turns.sort(key=_key)
+    return turns
+
+
+def _key(live: LiveOrder) -> OrderKey:
+    return live.key
