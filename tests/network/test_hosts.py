@@ -1,0 +1,33 @@
+"""The fixture itself: addresses, routes and NAT as the other tests assume."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.network.hosts import Network
+
+WHO_CALLS = """
+import socket
+s = socket.create_server(("0.0.0.0", 7071))
+while True:
+    c, address = s.accept()
+    c.sendall(address[0].encode())
+    c.close()
+"""
+ASK = """
+import socket, sys
+print(socket.create_connection((sys.argv[1], 7071), timeout=2).recv(99).decode())
+"""
+pytestmark = pytest.mark.network
+
+
+def test_nat_hides_the_host_and_forwards_its_port(nat_network: Network) -> None:
+    outside = nat_network.host("a", "10.77.0.2")
+    inside = nat_network.behind_nat("b", "10.77.0.9", tcp=7071, udp=20001)
+    outside.start(sys.executable, "-c", WHO_CALLS)
+    inside.start(sys.executable, "-c", WHO_CALLS)
+    assert inside.until(".", sys.executable, "-c", ASK, outside.address) == "10.77.0.9\n"
+    assert outside.until(".", sys.executable, "-c", ASK, "10.77.0.9") == "10.77.0.2\n"
+    assert outside.ask(sys.executable, "-c", ASK, inside.address).returncode != 0
