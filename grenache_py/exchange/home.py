@@ -405,7 +405,11 @@ class Home:
             # It gets its place in time now: until now nobody could trade with it.
             live.key = (*stamp, live.order_id)
             live.triggered = True
-            self._enter(live, now, stamp)
+            try:
+                self._enter(live, now, stamp)
+            except OrderError:
+                # Fill-or-kill found nothing to fill it: the answer it got long ago said "new".
+                self._close([live], "rejected", now)
 
     def restore(self) -> None:
         """Take up expiries and stops of the orders the ledger restored."""

@@ -143,11 +143,12 @@ class IntentRow(NamedTuple):
 
 
 class AnswerRow(NamedTuple):
-    """Insert the one final answer this home gave to a fill as maker; kept until ``keep_ms``."""
+    """Upsert the one final answer this home gave to a fill as maker."""
 
     fill_id: str
     taker_home: str
-    keep_ms: int  # forgotten after this; 0: kept until the taker has settled it
+    keep_ms: int  # may be forgotten after this, once it is not unsettled
+    unsettled: int  # 1: it traded, and the taker has not shown yet that it knows
     payload: str
     path: bytes
     index: int

@@ -1,0 +1,131 @@
+"""
+The messages of a fill between two homes, and the ids they carry (distributed.md 2.3, 2.4).
+
+Pure. A fill asks one maker's home to trade up to 32 of its orders (legs) against one order of
+the taker's home, in one transaction. Its answer is final: stored before it is sent, the same
+bytes ever after, whether it says yes or no.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Annotated, Literal
+
+import msgspec
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.log import Count, HexId, HexKey, Money, Symbol, TradeBody
+
+__all__ = [
+    "LEGS_MAX",
+    "Answer",
+    "Fill",
+    "Refusal",
+    "decode_answer",
+    "decode_fill",
+    "encode",
+    "fill_id",
+    "trade_id",
+]
+
+LEGS_MAX = 32
+
+#: Why a fill was refused as a whole.
+Refusal = Literal["", "late", "unknown", "role", "epoch", "limit", "committed", "partial", "frozen"]
+
+
+class Fill(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="fill", tag_field="kind"):
+    """
+    A taker's request.
+
+    Attributes:
+        id: ``fill_id`` of the fields below.
+        order: the taker's order; its signed entry travels beside the request.
+        fill_seq: counts the fills of this order.
+        committed: all quantities ever put into fills of this order, this one included; two
+            signed fills with one ``fill_seq``, or a sum above the order, prove over-commitment.
+        deadline: ms; the maker refuses the fill later than this, by its own clock.
+        epoch: the maker's log epoch as the taker knows it.
+        legs: (maker's order, quantity) each.
+        all_or_none: refuse unless every leg fills completely.
+    """
+
+    id: HexId
+    taker_home: HexKey
+    maker_home: HexKey
+    market: Symbol
+    order: HexId
+    fill_seq: Count
+    committed: Money
+    deadline: Count
+    epoch: Count
+    legs: Annotated[
+        tuple[tuple[HexId, Money], ...], msgspec.Meta(min_length=1, max_length=LEGS_MAX)
+    ]
+    all_or_none: bool
+
+
+class Answer(
+    msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="answer", tag_field="kind"
+):
+    """
+    The maker's final answer.
+
+    Attributes:
+        fill: the fill's id.
+        why: the reason it was refused as a whole, "" when it was not.
+        trades: what was traded, at most one a leg; a leg without a trade got nothing.
+    """
+
+    fill: HexId
+    taker_home: HexKey
+    maker_home: HexKey
+    why: Refusal
+    trades: Annotated[tuple[TradeBody, ...], msgspec.Meta(max_length=LEGS_MAX)]
+
+
+_fill = msgspec.json.Decoder(Fill).decode
+_answer = msgspec.json.Decoder(Answer).decode
+
+
+def encode(message: Fill | Answer) -> str:
+    """The payload to be signed."""
+    return msgspec.json.encode(message).decode()
+
+
+def decode_fill(payload: str) -> Fill:
+    """
+    Raises:
+        RemoteProtocolError: not a fill, or its id is not that of its fields.
+    """
+    try:
+        fill = _fill(payload)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise RemoteProtocolError(f"bad fill: {error}") from None
+    if fill.id != fill_id(fill.order, fill.maker_home, fill.taker_home, fill.fill_seq):
+        raise RemoteProtocolError(f"fill id {fill.id} is not the hash of its fields")
+    if len({order for order, _ in fill.legs}) != len(fill.legs):
+        raise RemoteProtocolError("a fill names the same maker order twice")
+    return fill
+
+
+def decode_answer(payload: str) -> Answer:
+    """
+    Raises:
+        RemoteProtocolError: not an answer.
+    """
+    try:
+        return _answer(payload)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise RemoteProtocolError(f"bad fill answer: {error}") from None
+
+
+def fill_id(taker_order: str, maker_home: str, taker_home: str, fill_seq: int) -> str:
+    """32 hex digits. The sequence number makes asking again, later, another fill."""
+    text = f"fill:{taker_order}:{maker_home}:{taker_home}:{fill_seq}"
+    return sha256(text.encode()).hexdigest()[:32]
+
+
+def trade_id(fill: str, maker_order: str) -> str:
+    """32 hex digits: what both sides call the trade of one leg (F10)."""
+    return sha256(f"trade:{fill}:{maker_order}".encode()).hexdigest()[:32]

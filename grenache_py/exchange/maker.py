@@ -1,0 +1,314 @@
+"""
+The maker's side of a fill: one stored, final answer per fill id (distributed.md 2.4, M1-M4).
+
+Pure. The maker's home commits last and its transaction decides. Four rules here were each
+found necessary by a simulation that double-filled without them: a fill seen before gets the
+stored bytes again (``repeat``), a refusal is stored like a yes (``store_refusals``), asking
+about an unknown fill makes that fill impossible (``poison``), and no answer leaves before its
+transaction has returned (the batch sees to that).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+import attrs
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.clock import AHEAD_MS_MAX, HybridClock
+from grenache_py.exchange.effects import Outbox
+from grenache_py.exchange.errors import BUSY, OrderError
+from grenache_py.exchange.fills import (
+    Answer,
+    Fill,
+    Refusal,
+    decode_answer,
+    decode_fill,
+    encode,
+    trade_id,
+)
+from grenache_py.exchange.ledger import Ledger, Transition
+from grenache_py.exchange.log import Entry, OrderBody, check_order_id, trade_body
+from grenache_py.exchange.market import Market
+from grenache_py.exchange.order import LiveOrder, OrderKey, Side, Trade
+from grenache_py.exchange.rows import AnswerGone, AnswerRow, Snapshot
+from grenache_py.exchange.signed import Draft, Sealer, Signed, Verifier, leaf_hash
+
+__all__ = ["ANSWERS_MAX", "DEADLINE_MS_MAX", "Maker"]
+
+#: Answers held for fills that may still be repeated or asked about; beyond it fills wait.
+ANSWERS_MAX = 100_000
+#: A fill's deadline further away than this would have to be remembered too long.
+DEADLINE_MS_MAX = 60_000
+#: Refusals and settled answers are kept this long after the deadline has passed here.
+KEEP_MS = 60_000
+
+
+@attrs.define
+class _Stored:
+    """An answer, and until when it must be remembered."""
+
+    answer: Draft
+    taker_home: str
+    keep_ms: int
+    unsettled: bool
+
+
+@attrs.define
+class Maker:
+    """
+    Answers fills of other homes against own orders.
+
+    Attributes:
+        frozen: tells whether a home was proven to have signed two histories.
+        filled, refused, repeated, poisoned: counters of answers given.
+    """
+
+    ledger: Ledger
+    clock: HybridClock
+    outbox: Outbox
+    sealer: Sealer
+    verifier: Verifier
+    frozen: Callable[[str], bool]
+    answers_max: int = ANSWERS_MAX
+    filled: int = 0
+    refused: int = 0
+    repeated: int = 0
+    poisoned: int = 0
+    _answers: dict[str, _Stored] = attrs.Factory(dict)
+    _by_trade: dict[str, str] = attrs.Factory(dict)
+    _forget: list[tuple[int, str]] = attrs.Factory(list)
+
+    def request(self, fill_signed: Signed, order_signed: Signed, now: float) -> Draft:
+        """
+        Answer a ``fill.request``.
+
+        Returns:
+            the final answer; it is sealed, and may be sent, once the current batch is durable.
+
+        Raises:
+            RemoteProtocolError: signatures, ids or units do not fit; nothing is stored.
+            OrderError: busy; not final: the taker keeps its reservation and asks again.
+        """
+        fill = decode_fill(fill_signed.payload)
+        if fill.maker_home != self.ledger.home or fill.taker_home == self.ledger.home:
+            raise RemoteProtocolError("this fill is not for this home")
+        self.verifier.check(fill_signed, fill.taker_home)
+        stored = self._answers.get(fill.id)
+        if stored is not None:
+            self.repeated += 1
+            return stored.answer
+        order, key = self._taker_order(fill, order_signed)
+        now_ms = self.clock.read_ms(now)
+        if now_ms > fill.deadline:
+            # Unwritten on purpose: a repeat will be late too, for the clock never steps back.
+            return self._refuse(fill.id, fill.taker_home, "late")
+        if fill.deadline > now_ms + DEADLINE_MS_MAX + AHEAD_MS_MAX:
+            raise RemoteProtocolError("the fill's deadline is too far away")
+        self._make_room()
+        market = self.ledger.markets.get(fill.market)
+        if market is None:
+            return self._store_refusal(fill.id, fill.taker_home, fill.deadline, "unknown")
+        try:
+            price = None if order.price is None else market.price_ticks(order.price)
+            quantity = market.quantity_lots(order.quantity)
+            committed = market.quantity_lots(fill.committed)
+            legs = [(maker, market.quantity_lots(lots)) for maker, lots in fill.legs]
+        except OrderError as error:
+            raise RemoteProtocolError(f"the fill does not fit this market: {error}") from None
+        why: Refusal = ""
+        if self.frozen(fill.taker_home):
+            why = "frozen"
+        elif fill.epoch != self.ledger.log.epoch:
+            why = "epoch"
+        elif committed > quantity or sum(lots for _, lots in legs) > committed:
+            why = "committed"
+        if why:
+            return self._store_refusal(fill.id, fill.taker_home, fill.deadline, why)
+        parts: list[tuple[LiveOrder, int]] = []
+        for maker_order, lots in legs:
+            found = self._maker_order(maker_order, order, key, price)
+            if isinstance(found, LiveOrder):
+                parts.append((found, min(found.open, lots)))
+            else:
+                why = found
+        asked = sum(lots for _, lots in legs)
+        if not parts or (fill.all_or_none and sum(part for _, part in parts) < asked):
+            why = why or "partial"
+            return self._store_refusal(fill.id, fill.taker_home, fill.deadline, why)
+        return self._trade(fill, order.side, parts, market, now)
+
+    def _taker_order(self, fill: Fill, signed: Signed) -> tuple[OrderBody, OrderKey]:
+        """The taker's order and its key, from the signed entry that published it."""
+        entry = Entry.decode(signed.payload)
+        order = entry.order
+        if entry.home != fill.taker_home or order is None or order.id != fill.order:
+            raise RemoteProtocolError("the entry beside the fill does not publish its order")
+        self.verifier.check(signed, fill.taker_home)
+        check_order_id(order, entry.home)
+        if order.market != fill.market:
+            raise RemoteProtocolError("the fill names another market than its order")
+        return order, (*entry.time, order.id)
+
+    def _maker_order(
+        self, order_id: str, taker: OrderBody, key: OrderKey, limit: int | None
+    ) -> LiveOrder | Refusal:
+        """The own order of one leg, or why it cannot trade."""
+        own = self.ledger.own.get(order_id)
+        if own is None:
+            return "unknown"
+        maker = own.live
+        if maker.order.market != taker.market or maker.side == taker.side or not maker.triggered:
+            return "unknown"
+        if maker.key > key:
+            return "role"
+        price = maker.price_ticks
+        if limit is not None and (price > limit if taker.side == "buy" else price < limit):
+            return "limit"
+        return maker if maker.open else "partial"
+
+    def _trade(
+        self,
+        fill: Fill,
+        side: Side,
+        parts: list[tuple[LiveOrder, int]],
+        market: Market,
+        now: float,
+    ) -> Draft:
+        """The commit point: every leg in one step, the answer in the same transaction (M3)."""
+        transition = Transition()
+        book = self.ledger.books[market.symbol]
+        time_ms = self.clock.read_ms(now)
+        for maker, lots in parts:
+            maker.open -= lots
+            maker.filled += lots
+            maker.value += maker.price_ticks * lots
+            book.touched(maker)
+            transition.touch(maker)
+            trade = Trade(
+                trade_id(fill.id, maker.order_id),
+                market.symbol,
+                maker.price_ticks,
+                lots,
+                side,
+                maker.order_id,
+                fill.order,
+                self.ledger.home,
+                fill.taker_home,
+                time_ms,
+            )
+            transition.trades.append(trade)
+            self._by_trade[trade.trade_id] = fill.id
+        self.ledger.finish(transition, now)
+        trades = tuple(trade_body(trade, market) for trade in transition.trades)
+        answer = self.sealer.add(
+            encode(Answer(fill.id, fill.taker_home, fill.maker_home, "", trades))
+        )
+        self.filled += 1
+        self._store(fill.id, _Stored(answer, fill.taker_home, fill.deadline + KEEP_MS, True))
+        return answer
+
+    def query(self, fill_id: str, taker_home: str, deadline: int, now: float) -> Draft:
+        """
+        Say what became of a fill, and make sure that it stays so.
+
+        An unknown fill is made impossible by the answer: through a stored tombstone, or,
+        unwritten, because it would be late.
+
+        Args:
+            taker_home: the proven key of whoever asks.
+
+        Raises:
+            RemoteProtocolError: the fill is another home's.
+            OrderError: busy; not final.
+        """
+        stored = self._answers.get(fill_id)
+        if stored is not None:
+            if stored.taker_home != taker_home:
+                raise RemoteProtocolError("this fill belongs to another home")
+            self.repeated += 1
+            return stored.answer
+        now_ms = self.clock.read_ms(now)
+        if now_ms > deadline:
+            return self._refuse(fill_id, taker_home, "late")
+        if deadline > now_ms + DEADLINE_MS_MAX + AHEAD_MS_MAX:
+            raise RemoteProtocolError("the fill's deadline is too far away")
+        self._make_room()
+        self.poisoned += 1
+        return self._store_refusal(fill_id, taker_home, deadline, "unknown")
+
+    def settled(self, fill_id: str, taker_home: str) -> None:
+        """The taker has the answer on disk: it need not be kept beyond any repeat of the fill."""
+        stored = self._answers.get(fill_id)
+        if stored is None or stored.taker_home != taker_home or not stored.unsettled:
+            return
+        stored.unsettled = False
+        self.outbox.unsealed.append(lambda: _row(fill_id, stored))
+        heapq.heappush(self._forget, (stored.keep_ms, fill_id))
+
+    def trade_settled(self, trade_id: str, taker_home: str) -> None:
+        """The taker's own log shows this trade; as good as being told."""
+        fill = self._by_trade.get(trade_id)
+        if fill is not None:
+            self.settled(fill, taker_home)
+
+    def collect(self, now: float) -> None:
+        """Forget refusals and settled answers whose fill would be late by now."""
+        now_ms = self.clock.read_ms(now)
+        while self._forget and self._forget[0][0] < now_ms:
+            _, fill_id = heapq.heappop(self._forget)
+            stored = self._answers.pop(fill_id, None)
+            if stored is not None:
+                self.outbox.rows.append(AnswerGone(fill_id))
+                for trade in decode_answer(stored.answer.payload).trades:
+                    self._by_trade.pop(trade.id, None)
+
+    def _make_room(self) -> None:
+        if len(self._answers) >= self.answers_max:
+            raise OrderError(
+                BUSY, "too many fills here are not settled yet; ask again", retry_after_ms=1000
+            )
+
+    def _refuse(self, fill_id: str, taker_home: str, why: Refusal) -> Draft:
+        self.refused += 1
+        return self.sealer.add(encode(Answer(fill_id, taker_home, self.ledger.home, why, ())))
+
+    def _store_refusal(self, fill_id: str, taker_home: str, deadline: int, why: Refusal) -> Draft:
+        answer = self._refuse(fill_id, taker_home, why)
+        self._store(fill_id, _Stored(answer, taker_home, deadline + KEEP_MS, False))
+        return answer
+
+    def _store(self, fill_id: str, stored: _Stored) -> None:
+        self._answers[fill_id] = stored
+        self.outbox.unsealed.append(lambda: _row(fill_id, stored))
+        if not stored.unsettled:
+            heapq.heappush(self._forget, (stored.keep_ms, fill_id))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take back the stored answers of an earlier life."""
+        for row in snapshot.answers:
+            signed = Signed(row.payload, row.path, row.index, row.size, row.signature)
+            answer = Draft(row.payload, leaf_hash(row.payload), signed)
+            stored = _Stored(answer, row.taker_home, row.keep_ms, bool(row.unsettled))
+            self._answers[row.fill_id] = stored
+            for trade in decode_answer(row.payload).trades:
+                self._by_trade[trade.id] = row.fill_id
+            if not stored.unsettled:
+                self._forget.append((stored.keep_ms, row.fill_id))
+        heapq.heapify(self._forget)
+
+
+def _row(fill_id: str, stored: _Stored) -> AnswerRow:
+    proof = stored.answer.proof
+    return AnswerRow(
+        fill_id,
+        stored.taker_home,
+        stored.keep_ms,
+        stored.unsettled,
+        proof.payload,
+        proof.path,
+        proof.index,
+        proof.size,
+        proof.signature,
+    )
