@@ -7,11 +7,11 @@ a sentence that tells a person what to do next.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from grenache_py.errors import GrenacheError
 
-__all__ = ["OrderError", "StoreError"]
+__all__ = ["OrderError", "StoreError", "StoreFault"]
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -50,5 +50,25 @@ class OrderError(GrenacheError):
         self.data = data
 
 
+# full: no space left; io: the disk failed or the outcome is unknown; readonly: may not be written;
+# corrupt: damaged; refused: not a file this program may run on (newer, foreign, a backup copy);
+# locked: another program has it; closed: not open (any more); bug: rows the schema does not allow.
+StoreFault: TypeAlias = Literal[
+    "full", "io", "readonly", "corrupt", "refused", "locked", "closed", "bug"
+]
+
+
 class StoreError(GrenacheError):
-    """The database cannot be opened, read or written. The message says what to do about it."""
+    """
+    The database cannot be opened, read or written.
+
+    Attributes:
+        fault: what kind of trouble it is. ``full``, ``io``, ``readonly`` and ``locked`` may pass:
+            open the store again later.
+        message: a sentence that says what to do about it.
+    """
+
+    def __init__(self, fault: StoreFault, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.message = message

@@ -1,0 +1,243 @@
+"""
+The home's SQLite file, synchronously: open and check it, upgrade it, load it, write batches.
+
+Shell. Touches one SQLite file; knows no thread, no reactor and no clock. ``store.py`` runs it
+on its own thread; the simulator runs the same class on ``:memory:`` with a disk that fails.
+
+WAL with ``synchronous=FULL``: when ``commit`` returns, the batch is on the disk. One process has
+the file (``store.py`` holds a lock on its directory), so "database is locked" means that
+somebody opened it with another program.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib import resources
+from sqlite3 import Connection
+from typing import Any
+
+from grenache_py.exchange import tables
+from grenache_py.exchange.errors import StoreError, StoreFault
+from grenache_py.exchange.rows import Row, Snapshot
+
+__all__ = ["Database", "schema_steps", "translated"]
+
+APPLICATION_ID = 0x67725078  # "grPx", in the file's header: this is an exchange's store
+SQLITE_MIN = (3, 31, 0)
+BUSY_TIMEOUT_S = 5.0
+PAGE_CACHE_KIB = 64 * 1024
+WAL_PAGES = 4_000  # checkpoint after 16 MiB: rarely enough for the p99, soon enough for start-up
+
+# What SQLite says, by its primary result code (Python 3.10 does not hand the code out).
+_FAULTS: tuple[tuple[str, StoreFault, str], ...] = (
+    ("database or disk is full", "full", "no space is left for {path}: free some; nothing is lost"),
+    (
+        "attempt to write a readonly",
+        "readonly",
+        "{path} may not be written: check its owner and whether the disk is mounted read-only",
+    ),
+    (
+        "unable to open database file",
+        "io",
+        "{path} cannot be opened: check that its directory exists and may be written",
+    ),
+    ("disk I/O error", "io", "the disk under {path} failed: check the system log and the disk"),
+    (
+        "database disk image is malformed",
+        "corrupt",
+        "{path} is damaged: keep it, and see 'A damaged file' in docs/store-schema.rst",
+    ),
+    ("file is not a database", "corrupt", "{path} is not an SQLite database, or it is damaged"),
+    ("database is locked", "locked", "{path} is locked by another program: close that one first"),
+    ("constraint failed", "bug", "{path} refused a batch: {error}; please report this"),
+)
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Turn what SQLite raises about ``path`` into a StoreError that says what to do."""
+    try:
+        yield
+    except (sqlite3.Error, OverflowError) as error:
+        raise _store_error(path, error) from error
+
+
+def _store_error(path: str, error: Exception) -> StoreError:
+    text = str(error)
+    for sign, fault, sentence in _FAULTS:
+        if sign in text:
+            return StoreError(fault, sentence.format(path=path, error=text))
+    return StoreError("bug", f"{path}: {text}; please report this")
+
+
+def schema_steps() -> list[str]:
+    """The numbered schema files, in order; step n (from 1) makes schema n out of n - 1."""
+    folder = resources.files("grenache_py.exchange") / "schema"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    assert [int(file.name[:4]) for file in files] == list(range(1, len(files) + 1))
+    return [file.read_text("utf-8") for file in files]
+
+
+class Database:
+    """
+    One SQLite file and its only writing connection.
+
+    After any method has raised ``StoreError`` the database is closed: what it holds in memory
+    may not be what the disk holds. ``open`` and ``load`` again to know.
+
+    Args:
+        path: a file, or ``:memory:``.
+        steps: schema steps, for tests of upgrades.
+    """
+
+    def __init__(self, path: str, steps: Sequence[str] | None = None) -> None:
+        self.path = path
+        self._steps = schema_steps() if steps is None else steps
+        self._connection: Connection | None = None
+
+    def connect(self) -> Connection:
+        """Open the SQLite connection (a double may hand out another one)."""
+        return sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+
+    @property
+    def connection(self) -> Connection:
+        """The open connection. Raises StoreError (``closed``) when there is none."""
+        if self._connection is None:
+            raise StoreError("closed", f"{self.path} is not open")
+        return self._connection
+
+    def open(self) -> None:
+        """
+        Open the file, making or upgrading it where needed.
+
+        Raises:
+            StoreError: it cannot be opened, is damaged, newer than this program, or foreign.
+        """
+        if sqlite3.sqlite_version_info < SQLITE_MIN:
+            wanted = ".".join(map(str, SQLITE_MIN))
+            raise StoreError(
+                "refused",
+                f"Python has SQLite {sqlite3.sqlite_version}, the store needs {wanted} at least",
+            )
+        with self._closing_on_error():
+            self._connection = connection = self.connect()
+            self._check(connection)
+            self._configure(connection)
+            self._upgrade(connection)
+
+    def load(self) -> Snapshot:
+        """Everything a node needs to start. Raises StoreError."""
+        with self._closing_on_error():
+            return tables.load(self.connection)
+
+    def commit(self, rows: Iterable[Row]) -> None:
+        """
+        Write ``rows`` in one transaction; on return they are on the disk.
+
+        Raises:
+            StoreError: nothing is known about these rows: none of them is there, or all are.
+        """
+        with self._closing_on_error():
+            connection = self.connection
+            connection.execute("BEGIN IMMEDIATE")
+            tables.write(connection, rows)
+            connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the connection; the write-ahead log is folded into the file. Idempotent."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):  # everything acknowledged is on the disk already
+                connection.close()
+
+    @contextmanager
+    def _closing_on_error(self) -> Iterator[None]:
+        try:
+            with translated(self.path):
+                yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self, connection: Connection) -> None:
+        """Refuse a file that is not ours, or not for this version."""
+        version, application = (
+            _pragma(connection, "user_version"),
+            _pragma(connection, "application_id"),
+        )
+        made = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if made and application != APPLICATION_ID:
+            raise StoreError("refused", f"{self.path} is the database of another program")
+        if version > len(self._steps):
+            raise StoreError(
+                "refused",
+                f"{self.path} has schema {version}, this program knows {len(self._steps)}: "
+                "run the newer grenache-py that wrote it, or use another --data directory",
+            )
+        if made and (damage := connection.execute("PRAGMA quick_check (1)").fetchone()[0]) != "ok":
+            raise StoreError(
+                "corrupt",
+                f"{self.path} is damaged ({' '.join(str(damage).split())}): keep it, and see "
+                "'A damaged file' in docs/store-schema.rst",
+            )
+
+    def _configure(self, connection: Connection) -> None:
+        connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode not in ("wal", "memory"):
+            raise StoreError(
+                "refused",
+                f"{self.path}: its file system has no shared memory (a network disk?), which "
+                "SQLite's write-ahead log needs: put --data on a local disk",
+            )
+        connection.execute("PRAGMA synchronous = FULL")
+        # After a failed fsync the kernel may call pages clean that never reached the disk.
+        # Copying the whole log into the file, which is synced, makes what we read durable.
+        connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
+
+    def _upgrade(self, connection: Connection) -> None:
+        version = _pragma(connection, "user_version")
+        if 0 < version < len(self._steps):
+            copy(connection, f"{self.path}.schema{version}")
+        for number in range(version + 1, len(self._steps) + 1):
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {self._steps[number - 1]};"
+                f"PRAGMA application_id = {APPLICATION_ID};"
+                f"PRAGMA user_version = {number}; COMMIT;"
+            )
+
+
+def _pragma(connection: Connection, name: str) -> Any:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def copy(connection: Connection, path: str) -> None:
+    """
+    Write a consistent copy of the database to ``path``, complete or not at all.
+
+    Reads one snapshot, so it may run on a connection of its own while another one commits.
+
+    Raises:
+        StoreError: ``path`` exists.
+    """
+    if os.path.exists(path):
+        raise StoreError("refused", f"{path} exists: move it away, or choose another name")
+    part = f"{path}.part"
+    with suppress(FileNotFoundError):
+        os.remove(part)
+    connection.execute("VACUUM INTO ?", (part,))
+    _sync(part)
+    os.rename(part, path)
+    _sync(os.path.dirname(path) or ".")
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,258 @@
+"""
+The store: SQLite on a thread of its own, and a lock on the data directory.
+
+Shell. Touches one directory and two threads: one that writes, and one that reads what memory
+does not hold, so that a slow page of history never delays a commit. The rules of a batch are
+in ``effects.py``, the SQL in ``tables.py``, the file in ``database.py``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from sqlite3 import Connection
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from grenache_py.exchange import tables
+from grenache_py.exchange.database import Database, translated
+from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.rows import LogRow, OrderEventRow, OrderRow, Row, Snapshot, TradeRow
+from grenache_py.exchange.tables import Candle
+
+__all__ = ["DirectoryLock", "Store"]
+
+FILE_NAME = "exchange.sqlite"
+LOCK_NAME = "exchange.lock"
+
+T = TypeVar("T")
+
+
+class DirectoryLock:
+    """
+    One daemon on one data directory.
+
+    The kernel drops the lock when the process ends, however it ends; the file that carries it
+    stays and means nothing.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._path = os.path.join(directory, LOCK_NAME)
+        self._file: int | None = None
+
+    def acquire(self) -> None:
+        """
+        Take the lock, making the directory if there is none.
+
+        Raises:
+            StoreError: another process has it, or the directory cannot be used.
+        """
+        if self._file is not None:
+            return
+        directory = os.path.dirname(self._path)
+        try:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(
+                "io", f"data directory {directory} cannot be used: {error.strerror}"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise StoreError(
+                "locked",
+                f"data directory {directory} is in use by another exchange"
+                f"{f' (process {holder})' if holder else ''}: stop that one, or use another --data",
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._file = descriptor
+
+    def release(self) -> None:
+        """Give the lock back. Idempotent."""
+        descriptor, self._file = self._file, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+class Lane:
+    """One thread that runs one thing after the other."""
+
+    def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
+        self._reactor = reactor
+        self._pool = ThreadPool(minthreads=0, maxthreads=1, name=name)
+        self._pool.start()
+
+    def run(self, call: Callable[..., T], *args: object, **kwargs: object) -> Deferred[T]:
+        return deferToThreadPool(self._reactor, self._pool, call, *args, **kwargs)
+
+    def stop(self) -> None:
+        """Wait for what is running, then end the thread."""
+        self._pool.stop()
+
+
+class Store:
+    """
+    The durable side of one home.
+
+    After ``commit`` has failed nothing is known but what ``open`` reads again: every later
+    call fails (``closed``) until then. That is the only way to recover, and it is the way a
+    daemon starts.
+
+    Args:
+        directory: the data directory; the lock is taken by the first ``open`` and kept.
+        reactor: brings results from the threads back to its own thread.
+        database: the writing side; by default the file in ``directory``.
+    """
+
+    def __init__(
+        self, directory: str, reactor: IReactorFromThreads, database: Database | None = None
+    ) -> None:
+        self.path = os.path.join(directory, FILE_NAME)
+        self._reactor = reactor
+        self._lock = DirectoryLock(directory)
+        self._database = Database(self.path) if database is None else database
+        self._writer: Lane | None = None
+        self._reader: Lane | None = None
+        self._reading: Connection | None = None
+
+    def open(self) -> Deferred[Snapshot]:
+        """
+        Open (again), check, upgrade and load the file.
+
+        Fires with: everything a node needs to start where it stopped.
+        Fails with:
+            StoreError: another daemon has the directory, or the file cannot be used; the
+                message says what to do. ``open`` may be called again.
+        """
+        return Deferred.fromCoroutine(self._open())
+
+    async def _open(self) -> Snapshot:
+        self._lock.acquire()
+        if self._writer is None or self._reader is None:
+            self._writer = Lane(self._reactor, "store writer")
+            self._reader = Lane(self._reactor, "store reader")
+        await self._reader.run(self._close_reading)
+
+        def load() -> Snapshot:
+            self._database.close()
+            self._database.open()
+            return self._database.load()
+
+        return await self._writer.run(load)
+
+    def commit(self, rows: Sequence[Row]) -> Deferred[None]:
+        """
+        Write one batch. Several may wait; they are written in the order of the calls.
+
+        Fires with: None, once all rows are on the disk.
+        Fails with:
+            StoreError: all rows are there, or none; only ``open`` can tell.
+        Cancel: has no effect on the batch.
+        """
+        if self._writer is None:
+            return fail(StoreError("closed", f"{self.path} is not open"))
+        return self._writer.run(self._database.commit, rows)
+
+    def close(self) -> Deferred[None]:
+        """
+        Finish what is running, close the file and give the directory free. Idempotent.
+
+        Fires with: None.
+        """
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        writer, reader = self._writer, self._reader
+        self._writer = self._reader = None
+        if reader is not None:
+            await reader.run(self._close_reading)
+            reader.stop()
+        if writer is not None:
+            await writer.run(self._database.close)
+            writer.stop()
+        self._lock.release()
+
+    # ------------------------------------------------------------------------------------ reads
+
+    def order(self, order_id: str) -> Deferred[OrderRow | None]:
+        """One own order by its id."""
+        return self._read(tables.order, order_id)
+
+    def order_by_client_id(self, account: str, client_order_id: str) -> Deferred[OrderRow | None]:
+        """The newest order that ``account`` placed under ``client_order_id``."""
+        return self._read(tables.order_by_client_id, account, client_order_id)
+
+    def orders(
+        self,
+        limit: int,
+        *,
+        market: str | None = None,
+        account: str | None = None,
+        status: str | None = None,
+        after: str | None = None,
+    ) -> Deferred[list[OrderRow]]:
+        """One page of own orders, newest first (see ``tables.orders``)."""
+        return self._read(
+            tables.orders, limit, market=market, account=account, status=status, after=after
+        )
+
+    def trades(self, market: str, limit: int, after: str | None = None) -> Deferred[list[TradeRow]]:
+        """Trades of one market, newest last: the newest, or those learned after trade ``after``."""
+        return self._read(tables.trades, market, limit, after)
+
+    def trades_of(self, order_id: str, limit: int) -> Deferred[list[TradeRow]]:
+        """The newest trades of one order, newest last."""
+        return self._read(tables.trades_of, order_id, limit)
+
+    def candles(
+        self, market: str, interval_ms: int, from_ms: int, limit: int
+    ) -> Deferred[list[Candle]]:
+        """The first ``limit`` intervals with trades since ``from_ms``, oldest first."""
+        return self._read(tables.candles, market, interval_ms, from_ms, limit)
+
+    def volume_lots(self, market: str, from_ms: int) -> Deferred[int]:
+        """Lots traded in ``market`` since ``from_ms``."""
+        return self._read(tables.volume_lots, market, from_ms)
+
+    def order_events(
+        self, account: str, from_seq: int, limit: int
+    ) -> Deferred[list[tuple[OrderEventRow, OrderRow | None]]]:
+        """Events of one account from ``from_seq`` on, each with its order as it is now."""
+        return self._read(tables.order_events, account, from_seq, limit)
+
+    def log_entries(self, epoch: int, first: int, last: int) -> Deferred[list[LogRow]]:
+        """Own log entries ``first`` to ``last`` of ``epoch``; old ones may be gone."""
+        return self._read(tables.log_entries, epoch, first, last)
+
+    def _read(self, query: Callable[..., T], *args: object, **kwargs: object) -> Deferred[T]:
+        """
+        Run ``query`` on the reading thread; it sees every batch whose commit has fired.
+
+        Fails with:
+            StoreError: the file cannot be read.
+        """
+        if self._reader is None:
+            return fail(StoreError("closed", f"{self.path} is not open"))
+
+        def run() -> T:
+            with translated(self.path):
+                if self._reading is None:
+                    self._reading = self._database.connect()
+                    self._reading.execute("PRAGMA query_only = 1")
+                return query(self._reading, *args, **kwargs)
+
+        return self._reader.run(run)
+
+    def _close_reading(self) -> None:
+        connection, self._reading = self._reading, None
+        if connection is not None:
+            connection.close()
