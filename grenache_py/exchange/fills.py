@@ -42,11 +42,11 @@ class Fill(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="fill", 
         id: ``fill_id`` of the fields below.
         order: the taker's order; its signed entry travels beside the request.
         fill_seq: counts the fills of this order.
-        committed: all quantities ever put into fills of this order, this one included; two
-            signed fills with one ``fill_seq``, or a sum above the order, prove over-commitment.
+        committed: lots of the order that are filled or reserved, this fill included; more than
+            the order's quantity is over-commitment, and signed.
         deadline: ms; the maker refuses the fill later than this, by its own clock.
         epoch: the maker's log epoch as the taker knows it.
-        legs: (maker's order, quantity) each.
+        legs: (maker's order, quantity, the maker's price) each.
         all_or_none: refuse unless every leg fills completely.
     """
 
@@ -60,7 +60,7 @@ class Fill(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="fill", 
     deadline: Count
     epoch: Count
     legs: Annotated[
-        tuple[tuple[HexId, Money], ...], msgspec.Meta(min_length=1, max_length=LEGS_MAX)
+        tuple[tuple[HexId, Money, Money], ...], msgspec.Meta(min_length=1, max_length=LEGS_MAX)
     ]
     all_or_none: bool
 
@@ -104,7 +104,7 @@ def decode_fill(payload: str) -> Fill:
         raise RemoteProtocolError(f"bad fill: {error}") from None
     if fill.id != fill_id(fill.order, fill.maker_home, fill.taker_home, fill.fill_seq):
         raise RemoteProtocolError(f"fill id {fill.id} is not the hash of its fields")
-    if len({order for order, _ in fill.legs}) != len(fill.legs):
+    if len({order for order, _, _ in fill.legs}) != len(fill.legs):
         raise RemoteProtocolError("a fill names the same maker order twice")
     return fill
 

@@ -61,7 +61,6 @@ class Own:
 
     Attributes:
         fill_seq: fills it ever took part in as taker; part of their ids.
-        committed: lots ever put into fill requests ("cum" of distributed.md 2.3).
         order_seq, order_entry: the log entry that published it (0, None while private).
         state_seq, state_entry: the newest log entry with its state.
         element: what stands in the live set for it, None while it does not.
@@ -70,7 +69,6 @@ class Own:
 
     live: LiveOrder
     fill_seq: int = 0
-    committed: int = 0
     order_seq: int = 0
     state_seq: int = 0
     order_entry: Draft | None = None
@@ -360,7 +358,6 @@ def _order_row(own: Own) -> OrderRow:
         live.value,
         live.triggered,
         own.fill_seq,
-        own.committed,
         own.order_seq,
         own.state_seq,
         not live.terminal,
@@ -392,4 +389,4 @@ def _own_from_row(row: OrderRow, home: str) -> Own:
     live.self_trade = row.self_trade  # type: ignore[assignment]
     live.triggered = bool(row.triggered)
     live.updated_ms = row.updated_ms
-    return Own(live, row.fill_seq, row.committed, row.order_seq, row.state_seq)
+    return Own(live, row.fill_seq, row.order_seq, row.state_seq)

@@ -114,7 +114,7 @@ class Maker:
             price = None if order.price is None else market.price_ticks(order.price)
             quantity = market.quantity_lots(order.quantity)
             committed = market.quantity_lots(fill.committed)
-            legs = [(maker, market.quantity_lots(lots)) for maker, lots in fill.legs]
+            legs = [(maker, market.quantity_lots(lots)) for maker, lots, _ in fill.legs]
         except OrderError as error:
             raise RemoteProtocolError(f"the fill does not fit this market: {error}") from None
         why: Refusal = ""

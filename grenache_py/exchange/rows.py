@@ -88,7 +88,6 @@ class OrderRow(NamedTuple):
     value: int
     triggered: int
     fill_seq: int  # fills ever requested for it as taker
-    committed: int  # lots ever put into fill requests ("cum" of distributed.md 2.3)
     order_seq: int  # log seq of its order entry, 0 while private (stop not triggered)
     state_seq: int  # log seq of its newest state
     live: int  # 0 once terminal

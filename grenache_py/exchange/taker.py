@@ -1,0 +1,391 @@
+"""
+The taker's side of a fill: reserve, ask, settle (distributed.md 2.4, T1-T5).
+
+Pure. The taker's quantity moves from open to reserved in a durable step *before* the fill
+leaves, and only the maker's signed answer moves it on: a time-out never releases it. Fills are
+asked for again with the same bytes until their deadline, after that the maker's home is asked
+what became of them, which makes an unknown fill impossible. So a fill in doubt resolves as
+soon as its maker's home can be reached, whatever crashed in between.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.clock import HybridClock
+from grenache_py.exchange.effects import Outbox
+from grenache_py.exchange.errors import UNKNOWN_ORDER, OrderError
+from grenache_py.exchange.fills import (
+    LEGS_MAX,
+    Fill,
+    decode_answer,
+    decode_fill,
+    encode,
+    fill_id,
+    trade_id,
+)
+from grenache_py.exchange.ledger import Ledger, Own, Transition
+from grenache_py.exchange.log import TradeBody, trade_from_body
+from grenache_py.exchange.matching import Leg
+from grenache_py.exchange.order import LiveOrder
+from grenache_py.exchange.rows import IntentRow, Snapshot
+from grenache_py.exchange.signed import Draft, Sealer, Signed, Verifier, leaf_hash
+
+__all__ = ["Intent", "Taker"]
+
+#: How long a maker's home may accept the fill, by its own clock.
+DEADLINE_MS = 10_000
+#: Asking again: after 1, 2, 4, ... seconds, at most this many apart.
+RETRY_S_MIN = 1.0
+RETRY_S_MAX = 30.0
+#: Fills under way to one home; beyond it that home's orders are left alone for a while.
+FILLS_PER_HOME_MAX = 256
+#: After a leg was refused its maker order is not asked again for this long, unless its home
+#: publishes a new state of it: the refusal means that this peer's view of it is stale.
+AVOID_S = 2.0
+
+
+@attrs.define(eq=False)
+class Intent:
+    """
+    A fill asked for and not settled.
+
+    Attributes:
+        legs: (maker order, lots, price in ticks) each.
+        settled: bit i is set once leg i has its outcome.
+        retry_at: when to ask again, seconds.
+    """
+
+    fill: Fill
+    draft: Draft
+    own: Own
+    legs: list[tuple[str, int, int]]
+    retry_at: float
+    settled: int = 0
+    retry_s: float = RETRY_S_MIN
+
+    @property
+    def open_lots(self) -> int:
+        """Lots still in doubt."""
+        return sum(lots for i, (_, lots, _) in enumerate(self.legs) if not self.settled >> i & 1)
+
+
+@attrs.define
+class Taker:
+    """
+    Fills of own orders against other homes' orders.
+
+    Attributes:
+        epoch_of: another home's log epoch as far as known here, None when it is unknown.
+        on_hold: homes that let a fill time out and have not answered since; no new fills.
+        intents: unsettled fills by id.
+    """
+
+    ledger: Ledger
+    clock: HybridClock
+    outbox: Outbox
+    sealer: Sealer
+    verifier: Verifier
+    epoch_of: Callable[[str], int | None]
+    intents: dict[str, Intent] = attrs.Factory(dict)
+    on_hold: set[str] = attrs.Factory(set)
+    requested: int = 0
+    settled: int = 0
+    asked_again: int = 0
+    unknown_answers: int = 0
+    _in_flight: Counter[str] = attrs.Factory(Counter)
+    _fills_of: Counter[str] = attrs.Factory(Counter)
+    _avoid: dict[str, float] = attrs.Factory(dict)
+    _timers: list[tuple[float, str]] = attrs.Factory(list)
+
+    def allowance(self, maker: LiveOrder) -> int:
+        """Lots of a remote order that a fill may ask for now; 0 to leave it alone."""
+        home, order_id = maker.home, maker.order_id
+        if (
+            home in self.on_hold
+            or order_id in self._avoid
+            or self._fills_of[home] >= FILLS_PER_HOME_MAX
+            or self.epoch_of(home) is None
+        ):
+            return 0
+        return max(0, maker.open - self._in_flight[order_id])
+
+    def reserve(self, taker: Own, legs: list[Leg], now: float) -> None:
+        """
+        Turn planned legs into fills (T2); their lots are reserved in ``taker`` already.
+
+        Call within the step that publishes or changes the taker's order.
+        """
+        by_home: dict[str, list[Leg]] = {}
+        for leg in legs:
+            by_home.setdefault(leg.maker.home, []).append(leg)
+        committed = taker.live.filled + taker.live.reserved - sum(leg.lots for leg in legs)
+        for home, theirs in by_home.items():
+            for start in range(0, len(theirs), LEGS_MAX):
+                part = theirs[start : start + LEGS_MAX]
+                committed += sum(leg.lots for leg in part)
+                self._request(taker, home, part, committed, now)
+
+    def _request(self, taker: Own, home: str, legs: list[Leg], committed: int, now: float) -> None:
+        live = taker.live
+        market = self.ledger.markets[live.order.market]
+        taker.fill_seq += 1
+        epoch = self.epoch_of(home)
+        assert epoch is not None, "planned a fill with an unknown home"
+        fill = Fill(
+            fill_id(live.order_id, home, self.ledger.home, taker.fill_seq),
+            self.ledger.home,
+            home,
+            market.symbol,
+            live.order_id,
+            taker.fill_seq,
+            market.format_quantity(committed),
+            self.clock.read_ms(now) + DEADLINE_MS,
+            epoch,
+            tuple(
+                (
+                    leg.maker.order_id,
+                    market.format_quantity(leg.lots),
+                    market.format_price(leg.maker.price_ticks),
+                )
+                for leg in legs
+            ),
+            live.order.time_in_force == "fok",
+        )
+        intent = Intent(
+            fill,
+            self.sealer.add(encode(fill)),
+            taker,
+            [(leg.maker.order_id, leg.lots, leg.maker.price_ticks) for leg in legs],
+            now + RETRY_S_MIN,
+        )
+        self.requested += 1
+        self._watch(intent)
+        self.outbox.unsealed.append(lambda: _row(intent))
+        self._ask(intent)
+
+    def _watch(self, intent: Intent) -> None:
+        self.intents[intent.fill.id] = intent
+        self._fills_of[intent.fill.maker_home] += 1
+        for i, (order_id, lots, _) in enumerate(intent.legs):
+            if not intent.settled >> i & 1:
+                self._in_flight[order_id] += lots
+        heapq.heappush(self._timers, (intent.retry_at, intent.fill.id))
+
+    def _ask(self, intent: Intent) -> None:
+        def params() -> dict[str, Any]:
+            entry = intent.own.order_entry
+            assert entry is not None, "a private order cannot be a taker"
+            return {"fill": intent.draft.proof.wire(), "order": entry.proof.wire()}
+
+        self.outbox.messages.append((intent.fill.maker_home, "fill.request", params))
+
+    def _query(self, intent: Intent) -> None:
+        fill = intent.fill
+        params = {"fill": fill.id, "deadline": fill.deadline}
+        self.outbox.messages.append((fill.maker_home, "fill.query", lambda: params))
+
+    def tick(self, now: float) -> None:
+        """Ask again where no answer came in time; a home that lets that happen is put on hold."""
+        while self._timers and self._timers[0][0] <= now:
+            at, fill = heapq.heappop(self._timers)
+            intent = self.intents.get(fill)
+            if intent is None or intent.retry_at != at:
+                continue
+            self.on_hold.add(intent.fill.maker_home)
+            self._ask_again(intent, now)
+        for order_id in [order_id for order_id, until in self._avoid.items() if until <= now]:
+            del self._avoid[order_id]
+
+    def _ask_again(self, intent: Intent, now: float) -> None:
+        self.asked_again += 1
+        intent.retry_s = min(intent.retry_s * 2, RETRY_S_MAX)
+        intent.retry_at = now + intent.retry_s
+        heapq.heappush(self._timers, (intent.retry_at, intent.fill.id))
+        if self.clock.read_ms(now) <= intent.fill.deadline:
+            self._ask(intent)
+        else:
+            self._query(intent)
+
+    def next_deadline(self) -> float | None:
+        """When ``tick`` next has work, in seconds, or None."""
+        return self._timers[0][0] if self._timers else None
+
+    def linked(self, home: str, now: float) -> None:
+        """A proven link to ``home`` is up: it gets a new chance, and the open questions at once."""
+        self.on_hold.discard(home)
+        for intent in self.intents.values():
+            if intent.fill.maker_home == home:
+                intent.retry_s = RETRY_S_MIN / 2
+                self._ask_again(intent, now)
+
+    def maker_changed(self, order_id: str) -> None:
+        """Its home published a new state of this order: what is known of it is fresh again."""
+        self._avoid.pop(order_id, None)
+
+    def answer(self, signed: Signed, now: float) -> str | None:
+        """
+        Settle a fill with its maker's final answer (T4).
+
+        Returns:
+            the market to sweep when lots were released, else None.
+
+        Raises:
+            RemoteProtocolError: the answer is not what the maker may say; nothing changed.
+        """
+        answer = decode_answer(signed.payload)
+        intent = self.intents.get(answer.fill)
+        if intent is None:
+            # Usually a second copy. A peer that lost its disk would see this a lot.
+            self.unknown_answers += 1
+            return None
+        fill = intent.fill
+        if answer.maker_home != fill.maker_home or answer.taker_home != fill.taker_home:
+            raise RemoteProtocolError("the answer is not from the fill's maker")
+        self.verifier.check(signed, fill.maker_home)
+        self.on_hold.discard(fill.maker_home)
+        filled = self._checked(intent, answer.trades)
+        outcomes = {i: filled.get(i) for i in range(len(intent.legs))}
+        return self._settle(intent, outcomes, now)
+
+    def trade_seen(self, body: TradeBody, now: float) -> str | None:
+        """
+        The maker's own log shows a trade of a fill in doubt: as good as the answer, for its leg.
+
+        Returns:
+            the market to sweep when lots were released, else None.
+        """
+        for intent in self.intents.values():
+            for i, (maker_order, _, _) in enumerate(intent.legs):
+                if maker_order == body.maker and trade_id(intent.fill.id, maker_order) == body.id:
+                    return self._settle(intent, {i: self._checked(intent, (body,))[i]}, now)
+        return None
+
+    def _checked(self, intent: Intent, bodies: tuple[TradeBody, ...]) -> dict[int, TradeBody]:
+        """
+        The trades by leg.
+
+        Raises:
+            RemoteProtocolError: one of them is not of a leg, or for more, or at another price.
+        """
+        market = self.ledger.markets[intent.fill.market]
+        legs = {order_id: i for i, (order_id, _, _) in enumerate(intent.legs)}
+        found: dict[int, TradeBody] = {}
+        for body in bodies:
+            i = legs.get(body.maker)
+            if i is None or i in found or body.id != trade_id(intent.fill.id, body.maker):
+                raise RemoteProtocolError("the answer names a trade that was not asked for")
+            _, lots, price = intent.legs[i]
+            if (
+                body.price != market.format_price(price)
+                or market.quantity_lots(body.quantity) > lots
+                or body.market != market.symbol
+                or (body.maker_home, body.taker_home, body.taker, body.side)
+                != (
+                    intent.fill.maker_home,
+                    intent.fill.taker_home,
+                    intent.fill.order,
+                    intent.own.live.side,
+                )
+            ):
+                raise RemoteProtocolError("the answer's trade is not what was asked for")
+            found[i] = body
+        return found
+
+    def _settle(
+        self, intent: Intent, outcomes: Mapping[int, TradeBody | None], now: float
+    ) -> str | None:
+        own, live = intent.own, intent.own.live
+        market = self.ledger.markets[intent.fill.market]
+        transition = Transition()
+        released = 0
+        for i, body in outcomes.items():
+            if intent.settled >> i & 1:
+                continue
+            intent.settled |= 1 << i
+            order_id, lots, price = intent.legs[i]
+            traded = market.quantity_lots(body.quantity) if body is not None else 0
+            live.reserved -= lots
+            live.filled += traded
+            live.value += traded * price
+            released += lots - traded
+            self._in_flight[order_id] -= lots
+            if not self._in_flight[order_id]:
+                del self._in_flight[order_id]
+            if traded < lots:
+                self._avoid[order_id] = now + AVOID_S
+            if body is not None:
+                transition.trades.append(trade_from_body(body, market))
+            transition.touch(live)
+        if not live.reason:
+            live.open += released
+        done = intent.settled == (1 << len(intent.legs)) - 1
+        if done:
+            del self.intents[intent.fill.id]
+            self._fills_of[intent.fill.maker_home] -= 1
+            self.settled += 1
+            params = {"fill": intent.fill.id}
+            self.outbox.messages.append((intent.fill.maker_home, "fill.settled", lambda: params))
+        self.outbox.unsealed.append(lambda: _row(intent))
+        if transition.touched:
+            self.ledger.books[market.symbol].touched(live)
+            self.ledger.finish(transition, now)
+        self.ledger.mark(own)
+        return market.symbol if released or transition.trades else None
+
+    def decide(self, fill: str, now: float) -> str | None:
+        """
+        Give up on a fill whose maker is gone for ever, by order of the operator.
+
+        What is in doubt is closed as if it had not traded. Should the maker come back and have
+        traded after all, its books and ours differ by this fill: that is why nobody but a
+        person decides it.
+
+        Raises:
+            OrderError: no such fill is in doubt.
+        """
+        intent = self.intents.get(fill)
+        if intent is None:
+            raise OrderError(UNKNOWN_ORDER, f"no fill {fill} is in doubt here")
+        return self._settle(intent, dict.fromkeys(range(len(intent.legs))), now)
+
+    def restore(self, snapshot: Snapshot, now: float) -> None:
+        """Take up the fills that were in doubt; they are asked about at once."""
+        for row in snapshot.intents:
+            fill = decode_fill(row.payload)
+            market = self.ledger.markets[fill.market]
+            draft = Draft(
+                row.payload,
+                leaf_hash(row.payload),
+                Signed(row.payload, row.path, row.index, row.size, row.signature),
+            )
+            legs = [
+                (order_id, market.quantity_lots(lots), market.price_ticks(price))
+                for order_id, lots, price in fill.legs
+            ]
+            own = self.ledger.own[fill.order]
+            self._watch(Intent(fill, draft, own, legs, now, row.settled))
+
+
+def _row(intent: Intent) -> IntentRow:
+    fill, proof = intent.fill, intent.draft.proof
+    return IntentRow(
+        fill.id,
+        fill.order,
+        fill.maker_home,
+        intent.open_lots,
+        fill.deadline,
+        intent.settled,
+        intent.settled == (1 << len(intent.legs)) - 1,
+        proof.payload,
+        proof.path,
+        proof.index,
+        proof.size,
+        proof.signature,
+    )
