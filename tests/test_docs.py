@@ -1,0 +1,47 @@
+"""The documents: well formed, without dead links, and in step with the files they speak of."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
+from docutils.utils import SystemMessage
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.rst", "docs/**/*.rst", "changelog.d/*.rst")
+    for path in ROOT.glob(pattern)
+)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_document_is_well_formed_and_its_links_lead_somewhere(document: Path) -> None:
+    settings = {"report_level": 2, "halt_level": 2, "warning_stream": False}
+    try:
+        tree = publish_doctree(
+            document.read_text(), source_path=str(document), settings_overrides=settings
+        )
+    except SystemMessage as error:
+        pytest.fail(str(error))
+    for reference in tree.findall(nodes.reference):
+        target = reference.get("refuri", "").partition("#")[0]
+        if target and not re.match(r"[a-z]+:", target):
+            assert (document.parent / target).exists(), f"dead link {target}"
+
+
+def test_every_document_can_be_found_from_the_index() -> None:
+    index = (ROOT / "docs" / "index.rst").read_text()
+    for document in (ROOT / "docs").glob("*.rst"):
+        if document.name != "index.rst":
+            assert f"<{document.name}>" in index, f"docs/index.rst does not name {document.name}"
+
+
+def test_every_make_target_that_a_document_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for document in DOCUMENTS:
+        for target in re.findall(r"``make ([a-z-]+)", document.read_text()):
+            assert target in targets, f"{document.name}: make {target}"
