@@ -19,7 +19,7 @@ from importlib import resources
 from sqlite3 import Connection
 from typing import Any
 
-from grenache_py.exchange import tables
+from grenache_py.exchange import queries, tables
 from grenache_py.exchange.errors import StoreError, StoreFault
 from grenache_py.exchange.rows import Row, Snapshot
 
@@ -131,7 +131,7 @@ class Database:
     def load(self) -> Snapshot:
         """Everything a node needs to start. Raises StoreError."""
         with self._closing_on_error():
-            return tables.load(self.connection)
+            return queries.load(self.connection)
 
     def commit(self, rows: Iterable[Row]) -> None:
         """

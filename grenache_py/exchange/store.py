@@ -3,7 +3,7 @@ The store: SQLite on a thread of its own, and a lock on the data directory.
 
 Shell. Touches one directory and two threads: one that writes, and one that reads what memory
 does not hold, so that a slow page of history never delays a commit. The rules of a batch are
-in ``effects.py``, the SQL in ``tables.py``, the file in ``database.py``.
+in ``effects.py``, the SQL in ``queries.py`` and ``tables.py``, the file in ``database.py``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from grenache_py.exchange import tables
+from grenache_py.exchange import queries
 from grenache_py.exchange.database import Database, translated
 from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.queries import Candle
 from grenache_py.exchange.rows import LogRow, OrderEventRow, OrderRow, Row, Snapshot, TradeRow
-from grenache_py.exchange.tables import Candle
 
 __all__ = ["DirectoryLock", "Store"]
 
@@ -185,11 +185,11 @@ class Store:
 
     def order(self, order_id: str) -> Deferred[OrderRow | None]:
         """One own order by its id."""
-        return self._read(tables.order, order_id)
+        return self._read(queries.order, order_id)
 
     def order_by_client_id(self, account: str, client_order_id: str) -> Deferred[OrderRow | None]:
         """The newest order that ``account`` placed under ``client_order_id``."""
-        return self._read(tables.order_by_client_id, account, client_order_id)
+        return self._read(queries.order_by_client_id, account, client_order_id)
 
     def orders(
         self,
@@ -200,38 +200,38 @@ class Store:
         status: str | None = None,
         after: str | None = None,
     ) -> Deferred[list[OrderRow]]:
-        """One page of own orders, newest first (see ``tables.orders``)."""
+        """One page of own orders, newest first (see ``queries.orders``)."""
         return self._read(
-            tables.orders, limit, market=market, account=account, status=status, after=after
+            queries.orders, limit, market=market, account=account, status=status, after=after
         )
 
     def trades(self, market: str, limit: int, after: str | None = None) -> Deferred[list[TradeRow]]:
         """Trades of one market, newest last: the newest, or those learned after trade ``after``."""
-        return self._read(tables.trades, market, limit, after)
+        return self._read(queries.trades, market, limit, after)
 
     def trades_of(self, order_id: str, limit: int) -> Deferred[list[TradeRow]]:
         """The newest trades of one order, newest last."""
-        return self._read(tables.trades_of, order_id, limit)
+        return self._read(queries.trades_of, order_id, limit)
 
     def candles(
         self, market: str, interval_ms: int, from_ms: int, limit: int
     ) -> Deferred[list[Candle]]:
         """The first ``limit`` intervals with trades since ``from_ms``, oldest first."""
-        return self._read(tables.candles, market, interval_ms, from_ms, limit)
+        return self._read(queries.candles, market, interval_ms, from_ms, limit)
 
     def volume_lots(self, market: str, from_ms: int) -> Deferred[int]:
         """Lots traded in ``market`` since ``from_ms``."""
-        return self._read(tables.volume_lots, market, from_ms)
+        return self._read(queries.volume_lots, market, from_ms)
 
     def order_events(
         self, account: str, from_seq: int, limit: int
     ) -> Deferred[list[tuple[OrderEventRow, OrderRow | None]]]:
         """Events of one account from ``from_seq`` on, each with its order as it is now."""
-        return self._read(tables.order_events, account, from_seq, limit)
+        return self._read(queries.order_events, account, from_seq, limit)
 
     def log_entries(self, epoch: int, first: int, last: int) -> Deferred[list[LogRow]]:
         """Own log entries ``first`` to ``last`` of ``epoch``; old ones may be gone."""
-        return self._read(tables.log_entries, epoch, first, last)
+        return self._read(queries.log_entries, epoch, first, last)
 
     def _read(self, query: Callable[..., T], *args: object, **kwargs: object) -> Deferred[T]:
         """

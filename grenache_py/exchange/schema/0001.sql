@@ -48,7 +48,6 @@ CREATE TABLE orders (
     value           TEXT NOT NULL, -- ticks x lots may exceed 64 bits
     triggered       INTEGER NOT NULL,
     fill_seq        INTEGER NOT NULL,
-    committed       INTEGER NOT NULL,
     order_seq       INTEGER NOT NULL,
     state_seq       INTEGER NOT NULL,
     live            INTEGER NOT NULL,

@@ -1,0 +1,289 @@
+"""
+What is read from the store: the snapshot a node starts from, and pages of history.
+
+Shell. Touches the SQLite connection it is given, nothing else. Plain functions, so that the
+store can run them on its reading thread, and a test or a tool on any connection.
+"""
+
+from __future__ import annotations
+
+from sqlite3 import Connection
+from typing import Any, NamedTuple, TypeVar
+
+from grenache_py.exchange.rows import (
+    AnswerRow,
+    IntentRow,
+    LogRow,
+    OrderEventRow,
+    OrderRow,
+    OriginRow,
+    RecordRow,
+    Snapshot,
+    TradeRow,
+)
+from grenache_py.exchange.tables import (
+    EVENT_VALUE,
+    LOG_COLUMNS,
+    ORDER_VALUE,
+    SEQ_BITS,
+    SEQ_MASK,
+    columns,
+    log_position,
+)
+
+__all__ = [
+    "Candle",
+    "candles",
+    "load",
+    "log_entries",
+    "order",
+    "order_by_client_id",
+    "order_events",
+    "orders",
+    "trades",
+    "trades_of",
+    "volume_lots",
+]
+
+R = TypeVar("R", bound=NamedTuple)
+
+# What Snapshot promises to be bounded.
+LOG_TAIL_MAX = 1_024
+CLOSED_ORDERS_MAX = 10_000
+TRADES_PER_MARKET_MAX = 1_000
+
+
+def _select(kind: type[R], table: str) -> str:
+    return f"SELECT {columns(kind._fields)} FROM {table} "
+
+
+def _rows(connection: Connection, kind: type[R], sql: str, *parameters: Any) -> list[R]:
+    return [kind._make(row) for row in connection.execute(sql, parameters)]
+
+
+def _orders(connection: Connection, sql: str, *parameters: Any) -> list[OrderRow]:
+    at = ORDER_VALUE
+    return [
+        OrderRow(*row[:at], int(row[at]), *row[at + 1 :])
+        for row in connection.execute(_SELECT_ORDER + sql, parameters)
+    ]
+
+
+_SELECT_LOG = (
+    f"SELECT log.position >> {SEQ_BITS}, log.position & {SEQ_MASK}, "
+    + ", ".join(f"log.{name}" for name in columns(LOG_COLUMNS).split(", "))
+    + " FROM log "
+)
+_SELECT_ORDER = _select(OrderRow, "orders")
+_SELECT_TRADE = _select(TradeRow, "trades")
+_SELECT_EVENT = _select(OrderEventRow, "order_events")
+
+
+def load(connection: Connection) -> Snapshot:
+    """Read what a node needs to start where it stopped."""
+    tail = _rows(connection, LogRow, _SELECT_LOG + "ORDER BY position DESC LIMIT ?", LOG_TAIL_MAX)[
+        ::-1
+    ]
+    live = _orders(connection, "WHERE live = 1 ORDER BY position")
+    closed = _orders(
+        connection,
+        "WHERE live = 0 ORDER BY updated_ms DESC LIMIT ?",
+        CLOSED_ORDERS_MAX,
+    )
+    return Snapshot(
+        meta=dict(connection.execute("SELECT name, value FROM meta")),
+        head=tail[-1] if tail else None,
+        log_tail=tail,
+        orders=live + closed[::-1],
+        order_logs=_order_logs(connection, tail[-1].epoch) if tail else {},
+        event_seqs=dict(connection.execute("SELECT account, event_seq FROM accounts")),
+        trades=[
+            trade
+            for market in markets(connection)
+            for trade in trades(connection, market, TRADES_PER_MARKET_MAX)
+        ],
+        intents=_rows(
+            connection,
+            IntentRow,
+            _select(IntentRow, "intents") + "WHERE done = 0 ORDER BY number",
+        ),
+        answers=_rows(connection, AnswerRow, _select(AnswerRow, "answers") + "ORDER BY number"),
+        origins=_rows(connection, OriginRow, _select(OriginRow, "origins") + "ORDER BY origin"),
+        records=_rows(connection, RecordRow, _select(RecordRow, "records") + "ORDER BY number"),
+    )
+
+
+def _order_logs(connection: Connection, epoch: int) -> dict[int, LogRow]:
+    """The order entry and the newest state entry of every live order, by seq."""
+    found: dict[int, LogRow] = {}
+    for column in ("order_seq", "state_seq"):
+        rows = connection.execute(
+            _SELECT_LOG
+            + f"JOIN orders ON log.position = (? | orders.{column}) "
+            + f"WHERE orders.live = 1 AND orders.{column} > 0",
+            (epoch << SEQ_BITS,),
+        )
+        found.update((row[1], LogRow._make(row)) for row in rows)
+    return found
+
+
+def markets(connection: Connection) -> list[str]:
+    """The symbols of all stored trades (one index probe a market, not a scan)."""
+    return [
+        market
+        for (market,) in connection.execute(
+            "WITH RECURSIVE found (market) AS ("
+            " SELECT min(market) FROM trades UNION ALL"
+            " SELECT (SELECT min(market) FROM trades WHERE market > found.market)"
+            " FROM found WHERE found.market IS NOT NULL"
+            ") SELECT market FROM found WHERE market IS NOT NULL"
+        )
+    ]
+
+
+def order(connection: Connection, order_id: str) -> OrderRow | None:
+    """One own order by its id."""
+    found = _orders(connection, "WHERE order_id = ?", order_id)
+    return found[0] if found else None
+
+
+def order_by_client_id(
+    connection: Connection, account: str, client_order_id: str
+) -> OrderRow | None:
+    """The newest order that ``account`` placed under ``client_order_id``."""
+    found = _orders(
+        connection,
+        "WHERE client_order_id = ? AND client_order_id <> '' AND account = ? "
+        + "ORDER BY position DESC LIMIT 1",
+        client_order_id,
+        account,
+    )
+    return found[0] if found else None
+
+
+def orders(
+    connection: Connection,
+    limit: int,
+    *,
+    market: str | None = None,
+    account: str | None = None,
+    status: str | None = None,
+    after: str | None = None,
+) -> list[OrderRow]:
+    """
+    One page of own orders, newest first.
+
+    Args:
+        status: "open" (live) or "closed"; None for both.
+        after: the order id the previous page ended with; an unknown one gives no rows.
+    """
+    terms, parameters = ["1"], list[Any]()
+    if market is not None:
+        terms.append("market = ?")
+        parameters.append(market)
+    if account is not None:
+        terms.append("account = ?")
+        parameters.append(account)
+    if status is not None:
+        terms.append(f"live = {int(status == 'open')}")
+    if after is not None:
+        terms.append("position < (SELECT position FROM orders WHERE order_id = ?)")
+        parameters.append(after)
+    sql = f"WHERE {' AND '.join(terms)} ORDER BY position DESC LIMIT ?"
+    return _orders(connection, sql, *parameters, limit)
+
+
+def trades(
+    connection: Connection, market: str, limit: int, after: str | None = None
+) -> list[TradeRow]:
+    """
+    Trades of one market, newest last.
+
+    Args:
+        after: a trade id: what this home learned next after it (an unknown one gives no rows).
+            Without it: the newest ``limit``.
+    """
+    if after is None:
+        sql = "WHERE market = ? ORDER BY number DESC LIMIT ?"
+        return _rows(connection, TradeRow, _SELECT_TRADE + sql, market, limit)[::-1]
+    sql = (
+        "WHERE market = ? AND number > (SELECT number FROM trades WHERE trade_id = ?) "
+        "ORDER BY number LIMIT ?"
+    )
+    return _rows(connection, TradeRow, _SELECT_TRADE + sql, market, after, limit)
+
+
+def trades_of(connection: Connection, order_id: str, limit: int) -> list[TradeRow]:
+    """The newest trades of one order, newest last."""
+    sql = "WHERE maker_order = ? OR taker_order = ? ORDER BY number DESC LIMIT ?"
+    return _rows(connection, TradeRow, _SELECT_TRADE + sql, order_id, order_id, limit)[::-1]
+
+
+class Candle(NamedTuple):
+    """Trades of one interval that begins at ``time_ms``; prices in ticks, volume in lots."""
+
+    time_ms: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume_lots: int
+    trades: int
+
+
+def candles(
+    connection: Connection, market: str, interval_ms: int, from_ms: int, limit: int
+) -> list[Candle]:
+    """The first ``limit`` intervals with trades at or after ``from_ms``, oldest first."""
+    # The bare columns of a min() or max() query come from the row that has it; two numbers in
+    # one query would leave that open, so open and close are looked up by time and number.
+    return _rows(
+        connection,
+        Candle,
+        "SELECT start, "
+        "(SELECT price_ticks FROM trades WHERE market = ?1 AND time_ms >= start"
+        " ORDER BY time_ms, number LIMIT 1), "
+        "high, low, "
+        "(SELECT price_ticks FROM trades WHERE market = ?1 AND time_ms < start + ?2"
+        " ORDER BY time_ms DESC, number DESC LIMIT 1), "
+        "volume, trades FROM ("
+        " SELECT time_ms / ?2 * ?2 AS start, max(price_ticks) AS high, min(price_ticks) AS low,"
+        " sum(quantity_lots) AS volume, count(*) AS trades FROM trades"
+        " WHERE market = ?1 AND time_ms >= ?3 GROUP BY start ORDER BY start LIMIT ?4)",
+        market,
+        interval_ms,
+        from_ms,
+        limit,
+    )
+
+
+def volume_lots(connection: Connection, market: str, from_ms: int) -> int:
+    """Lots traded in ``market`` since ``from_ms``."""
+    sql = "SELECT coalesce(sum(quantity_lots), 0) FROM trades WHERE market = ? AND time_ms >= ?"
+    (lots,) = connection.execute(sql, (market, from_ms)).fetchone()
+    return int(lots)
+
+
+def order_events(
+    connection: Connection, account: str, from_seq: int, limit: int
+) -> list[tuple[OrderEventRow, OrderRow | None]]:
+    """Events of one account from ``from_seq`` on, each with its order as it is now."""
+    sql = "WHERE account = ? AND seq >= ? ORDER BY seq LIMIT ?"
+    events = [
+        OrderEventRow(*row[:EVENT_VALUE], int(row[EVENT_VALUE]), *row[EVENT_VALUE + 1 :])
+        for row in connection.execute(_SELECT_EVENT + sql, (account, from_seq, limit))
+    ]
+    found = {order_id: order(connection, order_id) for order_id in {e.order_id for e in events}}
+    return [(event, found[event.order_id]) for event in events]
+
+
+def log_entries(connection: Connection, epoch: int, first: int, last: int) -> list[LogRow]:
+    """Own log entries ``first`` to ``last`` of ``epoch``; old ones may be gone."""
+    sql = "WHERE position BETWEEN ? AND ? ORDER BY position"
+    return _rows(
+        connection,
+        LogRow,
+        _SELECT_LOG + sql,
+        log_position(epoch, first),
+        log_position(epoch, last),
+    )
