@@ -162,15 +162,16 @@ class AnswerGone(NamedTuple):
 
 
 class OriginRow(NamedTuple):
-    """Upsert how far another home's log is held here, and its newest signed heartbeat."""
+    """Upsert how far another home's log is held here."""
 
     origin: str
     epoch: int
     seq: int
     hash: str
-    heard_ms: int
+    time_ms: int  # stamp of the last entry applied
+    time_counter: int
     lease_ms: int
-    frozen: str  # "" or the proof (JSON) that this origin signed two histories
+    frozen: str  # "" or why nothing of this origin is believed any more
 
 
 class RecordRow(NamedTuple):

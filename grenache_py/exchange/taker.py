@@ -261,6 +261,8 @@ class Taker:
         Returns:
             the market to sweep when lots were released, else None.
         """
+        if body.maker not in self._in_flight:
+            return None
         for intent in self.intents.values():
             for i, (maker_order, _, _) in enumerate(intent.legs):
                 if maker_order == body.maker and trade_id(intent.fill.id, maker_order) == body.id:
