@@ -1,0 +1,172 @@
+"""
+BEP 44: immutable and mutable values, and what makes them valid.
+
+Pure. Sizes: a byte string of up to 1000 bytes, as Node grapes have it (BEP 44 counts
+the encoding, and Node's own clients send up to 999 characters), or any other value of
+up to 1000 encoded bytes; Node sets no limit there, but an answer has to fit a datagram.
+An equal ``seq`` is refused with 302 even when the value is the same, as Node does.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+
+import attrs
+from nacl import bindings
+from nacl.exceptions import BadSignatureError
+
+from grenache_py.wire import bencode, krpc
+from grenache_py.wire.bencode import Value
+
+__all__ = [
+    "SALT_BYTES_MAX",
+    "VALUE_BYTES_MAX",
+    "Item",
+    "ItemStore",
+    "Refused",
+    "immutable_target",
+    "mutable_target",
+    "signed_bytes",
+    "value_fits",
+]
+
+VALUE_BYTES_MAX = 1000
+SALT_BYTES_MAX = 64
+KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+_SEQ_LIMIT = 2**63
+
+
+class Refused(Exception):
+    """A value that may not be stored; carries the KRPC error to answer with."""
+
+    def __init__(self, code: int, message: bytes) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+
+@attrs.frozen
+class Item:
+    """
+    A stored value. ``v`` is bencoded; the rest is None (salt: empty) for an immutable one.
+    """
+
+    v: bytes
+    k: bytes | None = None
+    seq: int | None = None
+    sig: bytes | None = None
+    salt: bytes = b""
+
+    def target(self) -> bytes:
+        """Where it is kept: 20 bytes."""
+        return immutable_target(self.v) if self.k is None else mutable_target(self.k, self.salt)
+
+    def signature_holds(self) -> bool:
+        """Whether ``sig`` is k's ed25519 signature of salt, seq and v."""
+        if self.k is None or self.sig is None or self.seq is None:
+            return False
+        try:
+            bindings.crypto_sign_open(self.sig + signed_bytes(self.v, self.seq, self.salt), self.k)
+        except (BadSignatureError, ValueError):
+            return False
+        return True
+
+
+def immutable_target(v: bytes) -> bytes:
+    """SHA-1 of the bencoded value."""
+    return sha1(v, usedforsecurity=False).digest()
+
+
+def mutable_target(k: bytes, salt: bytes = b"") -> bytes:
+    """SHA-1 of public key and salt."""
+    return sha1(k + salt, usedforsecurity=False).digest()
+
+
+def signed_bytes(v: bytes, seq: int, salt: bytes = b"") -> bytes:
+    """What the owner of a mutable item signs; ``v`` is bencoded."""
+    salted = b"4:salt%d:%b" % (len(salt), salt) if salt else b""
+    return b"%b3:seqi%de1:v%b" % (salted, seq, v)
+
+
+def value_fits(value: Value, encoded: bytes) -> bool:
+    """Whether a value is small enough to be stored."""
+    size = len(value) if isinstance(value, bytes) else len(encoded)
+    return size <= VALUE_BYTES_MAX
+
+
+def item_of(args: dict[bytes, Value], value: Value) -> Item:
+    """
+    The item a ``put`` query describes, sizes, types and signature checked.
+
+    Raises:
+        Refused: 203, 205, 206 or 207.
+    """
+    encoded = bencode.encode(value)
+    if not value_fits(value, encoded):
+        raise Refused(krpc.VALUE_TOO_BIG, b"data payload too large")
+    k = args.get(b"k")
+    sig = args.get(b"sig")
+    if k is None and sig is None:
+        return Item(encoded)
+    salt = args.get(b"salt", b"")
+    seq = args.get(b"seq")
+    if type(k) is not bytes or len(k) != KEY_BYTES:
+        raise Refused(krpc.PROTOCOL_ERROR, b"`put` with a `k` that is not 32 bytes")
+    if type(sig) is not bytes or len(sig) != SIGNATURE_BYTES:
+        raise Refused(krpc.PROTOCOL_ERROR, b"`put` with a `sig` that is not 64 bytes")
+    if type(salt) is not bytes:
+        raise Refused(krpc.PROTOCOL_ERROR, b"`put` with a `salt` that is not a string")
+    if len(salt) > SALT_BYTES_MAX:
+        raise Refused(krpc.SALT_TOO_BIG, b"salt is longer than 64 bytes")
+    if type(seq) is not int or not -_SEQ_LIMIT <= seq < _SEQ_LIMIT:
+        raise Refused(krpc.PROTOCOL_ERROR, b"`put` with a `seq` that is not a 64-bit integer")
+    item = Item(encoded, k, seq, sig, salt)
+    if not item.signature_holds():
+        raise Refused(krpc.SIGNATURE_INVALID, b"invalid signature")
+    return item
+
+
+class ItemStore:
+    """Items by target; the one used longest ago makes room."""
+
+    def __init__(self, items_max: int) -> None:
+        self._items_max = items_max
+        self._items: dict[bytes, Item] = {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, target: bytes) -> Item | None:
+        """The item kept under ``target``."""
+        item = self._items.pop(target, None)
+        if item is not None:
+            self._items[target] = item
+        return item
+
+    def put(self, item: Item, cas: int | None = None) -> bytes:
+        """
+        Keep an item that was checked; returns its target.
+
+        Args:
+            item: What to keep.
+            cas: The ``seq`` the writer believes to replace (BEP 44), or None.
+
+        Raises:
+            Refused: 301 or 302.
+        """
+        target = item.target()
+        stored = self.get(target)
+        if stored is not None and stored.seq is not None and item.seq is not None:
+            if cas is not None and cas != stored.seq:
+                raise Refused(krpc.CAS_MISMATCH, b"CAS mismatch, re-read and try again")
+            if item.seq <= stored.seq:
+                raise Refused(krpc.SEQ_TOO_SMALL, b"sequence number less than current")
+        self._items[target] = item
+        if len(self._items) > self._items_max:
+            del self._items[next(iter(self._items))]
+        return target
+
+    def items(self) -> list[Item]:
+        """All of them, the one used longest ago first."""
+        return list(self._items.values())

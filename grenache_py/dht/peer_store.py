@@ -1,0 +1,160 @@
+"""
+Who announced themselves under which name.
+
+Pure. Peers are compact addresses (6 or 18 bytes) under the exact bytes of the name.
+Both levels are dictionaries in order of the last announcement, so what is oldest is
+found at the front and expiry never scans. Served values are encoded once and kept
+until the set changes or its oldest member expires.
+"""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+
+__all__ = ["PeerStore"]
+
+
+class _Peers:
+    """The peers of one name: compact address -> time of its last announcement, oldest first."""
+
+    __slots__ = ("announced_at", "encoded")
+
+    def __init__(self) -> None:
+        self.announced_at: dict[bytes, float] = {}
+        self.encoded: bytes | None = None
+
+
+@attrs.define
+class PeerStore:
+    """
+    Peers by name.
+
+    Args:
+        max_age_s: Seconds a peer is served after its last announcement.
+        names_max: Names kept.
+        name_bytes_max: Bytes of those names together.
+        peers_max: Peers over all names.
+        peers_per_name_max: Peers of one name.
+        peers_per_source_max: Peers announced from one IP address.
+        values_max: Peers in one answer.
+        rng: Chooses them when there are more.
+    """
+
+    max_age_s: float
+    names_max: int
+    name_bytes_max: int
+    peers_max: int
+    peers_per_name_max: int
+    peers_per_source_max: int
+    values_max: int
+    rng: random.Random = attrs.field(repr=False)
+    peers_held: int = attrs.field(init=False, default=0)
+    _names: dict[bytes, _Peers] = attrs.field(init=False, factory=dict, repr=False)
+    _name_bytes: int = attrs.field(init=False, default=0)
+    _per_source: dict[bytes, int] = attrs.field(init=False, factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        """Names held, expired ones included until they are met."""
+        return len(self._names)
+
+    def add(self, name: bytes, peer: bytes, now: float) -> bool:
+        """
+        Keep ``peer`` (its compact address) under ``name`` from ``now`` on.
+
+        Returns:
+            False when its IP address has as many peers here as one source may have.
+        """
+        self.expire(now)
+        host = peer[:-2]
+        peers = self._names.pop(name, None)
+        known = peers is not None and peer in peers.announced_at
+        if not known and self._per_source.get(host, 0) >= self.peers_per_source_max:
+            if peers is not None:
+                self._names[name] = peers
+            return False
+        if peers is None:
+            peers = _Peers()
+            self._name_bytes += len(name)
+        self._names[name] = peers  # now the youngest
+        if known:
+            del peers.announced_at[peer]
+        else:
+            self.peers_held += 1
+            self._per_source[host] = self._per_source.get(host, 0) + 1
+            peers.encoded = None
+        peers.announced_at[peer] = now
+        if len(peers.announced_at) > self.peers_per_name_max:
+            self._drop_oldest(name, peers)
+        while (
+            len(self._names) > self.names_max
+            or self.peers_held > self.peers_max
+            or (self._name_bytes > self.name_bytes_max and len(self._names) > 1)
+        ):
+            oldest = next(iter(self._names))
+            self._drop_oldest(oldest, self._names[oldest])
+        return True
+
+    def peers(self, name: bytes, now: float) -> list[bytes]:
+        """All live peers of ``name``, oldest announcement first."""
+        peers = self._live(name, now)
+        return list(peers.announced_at) if peers is not None else []
+
+    def encoded_values(self, name: bytes, now: float) -> bytes | None:
+        """``values`` of BEP 5, bencoded, at most ``values_max`` chosen at random; None if none."""
+        peers = self._live(name, now)
+        if peers is None:
+            return None
+        if peers.encoded is not None:
+            return peers.encoded
+        chosen = list(peers.announced_at)
+        if len(chosen) > self.values_max:
+            return _encode(self.rng.sample(chosen, self.values_max))
+        peers.encoded = _encode(chosen)
+        return peers.encoded
+
+    def expire(self, now: float) -> None:
+        """Forget what is too old, beginning with the names announced longest ago."""
+        names = self._names
+        while names:
+            oldest = next(iter(names))
+            if not self._purge(oldest, names[oldest], now):
+                return
+
+    def _live(self, name: bytes, now: float) -> _Peers | None:
+        peers = self._names.get(name)
+        if peers is not None:
+            self._purge(name, peers, now)
+            if not peers.announced_at:
+                return None
+        return peers
+
+    def _purge(self, name: bytes, peers: _Peers, now: float) -> bool:
+        """Drop expired peers of one name; True when the name went with them."""
+        oldest_allowed = now - self.max_age_s
+        announced_at = peers.announced_at
+        while announced_at:
+            if announced_at[next(iter(announced_at))] > oldest_allowed:
+                return False
+            self._drop_oldest(name, peers)
+        return True
+
+    def _drop_oldest(self, name: bytes, peers: _Peers) -> None:
+        peer = next(iter(peers.announced_at))
+        del peers.announced_at[peer]
+        peers.encoded = None
+        self.peers_held -= 1
+        host = peer[:-2]
+        left = self._per_source[host] - 1
+        if left:
+            self._per_source[host] = left
+        else:
+            del self._per_source[host]
+        if not peers.announced_at:
+            del self._names[name]
+            self._name_bytes -= len(name)
+
+
+def _encode(peers: list[bytes]) -> bytes:
+    return b"l" + b"".join([b"%d:%b" % (len(peer), peer) for peer in peers]) + b"e"

@@ -1,0 +1,125 @@
+"""
+The two files a node may keep: its state, and the key its identity is derived from.
+
+Shell: touches these files and nothing else; every call blocks until the disk has it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from grenache_py.dht.state import DHTState, StateDamaged, StateFromLater, dump, load
+from grenache_py.errors import ConfigError
+
+__all__ = ["KEY_BYTES", "load_state", "read_or_make_key", "save_state", "write_atomically"]
+
+KEY_BYTES = 32
+
+log = Logger()
+
+
+def load_state(path: Path) -> DHTState | None:
+    """
+    Read the state file; None when there is none yet.
+
+    A damaged file is set aside as ``<name>.damaged`` with a warning, and the node starts
+    afresh: what it held is found again from the network, so refusing to start would
+    only turn a damaged file into an outage.
+
+    Raises:
+        ConfigError: it cannot be read, or a newer version wrote it.
+    """
+    try:
+        return load(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except StateDamaged as damage:
+        aside = path.with_name(path.name + ".damaged")
+        try:
+            path.replace(aside)
+        except OSError as problem:
+            raise ConfigError(
+                f"state file {path}: {damage}, and it cannot be set aside: {problem.strerror}"
+            ) from None
+        log.warn(
+            "state file {path}: {damage}; set aside as {aside}, starting afresh",
+            path=str(path),
+            damage=str(damage),
+            aside=str(aside),
+        )
+        return None
+    except StateFromLater as later:
+        raise ConfigError(f"state file {path}: {later}") from None
+    except OSError as problem:
+        raise ConfigError(f"state file {path} cannot be read: {problem.strerror}") from None
+
+
+def save_state(path: Path, state: DHTState) -> None:
+    """
+    Write the state file; after a crash there is the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_atomically(path, dump(state))
+
+
+def read_or_make_key(path: Path, fresh: bytes) -> bytes:
+    """
+    Read the key file, or make it from ``fresh`` (32 random bytes), mode 0600.
+
+    Raises:
+        ConfigError: it cannot be read or made, or does not hold a key.
+    """
+    try:
+        try:
+            text = path.read_text("ascii")
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                _create_exclusively(path, fresh)
+            except FileExistsError:
+                text = path.read_text("ascii")  # another grape was first
+            else:
+                return fresh
+        key = bytes.fromhex(text)
+    except OSError as problem:
+        raise ConfigError(f"key file {path} cannot be used: {problem.strerror}") from None
+    except ValueError:
+        raise ConfigError(f"key file {path} does not hold a hexadecimal key") from None
+    if len(key) != KEY_BYTES:
+        raise ConfigError(f"key file {path} does not hold {KEY_BYTES} bytes in hexadecimal")
+    return key
+
+
+def _create_exclusively(path: Path, key: bytes) -> None:
+    """Make a complete key file or none: written aside, then linked to its name."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    write_atomically(aside, key.hex().encode() + b"\n")
+    try:
+        os.link(aside, path)
+    finally:
+        aside.unlink()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace the file at ``path``, mode 0600, synced to disk before it gets its name."""
+    aside = path.with_name(path.name + ".new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,331 @@
+"""
+The operations that store something at other nodes: announce and put.
+
+Pure. Both first look for the 20 nearest nodes that give a token, then send to all of
+them, as Node grapes do, so that every node of a small ring holds every key. Nodes and
+tokens are remembered per key. Unlike Node, what is remembered is not used when the
+routing table has changed since, and when one of those nodes refuses or stays silent
+the operation looks again at once: a Node grape fails for up to five minutes after a
+neighbour was restarted.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from grenache_py.dht.errors import AllQueriesFailed, DHTError, NoNodesToQuery
+from grenache_py.dht.item_store import Item
+from grenache_py.dht.operations import Node, Operation, Traversal
+from grenache_py.dht.routing_table import Contact
+from grenache_py.dht.transactions import TXID_BYTES, Pending
+from grenache_py.wire import krpc
+from grenache_py.wire.krpc import Address, ErrorReply, Response
+
+__all__ = ["Announce", "Put", "PutItem", "Target", "WritingNode"]
+
+# The lookup that comes first leaves the writing its share of the deadline.
+_LOOKUP_SHARE = 2 / 3
+
+
+@attrs.frozen
+class PutItem:
+    """
+    A value to store; mutable when ``k`` is given, and then signed by the caller.
+
+    Attributes:
+        v: Anything bencode can say.
+        k: ed25519 public key, 32 bytes.
+        sig: Signature of `item_store.signed_bytes`, 64 bytes.
+        seq: Version number.
+        salt: At most 64 bytes; several items can share one key under different salts.
+        cas: Store only over this ``seq``.
+    """
+
+    v: object
+    k: bytes | None = None
+    sig: bytes | None = None
+    seq: int | None = None
+    salt: bytes = b""
+    cas: int | None = None
+
+
+class Target:
+    """A node to store at, with the token it gave."""
+
+    __slots__ = ("address", "contact", "token")
+
+    def __init__(self, address: Address, contact: Contact | None, token: bytes) -> None:
+        self.address = address
+        self.contact = contact
+        self.token = token
+
+
+class WritingNode(Node, Protocol):
+    """What a writing operation needs of its node besides."""
+
+    def remembered_targets(self, key: bytes, now: float) -> list[Target] | None:
+        """Where ``key`` was stored last, while that still holds."""
+        ...
+
+    def remember_targets(self, key: bytes, targets: list[Target], now: float) -> None:
+        """Keep ``targets`` for the next time."""
+
+    def forget_targets(self, key: bytes) -> None:
+        """One of them did not accept."""
+
+
+class FindTargets(Traversal):
+    """The lookup before a write; ends by calling the write back."""
+
+    __slots__ = ("_write",)
+
+    def __init__(self, write: Write, method: bytes, args: bytes) -> None:
+        super().__init__(write.node, write.key, method, args, write.node.config.bucket_size)
+        self._write = write
+
+    def settled(self, now: float) -> None:
+        self.succeed(None)
+        node = self.node
+        self._write.found(
+            [
+                Target(candidate.address, node.contact_at(candidate.address), candidate.token)
+                for candidate in self.lookup.responders(node.config.bucket_size)
+                if candidate.token is not None
+            ],
+            now,
+        )
+
+
+class Write(Operation):
+    """
+    One announce or put.
+
+    Attributes:
+        key: Info hash or target.
+        repeatable: Whether a query may be sent to the same node twice.
+        accepted: Addresses of the nodes that have stored it.
+    """
+
+    __slots__ = (
+        "_cached",
+        "_in_flight",
+        "_overdue",
+        "_refusal",
+        "_round",
+        "_slow",
+        "accepted",
+        "due",
+        "key",
+        "repeatable",
+    )
+
+    node: WritingNode
+
+    find_method: bytes
+    """The query that yields tokens, and how it names the key."""
+    find_key: bytes
+    method: bytes
+    """The query that stores."""
+
+    def __init__(self, node: WritingNode, key: bytes, now: float, *, repeatable: bool) -> None:
+        super().__init__(node)
+        self.key = key
+        self.repeatable = repeatable
+        self.accepted: dict[Address, None] = {}
+        self.due = now + node.config.operation_deadline_s
+        self._cached = False
+        self._refusal: tuple[int, str] | None = None
+        self._round = 0
+        self._in_flight = self._overdue = self._slow = 0
+
+    def begin(self, now: float) -> None:
+        """Write where it was written last, or look for nodes first."""
+        self.node.set_deadline(self, self.due)
+        targets = self.node.remembered_targets(self.key, now)
+        if targets:
+            self._cached = True
+            self._send(targets, now)
+        else:
+            self._look(now)
+
+    def found(self, targets: list[Target], now: float) -> None:
+        """The nodes that gave a token."""
+        if self.done:
+            return
+        if targets:
+            self.node.remember_targets(self.key, targets, now)
+        left = [target for target in targets if target.address not in self.accepted]
+        if left:
+            self._send(left, now)
+        else:
+            self._conclude(NoNodesToQuery())
+
+    def answered(self, pending: Pending, response: Response, now: float) -> None:
+        """A node has stored it."""
+        self.accepted[pending.address] = None
+        self._settle(pending, now)
+
+    def refused(self, pending: Pending, error: ErrorReply, now: float) -> None:
+        """A node will not store it; the refusals of BEP 44 (3xx) say most."""
+        if self._refusal is None or 300 <= error.code < 400:
+            self._refusal = (error.code, error.message)
+        if error.code == krpc.PROTOCOL_ERROR:
+            self.node.forget_targets(self.key)  # the token, most likely: it was restarted
+        self._settle(pending, now)
+
+    def slow(self, pending: Pending, now: float) -> None:
+        """A node is overdue."""
+        if pending.mark != self._round:
+            return
+        if pending.waits == 1:
+            self._in_flight -= 1
+            self._overdue += 1
+        else:
+            if pending.datagram is None:
+                self._in_flight -= 1
+            else:
+                self._overdue -= 1
+            self._slow += 1
+            self.node.forget_targets(self.key)
+        self._step(now)
+
+    def lost(self, pending: Pending, now: float) -> None:
+        """A node never answered."""
+        if pending.mark == self._round:
+            self._slow -= 1
+            self._step(now)
+
+    def expire(self, now: float) -> None:
+        if not self.done:
+            self._conclude(AllQueriesFailed(self._refusal))
+
+    def arguments(self, token: bytes) -> bytes:
+        """The inside of ``a``, encoded, for a node that gave ``token``."""
+        raise NotImplementedError
+
+    def outcome(self) -> object:
+        """The result once at least one node has stored it."""
+        raise NotImplementedError
+
+    # --- inside -------------------------------------------------------------------------
+
+    def _look(self, now: float) -> None:
+        args = b"%d:%b%d:%b" % (len(self.find_key), self.find_key, len(self.key), self.key)
+        find = FindTargets(self, self.find_method, args)
+        self.node.begin(find, now + (self.due - now) * _LOOKUP_SHARE, now)
+
+    def _send(self, targets: list[Target], now: float) -> None:
+        self._round += 1
+        self._in_flight = len(targets)
+        self._overdue = self._slow = 0
+        ask = self.node.ask
+        for target in targets:
+            halves = krpc.query_around(self.method, self.arguments(target.token), TXID_BYTES)
+            ask(
+                halves,
+                target.address,
+                target.contact,
+                self,
+                self._round,
+                now,
+                once=not self.repeatable,
+            )
+
+    def _settle(self, pending: Pending, now: float) -> None:
+        if pending.mark != self._round:
+            return  # late, from a round that was given up
+        if pending.waits == 0:
+            self._in_flight -= 1
+        elif pending.waits == 1:
+            self._overdue -= 1
+        else:
+            self._slow -= 1
+        self._step(now)
+
+    def _step(self, now: float) -> None:
+        if self.done or self._in_flight or self._overdue:
+            return
+        if self._slow and not self.accepted and not self._cached:
+            return  # the only hope left
+        if self._cached and self.node.remembered_targets(self.key, now) is None:
+            self._cached = False
+            self._look(now)
+            return
+        self._conclude(AllQueriesFailed(self._refusal))
+
+    def _conclude(self, error: DHTError) -> None:
+        if self.accepted:
+            self.succeed(self.outcome())
+        else:
+            self.fail(error)
+
+
+class Announce(Write):
+    """``announce_peer``: the result is the number of nodes that stored it."""
+
+    __slots__ = ("_port",)
+
+    find_method = b"get_peers"
+    find_key = b"info_hash"
+    method = b"announce_peer"
+
+    def __init__(self, node: WritingNode, name: bytes, port: int, now: float) -> None:
+        super().__init__(node, name, now, repeatable=True)
+        self._port = port
+
+    def arguments(self, token: bytes) -> bytes:
+        return b"2:id20:%b12:implied_porti0e9:info_hash%d:%b4:porti%de5:token%d:%b" % (
+            self.node.own_id,
+            len(self.key),
+            self.key,
+            self._port,
+            len(token),
+            token,
+        )
+
+    def outcome(self) -> int:
+        return len(self.accepted)
+
+
+class Put(Write):
+    """
+    ``put``: the result is the target.
+
+    A mutable item is not sent twice to a node: had the first datagram arrived and the
+    answer been lost, the second would be refused with 302.
+    """
+
+    __slots__ = ("_cas", "_item")
+
+    find_method = b"get"
+    find_key = b"target"
+    method = b"put"
+
+    def __init__(self, node: WritingNode, item: Item, cas: int | None, now: float) -> None:
+        super().__init__(node, item.target(), now, repeatable=item.k is None)
+        self._item = item
+        self._cas = cas
+
+    def arguments(self, token: bytes) -> bytes:
+        item = self._item
+        own_id = self.node.own_id
+        if item.k is None or item.seq is None or item.sig is None:
+            return b"2:id20:%b5:token%d:%b1:v%b" % (own_id, len(token), token, item.v)
+        cas = b"" if self._cas is None else b"3:casi%de" % self._cas
+        salt = b"4:salt%d:%b" % (len(item.salt), item.salt) if item.salt else b""
+        return b"%b2:id20:%b1:k32:%b%b3:seqi%de3:sig64:%b5:token%d:%b1:v%b" % (
+            cas,
+            own_id,
+            item.k,
+            salt,
+            item.seq,
+            item.sig,
+            len(token),
+            token,
+            item.v,
+        )
+
+    def outcome(self) -> bytes:
+        return self.key
