@@ -9,6 +9,7 @@ is reserved and handed to ``taker.py``. The maker's side of fills is ``maker.py`
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
@@ -18,19 +19,26 @@ from grenache_py.exchange.errors import (
     ALREADY_CLOSED,
     BUSY,
     DUPLICATE_CLIENT_ID,
-    INVALID_PARAMS,
     UNKNOWN_MARKET,
     UNKNOWN_ORDER,
-    WOULD_CROSS,
     OrderError,
 )
 from grenache_py.exchange.ledger import Ledger, Own, Transition
 from grenache_py.exchange.log import Stamp, order_id
-from grenache_py.exchange.matching import Fill, Leg, Outcome, crossed, local_trade_id, match
+from grenache_py.exchange.matching import (
+    Fill,
+    Leg,
+    Outcome,
+    close,
+    crossed,
+    local_trade_id,
+    match,
+    replacement,
+)
 from grenache_py.exchange.order import ClosedReason, LiveOrder, NewOrder, Order, Trade
 from grenache_py.exchange.stops import Stops, reached
 
-__all__ = ["Home", "Reserve", "close", "new_order_of"]
+__all__ = ["Home", "Reserve", "new_order_of"]
 
 #: Orders closed by one log entry, so that no entry outgrows a line.
 CLOSED_PER_STEP_MAX = 32
@@ -42,7 +50,7 @@ class Reserve(Protocol):
     def allowance(self, maker: LiveOrder) -> int:
         """Lots of a remote order that may be asked for now; 0 to leave it alone."""
 
-    def reserve(self, taker: Own, legs: list[Leg], now: float) -> None:
+    def reserve(self, taker: Own, legs: Sequence[Leg], now: float) -> None:
         """Turn legs, whose lots are reserved already, into fills to be asked for."""
 
 
@@ -145,23 +153,36 @@ class Home:
             )
         return own.live
 
-    def _enter(self, live: LiveOrder, now: float, stamp: Stamp | None = None) -> None:
-        """Publish ``live`` and match it. An order that was refused is not in the ledger."""
-        outcome = self._match(live)
+    def _enter(
+        self,
+        live: LiveOrder,
+        now: float,
+        stamp: Stamp | None = None,
+        *,
+        accepted: bool = False,
+        replaces: LiveOrder | None = None,
+    ) -> None:
+        """
+        Publish ``live``, match it, and close the order it replaces, all in one step.
+
+        Raises:
+            OrderError: it was refused; it is not in the ledger and nothing changed.
+        """
+        outcome = self._match(live, accepted)
         own = self.ledger.own.get(live.order_id) or self.ledger.admit(live)
         transition = Transition(publish=live)
         transition.touch(live)
+        if replaces is not None:
+            close(self.ledger.books[replaces.order.market], replaces, "cancelled")
+            transition.touch(replaces)
         self._settle(live, outcome, transition, now)
-        if live.order.time_in_force in ("ioc", "fok") or live.order.price_ticks is None:
-            close(live, "cancelled")
-        self.ledger.books[live.order.market].touched(live)
         if outcome.legs:
             self.reserve.reserve(own, outcome.legs, now)
         self.ledger.finish(transition, now, stamp)
 
-    def _match(self, live: LiveOrder) -> Outcome:
+    def _match(self, live: LiveOrder, accepted: bool) -> Outcome:
         book = self.ledger.books[live.order.market]
-        return match(book, live, self.ledger.home, self.reserve.allowance)
+        return match(book, live, self.ledger.home, self.reserve.allowance, accepted=accepted)
 
     def _settle(
         self, taker: LiveOrder, outcome: Outcome, transition: Transition, now: float
@@ -176,8 +197,6 @@ class Home:
             transition.touch(taker)
         for cancelled in outcome.cancelled:
             transition.touch(cancelled)
-        if outcome.legs:
-            transition.touch(taker)
 
     def _local_trade(self, fill: Fill, taker: Own, time_ms: int) -> Trade:
         maker, live = fill.maker, taker.live
@@ -194,39 +213,27 @@ class Home:
             time_ms,
         )
 
-    def rematch(self, live: LiveOrder, now: float) -> bool:
+    def sweep(self, market: str, now: float) -> None:
         """
-        Let a standing own order take what it crosses and is younger than (2.5).
+        Resolve every crossed pair of this market whose younger order is an own one (2.5, L4).
 
         A post-only order never takes: it is cancelled, as it would have been refused had the
-        other order been known.
-
-        Returns:
-            whether anything changed.
+        older order been known.
         """
-        transition = Transition()
-        if live.order.post_only:
-            close(live, "cancelled")
+        for live in crossed(self.ledger.books[market], self.ledger.home):
+            if not live.open:
+                continue
+            before = (live.open, live.reserved)
+            outcome = self._match(live, accepted=True)
+            if (live.open, live.reserved) == before and not outcome.cancelled:
+                continue
+            transition = Transition()
             transition.touch(live)
-            outcome = Outcome()
-        else:
-            outcome = self._match(live)
             self._settle(live, outcome, transition, now)
-        if not transition.touched:
-            return False
-        book = self.ledger.books[live.order.market]
-        book.touched(live)
-        if outcome.legs:
-            self.reserve.reserve(self.ledger.own[live.order_id], outcome.legs, now)
-        self.ledger.finish(transition, now)
-        self.fire_stops(live.order.market, now)
-        return True
-
-    def sweep(self, market: str, now: float) -> None:
-        """Resolve every crossed pair of this market in which an own order is the taker (L4)."""
-        for live in list(crossed(self.ledger.books[market], self.ledger.home)):
-            if live.open:
-                self.rematch(live, now)
+            if outcome.legs:
+                self.reserve.reserve(self.ledger.own[live.order_id], outcome.legs, now)
+            self.ledger.finish(transition, now)
+        self.fire_stops(market, now)
 
     def cancel(self, order_id: str, now: float, account: str | None = None) -> LiveOrder:
         """
@@ -272,51 +279,23 @@ class Home:
             OrderError: unknown, closed, in doubt, or the new values make no sense.
         """
         live = self._live(order_id, account)
-        order = live.order
-        total = quantity_lots if quantity_lots is not None else live.quantity - live.closed
-        left = total - live.filled
-        if left <= 0:
-            raise OrderError(
-                INVALID_PARAMS,
-                f"{self._quantity(live, live.filled)} of this order is filled already;"
-                " the new quantity must be more, or cancel the order",
-                field="quantity",
-            )
-        if price_ticks is not None and order.price_ticks is None:
-            raise OrderError(INVALID_PARAMS, "this order has no limit price", field="price")
-        same_price = price_ticks is None or price_ticks == order.price_ticks
-        if same_price and left <= live.open + live.reserved:
-            if left < live.reserved:
-                raise self._in_doubt(live)
-            live.open = left - live.reserved
+        new = replacement(live, quantity_lots, price_ticks)
+        if isinstance(new, int):
+            live.open = new
             self._changed([live], now)
             return live
-        if live.reserved:
-            raise self._in_doubt(live)
-        new = attrs.evolve(
-            new_order_of(live),
-            quantity_lots=left,
-            price_ticks=order.price_ticks if price_ticks is None else price_ticks,
-        )
-        market = self.ledger.markets[order.market]
+        market = self.ledger.markets[new.market]
         market.check(new, self.clock.read_ms(now))
-        book = self.ledger.books[order.market]
-        if order.post_only and next(book.crossing(order.side, new.price_ticks), None):
-            raise OrderError(
-                WOULD_CROSS,
-                f"at {market.format_price(new.price_ticks or 0)} this post-only order would"
-                " trade at once; the order is unchanged",
-            )
-        self._close([live], "cancelled", now)
         stamp = self.clock.stamp(now)
         successor = self._create(new, stamp)
         if live.triggered:
-            self._enter(successor, now, stamp)
+            self._enter(successor, now, stamp, replaces=live)
         else:
             self._wait(successor, now, stamp)
-        if order.expires_ms is not None:
-            heapq.heappush(self._expiries, (order.expires_ms, successor.order_id))
-        self.fire_stops(order.market, now)
+            self._close([live], "cancelled", now)
+        if new.expires_ms is not None:
+            heapq.heappush(self._expiries, (new.expires_ms, successor.order_id))
+        self.fire_stops(new.market, now)
         return successor
 
     def _live(self, order_id: str, account: str | None) -> LiveOrder:
@@ -332,22 +311,11 @@ class Home:
             )
         return own.live
 
-    def _quantity(self, live: LiveOrder, lots: int) -> str:
-        return self.ledger.markets[live.order.market].format_quantity(lots)
-
-    def _in_doubt(self, live: LiveOrder) -> OrderError:
-        return OrderError(
-            BUSY,
-            f"{self._quantity(live, live.reserved)} of this order is being traded with another"
-            " peer right now; try again in a moment",
-            retry_after_ms=1000,
-        )
-
     def _close(self, lives: list[LiveOrder], reason: ClosedReason, now: float) -> None:
         for live in lives:
             if not live.triggered:
                 self._stops(live.order.market).remove(live)
-            close(live, reason)
+            close(self.ledger.books[live.order.market], live, reason)
         self._changed(lives, now)
 
     def _changed(self, lives: list[LiveOrder], now: float) -> None:
@@ -383,7 +351,9 @@ class Home:
 
     def _stop_reached(self, new: NewOrder) -> bool:
         tape = self.ledger.tape.get(new.market)
-        return bool(tape) and reached(new.side, new.stop_ticks or 0, tape[-1].price_ticks)
+        if not tape:
+            return False
+        return reached(new.side, new.stop_ticks or 0, tape[-1].price_ticks)
 
     def _wait(self, live: LiveOrder, now: float, stamp: Stamp) -> None:
         """Keep a stop order private until its price trades: durable here, unknown to others."""
@@ -395,21 +365,19 @@ class Home:
         self.ledger.finish(transition, now, stamp)
 
     def fire_stops(self, market: str, now: float) -> None:
-        """Enter the stop orders that the last trade has reached, and those that they reach."""
-        stops, tape = self.stops.get(market), self.ledger.tape.get(market)
-        while stops and tape:
-            live = stops.pop_reached(tape[-1].price_ticks)
-            if live is None:
-                return
-            stamp = self.clock.stamp(now)
-            # It gets its place in time now: until now nobody could trade with it.
-            live.key = (*stamp, live.order_id)
-            live.triggered = True
-            try:
-                self._enter(live, now, stamp)
-            except OrderError:
-                # Fill-or-kill found nothing to fill it: the answer it got long ago said "new".
-                self._close([live], "rejected", now)
+        """Enter the stop orders that new trades have reached, and those that these reach."""
+        prices, stops = self.ledger.new_prices.get(market), self.stops.get(market)
+        while prices:
+            price = prices.popleft()
+            while stops:
+                live = stops.pop_reached(price)
+                if live is None:
+                    break
+                stamp = self.clock.stamp(now)
+                # It gets its place in time now: until now nobody could trade with it.
+                live.key = (*stamp, live.order_id)
+                live.triggered = True
+                self._enter(live, now, stamp, accepted=True)
 
     def restore(self) -> None:
         """Take up expiries and stops of the orders the ledger restored."""
@@ -420,13 +388,6 @@ class Home:
             if live.order.expires_ms is not None and not live.reason:
                 self._expiries.append((live.order.expires_ms, live.order_id))
         heapq.heapify(self._expiries)
-
-
-def close(live: LiveOrder, reason: ClosedReason) -> None:
-    """Give up what is open. What is reserved stays until its answer comes."""
-    if live.open or live.reserved:
-        live.open = 0
-        live.reason = reason
 
 
 def new_order_of(live: LiveOrder) -> NewOrder:

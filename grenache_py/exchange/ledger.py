@@ -106,6 +106,7 @@ class Ledger:
         home: this peer's key.
         own: live own orders by id, private stops included.
         closed: recently closed ones, oldest first.
+        new_prices: by market, trade prices that stop orders have not been checked against.
         fingerprint, live_count: of the published live set, as heartbeats state them.
     """
 
@@ -118,6 +119,7 @@ class Ledger:
     own: dict[str, Own] = attrs.Factory(dict)
     closed: OrderedDict[str, Own] = attrs.Factory(OrderedDict)
     tape: dict[str, deque[Trade]] = attrs.Factory(dict)
+    new_prices: dict[str, deque[int]] = attrs.Factory(dict)
     fingerprint: int = 0
     live_count: int = 0
     by_client_id: dict[tuple[str, str], str] = attrs.Factory(dict)
@@ -172,7 +174,7 @@ class Ledger:
         """Log entries for a step; more than one when it made many trades."""
         markets = self.markets
         own_trades = len(trades)
-        order = publish and order_body(publish.order, markets[publish.order.market])
+        order = order_body(publish.order, markets[publish.order.market]) if publish else None
         for start in range(0, max(own_trades, 1), TRADES_PER_ENTRY_MAX):
             part = trades[start : start + TRADES_PER_ENTRY_MAX]
             last = start + TRADES_PER_ENTRY_MAX >= own_trades
@@ -230,6 +232,7 @@ class Ledger:
         if len(tape) == TAPE_MAX:
             self._known_trades.discard(tape[0].trade_id)
         tape.append(trade)
+        self.new_prices.setdefault(trade.market, deque()).append(trade.price_ticks)
         self._known_trades.add(trade.trade_id)
         self.outbox.rows.append(TradeRow(*attrs.astuple(trade)))
         self.outbox.events.append(Traded(trade))
@@ -251,7 +254,7 @@ class Ledger:
                 live.reason,
                 live.value,
                 time_ms,
-            )  # fmt: skip
+            )
         )
         self.outbox.events.append(OrderChanged(account, seq, attrs.evolve(live), time_ms))
 
@@ -281,7 +284,7 @@ class Ledger:
                     proof.index,
                     proof.size,
                     proof.signature,
-                )  # fmt: skip
+                )
             )
         self._entries.clear()
         for own in self._dirty.values():
@@ -295,13 +298,17 @@ class Ledger:
     def restore(self, snapshot: Snapshot) -> None:
         """Take back what ``flush`` wrote in an earlier life. Books are filled with open orders."""
         drafts = {
-            seq: Draft(row.payload, leaf_hash(row.payload), Signed(*row[3:]))
+            seq: Draft(
+                row.payload,
+                leaf_hash(row.payload),
+                Signed(row.payload, row.path, row.leaf, row.size, row.signature),
+            )
             for seq, row in snapshot.order_logs.items()
         }
         self.event_seqs.update(snapshot.event_seqs)
         for trade_row in snapshot.trades:
             tape = self.tape.setdefault(trade_row.market, deque(maxlen=TAPE_MAX))
-            tape.append(Trade(*trade_row))
+            tape.append(Trade(*trade_row))  # type: ignore[arg-type]
         self._known_trades.update(trade.trade_id for tape in self.tape.values() for trade in tape)
         for row in snapshot.orders:
             own = _own_from_row(row, self.home)

@@ -288,7 +288,7 @@ class Maker:
     def restore(self, snapshot: Snapshot) -> None:
         """Take back the stored answers of an earlier life."""
         for row in snapshot.answers:
-            signed = Signed(row.payload, row.path, row.index, row.size, row.signature)
+            signed = Signed(row.payload, row.path, row.leaf, row.size, row.signature)
             answer = Draft(row.payload, leaf_hash(row.payload), signed)
             stored = _Stored(answer, row.taker_home, row.keep_ms, bool(row.unsettled))
             self._answers[row.fill_id] = stored

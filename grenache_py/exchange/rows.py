@@ -35,7 +35,7 @@ class SignedRow(NamedTuple):
 
     payload: str
     path: bytes  # Merkle path: 32 bytes a sibling, leaf upwards
-    index: int  # position of the leaf
+    leaf: int  # position of the leaf
     size: int  # leaves under the signed root
     signature: bytes  # 64 bytes
 
@@ -55,7 +55,7 @@ class LogRow(NamedTuple):
     hash: str
     payload: str
     path: bytes
-    index: int
+    leaf: int
     size: int
     signature: bytes
 
@@ -136,7 +136,7 @@ class IntentRow(NamedTuple):
     done: int
     payload: str
     path: bytes
-    index: int
+    leaf: int
     size: int
     signature: bytes
 
@@ -150,7 +150,7 @@ class AnswerRow(NamedTuple):
     unsettled: int  # 1: it traded, and the taker has not shown yet that it knows
     payload: str
     path: bytes
-    index: int
+    leaf: int
     size: int
     signature: bytes
 

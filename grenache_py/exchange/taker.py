@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -116,7 +116,7 @@ class Taker:
             return 0
         return max(0, maker.open - self._in_flight[order_id])
 
-    def reserve(self, taker: Own, legs: list[Leg], now: float) -> None:
+    def reserve(self, taker: Own, legs: Sequence[Leg], now: float) -> None:
         """
         Turn planned legs into fills (T2); their lots are reserved in ``taker`` already.
 
@@ -188,7 +188,7 @@ class Taker:
 
     def _query(self, intent: Intent) -> None:
         fill = intent.fill
-        params = {"fill": fill.id, "deadline": fill.deadline}
+        params: dict[str, object] = {"fill": fill.id, "deadline": fill.deadline}
         self.outbox.messages.append((fill.maker_home, "fill.query", lambda: params))
 
     def tick(self, now: float) -> None:
@@ -332,7 +332,7 @@ class Taker:
             del self.intents[intent.fill.id]
             self._fills_of[intent.fill.maker_home] -= 1
             self.settled += 1
-            params = {"fill": intent.fill.id}
+            params: dict[str, object] = {"fill": intent.fill.id}
             self.outbox.messages.append((intent.fill.maker_home, "fill.settled", lambda: params))
         self.outbox.unsealed.append(lambda: _row(intent))
         if transition.touched:
@@ -365,7 +365,7 @@ class Taker:
             draft = Draft(
                 row.payload,
                 leaf_hash(row.payload),
-                Signed(row.payload, row.path, row.index, row.size, row.signature),
+                Signed(row.payload, row.path, row.leaf, row.size, row.signature),
             )
             legs = [
                 (order_id, market.quantity_lots(lots), market.price_ticks(price))
