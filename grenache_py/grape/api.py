@@ -16,11 +16,13 @@ import json
 import math
 import re
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import msgspec
 
+from grenache_py.dht.operations import GetResult
+from grenache_py.dht.writes import PutItem
 from grenache_py.wire.envelope import MISSING, InvalidPayload, payload
 
 __all__ = [
@@ -33,9 +35,7 @@ __all__ = [
     "Answer",
     "Call",
     "Get",
-    "Item",
     "Lookup",
-    "Put",
     "announce_body",
     "call",
     "get_body",
@@ -75,18 +75,6 @@ class Announce:
 
 
 @attrs.frozen
-class Put:
-    """Store a BEP 44 item; mutable when ``k`` is given, and then ``sig`` and ``seq`` are too."""
-
-    v: Any
-    k: bytes | None = None
-    sig: bytes | None = None
-    seq: int | None = None
-    salt: bytes = b""
-    cas: int | None = None
-
-
-@attrs.frozen
 class Get:
     """Fetch a BEP 44 item; ``use_cache`` False asks other nodes though this one has it."""
 
@@ -95,18 +83,7 @@ class Get:
     use_cache: bool = True
 
 
-Call = Lookup | Announce | Put | Get
-
-
-class Item(Protocol):
-    """A BEP 44 item as the DHT returns it; ``token`` is None when this grape had it itself."""
-
-    id: bytes
-    v: Any
-    token: bytes | None
-    k: bytes | None
-    seq: int | None
-    sig: bytes | None
+Call = Lookup | Announce | PutItem | Get
 
 
 class _Refused(Exception):
@@ -207,9 +184,9 @@ def _read_put(data: Any) -> Call | Answer:
     try:
         v = _bencodable(fields["v"])
         if not mutable:
-            return Put(v)
+            return PutItem(v)
         cas = None if fields.get("cas") is None else int(fields["cas"])
-        return Put(v, k, sig, int(fields["seq"]), salt, cas)
+        return PutItem(v, k, sig, int(fields["seq"]), salt, cas)
     except (OverflowError, ValueError):
         return _text_answer("a number is too large to be stored")
 
@@ -283,7 +260,7 @@ def put_body(target: bytes) -> bytes:
     return b'"%b"' % target.hex().encode()
 
 
-def get_body(item: Item | None, salt: bytes) -> bytes:
+def get_body(item: GetResult | None, salt: bytes) -> bytes:
     """Return the answer to a get, members in Node's order; empty when nothing was found."""
     if item is None:
         return b""

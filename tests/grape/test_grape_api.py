@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from grenache_py.dht.writes import PutItem
 from grenache_py.grape import api
-from grenache_py.grape.api import Announce, Answer, Get, Lookup, Put
+from grenache_py.grape.api import Announce, Answer, Get, Lookup
 
 JSON = st.recursive(
     st.none()
@@ -63,7 +64,7 @@ def test_whatever_the_data_the_dht_is_asked_something_valid_or_the_client_is_ans
     elif isinstance(outcome, Get):
         assert len(outcome.target) == 20
     else:
-        assert isinstance(outcome, Put)
+        assert isinstance(outcome, PutItem)
         if outcome.k is None:
             assert (outcome.sig, outcome.seq, outcome.cas) == (None, None, None)
         else:
@@ -178,7 +179,7 @@ def test_the_parts_of_a_get_request() -> None:
 
 def test_the_parts_of_a_mutable_put_request() -> None:
     fields = {"v": "x", "k": K, "sig": SIG, "seq": 1.7, "salt": "s", "cas": 2}
-    expected = Put(b"x", bytes.fromhex(K), bytes.fromhex(SIG), 1, b"s", 2)
+    expected = PutItem(b"x", bytes.fromhex(K), bytes.fromhex(SIG), 1, b"s", 2)
     assert ask("/put", fields) == expected
     assert ask("/put", {**fields, "k": list(bytes.fromhex(K))}) == expected
 
@@ -198,7 +199,7 @@ def test_the_parts_of_a_mutable_put_request() -> None:
     ],
 )
 def test_values_are_bencoded_as_node_bencodes_them(v: object, stored: object) -> None:
-    assert ask("/put", {"v": v}) == Put(stored)
+    assert ask("/put", {"v": v}) == PutItem(stored)
 
 
 @pytest.mark.parametrize("v", ["x" * 1000, "\U0001f600" * 500, [0] * 1000])

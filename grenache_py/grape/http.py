@@ -1,0 +1,273 @@
+"""
+The grape's HTTP port: what each request asks the DHT, and what the answers look like.
+
+Shell: the factory of the `Connection` objects, with the one timer that serves them all.
+It turns requests into calls on the DHT (``api.py`` says which), waits for the Deferreds,
+and formats heads the way Node does: Date, Connection, Keep-Alive, Content-Length and
+nothing else. Lookups of one name that arrive while one is under way share it and its
+encoded answer, as they do in a Node grape; nothing is kept beyond that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Protocol
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded, NoNodesToQuery
+from grenache_py.dht.operations import GetResult
+from grenache_py.dht.writes import PutItem
+from grenache_py.errors import LocalProtocolError
+from grenache_py.grape import api
+from grenache_py.grape.config import GrapeConfig
+from grenache_py.grape.protocol import Connection, Request
+
+__all__ = ["DHT", "Page", "Site"]
+
+SWEEP_INTERVAL_S = 1.0
+"""How often overdue connections are looked for, and the Date header is renewed."""
+
+
+class DHT(Protocol):
+    """What the HTTP port needs of a `grenache_py.dht.protocol.DHTProtocol`."""
+
+    def lookup(self, info_hash: bytes) -> Deferred[list[str]]: ...
+    def announce(self, info_hash: bytes, port: int) -> Deferred[int]: ...
+    def put(self, item: PutItem) -> Deferred[bytes]: ...
+    def get(
+        self, target: bytes, salt: bytes = b"", use_cache: bool = True
+    ) -> Deferred[GetResult | None]: ...
+
+
+@attrs.frozen
+class Page:
+    """An answer beyond Node's API; unlike the others it says what it is."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Site(ServerFactory):
+    """
+    All the HTTP clients of one grape.
+
+    Attributes:
+        now: The clock's time at the last sweep: near enough for deadlines.
+        requests: How many of each command have been asked; ``invalid`` were none.
+        statuses: How many answers had each status.
+        connections: The clients there are.
+        refused: How many were sent away because there were too many.
+    """
+
+    noisy = False
+    log = Logger()
+
+    def __init__(
+        self,
+        dht: DHT,
+        config: GrapeConfig,
+        clock: IReactorTime,
+        own_port: Callable[[], int],
+        pages: dict[str, Callable[[], Page]],
+    ) -> None:
+        """
+        Args:
+            own_port: The UDP port in use, announced in place of port 0.
+            pages: What ``GET`` finds at paths that are no commands.
+        """
+        self._dht = dht
+        self.config = config
+        self._clock = clock
+        self._own_port = own_port
+        self._pages = pages
+        self.now = 0.0
+        self._sweeping: IDelayedCall | None = None
+        self.connections: set[Connection] = set()
+        self._looking_up: dict[bytes, list[Connection]] = {}
+        self._heads: dict[tuple[int, bool, str], bytes] = {}
+        self._leaving: Deferred[None] | None = None
+        self.requests: Counter[str] = Counter()
+        self.statuses: Counter[int] = Counter()
+        self.refused = 0
+
+    # -- clients come and go
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection:
+        if self._sweeping is None:
+            self._renew()
+        return Connection(self)
+
+    def admit(self, connection: Connection) -> bool:
+        """Count a new client in, and say whether it may stay."""
+        full = len(self.connections) >= self.config.connections_max
+        self.refused += full
+        # One that is sent away is swept like the others, in case it does not go.
+        self.connections.add(connection)
+        return not full and self._leaving is None
+
+    def forget(self, connection: Connection) -> None:
+        """A client has gone."""
+        self.connections.discard(connection)
+        if self._leaving is not None:
+            self._see_last_leave(self._leaving)
+
+    def finish(self) -> Deferred[None]:
+        """
+        Answer what is being worked on, and close every connection.
+
+        Fires with: None, when the last client has gone.
+        Cancel: those that are left are cut off.
+        """
+        self._leaving = Deferred(lambda _: self._abort())
+        for connection in list(self.connections):
+            connection.finish()
+        self._see_last_leave(self._leaving)
+        return self._leaving
+
+    def _see_last_leave(self, leaving: Deferred[None]) -> None:
+        if self.connections or leaving.called:
+            return
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+        leaving.callback(None)
+
+    def _abort(self) -> None:
+        for connection in list(self.connections):
+            connection.abort()
+
+    def _sweep(self) -> None:
+        """End what is overdue; goes on while there are clients."""
+        self._sweeping = None
+        if self.connections:
+            self._renew()
+            for connection in list(self.connections):
+                connection.expire(self.now)
+
+    def _renew(self) -> None:
+        self.now = self._clock.seconds()
+        self._heads.clear()  # the date in them is old
+        self._sweeping = self._clock.callLater(SWEEP_INTERVAL_S, self._sweep)
+
+    # -- requests
+
+    def ask(self, connection: Connection, request: Request) -> None:
+        """Find the answer to ``request`` and give it to ``connection``, now or later."""
+        try:
+            self._ask(connection, request)
+        except Exception:  # a bug, which must cost the client no more than this answer
+            self._fail(Failure(), connection)
+
+    def _ask(self, connection: Connection, request: Request) -> None:
+        page = self._pages.get(request.url)
+        if page is not None and request.method in (b"GET", b"HEAD"):
+            shown = page()
+            connection.answer(shown.status, shown.body, shown.content_type)
+            return
+        call = api.call(request.url, request.body)
+        self.requests[_COMMANDS[type(call)]] += 1
+        if isinstance(call, api.Lookup):
+            self._lookup(connection, call.name)
+        elif isinstance(call, api.Answer):
+            connection.answer(call.status, call.body)
+        else:
+            self._call(call).addCallback(self._give, connection).addErrback(self._fail, connection)
+
+    def _lookup(self, connection: Connection, name: bytes) -> None:
+        waiting = self._looking_up.get(name)
+        if waiting is not None:
+            waiting.append(connection)
+            return
+        looking_up = self._dht.lookup(name)
+        self._looking_up[name] = [connection]
+        looking_up.addCallbacks(self._looked_up, self._lookup_failed, (name,), {}, (name,))
+
+    def _looked_up(self, peers: list[str], name: bytes) -> None:
+        body = api.lookup_body(peers)
+        ready = b"%bContent-Length: %d\r\n\r\n%b" % (self.head(200, True, ""), len(body), body)
+        for connection in self._looking_up.pop(name):
+            connection.answer(200, body, ready=ready)
+
+    def _lookup_failed(self, failure: Failure, name: bytes) -> None:
+        for connection in self._looking_up.pop(name):
+            self._fail(failure, connection)
+
+    def _call(self, call: api.Announce | PutItem | api.Get) -> Deferred[bytes]:
+        """Return the body of the answer to come."""
+        if isinstance(call, api.Announce):
+            port = call.port or self._own_port()
+            return self._dht.announce(call.name, port).addCallback(api.announce_body)
+        if isinstance(call, PutItem):
+            return self._dht.put(call).addCallback(api.put_body)
+        found = self._dht.get(call.target, call.salt, call.use_cache)
+        return found.addCallback(api.get_body, call.salt)
+
+    def _give(self, body: bytes, connection: Connection) -> None:
+        connection.answer(200, body)
+
+    def _fail(self, failure: Failure, connection: Connection) -> None:
+        error = failure.value
+        if isinstance(error, NoNodesToQuery):
+            answer = api.NO_NODES
+        elif isinstance(error, AllQueriesFailed):
+            answer = api.krpc_failure(error.krpc_error)
+        elif isinstance(error, LocalProtocolError):
+            answer = api.ALL_FAILED  # an item that no node would take
+        elif isinstance(error, DHTOverloaded | CancelledError):
+            answer = api.BUSY
+        else:
+            self.log.failure("a request failed", failure=failure)
+            answer = api.BROKEN
+        connection.answer(answer.status, answer.body)
+
+    # -- answers
+
+    def head(self, status: int, keep_alive: bool, content_type: str = "") -> bytes:
+        """Return an answer's head without Content-Length and the empty line."""
+        key = (status, keep_alive, content_type)
+        head = self._heads.get(key)
+        if head is None:
+            date = formatdate(self._clock.seconds(), usegmt=True)
+            persistence = "keep-alive\r\nKeep-Alive: timeout=5" if keep_alive else "close"
+            kind = f"Content-Type: {content_type}\r\n" if content_type else ""
+            head = self._heads[key] = (
+                f"HTTP/1.1 {status} {_phrase(status)}\r\nDate: {date}\r\n"
+                f"Connection: {persistence}\r\n{kind}"
+            ).encode("latin-1")
+        return head
+
+    def refusal(self, status: int, text: bytes) -> bytes:
+        """Return the whole answer to what is no request; the connection ends with it."""
+        return b"HTTP/1.1 %d %b\r\nConnection: close\r\n\r\n%b" % (
+            status,
+            _phrase(status).encode(),
+            text,
+        )
+
+
+def _phrase(status: int) -> str:
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return "Payload Too Large"  # Python's is older
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "unknown"
+
+
+_COMMANDS: dict[type, str] = {
+    api.Lookup: "lookup",
+    api.Announce: "announce",
+    PutItem: "put",
+    api.Get: "get",
+    api.Answer: "invalid",
+}

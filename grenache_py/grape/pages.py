@@ -1,0 +1,114 @@
+"""
+What operators read from a grape: its health, and its counters for Prometheus.
+
+Pure. A grape is healthy when it can find services of others: when it knows a neighbour
+that answers, or was given none to join. (The first grape of a ring, started alone with
+the others in its bootstrap list, is unhealthy until one of them is there.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import msgspec
+
+from grenache_py.dht.node import DHTStatus
+from grenache_py.metrics import Exposition
+
+__all__ = ["HTTPStatistics", "health", "metrics"]
+
+
+@attrs.frozen
+class HTTPStatistics:
+    """
+    The HTTP port at a glance.
+
+    Attributes:
+        connections: Clients there are now.
+        refused: Clients sent away because there were too many.
+        requests: How many of each command were asked.
+        statuses: How many answers had each status.
+    """
+
+    connections: int
+    refused: int
+    requests: Mapping[str, int]
+    statuses: Mapping[int, int]
+
+
+def health(status: DHTStatus, *, alone_is_fine: bool, stopping: bool) -> tuple[int, bytes]:
+    """
+    Return the HTTP status and the JSON of ``GET /health``.
+
+    Args:
+        alone_is_fine: No bootstrap nodes are configured.
+        stopping: The grape is about to leave.
+    """
+    if stopping:
+        state, text = 503, "stopping"
+    elif status.contacts_good or alone_is_fine:
+        state, text = 200, "ok"
+    else:
+        state, text = 503, "no other grape answers"
+    page = {
+        "status": text,
+        "node_id": status.node_id.hex(),
+        "bootstrapped": status.bootstrapped,
+        "contacts": {"good": status.contacts_good, "total": status.contacts_total},
+        "names": status.names,
+        "peers": status.peers,
+        "items": status.items,
+    }
+    return state, msgspec.json.encode(page) + b"\n"
+
+
+def metrics(status: DHTStatus, http: HTTPStatistics | None) -> bytes:
+    """Return the text of ``GET /metrics``."""
+    page = Exposition()
+    if http is not None:
+        page.counter(
+            "grape_http_requests_total",
+            "Requests by command; invalid ones asked the DHT for nothing.",
+            [({"command": name}, count) for name, count in sorted(http.requests.items())],
+        )
+        page.counter(
+            "grape_http_responses_total",
+            "Answers by status.",
+            [({"status": str(code)}, count) for code, count in sorted(http.statuses.items())],
+        )
+        page.gauge("grape_http_connections", "HTTP clients connected.", http.connections)
+        page.counter(
+            "grape_http_connections_refused_total",
+            "HTTP clients sent away because there were too many.",
+            http.refused,
+        )
+    page.gauge(
+        "grape_dht_contacts",
+        "Nodes in the routing table; good ones have answered lately.",
+        [({"state": "good"}, status.contacts_good), ({"state": "all"}, status.contacts_total)],
+    )
+    page.gauge("grape_dht_bootstrapped", "Whether the node has joined.", status.bootstrapped)
+    for name, about in _GAUGES.items():
+        page.gauge(f"grape_dht_{name}", about, getattr(status, name))
+    if status.round_trip_s is not None:
+        page.gauge(
+            "grape_dht_round_trip_seconds",
+            "Smoothed round trip to other nodes.",
+            status.round_trip_s,
+        )
+    for name, count in attrs.asdict(status.counters).items():
+        page.counter(f"grape_dht_{name}_total", f"{name.replace('_', ' ')}.".capitalize(), count)
+    return page.text().encode()
+
+
+_GAUGES = {
+    "queries_pending": "Queries that wait for an answer.",
+    "operations": "Lookups, announces, puts and gets under way.",
+    "names": "Names with peers stored here.",
+    "peers": "Peers stored here.",
+    "items": "BEP 44 items stored here.",
+    "announce_tables": "Names whose announce targets are remembered.",
+    "sources": "Source addresses whose datagrams are counted.",
+    "silent_addresses": "Addresses not asked because they do not answer.",
+}

@@ -1,0 +1,237 @@
+"""
+A grape: a DHT node on a UDP port, and the HTTP API in front of it.
+
+Service: starts the node, then the HTTP port; stops the HTTP port, gives the requests
+under way a moment, then stops the node, which saves its state.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import random
+from pathlib import Path
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IReactorTCP
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from grenache_py.deferreds import DeadlinePassed, deadline
+from grenache_py.dht.config import DHTConfig
+from grenache_py.dht.protocol import DHTProtocol
+from grenache_py.dht.service import DHTReactor, DHTService
+from grenache_py.errors import ConfigError
+from grenache_py.grape import pages
+from grenache_py.grape.config import GrapeConfig
+from grenache_py.grape.http import Page, Site
+from grenache_py.metrics import CONTENT_TYPE
+
+__all__ = ["GrapeReactor", "GrapeService"]
+
+FINISH_WITHIN_S = 3.0
+"""How long a stop waits for requests under way; the DHT answers them in less."""
+LISTEN_BACKLOG = 511
+"""Connections the kernel holds until they are accepted; what Node asks for."""
+
+
+class GrapeReactor(DHTReactor, IReactorTCP):
+    """What this service needs of the reactor."""
+
+
+class GrapeService(Service):
+    """
+    One grape.
+
+    Args:
+        config: What the operator set; ``host`` must be an address, not a name.
+        reactor: Twisted's.
+        rng: A `random.SystemRandom` in production.
+
+    Attributes:
+        dht_port: The UDP port really bound.
+        api_port: The TCP port really bound; None when the HTTP API is on no TCP port.
+    """
+
+    log = Logger()
+
+    def __init__(self, config: GrapeConfig, reactor: GrapeReactor, rng: random.Random) -> None:
+        self.config = config
+        self.api_port = config.api_port
+        self._reactor = reactor
+        self._stopping = False
+        self._listening: IListeningPort | None = None
+        self._site: Site | None = None
+        self._dht = DHTService(
+            reactor,
+            rng,
+            config=_dht_config(config),
+            port=config.dht_port,
+            bootstrap=[_host_and_port(entry) for entry in config.bootstrap],
+            state_path=_path(config.state_file),
+            key_path=_path(config.node_id_file),
+        )
+
+    @property
+    def dht(self) -> DHTProtocol:
+        """The node, for lookups without HTTP; there once the service has started."""
+        return self._dht.protocol
+
+    @property
+    def dht_port(self) -> int:
+        return self._dht.port
+
+    def startService(self) -> None:
+        """
+        Open both ports.
+
+        Raises:
+            ConfigError: a port, a file or the endpoint cannot be used.
+        """
+        self._dht.startService()
+        try:
+            self._listen()
+        except ConfigError:
+            self._dht.stopService()
+            raise
+        super().startService()
+        status = self.dht.status()
+        self.log.info(
+            "grape {node_id} on UDP port {dht_port}, HTTP API on {api}",
+            node_id=status.node_id.hex(),
+            dht_port=self.dht_port,
+            api="no port" if self._listening is None else _place(self._listening),
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Close both ports, in order.
+
+        Fires with: None, at most a few seconds later.
+        """
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        super().stopService()
+        self._stopping = True
+        if self._listening is not None:
+            await maybeDeferred(self._listening.stopListening)
+            self._listening = None
+        if self._site is not None:
+            try:
+                await deadline(
+                    self._site.finish(), FINISH_WITHIN_S, self._reactor, "the last HTTP requests"
+                )
+            except DeadlinePassed as passed:
+                self.log.warn("{problem}; they were cut off", problem=str(passed))
+        await self._dht.stopService()
+
+    # -- the HTTP port
+
+    def _listen(self) -> None:
+        if self.config.api_endpoint is None and self.config.api_port is None:
+            return
+        served = {"/health": self._health}
+        if self.config.metrics:
+            served["/metrics"] = self._metrics
+        self._site = Site(self.dht, self.config, self._reactor, lambda: self.dht_port, served)
+        try:
+            if self.config.api_endpoint is not None:
+                self._listening = self._listen_endpoint(self.config.api_endpoint, self._site)
+            else:
+                self._listening = self._listen_tcp(self.config.api_port or 0, self._site)
+        except CannotListenError as problem:
+            raise ConfigError(_cannot_listen(problem)) from None
+        self.api_port = getattr(self._listening.getHost(), "port", None)
+
+    def _listen_tcp(self, port: int, site: Site) -> IListeningPort:
+        host = self.config.host
+        if host is not None:
+            return self._reactor.listenTCP(port, site, LISTEN_BACKLOG, host)
+        try:
+            # IPv4 too, as Node has it: "localhost" may be ::1 first.
+            return self._reactor.listenTCP(port, site, LISTEN_BACKLOG, "::")
+        except CannotListenError as problem:
+            if not _no_ipv6(problem):
+                raise
+            return self._reactor.listenTCP(port, site, LISTEN_BACKLOG)
+
+    def _listen_endpoint(self, description: str, site: Site) -> IListeningPort:
+        try:
+            endpoint = serverFromString(self._reactor, description)
+            listening = endpoint.listen(site)
+        except (ValueError, TypeError, LookupError, OSError) as problem:
+            raise ConfigError(f"api endpoint {description!r} cannot be used: {problem}") from None
+        ports: list[IListeningPort] = []
+        failures: list[Failure] = []
+        listening.addCallbacks(ports.append, failures.append)
+        if failures:
+            if failures[0].check(CannotListenError):
+                raise failures[0].value
+            raise ConfigError(
+                f"api endpoint {description!r} cannot be used: {failures[0].getErrorMessage()}"
+            )
+        if not ports:
+            listening.cancel()
+            raise ConfigError(f"api endpoint {description!r} does not listen at once")
+        return ports[0]
+
+    def _health(self) -> Page:
+        status, body = pages.health(
+            self.dht.status(), alone_is_fine=not self.config.bootstrap, stopping=self._stopping
+        )
+        return Page(status, "application/json", body)
+
+    def _metrics(self) -> Page:
+        site = self._site
+        http = None
+        if site is not None:
+            http = pages.HTTPStatistics(
+                len(site.connections), site.refused, site.requests, site.statuses
+            )
+        return Page(200, CONTENT_TYPE, pages.metrics(self.dht.status(), http))
+
+
+def _dht_config(config: GrapeConfig) -> DHTConfig:
+    return DHTConfig(
+        host=config.announce_host,
+        concurrency=config.dht_concurrency,
+        peer_max_age_s=config.dht_peer_max_age_s,
+        node_liveness_s=config.dht_node_liveness_s,
+        tables_max=config.dht_max_tables,
+        items_max=config.dht_max_values,
+    )
+
+
+def _host_and_port(entry: str) -> tuple[str, int]:
+    host, _, port = entry.rpartition(":")
+    return host, int(port)
+
+
+def _path(name: str | None) -> Path | None:
+    return None if name is None else Path(name)
+
+
+def _no_ipv6(problem: CannotListenError) -> bool:
+    return getattr(problem.socketError, "errno", None) in (
+        errno.EAFNOSUPPORT,
+        errno.EADDRNOTAVAIL,
+        errno.EPROTONOSUPPORT,
+    )
+
+
+def _cannot_listen(problem: CannotListenError) -> str:
+    reason = getattr(problem.socketError, "strerror", None) or str(problem.socketError)
+    where = f"{problem.interface}:{problem.port}" if problem.interface else f"port {problem.port}"
+    return f"HTTP API cannot listen on {where}: {reason}"
+
+
+def _place(listening: IListeningPort) -> str:
+    address = listening.getHost()
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None:
+        return str(address)
+    return f"[{host}]:{port}" if ipaddress.ip_address(host).version == 6 else f"{host}:{port}"
