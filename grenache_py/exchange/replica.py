@@ -44,8 +44,9 @@ __all__ = ["Origin", "Received", "Record", "Replica", "Verdict"]
 ORIGINS_MAX = 5_000
 #: Entries of one origin that may wait for a gap to close; later ones are fetched again.
 WAITING_MAX = 1_024
-#: Applied entries of one origin kept to serve ``gossip.want``.
-TAIL_MAX = 256
+#: Applied entries of one origin kept to serve ``gossip.want``. More than a home lets pass
+#: between two heartbeats, so that there is always one to start from.
+TAIL_MAX = 1_024
 #: Live orders one home may have; a deterministic rule, so that all peers judge alike.
 LIVE_PER_ORIGIN_MAX = 200_000
 #: A lease is honoured this much longer than it says: clocks differ.
@@ -174,6 +175,7 @@ class Replica:
     alarms: list[str] = attrs.Factory(list)
     proofs: dict[str, tuple[Signed, Signed]] = attrs.Factory(dict)
     applied: int = 0
+    _home_of: dict[str, str] = attrs.Factory(dict)
     _rows: dict[str, Row] = attrs.Factory(dict)
     _dirty: set[str] = attrs.Factory(set)
 
@@ -378,6 +380,7 @@ class Replica:
             order.id, origin.home, order_signed, state, live, -1, entry.time[0], 0, order.quantity
         )
         origin.records[order.id] = record
+        self._home_of[order.id] = origin.home
         self._advance(origin, record, state, body)
 
     def _advance(self, origin: Origin, record: Record, signed: Signed, body: StateBody) -> None:
@@ -419,6 +422,7 @@ class Replica:
     def _drop(self, origin: Origin, record: Record) -> None:
         """A record reached its end."""
         del origin.records[record.order_id]
+        self._home_of.pop(record.order_id, None)
         origin.fingerprint = (origin.fingerprint - record.element) % FINGERPRINT_MODULUS
         self.live_set_changed(record.key_ms, record.element, None)
         self._rows[record.order_id] = RecordGone(record.order_id)
@@ -543,10 +547,10 @@ class Replica:
                 if live.home != self.home and expires is not None:
                     self._stand(live)
 
-    def record(self, home: str, order_id: str) -> Record | None:
+    def find(self, order_id: str) -> Record | None:
         """A live order of another home."""
-        origin = self.origins.get(home)
-        return origin.records.get(order_id) if origin is not None else None
+        home = self._home_of.get(order_id)
+        return self.origins[home].records.get(order_id) if home is not None else None
 
     def flush(self) -> None:
         """Emit the rows of all that changed since the last call."""
