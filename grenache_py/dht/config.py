@@ -53,7 +53,7 @@ class DHTConfig:
     values_max: int = 100
     """Peers in one answer, a random choice: 800 bytes, and all a lookup may answer."""
 
-    lookups_max: int = 2048
+    operations_max: int = 2048
     """Operations under way; one more is refused at once."""
 
     trusted_rate_max: int = 50_000

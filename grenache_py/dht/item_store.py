@@ -34,7 +34,6 @@ VALUE_BYTES_MAX = 1000
 SALT_BYTES_MAX = 64
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
-_SEQ_LIMIT = 2**63
 
 
 class Refused(Exception):
@@ -89,10 +88,16 @@ def signed_bytes(v: bytes, seq: int, salt: bytes = b"") -> bytes:
     return b"%b3:seqi%de1:v%b" % (salted, seq, v)
 
 
-def value_fits(value: Value, encoded: bytes) -> bool:
-    """Whether a value is small enough to be stored."""
-    size = len(value) if isinstance(value, bytes) else len(encoded)
-    return size <= VALUE_BYTES_MAX
+def value_fits(encoded: bytes) -> bool:
+    """Whether a bencoded value is small enough to be stored."""
+    if encoded[:1] in b"ild":
+        return len(encoded) <= VALUE_BYTES_MAX
+    return len(encoded) - encoded.index(b":") - 1 <= VALUE_BYTES_MAX
+
+
+def seq_fits(seq: int) -> bool:
+    """Whether ``seq`` is a signed 64-bit integer, as other implementations keep it."""
+    return -(2**63) <= seq < 2**63
 
 
 def item_of(args: dict[bytes, Value], value: Value) -> Item:
@@ -103,7 +108,7 @@ def item_of(args: dict[bytes, Value], value: Value) -> Item:
         Refused: 203, 205, 206 or 207.
     """
     encoded = bencode.encode(value)
-    if not value_fits(value, encoded):
+    if not value_fits(encoded):
         raise Refused(krpc.VALUE_TOO_BIG, b"data payload too large")
     k = args.get(b"k")
     sig = args.get(b"sig")
@@ -119,7 +124,7 @@ def item_of(args: dict[bytes, Value], value: Value) -> Item:
         raise Refused(krpc.PROTOCOL_ERROR, b"`put` with a `salt` that is not a string")
     if len(salt) > SALT_BYTES_MAX:
         raise Refused(krpc.SALT_TOO_BIG, b"salt is longer than 64 bytes")
-    if type(seq) is not int or not -_SEQ_LIMIT <= seq < _SEQ_LIMIT:
+    if type(seq) is not int or not seq_fits(seq):
         raise Refused(krpc.PROTOCOL_ERROR, b"`put` with a `seq` that is not a 64-bit integer")
     item = Item(encoded, k, seq, sig, salt)
     if not item.signature_holds():

@@ -16,7 +16,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
-from grenache_py.dht.node import DHTNode, DHTStatus
+from grenache_py.dht.counters import DHTStatus
+from grenache_py.dht.node import DHTNode
 from grenache_py.dht.operations import GetResult, Operation
 from grenache_py.dht.writes import PutItem
 from grenache_py.errors import GrenacheError

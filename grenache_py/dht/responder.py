@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from grenache_py.dht.counters import Counters
 from grenache_py.dht.item_store import ItemStore, Refused, item_of
 from grenache_py.dht.peer_store import PeerStore
 from grenache_py.dht.routing_table import RoutingTable
@@ -34,17 +35,23 @@ class Responder:
         peers: Where announcements are kept.
         items: Where BEP 44 values are kept.
         tokens: Proof that an asker owns its address.
+        counters: Where answers and refusals are counted.
     """
 
     def __init__(
-        self, table: RoutingTable, peers: PeerStore, items: ItemStore, tokens: Tokens
+        self,
+        table: RoutingTable,
+        peers: PeerStore,
+        items: ItemStore,
+        tokens: Tokens,
+        counters: Counters,
     ) -> None:
         self._table = table
         self._peers = peers
         self._items = items
         self._tokens = tokens
+        self._counters = counters
         self._own_id = b"2:id20:" + table.own_id
-        self._pong = self._own_id
         self._nodes_version = -1
         self._nodes_cached: dict[bytes, bytes] = {}
         self._methods: dict[bytes | None, Callable[[dict[bytes, Value], Address, float], bytes]] = {
@@ -64,14 +71,17 @@ class Responder:
                 raise Refused(krpc.METHOD_UNKNOWN, b"method unknown")
             if query.args is None:
                 raise Refused(krpc.PROTOCOL_ERROR, b"query without `a`")
-            return krpc.response(method(query.args, address, now), query.txid)
+            answer = krpc.response(method(query.args, address, now), query.txid)
         except Refused as fault:
+            self._counters.queries_refused += 1
             return krpc.error(fault.code, fault.message, query.txid)
+        self._counters.queries_answered += 1
+        return answer
 
     # --- BEP 5 --------------------------------------------------------------------------
 
     def _ping(self, args: dict[bytes, Value], address: Address, now: float) -> bytes:
-        return self._pong
+        return self._own_id
 
     def _find_node(self, args: dict[bytes, Value], address: Address, now: float) -> bytes:
         return self._own_id + self._nodes(_required(args, b"find_node", b"target"))
@@ -93,7 +103,7 @@ class Responder:
         self._check_token(token, b"announce_peer", address, now)
         if not self._peers.add(name, compact_address((address[0], port)), now):
             raise Refused(krpc.SERVER_ERROR, b"too many peers announced from this address")
-        return self._pong
+        return self._own_id
 
     # --- BEP 44 -------------------------------------------------------------------------
 
@@ -125,7 +135,7 @@ class Responder:
         self._check_token(_required(args, b"put", b"token"), b"put", address, now)
         cas = args.get(b"cas")
         self._items.put(item_of(args, value), cas if type(cas) is int else None)
-        return self._pong
+        return self._own_id
 
     # --- parts --------------------------------------------------------------------------
 

@@ -16,11 +16,20 @@ from typing import Protocol
 import attrs
 
 from grenache_py.dht.errors import AllQueriesFailed, DHTError, NoNodesToQuery
-from grenache_py.dht.item_store import Item
+from grenache_py.dht.item_store import (
+    KEY_BYTES,
+    SALT_BYTES_MAX,
+    SIGNATURE_BYTES,
+    VALUE_BYTES_MAX,
+    Item,
+    seq_fits,
+    value_fits,
+)
 from grenache_py.dht.operations import Node, Operation, Traversal
 from grenache_py.dht.routing_table import Contact
 from grenache_py.dht.transactions import TXID_BYTES, Pending
-from grenache_py.wire import krpc
+from grenache_py.errors import LocalProtocolError
+from grenache_py.wire import bencode, krpc
 from grenache_py.wire.krpc import Address, ErrorReply, Response
 
 __all__ = ["Announce", "Put", "PutItem", "Target", "WritingNode"]
@@ -49,6 +58,29 @@ class PutItem:
     seq: int | None = None
     salt: bytes = b""
     cas: int | None = None
+
+    def checked(self) -> Item:
+        """
+        The item as it is stored; its signature is not looked at.
+
+        Raises:
+            LocalProtocolError: the value cannot be encoded or is too large, or a member
+                has the wrong size or is missing.
+        """
+        encoded = bencode.encode(self.v)
+        if not value_fits(encoded):
+            raise LocalProtocolError(f"the value is larger than {VALUE_BYTES_MAX} bytes")
+        if self.k is None:
+            return Item(encoded)
+        if len(self.k) != KEY_BYTES:
+            raise LocalProtocolError("k must be 32 bytes")
+        if self.sig is None or len(self.sig) != SIGNATURE_BYTES:
+            raise LocalProtocolError("sig must be 64 bytes")
+        if len(self.salt) > SALT_BYTES_MAX:
+            raise LocalProtocolError("salt must be at most 64 bytes")
+        if self.seq is None or not seq_fits(self.seq):
+            raise LocalProtocolError("seq must be a 64-bit integer")
+        return Item(encoded, self.k, self.seq, self.sig, self.salt)
 
 
 class Target:
