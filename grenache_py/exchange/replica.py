@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -56,7 +56,8 @@ LEASE_MS_DEFAULT = 20_000
 #: A remote good-till-date order is left alone from this long before it expires.
 EXPIRY_MARGIN_MS = 1_000
 
-Verdict = Literal["applied", "waiting", "known", "ignored", "own"]
+Verdict = Literal["applied", "waiting", "known", "early", "full", "frozen", "own"]
+Head: TypeAlias = tuple[int, int, str]
 
 
 @attrs.define(eq=False)
@@ -67,7 +68,8 @@ class Record:
     Attributes:
         order, state: the signed entries that published it and gave its newest state.
         live: in this peer's units; None when its market is not traded here.
-        version, key_ms, element: of its newest state.
+        version, element, state_seq: of its newest state.
+        key_ms: the time of the entry that published it.
     """
 
     order_id: str
@@ -78,7 +80,7 @@ class Record:
     version: int
     key_ms: int
     element: int
-    quantity: str
+    state_seq: int = 0
 
 
 @attrs.define(eq=False)
@@ -137,15 +139,17 @@ class Received:
     What an entry did.
 
     Attributes:
-        verdict: ``applied`` and ``waiting`` entries are new and to be forwarded; ``known`` and
-            ``own`` changed nothing; ``ignored`` ones cannot be used yet and are not forwarded.
-        entry: parsed.
+        verdict: ``applied``; ``waiting`` for a gap to close; ``known`` and ``own`` changed
+            nothing; ``early`` and ``full`` entries cannot be taken yet; ``frozen``: the entry
+            contradicts an earlier one and the pair is in ``Replica.proofs``.
         origin: None for an own entry.
+        novel: the entries that were applied, in order, as (payload, origin, head): exactly
+            what is to be forwarded.
     """
 
     verdict: Verdict
-    entry: Entry
     origin: Origin | None
+    novel: list[tuple[Signed, str, Head]] = attrs.Factory(list)
 
 
 @attrs.define
@@ -170,7 +174,7 @@ class Replica:
     on_order: Callable[[LiveOrder], None]
     own_head: Callable[[], tuple[int, int]]
     own_hash: Callable[[int], str | None]
-    live_set_changed: LiveSetChanged = lambda time_ms, gone, come: None
+    live_set_changed: LiveSetChanged = lambda order_id, time_ms, gone, come: None
     origins: dict[str, Origin] = attrs.Factory(dict)
     alarms: list[str] = attrs.Factory(list)
     proofs: dict[str, tuple[Signed, Signed]] = attrs.Factory(dict)
@@ -188,33 +192,35 @@ class Replica:
         """
         entry = Entry.decode(signed.payload)
         if entry.home == self.home:
-            return self._own(entry, signed)
+            self._own(entry, signed)
+            return Received("own", None)
         origin = self.origins.get(entry.home)
         if origin is None:
             if len(self.origins) >= ORIGINS_MAX:
-                return Received("ignored", entry, None)
+                return Received("full", None)
             origin = Origin(entry.home, entry.epoch)
         known = self._known(origin, entry, signed)
         if known is not None:
-            return Received(known, entry, origin)
+            return Received(known, origin)
         digest = self.verifier.check(signed, entry.home).hex()
         if entry.time[0] - int(now * 1000) > AHEAD_MS_MAX:
-            return Received("ignored", entry, origin)
+            return Received("early", origin)
         self.origins[entry.home] = origin
         if entry.epoch > origin.epoch:
             self._new_epoch(origin, entry.epoch)
-        if entry.seq > origin.seq + 1:
-            if len(origin.waiting) >= WAITING_MAX:
-                return Received("ignored", entry, origin)
-            origin.waiting[entry.seq] = (entry, signed, digest)
-            return Received("waiting", entry, origin)
-        if not self._follows(origin, entry):
-            return Received("ignored", entry, origin)
-        self._apply(origin, entry, signed, digest, now)
-        self._catch_up(origin, now)
-        return Received("applied", entry, origin)
+        if len(origin.waiting) >= WAITING_MAX and entry.seq != origin.seq + 1:
+            return Received("full", origin)
+        origin.waiting[entry.seq] = (entry, signed, digest)
+        received = Received("applied", origin)
+        self._catch_up(origin, received.novel, now)
+        if not received.novel:
+            # Early, or it does not follow a head that its origin signed too: which of two
+            # stories the origin tells others, their heads will show.
+            origin.suspect = origin.suspect or entry.seq == origin.seq + 1
+            return Received("waiting", origin)
+        return received
 
-    def _own(self, entry: Entry, signed: Signed) -> Received:
+    def _own(self, entry: Entry, signed: Signed) -> None:
         """An own entry comes back (F1). One this home does not remember is an alarm (2.9)."""
         epoch, seq = self.own_head()
         ahead = (entry.epoch, entry.seq) > (epoch, seq)
@@ -225,7 +231,6 @@ class Replica:
                 f"the network knows entry {entry.epoch}/{entry.seq} of this home, which this"
                 " disk does not: it is an old copy, or another process uses the same identity"
             )
-        return Received("own", entry, None)
 
     def _known(self, origin: Origin, entry: Entry, signed: Signed) -> Verdict | None:
         """Whether the entry adds nothing; a second entry with the number of a first freezes."""
@@ -243,11 +248,11 @@ class Replica:
             return None
         if earlier is not None and earlier.payload != signed.payload:
             self.verifier.check(signed, entry.home)
-            self.freeze(origin, earlier, signed)
-            return "applied"
+            self._freeze(origin, earlier, signed)
+            return "frozen"
         return "known"
 
-    def freeze(self, origin: Origin, first: Signed, second: Signed) -> None:
+    def _freeze(self, origin: Origin, first: Signed, second: Signed) -> None:
         """Two entries of ``origin`` with one number: it lied to somebody, or lost its disk."""
         self.proofs[origin.home] = (first, second)
         self._break(origin, f"signed two entries numbered {origin.epoch}/{origin.seq} or before")
@@ -274,7 +279,7 @@ class Replica:
         origin = self.origins.setdefault(one.home, Origin(one.home, one.epoch))
         if origin.frozen:
             return False
-        self.freeze(origin, first, second)
+        self._freeze(origin, first, second)
         return True
 
     def _break(self, origin: Origin, why: str) -> None:
@@ -292,28 +297,16 @@ class Replica:
         origin.tail.clear()
         origin.suspect = False
 
-    def _follows(self, origin: Origin, entry: Entry) -> bool:
-        """
-        Whether the next entry continues the chain.
-
-        A head that was adopted from a neighbour is only as good as that neighbour's word, so a
-        mismatch is no proof: the origin is reconciled again.
-        """
-        if entry.prev != origin.hash:
-            origin.suspect = True
-            return False
-        return True
-
-    def _catch_up(self, origin: Origin, now: float) -> None:
-        """Apply what was waiting for the head to arrive."""
-        while origin.waiting and not origin.frozen:
-            following = origin.waiting.pop(origin.seq + 1, None)
-            if following is None:
+    def _catch_up(self, origin: Origin, novel: list[tuple[Signed, str, Head]], now: float) -> None:
+        """Apply what is waiting and follows the head."""
+        waiting = origin.waiting
+        while not origin.frozen:
+            entry, signed, digest = waiting.get(origin.seq + 1, (None, None, ""))
+            if entry is None or signed is None or entry.prev != origin.hash:
                 return
-            entry, signed, digest = following
-            if not self._follows(origin, entry):
-                return
+            del waiting[entry.seq]
             self._apply(origin, entry, signed, digest, now)
+            novel.append((signed, origin.home, (origin.epoch, origin.seq, digest)))
 
     def _apply(self, origin: Origin, entry: Entry, signed: Signed, digest: str, now: float) -> None:
         if entry.time <= origin.time:
@@ -345,25 +338,32 @@ class Replica:
         record = origin.records.get(state.order_id)
         terminal = state.open == "0" and state.reserved == "0"
         order = entry.order
+        if record is not None and record.state_seq >= entry.seq:
+            return  # adopted from a neighbour that was further than this entry
         if record is None:
             if order is None or order.id != state.order_id:
-                # Its order was never live here, or a snapshot that was adopted had it closed.
-                return
+                return  # it was closed already in a live set that was adopted
             if terminal:
                 return
             if len(origin.records) >= LIVE_PER_ORIGIN_MAX:
                 raise RemoteProtocolError(f"more than {LIVE_PER_ORIGIN_MAX} live orders")
-            self._insert(origin, signed, entry, signed, state)
+            self._insert(origin, signed, entry, signed, state, entry.seq)
             return
         if state.version <= record.version:
             raise RemoteProtocolError(f"order {state.order_id} went back to an older version")
         if terminal:
             self._drop(origin, record)
             return
-        self._advance(origin, record, signed, state)
+        self._advance(origin, record, signed, state, entry.seq)
 
     def _insert(
-        self, origin: Origin, order_signed: Signed, entry: Entry, state: Signed, body: StateBody
+        self,
+        origin: Origin,
+        order_signed: Signed,
+        entry: Entry,
+        state: Signed,
+        body: StateBody,
+        state_seq: int,
     ) -> None:
         """A new live order. ``entry`` is the one that published it."""
         order = entry.order
@@ -376,14 +376,14 @@ class Replica:
                 live.key = (*entry.time, order.id)
             except OrderError:
                 live = None  # another tick or lot than ours: not a market we trade
-        record = Record(
-            order.id, origin.home, order_signed, state, live, -1, entry.time[0], 0, order.quantity
-        )
+        record = Record(order.id, origin.home, order_signed, state, live, -1, entry.time[0], 0)
         origin.records[order.id] = record
         self._home_of[order.id] = origin.home
-        self._advance(origin, record, state, body)
+        self._advance(origin, record, state, body, state_seq)
 
-    def _advance(self, origin: Origin, record: Record, signed: Signed, body: StateBody) -> None:
+    def _advance(
+        self, origin: Origin, record: Record, signed: Signed, body: StateBody, seq: int
+    ) -> None:
         """Bring a record to a newer state."""
         live = record.live
         if live is not None:
@@ -400,12 +400,12 @@ class Replica:
             live.open, live.reserved, live.filled = lots
             live.version, live.reason = body.version, body.reason
         gone = record.element if record.version >= 0 else None
-        record.version, record.state = body.version, signed
+        record.version, record.state, record.state_seq = body.version, signed, seq
         record.element = element(record.order_id, body.version)
         origin.fingerprint = (
             origin.fingerprint - (gone or 0) + record.element
         ) % FINGERPRINT_MODULUS
-        self.live_set_changed(record.key_ms, gone, record.element)
+        self.live_set_changed(record.order_id, record.key_ms, gone, record.element)
         self._rows[record.order_id] = _record_row(record)
         if live is not None and origin.visible:
             self._stand(live)
@@ -424,99 +424,120 @@ class Replica:
         del origin.records[record.order_id]
         self._home_of.pop(record.order_id, None)
         origin.fingerprint = (origin.fingerprint - record.element) % FINGERPRINT_MODULUS
-        self.live_set_changed(record.key_ms, record.element, None)
+        self.live_set_changed(record.order_id, record.key_ms, record.element, None)
         self._rows[record.order_id] = RecordGone(record.order_id)
         if record.live is not None:
             self.books[record.live.order.market].remove(record.live)
 
-    def adopt(
-        self,
-        home: str,
-        head: tuple[int, int, str],
-        fingerprint: int,
-        gone: Iterable[str],
-        come: Iterable[tuple[Signed, Signed]],
-        now: float,
-    ) -> bool:
+    def adopt_record(self, order_signed: Signed, state_signed: Signed, now: float) -> bool:
         """
-        Jump to a neighbour's view of an origin that is ahead of ours (distributed.md 3.4).
+        Take one live order from a neighbour's set (distributed.md 3.4).
 
-        Args:
-            head: epoch, seq and hash up to which that view goes.
-            fingerprint: of its live set.
-            gone: ids of records here that are not in it.
-            come: (order entry, newest state entry) of records that are new or newer in it.
+        It is refused when its newest state is not newer than our head of its origin: we have
+        applied that entry, and if the order is not here, it is closed (F11).
 
         Returns:
-            whether it was adopted: False when it is not ahead, or when the set it describes
-            does not have that fingerprint; nothing changed then.
+            whether anything changed.
 
         Raises:
-            RemoteProtocolError: a record is not signed by its home, or not what it says.
+            RemoteProtocolError: the pair is not one live order signed by its home.
         """
-        epoch, seq, digest = head
-        origin = self.origins.get(home) or Origin(home, epoch)
-        if home == self.home or origin.frozen or len(self.origins) >= ORIGINS_MAX:
+        published, newest, state = self._checked_record(order_signed, state_signed)
+        order = published.order
+        if published.home == self.home or order is None:
             return False
-        ahead = (epoch, seq) > (origin.epoch, origin.seq)
-        again = (epoch, seq) == (origin.epoch, origin.seq) and origin.suspect
-        if not ahead and not again:
+        origin = self.origins.get(published.home)
+        if origin is None:
+            if len(self.origins) >= ORIGINS_MAX:
+                return False
+            origin = Origin(published.home, newest.epoch)
+        if origin.frozen or newest.time[0] - int(now * 1000) > AHEAD_MS_MAX:
             return False
-        checked = [self._checked_record(home, *pair) for pair in come]
-        fresh = epoch > origin.epoch
-        versions = {} if fresh else {r.order_id: r.version for r in origin.records.values()}
+        if newest.epoch > origin.epoch:
+            self._new_epoch(origin, newest.epoch)
+        if (newest.epoch, newest.seq) <= (origin.epoch, origin.seq) and not origin.suspect:
+            return False
+        self.origins[origin.home] = origin
+        record = origin.records.get(order.id)
+        if record is None:
+            if len(origin.records) >= LIVE_PER_ORIGIN_MAX:
+                return False
+            self._insert(origin, order_signed, published, state_signed, state, newest.seq)
+        elif state.version > record.version:
+            self._advance(origin, record, state_signed, state, newest.seq)
+        else:
+            return False
+        self._dirty.add(origin.home)
+        return True
+
+    def adopt_head(self, beat_signed: Signed, gone: Iterable[str], now: float) -> bool:
+        """
+        Jump to a heartbeat of an origin whose live set has been adopted.
+
+        The head is the origin's own word, not the neighbour's. What was published after that
+        heartbeat is then applied through ``receive``, and the heartbeat after it proves the
+        set, or makes the origin suspect again.
+
+        Args:
+            gone: ids of records here that the neighbour, further than we, does not have.
+
+        Returns:
+            False when the heartbeat is not ahead of what is held.
+
+        Raises:
+            RemoteProtocolError: not a heartbeat signed by its home.
+        """
+        entry = Entry.decode(beat_signed.payload)
+        if entry.beat is None:
+            raise RemoteProtocolError("not a heartbeat")
+        digest = self.verifier.check(beat_signed, entry.home).hex()
+        origin = self.origins.get(entry.home) or Origin(entry.home, entry.epoch)
+        here, there = (origin.epoch, origin.seq), (entry.epoch, entry.seq)
+        if entry.home == self.home or origin.frozen or there < here:
+            return False
+        if there == here and not origin.suspect:
+            return False
+        if entry.time[0] - int(now * 1000) > AHEAD_MS_MAX:
+            return False
+        self.origins[origin.home] = origin
+        if entry.epoch > origin.epoch:
+            self._new_epoch(origin, entry.epoch)
         for order_id in gone:
-            versions.pop(order_id, None)
-        for entry, _, _, state in checked:
-            assert entry.order is not None
-            versions[entry.order.id] = state.version
-        total = sum(element(order_id, version) for order_id, version in versions.items())
-        if total % FINGERPRINT_MODULUS != fingerprint:
-            return False
-        self.origins[home] = origin
-        if fresh:
-            self._new_epoch(origin, epoch)
-        for record in list(origin.records.values()):
-            if record.order_id not in versions:
+            record = origin.records.get(order_id)
+            if record is not None:
                 self._drop(origin, record)
-        for entry, order_signed, state_signed, state in checked:
-            assert entry.order is not None
-            known = origin.records.get(entry.order.id)
-            if known is None:
-                self._insert(origin, order_signed, entry, state_signed, state)
-            elif state.version > known.version:
-                self._advance(origin, known, state_signed, state)
-            origin.time = max(origin.time, entry.time)
-        origin.epoch, origin.seq, origin.hash = epoch, seq, digest
+        self.clock.merge(*entry.time, now)
+        origin.seq, origin.hash, origin.time = entry.seq, digest, entry.time
+        origin.lease_ms = entry.beat.lease_ms
         origin.suspect = False
         origin.tail.clear()
-        for number in [number for number in origin.waiting if number <= seq]:
+        origin.tail.append((entry.seq, digest, beat_signed))
+        for number in [number for number in origin.waiting if number <= entry.seq]:
             del origin.waiting[number]
-        self._dirty.add(home)
-        self._catch_up(origin, now)
+        self._dirty.add(origin.home)
         self._show_or_hide(origin, self.clock.read_ms(now))
         return True
 
     def _checked_record(
-        self, home: str, order_signed: Signed, state_signed: Signed
-    ) -> tuple[Entry, Signed, Signed, StateBody]:
+        self, order_signed: Signed, state_signed: Signed
+    ) -> tuple[Entry, Entry, StateBody]:
         """
         Raises:
-            RemoteProtocolError: the pair is not one live order of ``home``.
+            RemoteProtocolError: the pair is not one live order signed by its home.
         """
         published = Entry.decode(order_signed.payload)
         newest = Entry.decode(state_signed.payload)
         order = published.order
-        if published.home != home or newest.home != home or order is None:
-            raise RemoteProtocolError("a record is not of the home it was sent for")
-        self.verifier.check(order_signed, home)
-        self.verifier.check(state_signed, home)
-        check_order_id(order, home)
+        if published.home != newest.home or order is None:
+            raise RemoteProtocolError("the two entries are not of one order")
+        self.verifier.check(order_signed, published.home)
+        self.verifier.check(state_signed, newest.home)
+        check_order_id(order, published.home)
         for state in newest.states:
             if state.order_id == order.id:
                 if state.open == "0" and state.reserved == "0":
                     raise RemoteProtocolError(f"order {order.id} is closed, not live")
-                return published, order_signed, state_signed, state
+                return published, newest, state
         raise RemoteProtocolError(f"the state entry says nothing of order {order.id}")
 
     def _show_or_hide(self, origin: Origin, now_ms: int) -> None:
@@ -590,9 +611,9 @@ class Replica:
             order_signed = Signed(*kept[3:8])
             state_signed = Signed(*kept[8:13])
             entry = Entry.decode(order_signed.payload)
-            states = Entry.decode(state_signed.payload).states
-            body = next(state for state in states if state.order_id == kept.order_id)
-            self._insert(origin, order_signed, entry, state_signed, body)
+            newest = Entry.decode(state_signed.payload)
+            body = next(state for state in newest.states if state.order_id == kept.order_id)
+            self._insert(origin, order_signed, entry, state_signed, body, newest.seq)
         self._rows.clear()
         for origin in self.origins.values():
             self._show_or_hide(origin, self.clock.read_ms(now))
