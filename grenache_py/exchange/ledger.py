@@ -41,8 +41,8 @@ ORDER_TRADES_MAX = 100
 
 FINGERPRINT_MODULUS = 1 << 256
 
-#: Called as (time_ms of the order, element gone or None, element come or None).
-LiveSetChanged = Callable[[int, int | None, int | None], None]
+#: Called as (order id, time_ms of its key, element gone or None, element come or None).
+LiveSetChanged = Callable[[str, int, int | None, int | None], None]
 
 
 def element(order_id: str, version: int) -> int:
@@ -115,7 +115,7 @@ class Ledger:
     books: Mapping[str, Book]
     log: OriginLog
     outbox: Outbox
-    live_set_changed: LiveSetChanged = lambda time_ms, gone, come: None
+    live_set_changed: LiveSetChanged = lambda order_id, time_ms, gone, come: None
     own: dict[str, Own] = attrs.Factory(dict)
     closed: OrderedDict[str, Own] = attrs.Factory(OrderedDict)
     tape: dict[str, deque[Trade]] = attrs.Factory(dict)
@@ -222,7 +222,7 @@ class Ledger:
         self.fingerprint = (self.fingerprint - (gone or 0) + (come or 0)) % FINGERPRINT_MODULUS
         self.live_count += (come is not None) - (gone is not None)
         own.element = come
-        self.live_set_changed(live.key[0], gone, come)
+        self.live_set_changed(live.order_id, live.key[0], gone, come)
 
     def record_trade(self, trade: Trade) -> bool:
         """Put a trade on the tape, once, however many peers tell of it."""
