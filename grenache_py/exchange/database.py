@@ -13,22 +13,23 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
 from sqlite3 import Connection
 from typing import Any
 
-from grenache_py.exchange import queries, tables
+from grenache_py.exchange import queries, retention, tables
 from grenache_py.exchange.errors import StoreError, StoreFault
 from grenache_py.exchange.rows import Row, Snapshot
 
 __all__ = ["Database", "schema_steps", "translated"]
 
 APPLICATION_ID = 0x67725078  # "grPx", in the file's header: this is an exchange's store
-SQLITE_MIN = (3, 31, 0)
+SQLITE_MIN = (3, 32, 0)  # 32,766 parameters a statement; VACUUM INTO; upserts
 BUSY_TIMEOUT_S = 5.0
 PAGE_CACHE_KIB = 64 * 1024
+BACKUP_MARK = "backup"  # in meta: this file is a copy
 WAL_PAGES = 4_000  # checkpoint after 16 MiB: rarely enough for the p99, soon enough for start-up
 
 # What SQLite says, by its primary result code (Python 3.10 does not hand the code out).
@@ -133,7 +134,7 @@ class Database:
         with self._closing_on_error():
             return queries.load(self.connection)
 
-    def commit(self, rows: Iterable[Row]) -> None:
+    def commit(self, rows: Sequence[Row]) -> None:
         """
         Write ``rows`` in one transaction; on return they are on the disk.
 
@@ -145,6 +146,17 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             tables.write(connection, rows)
             connection.execute("COMMIT")
+
+    def prune(self, plan: retention.Plan) -> Iterator[int]:
+        """Forget what ``plan`` says, one short transaction a step. A step may raise StoreError."""
+        connection = self.connection
+        steps = retention.prune(connection, plan)
+        while self._connection is connection:
+            with self._closing_on_error():
+                gone = next(steps, None)
+            if gone is None:
+                return
+            yield gone
 
     def close(self) -> None:
         """Close the connection; the write-ahead log is folded into the file. Idempotent."""
@@ -176,6 +188,15 @@ class Database:
                 "refused",
                 f"{self.path} has schema {version}, this program knows {len(self._steps)}: "
                 "run the newer grenache-py that wrote it, or use another --data directory",
+            )
+        if (
+            version
+            and connection.execute("SELECT 1 FROM meta WHERE name = ?", (BACKUP_MARK,)).fetchone()
+        ):
+            raise StoreError(
+                "refused",
+                f"{self.path} is a backup copy: a home that restarts from one would promise "
+                "the same quantity twice; see 'Backup and restore' in docs/store-schema.rst",
             )
         if made and (damage := connection.execute("PRAGMA quick_check (1)").fetchone()[0]) != "ok":
             raise StoreError(
@@ -219,7 +240,8 @@ def copy(connection: Connection, path: str) -> None:
     """
     Write a consistent copy of the database to ``path``, complete or not at all.
 
-    Reads one snapshot, so it may run on a connection of its own while another one commits.
+    Reads one snapshot, so it may run on a connection of its own while another one commits. The
+    copy is marked, so that no daemon trades on it by mistake.
 
     Raises:
         StoreError: ``path`` exists.
@@ -230,6 +252,11 @@ def copy(connection: Connection, path: str) -> None:
     with suppress(FileNotFoundError):
         os.remove(part)
     connection.execute("VACUUM INTO ?", (part,))
+    made = sqlite3.connect(part, isolation_level=None)
+    try:
+        made.execute("INSERT OR REPLACE INTO meta VALUES (?, 1)", (BACKUP_MARK,))
+    finally:
+        made.close()
     _sync(part)
     os.rename(part, path)
     _sync(os.path.dirname(path) or ".")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from sqlite3 import Connection
 from typing import Any, NamedTuple, TypeVar
 
+from grenache_py.exchange.client_ids import IdFilter
 from grenache_py.exchange.rows import (
     AnswerRow,
     IntentRow,
@@ -27,13 +28,15 @@ from grenache_py.exchange.tables import (
     ORDER_VALUE,
     SEQ_BITS,
     SEQ_MASK,
-    columns,
     log_position,
 )
 
 __all__ = [
     "Candle",
+    "Counts",
     "candles",
+    "client_ids",
+    "counts",
     "load",
     "log_entries",
     "order",
@@ -54,7 +57,7 @@ TRADES_PER_MARKET_MAX = 1_000
 
 
 def _select(kind: type[R], table: str) -> str:
-    return f"SELECT {columns(kind._fields)} FROM {table} "
+    return f"SELECT {', '.join(kind._fields)} FROM {table} "
 
 
 def _rows(connection: Connection, kind: type[R], sql: str, *parameters: Any) -> list[R]:
@@ -64,14 +67,14 @@ def _rows(connection: Connection, kind: type[R], sql: str, *parameters: Any) -> 
 def _orders(connection: Connection, sql: str, *parameters: Any) -> list[OrderRow]:
     at = ORDER_VALUE
     return [
-        OrderRow(*row[:at], int(row[at]), *row[at + 1 :])
+        OrderRow._make((*row[:at], int(row[at]), *row[at + 1 :]))
         for row in connection.execute(_SELECT_ORDER + sql, parameters)
     ]
 
 
 _SELECT_LOG = (
-    f"SELECT log.position >> {SEQ_BITS}, log.position & {SEQ_MASK}, "
-    + ", ".join(f"log.{name}" for name in columns(LOG_COLUMNS).split(", "))
+    f"SELECT position >> {SEQ_BITS}, position & {SEQ_MASK}, "
+    + ", ".join(LOG_COLUMNS)
     + " FROM log "
 )
 _SELECT_ORDER = _select(OrderRow, "orders")
@@ -115,16 +118,13 @@ def load(connection: Connection) -> Snapshot:
 
 def _order_logs(connection: Connection, epoch: int) -> dict[int, LogRow]:
     """The order entry and the newest state entry of every live order, by seq."""
-    found: dict[int, LogRow] = {}
-    for column in ("order_seq", "state_seq"):
-        rows = connection.execute(
-            _SELECT_LOG
-            + f"JOIN orders ON log.position = (? | orders.{column}) "
-            + f"WHERE orders.live = 1 AND orders.{column} > 0",
-            (epoch << SEQ_BITS,),
-        )
-        found.update((row[1], LogRow._make(row)) for row in rows)
-    return found
+    positions = (
+        f"SELECT ?1 | {column} FROM orders WHERE live = 1 AND {column} > 0"
+        for column in ("order_seq", "state_seq")
+    )
+    sql = f"WHERE position IN ({' UNION '.join(positions)})"
+    found = _rows(connection, LogRow, _SELECT_LOG + sql, log_position(epoch, 0))
+    return {row.seq: row for row in found}
 
 
 def markets(connection: Connection) -> list[str]:
@@ -268,9 +268,10 @@ def order_events(
     connection: Connection, account: str, from_seq: int, limit: int
 ) -> list[tuple[OrderEventRow, OrderRow | None]]:
     """Events of one account from ``from_seq`` on, each with its order as it is now."""
+    at = EVENT_VALUE
     sql = "WHERE account = ? AND seq >= ? ORDER BY seq LIMIT ?"
     events = [
-        OrderEventRow(*row[:EVENT_VALUE], int(row[EVENT_VALUE]), *row[EVENT_VALUE + 1 :])
+        OrderEventRow._make((*row[:at], int(row[at]), *row[at + 1 :]))
         for row in connection.execute(_SELECT_EVENT + sql, (account, from_seq, limit))
     ]
     found = {order_id: order(connection, order_id) for order_id in {e.order_id for e in events}}
@@ -286,4 +287,41 @@ def log_entries(connection: Connection, epoch: int, first: int, last: int) -> li
         _SELECT_LOG + sql,
         log_position(epoch, first),
         log_position(epoch, last),
+    )
+
+
+def client_ids(connection: Connection) -> IdFilter:
+    """All stored client order ids."""
+    where = "FROM orders WHERE client_order_id <> ''"
+    (count,) = connection.execute(f"SELECT count(*) {where}").fetchone()
+    return IdFilter.of(connection.execute(f"SELECT account, client_order_id {where}"), count)
+
+
+class Counts(NamedTuple):
+    """How many rows of each kind the store holds."""
+
+    orders: int
+    live_orders: int
+    trades: int
+    order_events: int
+    open_fills: int
+    records: int
+
+
+def counts(connection: Connection) -> Counts:
+    """Count rows; those of numbered tables without gaps by their first and last number."""
+
+    def one(sql: str) -> int:
+        return int(connection.execute(sql).fetchone()[0] or 0)
+
+    def numbered(table: str) -> int:
+        return one(f"SELECT max(number) - (SELECT min(number) FROM {table}) + 1 FROM {table}")
+
+    return Counts(
+        orders=one("SELECT count(*) FROM orders"),
+        live_orders=one("SELECT count(*) FROM orders WHERE live = 1"),
+        trades=numbered("trades"),
+        order_events=numbered("order_events"),
+        open_fills=one("SELECT count(*) FROM intents WHERE done = 0"),
+        records=one("SELECT count(*) FROM records"),
     )

@@ -182,12 +182,12 @@ class RecordRow(NamedTuple):
     version: int
     order_payload: str
     order_path: bytes
-    order_index: int
+    order_leaf: int
     order_size: int
     order_signature: bytes
     state_payload: str
     state_path: bytes
-    state_index: int
+    state_leaf: int
     state_size: int
     state_signature: bytes
 

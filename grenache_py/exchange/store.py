@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from sqlite3 import Connection
 from typing import TypeVar
 
@@ -19,10 +20,12 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from grenache_py.exchange import queries
-from grenache_py.exchange.database import Database, translated
+from grenache_py.exchange import queries, retention
+from grenache_py.exchange.client_ids import IdFilter, UsedClientIds
+from grenache_py.exchange.database import Database, copy, translated
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.queries import Candle
+from grenache_py.exchange.queries import Candle, Counts
+from grenache_py.exchange.retention import Retention
 from grenache_py.exchange.rows import LogRow, OrderEventRow, OrderRow, Row, Snapshot, TradeRow
 
 __all__ = ["DirectoryLock", "Store"]
@@ -98,6 +101,11 @@ class Lane:
         """Wait for what is running, then end the thread."""
         self._pool.stop()
 
+    def stopped_with(self, result: T) -> T:
+        """Stop, and pass on ``result``: for the end of a Deferred's chain."""
+        self.stop()
+        return result
+
 
 class Store:
     """
@@ -111,10 +119,15 @@ class Store:
         directory: the data directory; the lock is taken by the first ``open`` and kept.
         reactor: brings results from the threads back to its own thread.
         database: the writing side; by default the file in ``directory``.
+        keep: how much history ``prune`` leaves.
     """
 
     def __init__(
-        self, directory: str, reactor: IReactorFromThreads, database: Database | None = None
+        self,
+        directory: str,
+        reactor: IReactorFromThreads,
+        database: Database | None = None,
+        keep: Retention = Retention(),  # noqa: B008  # frozen
     ) -> None:
         self.path = os.path.join(directory, FILE_NAME)
         self._reactor = reactor
@@ -123,6 +136,8 @@ class Store:
         self._writer: Lane | None = None
         self._reader: Lane | None = None
         self._reading: Connection | None = None
+        self._keep = keep
+        self._used_ids = UsedClientIds(IdFilter.sized(0))
 
     def open(self) -> Deferred[Snapshot]:
         """
@@ -142,12 +157,17 @@ class Store:
             self._reader = Lane(self._reactor, "store reader")
         await self._reader.run(self._close_reading)
 
-        def load() -> Snapshot:
+        def reopen() -> None:
             self._database.close()
             self._database.open()
-            return self._database.load()
 
-        return await self._writer.run(load)
+        await self._writer.run(reopen)
+        ids = self._read(queries.client_ids)
+        try:
+            snapshot = await self._writer.run(self._database.load)
+        finally:
+            self._used_ids = UsedClientIds(await ids)
+        return snapshot
 
     def commit(self, rows: Sequence[Row]) -> Deferred[None]:
         """
@@ -160,6 +180,9 @@ class Store:
         """
         if self._writer is None:
             return fail(StoreError("closed", f"{self.path} is not open"))
+        for row in rows:
+            if type(row) is OrderRow and not row.live and row.client_order_id:
+                self._used_ids.add(row.account, row.client_order_id)
         return self._writer.run(self._database.commit, rows)
 
     def close(self) -> Deferred[None]:
@@ -181,7 +204,68 @@ class Store:
             writer.stop()
         self._lock.release()
 
+    def prune(self, now_ms: int) -> Deferred[int]:
+        """
+        Forget history beyond the limits, a few rows at a time between the commits.
+
+        Call it every few minutes; the first call after a long time may run for a while.
+
+        Fires with: the number of rows deleted.
+        Fails with:
+            StoreError: as ``commit`` does.
+        """
+        return Deferred.fromCoroutine(self._prune(now_ms))
+
+    async def _prune(self, now_ms: int) -> int:
+        already = len(self._used_ids)
+        plan = await self._read(retention.plan, self._keep, now_ms)
+        steps, total = self._database.prune(plan), 0
+        while self._writer is not None:
+            gone = await self._writer.run(next, steps, None)
+            if gone is None:
+                break
+            total += gone
+        self._used_ids.forget(plan.closed_orders + len(self._used_ids) - already)
+        return total
+
+    def backup(self, path: str) -> Deferred[None]:
+        """
+        Write a consistent copy to ``path`` while trading goes on.
+
+        Fires with: None, once the copy is complete and on the disk.
+        Fails with:
+            StoreError: ``path`` exists or cannot be written; the store itself is not affected.
+        """
+        lane = Lane(self._reactor, "store backup")
+
+        def run() -> None:
+            with translated(path), closing(self._database.connect()) as connection:
+                copy(connection, path)
+
+        return lane.run(run).addBoth(lane.stopped_with)
+
     # ------------------------------------------------------------------------------------ reads
+
+    def may_have_used(self, account: str, client_order_id: str) -> bool:
+        """
+        Whether a closed order of ``account`` may have had this id.
+
+        No: certainly not. Yes: ask ``order_by_client_id`` (about one in two hundred in vain).
+        """
+        return self._used_ids.may_hold(account, client_order_id)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on the disk: the file and its write-ahead log."""
+        total = 0
+        for suffix in ("", "-wal"):
+            with suppress(OSError):
+                total += os.stat(self.path + suffix).st_size
+        return total
+
+    def counts(self) -> Deferred[Counts]:
+        """How many rows of each kind there are."""
+        return self._read(queries.counts)
 
     def order(self, order_id: str) -> Deferred[OrderRow | None]:
         """One own order by its id."""

@@ -60,11 +60,6 @@ class Statement(NamedTuple):
     parameters: Callable[[Any], Iterable[Any]]
 
 
-def columns(names: Sequence[str]) -> str:
-    """Fields of a row as a list of columns (``index`` is a word of SQL's)."""
-    return ", ".join({"index": "leaf"}.get(name, name.replace("_index", "_leaf")) for name in names)
-
-
 def _insert(
     table: str,
     names: Sequence[str],
@@ -72,11 +67,13 @@ def _insert(
     parameters: Callable[[Any], Iterable[Any]] = tuple,
 ) -> Statement:
     each = "(" + ", ".join("?" * len(names)) + ")"
-    return Statement(f"INSERT INTO {table} ({columns(names)}) VALUES ", each, conflict, parameters)
+    return Statement(
+        f"INSERT INTO {table} ({', '.join(names)}) VALUES ", each, conflict, parameters
+    )
 
 
 def _update(key: str, names: Sequence[str]) -> str:
-    sets = ", ".join(f"{name} = excluded.{name}" for name in columns(names).split(", "))
+    sets = ", ".join(f"{name} = excluded.{name}" for name in names)
     return f" ON CONFLICT ({key}) DO UPDATE SET {sets}"
 
 
@@ -108,7 +105,7 @@ STATEMENTS: dict[type, Statement] = {
     OrderEventRow: _insert(
         "order_events",
         OrderEventRow._fields,
-        parameters=lambda row: (*row[:EVENT_VALUE], str(row.value), row.time_ms),
+        parameters=lambda row: (*row[:EVENT_VALUE], str(row.value), *row[EVENT_VALUE + 1 :]),
     ),
     TradeRow: _insert("trades", TradeRow._fields, " ON CONFLICT (trade_id) DO NOTHING"),
     IntentRow: _insert("intents", IntentRow._fields, _update("fill_id", IntentRow._fields[1:])),
@@ -122,7 +119,7 @@ STATEMENTS: dict[type, Statement] = {
 _ACCOUNTS = _insert("accounts", ("account", "event_seq"), _update("account", ["event_seq"]))
 
 
-def write(connection: Connection, rows: Iterable[Row]) -> None:
+def write(connection: Connection, rows: Sequence[Row]) -> None:
     """Execute ``rows``, grouped by type, in the caller's transaction."""
     groups: dict[type, list[Row]] = {}
     for row in rows:
@@ -130,8 +127,8 @@ def write(connection: Connection, rows: Iterable[Row]) -> None:
     for kind, statement in STATEMENTS.items():
         if kind in groups:
             _execute(connection, statement, groups[kind])
-    if events := groups.get(OrderEventRow):
-        newest = {row[0]: row[1] for row in events}
+    newest = {row.account: row.seq for row in rows if isinstance(row, OrderEventRow)}
+    if newest:
         _execute(connection, _ACCOUNTS, list(newest.items()))
 
 

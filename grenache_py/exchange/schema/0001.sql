@@ -58,7 +58,7 @@ CREATE TABLE orders (
 );
 CREATE INDEX orders_by_id ON orders (order_id);
 CREATE INDEX orders_by_account ON orders (account);
-CREATE INDEX orders_by_client_id ON orders (client_order_id) WHERE client_order_id <> '';
+CREATE INDEX orders_by_client_id ON orders (client_order_id, account) WHERE client_order_id <> '';
 CREATE INDEX orders_live ON orders (position) WHERE live = 1;
 CREATE INDEX orders_closed ON orders (updated_ms) WHERE live = 0;
 
@@ -134,13 +134,14 @@ CREATE TABLE answers (
 );
 
 CREATE TABLE origins (
-    origin   TEXT PRIMARY KEY,
-    epoch    INTEGER NOT NULL,
-    seq      INTEGER NOT NULL,
-    hash     TEXT NOT NULL,
-    heard_ms INTEGER NOT NULL,
-    lease_ms INTEGER NOT NULL,
-    frozen   TEXT NOT NULL
+    origin       TEXT PRIMARY KEY,
+    epoch        INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    hash         TEXT NOT NULL,
+    time_ms      INTEGER NOT NULL,
+    time_counter INTEGER NOT NULL,
+    lease_ms     INTEGER NOT NULL,
+    frozen       TEXT NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE records (
