@@ -60,7 +60,7 @@ class NaiveMarket:
         legs: (taker, maker, lots) of every request to another home, ever.
     """
 
-    def __init__(self, protection_bp: int, room: Callable[[str, int], int] | None = None) -> None:
+    def __init__(self, protection_bp: int, room: Callable[[str], int] | None = None) -> None:
         self.orders: dict[str, Naive] = {}
         self.trades: list[tuple[str, str, int, int]] = []
         self.legs: list[tuple[str, str, int]] = []
@@ -108,7 +108,7 @@ class NaiveMarket:
         ]
 
     def may_ask(self, maker: Naive) -> int:
-        return min(self.room(maker.id, maker.open), maker.open) if self.room else 0
+        return min(self.room(maker.id), maker.open) if self.room else 0
 
     # -- changing ---------------------------------------------------------------------------
 

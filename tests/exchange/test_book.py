@@ -149,6 +149,8 @@ def test_random_levels_are_the_sum_of_their_orders() -> None:
     lives = [
         live_order(n, rng.choice(["buy", "sell"]), 10, rng.randint(1, 400)) for n in range(800)
     ]
+    for live in lives:
+        book.add(live)
     for _ in range(4_000):
         live = rng.choice(lives)
         live.open = rng.randint(0, live.quantity)

@@ -31,16 +31,14 @@ class Network:
         self.rng = rng
         self.book = Book(MARKET)
         self.rooms: dict[str, int] = {}
-        self.slow = NaiveMarket(
-            MARKET.protection_bp, lambda order_id, lots: self.rooms.get(order_id, lots)
-        )
+        self.slow = NaiveMarket(MARKET.protection_bp, self.rooms.__getitem__)
         self.fast: dict[str, LiveOrder] = {}
         self.number = 100
         self.seen: Counter[str] = Counter()
 
     def room(self, maker: LiveOrder) -> int:
         assert maker.home != "local"
-        return self.rooms.get(maker.order_id, maker.open)
+        return self.rooms[maker.order_id]
 
     def new(self, home: str, late: int = 0, **fields: object) -> tuple[LiveOrder, Naive]:
         self.number += 1
