@@ -35,7 +35,7 @@ class Queries:
             any datagram from them ends it.
         last_known: Addresses of contacts that have answered once and fell silent since,
             to be tried when the table is empty.
-        bootstrap: Addresses that are asked for company; their silence is no news.
+        bootstrap: Addresses that are asked for company.
         ping_again_at: When a contact that fell silent wants a second chance.
     """
 
@@ -131,11 +131,10 @@ class Queries:
                 self.keep_last_known(address)
             if not self._table.fell_silent(contact):
                 self.ping_again_at = min(self.ping_again_at, now + PING_AGAIN_S)
-        if address not in self.bootstrap:
-            self.silent.pop(address, None)
-            self.silent[address] = now + SILENT_FOR_S
-            if len(self.silent) > SILENT_MAX:
-                del self.silent[next(iter(self.silent))]
+        self.silent.pop(address, None)
+        self.silent[address] = now + SILENT_FOR_S
+        if len(self.silent) > SILENT_MAX:
+            del self.silent[next(iter(self.silent))]
         pending.asker.lost(pending, now)
 
     def keep_last_known(self, address: Address) -> None:

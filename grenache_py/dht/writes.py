@@ -147,6 +147,7 @@ class Write(Operation):
         "_refusal",
         "_round",
         "_slow",
+        "_token_refused",
         "accepted",
         "due",
         "key",
@@ -168,6 +169,7 @@ class Write(Operation):
         self.accepted: dict[Address, None] = {}
         self.due = now + node.config.operation_deadline_s
         self._cached = False
+        self._token_refused = False
         self._refusal: tuple[int, str] | None = None
         self._round = 0
         self._in_flight = self._overdue = self._slow = 0
@@ -204,7 +206,8 @@ class Write(Operation):
         if self._refusal is None or 300 <= error.code < 400:
             self._refusal = (error.code, error.message)
         if error.code == krpc.PROTOCOL_ERROR:
-            self.node.forget_targets(self.key)  # the token, most likely: it was restarted
+            self.node.forget_targets(self.key)
+            self._token_refused = True  # most likely: that node was restarted
         self._settle(pending, now)
 
     def slow(self, pending: Pending, now: float) -> None:
@@ -244,6 +247,8 @@ class Write(Operation):
     # --- inside -------------------------------------------------------------------------
 
     def _look(self, now: float) -> None:
+        self._cached = False
+        self._round += 1
         args = b"%d:%b%d:%b" % (len(self.find_key), self.find_key, len(self.key), self.key)
         find = FindTargets(self, self.find_method, args)
         self.node.begin(find, now + (self.due - now) * _LOOKUP_SHARE, now)
@@ -281,8 +286,7 @@ class Write(Operation):
             return
         if self._slow and not self.accepted and not self._cached:
             return  # the only hope left
-        if self._cached and self.node.remembered_targets(self.key, now) is None:
-            self._cached = False
+        if self._cached and (self._token_refused or not self.accepted):
             self._look(now)
             return
         self._conclude(AllQueriesFailed(self._refusal))
