@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from pathlib import PurePath
 from typing import Any, TextIO
 
+from twisted.application.service import MultiService, Service
 from twisted.logger import (
     FileLogObserver,
     FilteringLogObserver,
@@ -27,6 +28,7 @@ from twisted.logger import (
     formatEvent,
     globalLogBeginner,
 )
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 from twisted.python.usage import Options
@@ -167,19 +169,16 @@ def begin(stream: TextIO, format: str, levels: Levels) -> None:
     globalLogBeginner.beginLoggingTo([observer(stream, format, levels)], redirectStandardIO=False)
 
 
-def under_runner(options: Options, format: str, levels: Levels) -> ILogObserver | None:
+def under_runner(service: Service, options: Options, format: str, levels: Levels) -> Service:
     """
-    Return what twistd is to log to, and have twist log to it, whichever is running us.
+    Have twistd or twist, whichever runs ``service``, log as `observer` does.
 
-    The runner's ``--logfile`` (twistd) and ``--log-file`` (twist) say where to. For
-    `grenache_py.service.Daemon`, before the runner begins to log.
+    Call it in ``makeService``, which both call before they begin to log, and return its
+    result. The runner's ``--logfile`` (twistd) and ``--log-file`` (twist) say where to;
+    twistd's ``--logger`` and ``--syslog`` win over ours.
 
     Args:
         options: The plugin's own; its parent is the runner's.
-
-    Returns:
-        None when there is nothing left to do: under twist, which has been told; without a
-        runner; and where twistd's ``--logger`` or ``--syslog`` asks for something else.
 
     Raises:
         ConfigError: the format does not exist, or the log file cannot be opened.
@@ -190,10 +189,25 @@ def under_runner(options: Options, format: str, levels: Levels) -> ILogObserver 
     if "fileLogObserverFactory" in runner:  # twist
         runner["fileLogObserverFactory"] = lambda stream: observer(stream, format, levels)
         runner["logLevel"] = LogLevel.debug  # ours decides
-        return None
+        return service
     if not runner or runner.get("logger") or runner.get("syslog"):
-        return None
-    return observer(_twistd_stream(runner), format, levels)
+        return service
+    root = _LoggedService(observer(_twistd_stream(runner), format, levels))
+    service.setServiceParent(root)
+    return root
+
+
+class _LoggedService(MultiService):
+    """Gives the application its observer, which twistd asks for when it begins to log."""
+
+    def __init__(self, log_observer: ILogObserver) -> None:
+        super().__init__()
+        self._log_observer = log_observer
+
+    def setServiceParent(self, parent: Any) -> None:
+        if isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._log_observer)
+        super().setServiceParent(parent)
 
 
 def _twistd_stream(runner: Mapping[str, Any]) -> TextIO:

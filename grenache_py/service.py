@@ -8,8 +8,9 @@ both behave the same under twistd, twist and systemd::
         with exit_readably("grape"):
             levels = Levels(options["log-level"])
             grape = GrapeService(options.config(), reactor)
-            log_observer = under_runner(options, options["log-format"], levels)
-            return Daemon("grape", grape, reactor, log_observer=log_observer)
+            return under_runner(
+                Daemon("grape", grape, reactor), options, options["log-format"], levels
+            )
 """
 
 from __future__ import annotations
@@ -23,8 +24,7 @@ from typing import Any, NoReturn
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.logger import ILogObserver, Logger
-from twisted.python.components import Componentized
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from grenache_py.deferreds import DeadlinePassed, deadline
@@ -51,13 +51,27 @@ def exit_readably(name: str) -> Iterator[None]:
     try:
         yield
     except (ConfigError, CannotListenError) as error:
-        _complain(name, error)
-        raise SystemExit(1) from None
+        raise CannotStart(_complain(name, error)) from None
 
 
-def _complain(name: str, error: BaseException | None) -> None:
+class CannotStart(SystemExit, Exception):
+    """
+    The daemon cannot start; the line that says why has been written.
+
+    A SystemExit, so that the runners end with code 1 and no traceback. An Exception too,
+    so that a twistd in the background gives the line to the one that the operator sees.
+    """
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.code = 1
+
+
+def _complain(name: str, error: BaseException | None) -> str:
+    line = f"{name}: {_sentence(error)}"
     # Twisted has put a log in the place of sys.stderr by now, perhaps.
-    print(f"{name}: {_sentence(error)}", file=sys.__stderr__, flush=True)
+    print(line, file=sys.__stderr__, flush=True)
+    return line
 
 
 def _sentence(error: BaseException | None) -> str:
@@ -87,7 +101,6 @@ class Daemon(MultiService):
         reactor: Any,
         *,
         when_ready: Callable[[], Deferred[str]] = lambda: succeed(""),
-        log_observer: ILogObserver | None = None,
         notifier: Notifier | None = None,
     ) -> None:
         """
@@ -95,21 +108,14 @@ class Daemon(MultiService):
             name: The command, as the operator knows it.
             when_ready: Called once ``main`` was started. Fires, with a line of status,
                 when the ports are bound and the store is open; fails with ConfigError.
-            log_observer: What twistd is to log to; from `grenache_py.logs.under_runner`.
         """
         super().__init__()
         self._command = name
         self._reactor = reactor
         self._when_ready = when_ready
-        self._log_observer = log_observer
         self._notifier = Notifier() if notifier is None else notifier
         main.setServiceParent(self)
         WatchdogService(self._notifier, reactor).setServiceParent(self)
-
-    def setServiceParent(self, parent: Any) -> None:
-        if self._log_observer is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self._log_observer)  # twistd asks its application
-        super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
         with exit_readably(self._command):

@@ -84,10 +84,8 @@ def makeService(options):
     with exit_readably("sample"):
         levels = logs.Levels(options["level"])
         sample = Sample(options)
-        return Daemon(
-            "sample", sample, reactor, when_ready=sample.when_ready,
-            log_observer=logs.under_runner(options, options["format"], levels),
-        )
+        daemon = Daemon("sample", sample, reactor, when_ready=sample.when_ready)
+        return logs.under_runner(daemon, options, options["format"], levels)
 """
 TWISTD = ("twistd", "-n", "--pidfile=")
 both_runners = pytest.mark.parametrize("runner", [TWISTD, ("twist",)], ids=["twistd", "twist"])
@@ -155,6 +153,16 @@ def test_a_used_port_is_one_line_and_exit_code_1(plugin: Path, runner: tuple[str
         done = run(plugin, *runner, "sample", "--port", str(port))
     assert done.returncode == 1
     assert done.stderr == f"sample: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+def test_twistd_in_the_background_says_the_line_too(plugin: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        pid, log = f"--pidfile={tmp_path}/pid", f"--logfile={tmp_path}/log"
+        done = run(plugin, "twistd", pid, log, "sample", "--port", str(port))
+    assert done.returncode == 1
+    assert f"sample: cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
+    assert not (tmp_path / "pid").exists()
 
 
 @both_runners
