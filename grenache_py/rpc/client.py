@@ -1,0 +1,369 @@
+"""
+The client of a service: find it, pick an address, send, wait, and go on when one is dead.
+
+Shell: owns one timer for the deadlines of all requests, and a transport. Unlike
+Node's client it survives a refused connection, tries the next address, notices a lost
+connection at once and keeps its time-outs to the millisecond.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from grenache_py.deferreds import DeadlinePassed, deadline
+from grenache_py.errors import GrenacheError, LocalProtocolError
+from grenache_py.link.client import Link
+from grenache_py.link.errors import LinkError
+from grenache_py.rpc.errors import (
+    NoPeerFound,
+    PeerLost,
+    PeerUnreachable,
+    RequestTimedOut,
+    RPCError,
+)
+from grenache_py.rpc.peer import Destinations, RequestTable, encode_request
+from grenache_py.rpc.protocol import DeadlineTimer
+from grenache_py.rpc.streams import ClientStream
+from grenache_py.rpc.transports import (
+    HTTPTransport,
+    NotConnected,
+    TLSFor,
+    Transport,
+    WebSocketTransport,
+)
+
+__all__ = ["Outcome", "RPCClient"]
+
+
+@attrs.frozen
+class Outcome:
+    """
+    What one peer made of a request that was sent to all of them.
+
+    Attributes:
+        address: the peer.
+        value: its result, None if there is an error.
+        error: why there is no result.
+    """
+
+    address: str
+    value: Any = None
+    error: GrenacheError | None = None
+
+
+class _Attempt:
+    """One wait for an answer: its place in the table of deadlines."""
+
+    __slots__ = ("address", "name", "timeout_s", "waiter", "work")
+
+    def __init__(self, name: str, timeout_s: float) -> None:
+        self.name = name
+        self.timeout_s = timeout_s
+        self.address = ""
+        self.work: Deferred[Any]
+        self.waiter: Deferred[Any]
+
+
+class RPCClient:
+    """
+    Sends requests to the services announced on a Grenache network.
+
+    Args:
+        link: finds them.
+        reactor: connects, and keeps the time.
+        transport: ``"http"`` or ``"ws"``; a service speaks one of them, and lookups do not tell
+            which.
+        timeout_s: what a request gets that does not say otherwise. Node's default is 60 as well.
+        connect_timeout_s: what one address gets to accept a connection before the next is tried.
+        compress: gzip requests and their replies (HTTP only).
+        tls: for services in secure mode: called with the host, returns what
+            ``twisted.internet.ssl.optionsForClientTLS`` returns.
+        requests_max: requests in flight at a time.
+        reply_bytes_max: the largest reply that is accepted.
+        rng: makes ids and the order of addresses; the system's generator if None.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        reactor: Any,
+        *,
+        transport: Literal["http", "ws"] = "http",
+        timeout_s: float = 60.0,
+        connect_timeout_s: float = 3.0,
+        compress: bool = False,
+        tls: TLSFor | None = None,
+        requests_max: int = 10_000,
+        reply_bytes_max: int = 16_777_216,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._link = link
+        self._clock: IReactorTime = reactor
+        self._timeout_s = timeout_s
+        self._rng = rng or random.SystemRandom()
+        self._destinations = Destinations(self._rng)
+        self._attempts: RequestTable[_Attempt] = RequestTable(requests_max)
+        self._timer = DeadlineTimer(reactor, self._attempts, self._time_is_up)
+        self._rid_head = f"{self._rng.getrandbits(64):016x}-"
+        self._rid_count = 0
+        self._closed = False
+        self._http: HTTPTransport | None = None
+        self._transport: Transport
+        if transport == "http":
+            self._transport = self._http = HTTPTransport(
+                reactor,
+                tls=tls,
+                connect_timeout_s=connect_timeout_s,
+                reply_bytes_max=reply_bytes_max,
+                compress=compress,
+            )
+        elif transport == "ws":
+            if compress:
+                raise LocalProtocolError("compression is a matter of HTTP, not of WebSocket")
+            self._transport = WebSocketTransport(
+                reactor,
+                tls=tls,
+                connect_timeout_s=connect_timeout_s,
+                reply_bytes_max=reply_bytes_max,
+            )
+        else:
+            raise LocalProtocolError(f'a transport is "http" or "ws", not {transport!r}')
+
+    def request(
+        self, name: str, payload: Any, *, timeout_s: float | None = None, retries: int = 0
+    ) -> Deferred[Any]:
+        """
+        Ask one of the services announced under ``name``.
+
+        An address that accepts no connection is passed over for the next one, which costs
+        no retry. Once the request has been sent it is not sent again unless ``retries``
+        allows it, because it may have been carried out.
+
+        Args:
+            name: the service.
+            payload: what JSON can express.
+            timeout_s: what each attempt gets, looking up and connecting included.
+            retries: attempts that may follow one that was lost or timed out.
+
+        Fires with: the service's result.
+        Fails with:
+            RPCFailure: the service answered with an error.
+            NoPeerFound: nobody is announced under the name.
+            PeerUnreachable: nobody who is accepts a connection.
+            PeerLost: the connection went away before the answer came.
+            RequestTimedOut: no answer in time.
+            LinkError: the name could not be looked up.
+            RPCError, LocalProtocolError: the request cannot be sent as it is.
+        Cancel: the answer is ignored when it comes.
+        """
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        if retries <= 0:
+            return self._attempt(name, payload, timeout_s, None)
+        return Deferred.fromCoroutine(self._with_retries(name, payload, timeout_s, retries))
+
+    def map(
+        self, name: str, payload: Any, *, limit: int | None = None, timeout_s: float | None = None
+    ) -> Deferred[list[Outcome]]:
+        """
+        Ask every service announced under ``name`` at the same time.
+
+        Args:
+            limit: ask at most so many of them, chosen at random.
+            timeout_s: what each of them gets.
+
+        Fires with: an Outcome for each that was asked; one dead peer does not spoil the rest.
+        Fails with:
+            NoPeerFound: nobody is announced under the name.
+            LinkError: the name could not be looked up.
+        Cancel: the answers are ignored when they come.
+        """
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        return Deferred.fromCoroutine(self._map(name, payload, limit, timeout_s))
+
+    def stream(
+        self,
+        name: str,
+        *,
+        action: str | None = None,
+        args: Any = None,
+        headers: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> Deferred[ClientStream]:
+        """
+        Open a byte stream to one of the services announced under ``name`` (HTTP only).
+
+        Args:
+            action: the ``_a`` header, by custom what is wanted.
+            args: the ``_ar`` header, sent as JSON.
+            headers: others; what is not text is sent as JSON.
+            timeout_s: for finding the service and connecting. Reads and writes have no deadline
+                of their own; give them one with ``addTimeout``, or call ``abort``.
+
+        Fires with: the stream, which is written, finished and read.
+        Fails with:
+            NoPeerFound, PeerUnreachable, RequestTimedOut, LinkError: as for a request.
+        Cancel: nothing is opened.
+        """
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        if self._http is None:
+            return fail(LocalProtocolError("streams are a matter of HTTP, not of WebSocket"))
+        sent = dict(headers or {})
+        if action is not None:
+            sent["_a"] = action
+        if args is not None:
+            sent["_ar"] = args if not isinstance(args, str) else f'"{args}"'
+        http, rid = self._http, self._next_rid()
+
+        def connect(address: str) -> Any:
+            return http.open_stream(address, rid, name, sent)
+
+        work: Deferred[ClientStream] = Deferred.fromCoroutine(
+            self._to_some_address(name, connect, _Attempt(name, 0))
+        )
+        opened = deadline(work, timeout_s, self._clock, f"opening a stream to {name}")
+
+        def too_late(failure: Failure) -> Failure:
+            failure.trap(DeadlinePassed)
+            return Failure(RequestTimedOut(failure.getErrorMessage()))
+
+        return opened.addErrback(too_late)
+
+    def close(self) -> Deferred[None]:
+        """
+        Fail what is in flight with CancelledError and close every connection.
+
+        Fires with: None, when they are closed.
+        Cancel: not supported.
+        """
+        self._closed = True
+        self._timer.stop()
+        for attempt in self._attempts.take_all():
+            attempt.waiter.errback(CancelledError())
+            attempt.work.cancel()
+        return Deferred.fromCoroutine(self._transport.close())
+
+    def _next_rid(self) -> str:
+        self._rid_count += 1
+        return f"{self._rid_head}{self._rid_count:x}"
+
+    def _attempt(
+        self, name: str, payload: Any, timeout_s: float, address: str | None
+    ) -> Deferred[Any]:
+        """Send one request, to ``address`` or to whoever is announced, with a deadline."""
+        if self._closed:
+            return fail(LocalProtocolError("this client is closed"))
+        rid = self._next_rid()
+        attempt = _Attempt(name, timeout_s)
+        try:
+            frame = encode_request(rid, name, payload)
+            deadline_at = self._clock.seconds() + timeout_s
+            self._attempts.add(rid, attempt, deadline_at)
+        except RPCError:
+            return fail()
+
+        def cancelled(_: Deferred[Any]) -> None:
+            self._attempts.take(rid)
+            attempt.work.cancel()
+
+        attempt.waiter = Deferred(cancelled)
+        if address is None:
+            coroutine = self._to_some_address(
+                name, lambda to: self._transport.call(to, rid, frame), attempt
+            )
+        else:
+            attempt.address = address
+            coroutine = self._transport.call(address, rid, frame)
+        attempt.work = Deferred.fromCoroutine(coroutine)
+        attempt.work.addBoth(self._settle, rid, attempt)
+        if rid in self._attempts:
+            self._timer.arm(deadline_at)
+        return attempt.waiter
+
+    def _settle(self, result: Any, rid: str, attempt: _Attempt) -> None:
+        if self._attempts.take(rid) is None:
+            return  # timed out, cancelled or closed: whoever waited knows
+        if isinstance(result, Failure):
+            attempt.waiter.errback(result)
+            return
+        error, data = result
+        if error is None:
+            attempt.waiter.callback(data)
+        else:
+            attempt.waiter.errback(error)
+
+    async def _to_some_address(
+        self, name: str, send: Callable[[str], Any], attempt: _Attempt
+    ) -> Any:
+        """Call ``send`` with one address after the other until one accepts a connection."""
+        failures: dict[str, str] = {}
+        for fresh in (False, True):
+            addresses = await self._link.lookup(name, fresh=fresh)
+            for address in self._destinations.order(addresses, self._clock.seconds()):
+                if address in failures:
+                    continue
+                attempt.address = address
+                try:
+                    result = await send(address)
+                except NotConnected as error:
+                    failures[address] = str(error)
+                    self._destinations.failed(address, self._clock.seconds())
+                    self._link.forget(name, address)
+                else:
+                    self._destinations.succeeded(address)
+                    return result
+            if not addresses and not failures:
+                raise NoPeerFound(f"nobody is announced as {name!r}")
+        attempts = [f"{address}: {why}" for address, why in failures.items()]
+        raise PeerUnreachable(f"nobody announced as {name!r} accepts a connection", attempts)
+
+    async def _with_retries(self, name: str, payload: Any, timeout_s: float, retries: int) -> Any:
+        for _ in range(retries):
+            try:
+                return await self._attempt(name, payload, timeout_s, None)
+            except (PeerLost, RequestTimedOut, PeerUnreachable, NoPeerFound, LinkError):
+                continue
+        return await self._attempt(name, payload, timeout_s, None)
+
+    async def _map(
+        self, name: str, payload: Any, limit: int | None, timeout_s: float
+    ) -> list[Outcome]:
+        addresses = await self._link.lookup(name)
+        if not addresses:
+            raise NoPeerFound(f"nobody is announced as {name!r}")
+        chosen = self._destinations.order(addresses, self._clock.seconds())[:limit]
+        answers = [self._attempt(name, payload, timeout_s, address) for address in chosen]
+        outcomes = []
+        for address, (good, result) in zip(
+            chosen, await DeferredList(answers, consumeErrors=True), strict=True
+        ):
+            if good:
+                outcomes.append(Outcome(address, result))
+            elif isinstance(result.value, NotConnected):
+                self._destinations.failed(address, self._clock.seconds())
+                self._link.forget(name, address)
+                outcomes.append(
+                    Outcome(address, error=PeerUnreachable(f"{address}: {result.value}"))
+                )
+            elif isinstance(result.value, GrenacheError):
+                outcomes.append(Outcome(address, error=result.value))
+            else:
+                result.raiseException()
+        return outcomes
+
+    def _time_is_up(self) -> None:
+        for attempt in self._attempts.expired(self._clock.seconds()):
+            if attempt.address:
+                self._transport.distrust(attempt.address)
+                self._destinations.failed(attempt.address, self._clock.seconds())
+            where = f" from {attempt.address}" if attempt.address else ""
+            attempt.waiter.errback(
+                RequestTimedOut(f"no answer to {attempt.name!r}{where} in {attempt.timeout_s:g} s")
+            )
+            attempt.work.cancel()

@@ -1,0 +1,37 @@
+"""What a server of requests, or a publisher, allows the other side. Pure."""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ["ServerLimits"]
+
+
+@attrs.frozen
+class ServerLimits:
+    """
+    Named limits of one listening port.
+
+    Attributes:
+        body_bytes_max: one request, before and after decompression. Node has no limit.
+        header_bytes_max: request line and headers together, as in Node.
+        connections_max: more are closed as soon as they are accepted.
+        requests_max: requests being handled at a time, over all connections; more are
+            answered with ``ERR_BUSY``.
+        pipelined_max: requests on one HTTP connection that wait for their turn.
+        handler_timeout_s: a handler that takes longer is cancelled, and the request answered
+            with ``ERR_TIMEOUT``. Node's clients wait 60 s by default.
+        idle_timeout_s: a connection on which nothing happened for so long is closed, or
+            pinged first over WebSocket. Longer than the 5 s after which Node's clients let
+            go of a connection, so that it is never the server that closes under a request.
+        stop_grace_s: what requests being handled get to finish when the server stops.
+    """
+
+    body_bytes_max: int = 4_194_304
+    header_bytes_max: int = 16_384
+    connections_max: int = 1000
+    requests_max: int = 1000
+    pipelined_max: int = 100
+    handler_timeout_s: float = 60.0
+    idle_timeout_s: float = 65.0
+    stop_grace_s: float = 5.0
