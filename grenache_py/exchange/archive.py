@@ -34,11 +34,11 @@ class Archive:
         return [(seq, draft) for seq, draft in self.ledger.log.tail if draft.signed is not None]
 
     def heads(self) -> Mapping[str, Head]:
-        """(epoch, seq, hash) by origin, of what can be served."""
+        """(epoch, seq, hash) by origin, of those that live: of a dead home nobody has news."""
         heads = {
             home: (origin.epoch, origin.seq, origin.hash)
             for home, origin in self.replica.origins.items()
-            if origin.seq and not origin.frozen
+            if origin.seq and origin.visible
         }
         log = self.ledger.log
         for seq, draft in reversed(log.tail):
@@ -93,3 +93,7 @@ class Archive:
     def unsure(self) -> set[str]:
         """Origins whose live set here is known to differ from what they signed."""
         return {home for home, origin in self.replica.origins.items() if origin.suspect}
+
+    def complete(self) -> bool:
+        """Whether every live origin's newest heartbeat agrees with what is held of it."""
+        return all(origin.complete for origin in self.replica.origins.values() if origin.visible)

@@ -27,6 +27,7 @@ from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.ledger import FINGERPRINT_MODULUS, LiveSetChanged, element
 from grenache_py.exchange.log import (
     GENESIS,
+    Beat,
     Entry,
     StateBody,
     TradeBody,
@@ -95,6 +96,7 @@ class Origin:
         tail: the newest applied entries by seq.
         fingerprint: over ``records``, comparable with the origin's heartbeats.
         suspect: a heartbeat disagreed with it; it must be reconciled.
+        checked: the newest heartbeat agreed with it, and nothing was adopted since.
         visible: the lease holds and its orders stand in the books.
         frozen: "" or why nothing of this origin is believed any more.
     """
@@ -110,6 +112,7 @@ class Origin:
     records: dict[str, Record] = attrs.Factory(dict)
     fingerprint: int = 0
     suspect: bool = False
+    checked: bool = False
     visible: bool = False
     frozen: str = ""
 
@@ -123,7 +126,7 @@ class Origin:
     @property
     def complete(self) -> bool:
         """Nothing of this origin is known to be missing here."""
-        return not self.waiting and not self.suspect
+        return self.checked and not self.waiting and not self.suspect
 
     def range(self, first: int, last: int) -> list[Signed] | None:
         """Applied entries ``first`` to ``last``, or None when some are not in memory."""
@@ -295,7 +298,7 @@ class Replica:
         origin.epoch, origin.seq, origin.hash = epoch, 0, GENESIS
         origin.waiting.clear()
         origin.tail.clear()
-        origin.suspect = False
+        origin.suspect = origin.checked = False
 
     def _catch_up(self, origin: Origin, novel: list[tuple[Signed, str, Head]], now: float) -> None:
         """Apply what is waiting and follows the head."""
@@ -329,9 +332,8 @@ class Replica:
             self.on_trade(trade, origin.home, now)
         if entry.beat is not None:
             origin.lease_ms = entry.beat.lease_ms
-            origin.suspect = int(
-                entry.beat.fingerprint, 16
-            ) != origin.fingerprint or entry.beat.live != len(origin.records)
+            origin.checked = _agrees(origin, entry.beat)
+            origin.suspect = not origin.checked
         self._show_or_hide(origin, self.clock.read_ms(now))
 
     def _state(self, origin: Origin, entry: Entry, signed: Signed, state: StateBody) -> None:
@@ -482,7 +484,7 @@ class Replica:
             gone: ids of records here that the neighbour, further than we, does not have.
 
         Returns:
-            False when the heartbeat is not ahead of what is held.
+            False when the heartbeat is not ahead of what is held, and that was not suspect.
 
         Raises:
             RemoteProtocolError: not a heartbeat signed by its home.
@@ -493,9 +495,8 @@ class Replica:
         digest = self.verifier.check(beat_signed, entry.home).hex()
         origin = self.origins.get(entry.home) or Origin(entry.home, entry.epoch)
         here, there = (origin.epoch, origin.seq), (entry.epoch, entry.seq)
-        if entry.home == self.home or origin.frozen or there < here:
-            return False
-        if there == here and not origin.suspect:
+        ahead = there > here
+        if entry.home == self.home or origin.frozen or not (ahead or origin.suspect):
             return False
         if entry.time[0] - int(now * 1000) > AHEAD_MS_MAX:
             return False
@@ -506,12 +507,16 @@ class Replica:
             record = origin.records.get(order_id)
             if record is not None:
                 self._drop(origin, record)
-        self.clock.merge(*entry.time, now)
-        origin.seq, origin.hash, origin.time = entry.seq, digest, entry.time
-        origin.lease_ms = entry.beat.lease_ms
+        if ahead:
+            self.clock.merge(*entry.time, now)
+            origin.seq, origin.hash, origin.time = entry.seq, digest, entry.time
+            origin.lease_ms = entry.beat.lease_ms
+            origin.tail.clear()
+            origin.tail.append((entry.seq, digest, beat_signed))
+        # Orders that changed since the heartbeat are held as they are now, so it need not agree
+        # with them yet; the next one must.
         origin.suspect = False
-        origin.tail.clear()
-        origin.tail.append((entry.seq, digest, beat_signed))
+        origin.checked = origin.seq == entry.seq and _agrees(origin, entry.beat)
         for number in [number for number in origin.waiting if number <= entry.seq]:
             del origin.waiting[number]
         self._dirty.add(origin.home)
@@ -617,6 +622,10 @@ class Replica:
         self._rows.clear()
         for origin in self.origins.values():
             self._show_or_hide(origin, self.clock.read_ms(now))
+
+
+def _agrees(origin: Origin, beat: Beat) -> bool:
+    return beat.live == len(origin.records) and int(beat.fingerprint, 16) == origin.fingerprint
 
 
 def _record_row(record: Record) -> RecordRow:

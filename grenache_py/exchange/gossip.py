@@ -1,0 +1,194 @@
+"""
+Which neighbours get a log entry at once, which only hear that it exists (distributed.md 3.1).
+
+Pure. Up to ``FLOOD_PEERS_MAX`` live homes every entry goes to every link: loop-free, because only
+what changed local state is passed on, and as fast as possible. Above that a mesh after
+gossipsub v1.1 (libp2p/specs): each peer pushes to about ``D`` links, tells a few of the others
+once a second which heads moved (``gossip.have``; they ask with ``gossip.want``), and pushes its
+own entries to all.
+
+Differences from gossipsub: an entry's name is its place in its origin's log, so a lazy
+announcement is one head per changed origin rather than a list of ids, and the message cache is
+the log's tail; one mesh serves the whole network rather than one per topic, because a home's
+log is one chain over all its markets and whoever holds it must hold all of it; links of that
+size are found by peer exchange when a link opens, not on prune.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+import attrs
+
+from grenache_py.exchange.links import Head, Link
+
+__all__ = ["Gossip"]
+
+FLOOD_PEERS_MAX = 50
+D, D_LOW, D_HIGH, D_LAZY = 6, 4, 8, 6
+GOSSIP_FACTOR = 0.25
+PRUNE_BACKOFF_S = 60.0
+#: A heads message of this many origins stays below a line.
+HEADS_PER_MESSAGE_MAX = 400
+#: Leaves room for the envelope in a line of 65,536 bytes.
+LINE_BYTES = 62_000
+
+_HEAD = b'{"jsonrpc":"2.0","method":"gossip.publish","params":{"entries":['
+_TAIL = b"]}}\n"
+
+
+@attrs.frozen
+class _Waiting:
+    """An entry to be passed on: its wire form, its place, and the link it came by (-1: own)."""
+
+    raw: bytes
+    origin: str
+    head: Head
+    source: int
+
+
+@attrs.define
+class Gossip:
+    """
+    The mesh, and the entries that wait for the current batch.
+
+    Attributes:
+        flood: whether every link gets everything.
+        published: entries sent, counted once per link.
+        lines: lines they travelled in.
+    """
+
+    _rng: random.Random
+    flood: bool = True
+    published: int = 0
+    lines: int = 0
+    grafts: int = 0
+    prunes: int = 0
+    _waiting: list[_Waiting] = attrs.Factory(list)
+    _moved: dict[str, Head] = attrs.Factory(dict)  # heads that moved since the last heartbeats
+    _moved_before: dict[str, Head] = attrs.Factory(dict)
+
+    def relay(self, raw: bytes, origin: str, head: Head, source: int) -> None:
+        """Queue one entry that changed local state; ``source`` is the link it came by, or -1."""
+        self._waiting.append(_Waiting(raw, origin, head, source))
+        self._moved[origin] = head
+
+    def lines_for(self, links: Iterable[Link]) -> list[tuple[int, bytes]]:
+        """What to send now, as (link, line); links that get the same share the bytes."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return []
+        made: dict[tuple[int, ...], list[bytes]] = {}
+        out: list[tuple[int, bytes]] = []
+        for link in links:
+            chosen = tuple(
+                index
+                for index, entry in enumerate(waiting)
+                if entry.source != link.id
+                and (self.flood or link.mesh or entry.source < 0)
+                and link.told.get(entry.origin, _NOTHING)[:2] < entry.head[:2]
+            )
+            if not chosen:
+                continue
+            for index in chosen:
+                link.told[waiting[index].origin] = waiting[index].head
+            lines = made.get(chosen)
+            if lines is None:
+                lines = made[chosen] = pack([waiting[index].raw for index in chosen])
+            self.published += len(chosen)
+            self.lines += len(lines)
+            out.extend((link.id, line) for line in lines)
+        return out
+
+    # The mesh.
+
+    def joined(self, link: Link) -> bool:
+        """A link became ready. True: graft it now rather than at the next heartbeat."""
+        return self._wanting and link.mesh_again == 0.0
+
+    _wanting: bool = True
+
+    def heartbeat(
+        self, links: list[Link], homes: int, now: float
+    ) -> tuple[list[Link], list[Link], list[Link]]:
+        """
+        Once a second: mend the mesh.
+
+        Args:
+            links: the ready ones, with a score not below 0.
+            homes: live homes known of, this one not counted.
+
+        Returns:
+            links to graft, links to prune, and links to tell ``moved_heads`` of.
+        """
+        self.flood = homes <= FLOOD_PEERS_MAX
+        mesh = [link for link in links if link.mesh]
+        graft: list[Link] = []
+        prune: list[Link] = []
+        if len(mesh) < D_LOW:
+            free = [link for link in links if not link.mesh and link.mesh_again <= now]
+            graft = self._rng.sample(free, min(D - len(mesh), len(free)))
+        elif len(mesh) > D_HIGH:
+            # Own dials first: whoever fills our inbound side must not choose our mesh.
+            self._rng.shuffle(mesh)
+            mesh.sort(key=lambda link: not link.outbound)
+            prune = mesh[D:]
+        for link in graft:
+            link.mesh = True
+            self.grafts += 1
+        for link in prune:
+            link.mesh, link.mesh_again = False, now + PRUNE_BACKOFF_S
+            self.prunes += 1
+        self._wanting = len(mesh) + len(graft) - len(prune) < D
+        lazy: list[Link] = []
+        if not self.flood:
+            others = [link for link in links if not link.mesh]
+            count = min(len(others), max(D_LAZY, int(len(others) * GOSSIP_FACTOR)))
+            lazy = self._rng.sample(others, count)
+        return graft, prune, lazy
+
+    def grafted(self, link: Link, others: Iterable[Link], now: float) -> float | None:
+        """
+        The other side of ``link`` counts it into its mesh.
+
+        Returns:
+            None to agree, or for how many seconds it must not ask again.
+        """
+        if not link.mesh:
+            if link.mesh_again > now:
+                return link.mesh_again - now
+            if sum(other.mesh for other in others) >= D_HIGH + 4:
+                link.mesh_again = now + PRUNE_BACKOFF_S
+                return PRUNE_BACKOFF_S
+            link.mesh = True
+        return None
+
+    def pruned(self, link: Link, backoff_s: float, now: float) -> None:
+        """The other side of ``link`` takes it out of its mesh."""
+        link.mesh = False
+        link.mesh_again = now + min(max(backoff_s, 1.0), 3_600.0)
+
+    def moved_heads(self) -> dict[str, Head]:
+        """The heads that moved in the last two heartbeats; call once a heartbeat."""
+        moved = {**self._moved_before, **self._moved}
+        self._moved_before, self._moved = self._moved, {}
+        return moved
+
+
+_NOTHING: Head = (0, 0, "")
+
+
+def pack(raws: list[bytes]) -> list[bytes]:
+    """As few ``gossip.publish`` lines as the line limit allows."""
+    lines: list[bytes] = []
+    part: list[bytes] = []
+    size = 0
+    for raw in raws:
+        if part and size + len(raw) > LINE_BYTES:
+            lines.append(_HEAD + b",".join(part) + _TAIL)
+            part, size = [], 0
+        part.append(raw)
+        size += len(raw) + 1
+    lines.append(_HEAD + b",".join(part) + _TAIL)
+    return lines

@@ -1,0 +1,731 @@
+"""
+The peer port as a whole: who is linked, what each message means, what to dial next.
+
+Pure. One registry of methods, which refuses a duplicate name (F3), serves every link; each
+request is answered (F20) and each request of ours has a deadline. The work itself is done
+elsewhere: ``handshake.py`` proves keys, ``addresses.py`` knows where peers may be, ``gossip.py``
+chooses who is told what, ``sync.py`` closes gaps, and the node answers fills.
+
+Nothing is sent from here: messages wait in order until ``drain``, after the batch they belong
+to was sealed, so that they may quote signatures that do not exist yet.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+import msgspec
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.addresses import AddressBook, AddressRecord
+from grenache_py.exchange.effects import CloseLink, Dial, Send
+from grenache_py.exchange.errors import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    NO_SUCH_METHOD,
+    NOT_AUTHORISED,
+    RATE_LIMITED,
+    OrderError,
+)
+from grenache_py.exchange.gossip import Gossip
+from grenache_py.exchange.handshake import (
+    DEADLINE_S,
+    PROTOCOL,
+    Handshake,
+    HandshakeError,
+    Hello,
+)
+from grenache_py.exchange.keys import Identity
+from grenache_py.exchange.links import (
+    BAN_S,
+    DISCONNECT_BELOW,
+    IGNORE_BELOW,
+    MESSAGES,
+    PENDING_MAX,
+    Link,
+    Pending,
+    Scores,
+    network_prefix,
+)
+from grenache_py.exchange.market import Market
+from grenache_py.exchange.rates import TokenBucket
+from grenache_py.exchange.signed import Draft, Sealer, Signed, Verifier
+from grenache_py.wire.jsonrpc import error_line, notification_line, request_line, result_line
+
+__all__ = ["Peering", "PeeringConfig"]
+
+HEARTBEAT_S = 1.0
+PING_IDLE_S = 10.0
+PINGS_MISSED_MAX = 3
+REQUEST_TIMEOUT_S = 10.0
+#: Own address record is signed anew this often.
+RENEW_S = 600.0
+#: Records sent to a new neighbour, and in one message.
+RECORDS_PER_MESSAGE_MAX = 60
+#: Messages kept for a peer that is being dialled, and for how many such peers.
+WAITING_MAX = 256
+WAITING_PEERS_MAX = 1_024
+WAITING_S = 10.0
+_CHALLENGE_S = 5.0
+_DIALS_AT_ONCE = 4
+
+Params: TypeAlias = Mapping[str, Any]
+Result: TypeAlias = "dict[str, Any] | Callable[[], dict[str, Any]] | None"
+Method: TypeAlias = Callable[[Link, Params, float], Result]
+Answered: TypeAlias = Callable[[dict[str, Any] | None, dict[str, Any] | None, float], None]
+
+
+@attrs.frozen
+class PeeringConfig:
+    """
+    Attributes:
+        listen: ``host:port`` others can dial, "" when they cannot; ``:port`` when the host is
+            to be what others see.
+        connect: addresses the operator named.
+        outbound_target: links to dial; at least ``outbound_min`` are insisted upon.
+        inbound_max: links to accept.
+    """
+
+    network: str
+    listen: str = ""
+    connect: tuple[str, ...] = ()
+    outbound_target: int = 8
+    outbound_min: int = 2
+    inbound_max: int = 40
+    software: str = ""
+
+
+@attrs.define
+class _Waiting:
+    until: float
+    messages: list[tuple[str, Params, Answered | None]] = attrs.Factory(list)
+
+
+class Peering:
+    """
+    All links of one peer.
+
+    Attributes:
+        links: by the shell's number.
+        by_key: the ready link of each neighbour.
+        methods: what the peer port understands; others add theirs with ``method``.
+        on_ready, on_gone: called with a link that became, or ceased to be, ready.
+        on_clone: called with a key that two live machines prove at once.
+        malformed: messages refused, counted.
+    """
+
+    def __init__(
+        self,
+        config: PeeringConfig,
+        identity: Identity,
+        sealer: Sealer,
+        verifier: Verifier,
+        markets: Mapping[str, Market],
+        rng: random.Random,
+        now: float,
+    ) -> None:
+        self.config = config
+        self.me = identity.key
+        self.boot = f"{rng.getrandbits(128):032x}"
+        self.links: dict[int, Link] = {}
+        self.by_key: dict[str, Link] = {}
+        self.scores = Scores()
+        self.addresses = AddressBook(identity.key, verifier, rng)
+        self.addresses.name(config.connect)
+        self.gossip = Gossip(rng)
+        self.methods: dict[str, Method] = {}
+        self.on_ready: list[Callable[[Link, float], None]] = []
+        self.on_gone: list[Callable[[Link, float], None]] = []
+        self.on_clone: Callable[[str, float], None] = lambda key, now: None
+        self.homes: Callable[[], int] = lambda: len(self.by_key)
+        self.own_clone = False
+        self.clones: dict[str, float] = {}
+        self.malformed = 0
+        self.dials = 0
+        self.closing = False
+        self._identity = identity
+        self._sealer = sealer
+        self._markets = markets
+        self._rng = rng
+        self._host = ""  # what others see us come from
+        self._out: list[Send | CloseLink | Dial | tuple[int, Callable[[], bytes]]] = []
+        self._waiting: dict[str, _Waiting] = {}
+        self._challenged: dict[int, float] = {}
+        self._next_id = 0
+        self._heartbeat_at = now + rng.random() * 0.1
+        self._record: Draft | None = None
+        self._record_until = 0.0
+        self.method("peer.hello", _too_late)
+        self.method("peer.prove", _too_late)
+        self.method("peer.ping", lambda link, params, now: {})
+        self.method("peer.addresses", self._addresses_told)
+        self.method("peer.goodbye", self._goodbye_told)
+        self.method("gossip.graft", self._graft_told)
+        self.method("gossip.prune", self._prune_told)
+
+    def method(self, name: str, call: Method) -> None:
+        """
+        Have ``call`` answer ``name``.
+
+        Raises:
+            ValueError: the name is taken already.
+        """
+        if name in self.methods:
+            raise ValueError(f"two methods are named {name}")
+        self.methods[name] = call
+
+    # What the shell reports.
+
+    def link_opened(self, number: int, outbound: bool, address: str, now: float) -> None:
+        """A TCP connection is up; prove who we are."""
+        mine = Hello(
+            key=self.me,
+            nonce=f"{self._rng.getrandbits(128):032x}",
+            boot=self.boot,
+            network=self.config.network,
+            protocol=PROTOCOL,
+            listen=self.config.listen,
+            markets={
+                market.symbol: (market.format_price(1), market.format_quantity(1))
+                for market in self._markets.values()
+            },
+            software=self.config.software,
+            seen="" if outbound else address,
+        )
+        handshake = Handshake(self._identity, mine, outbound, now + DEADLINE_S)
+        link = Link(
+            number, outbound, address, now, handshake, TokenBucket(MESSAGES, now), heard=now
+        )
+        self.links[number] = link
+        if self.closing:
+            self._close(link, "this peer is stopping", now)
+        elif not outbound and sum(not link.outbound for link in self.links.values()) > (
+            2 * self.config.inbound_max
+        ):
+            self._close(link, "too many connections", now)
+        else:
+            for message in handshake.begin():
+                self._send(link, _line(message))
+
+    def link_message(self, number: int, message: dict[str, Any], now: float) -> None:
+        """One JSON-RPC object came. Whatever it is, at worst this link ends (F33)."""
+        link = self.links.get(number)
+        if link is None or link.closing:
+            return
+        if link.bucket.take(now):
+            self.penalise(link, -5.0, "too many messages", now)
+            self._refuse(link, message, RATE_LIMITED, "too many messages; slow down")
+            return
+        link.heard = now
+        link.pings_missed = 0
+        if not link.key:
+            self._handshake(link, message, now)
+        elif "method" in message:
+            self._called(link, message, now)
+        else:
+            self._returned(link, message, now)
+
+    def link_closed(self, number: int, now: float) -> None:
+        """A connection is gone."""
+        link = self.links.pop(number, None)
+        if link is None:
+            return
+        self._challenged.pop(number, None)
+        self._unready(link, now)
+        if link.outbound and not link.key:
+            self.addresses.failed(link.address, now)
+
+    def link_failed(self, address: str, reason: str, now: float) -> None:
+        """A dial did not connect."""
+        self.addresses.failed(address, now)
+
+    def discovered(self, addresses: Iterable[str], now: float) -> None:
+        """The grapes named these as peers of this network."""
+        self.addresses.hint(address for address in addresses if address != self.config.listen)
+        self._dial_some(now)
+
+    # What an operator asks for.
+
+    def connect(self, address: str, now: float) -> None:
+        """Dial ``address`` now, and for ever after."""
+        self.addresses.name([address])
+        self._dial_some(now)
+
+    def ban(self, key: str, seconds: float, now: float) -> None:
+        """Close the link to ``key`` and refuse it for a while."""
+        self.scores.ban(key, now + seconds)
+        for link in list(self.links.values()):
+            if link.key == key:
+                self._close(link, "banned", now)
+
+    def unban(self, key: str, now: float) -> None:
+        """Let ``key`` come back."""
+        self.scores.unban(key)
+
+    def goodbye(self, now: float) -> None:
+        """This peer is about to stop: say so on every link, and take no new ones."""
+        self.closing = True
+        for link in self.by_key.values():
+            self.notify(link, "peer.goodbye", {"reason": "stopping"})
+
+    # What the rest of the core uses.
+
+    def request(
+        self, link: Link, method: str, params: Params, answered: Answered | None, now: float
+    ) -> None:
+        """
+        Ask one neighbour. ``answered`` is called once: with the result, or with the error
+        object, or with neither when the link ended or ``REQUEST_TIMEOUT_S`` passed.
+        """
+        if answered is None:
+            self.notify(link, method, params)
+            return
+        if len(link.pending) >= PENDING_MAX or link.closing:
+            answered(None, None, now)
+            return
+        self._next_id += 1
+        link.pending[self._next_id] = Pending(method, answered, now + REQUEST_TIMEOUT_S)
+        self._send(link, request_line(method, params, self._next_id))
+
+    def notify(self, link: Link, method: str, params: Params) -> None:
+        """Tell one neighbour something that has no answer."""
+        self._send(link, notification_line(method, params))
+
+    def transmit(
+        self, key: str, method: str, params: Params, answered: Answered | None, now: float
+    ) -> None:
+        """
+        Ask (or, without ``answered``, tell) a peer that may not be a neighbour: it is dialled
+        when its address is known.
+        """
+        link = self.by_key.get(key)
+        if link is not None:
+            self.request(link, method, params, answered, now)
+            return
+        address = self.addresses.address_of(key, now)
+        waiting = self._waiting.get(key)
+        if address is None or self.scores.banned(key, now):
+            if answered:
+                answered(None, None, now)
+            return
+        if waiting is None:
+            if len(self._waiting) >= WAITING_PEERS_MAX:
+                if answered:
+                    answered(None, None, now)
+                return
+            waiting = self._waiting[key] = _Waiting(now + WAITING_S)
+        if len(waiting.messages) < WAITING_MAX:
+            waiting.messages.append((method, params, answered))
+        elif answered:
+            answered(None, None, now)
+        if not self.addresses.waiting(address, now):
+            self._dial(address, now)
+
+    def reachable(self, key: str, now: float) -> bool:
+        """Whether a message to ``key`` has a way to go."""
+        return key in self.by_key or (
+            self.addresses.address_of(key, now) is not None and not self.scores.banned(key, now)
+        )
+
+    def publish(self, drafts: Iterable[tuple[Draft, str, tuple[int, int, str]]]) -> None:
+        """Queue own log entries, sealed by now, for everybody."""
+        for draft, origin, head in drafts:
+            self.gossip.relay(msgspec.json.encode(draft.proof.wire()), origin, head, -1)
+
+    def penalise(self, link: Link, points: float, reason: str, now: float) -> None:
+        """Count a fault of a link; close and ban it when it has too many."""
+        self.malformed += 1
+        score = self.scores.add(link.key or link.address, points, now)
+        if score < IGNORE_BELOW and link.mesh:
+            link.mesh = False
+            self.notify(link, "gossip.prune", {"backoff_s": 60})
+        if score < DISCONNECT_BELOW and not link.closing:
+            if link.key:
+                self.scores.ban(link.key, now + BAN_S)
+            self._close(link, f"score {score:.0f}: {reason}", now)
+
+    def ignored(self, link: Link, now: float) -> bool:
+        """Whether gossip from this link is not listened to any more."""
+        return self.scores.of(link.key, now) < IGNORE_BELOW
+
+    def ready(self) -> list[Link]:
+        """Links to talk on, in the order they became ready."""
+        return list(self.by_key.values())
+
+    def drain(self, now: float) -> list[Send | CloseLink | Dial]:
+        """All that is to leave with the current batch, in order; its drafts are sealed."""
+        for number, line in self.gossip.lines_for(self.by_key.values()):
+            self._out.append(Send(number, line))
+        out, self._out = self._out, []
+        return [Send(item[0], item[1]()) if isinstance(item, tuple) else item for item in out]
+
+    # Time.
+
+    def next_deadline(self) -> float:
+        """When ``tick`` wants to be called."""
+        return self._heartbeat_at
+
+    def tick(self, now: float) -> None:
+        """Once a heartbeat: deadlines, pings, the mesh, dials."""
+        if now < self._heartbeat_at:
+            # A clock that jumped back must not stop the heartbeats.
+            self._heartbeat_at = min(self._heartbeat_at, now + HEARTBEAT_S)
+            return
+        self._heartbeat_at = now + HEARTBEAT_S
+        for link in list(self.links.values()):
+            self._tick_link(link, now)
+        for key, waiting in list(self._waiting.items()):
+            if waiting.until <= now:
+                del self._waiting[key]
+                for _, _, answered in waiting.messages:
+                    if answered:
+                        answered(None, None, now)
+        if self.closing:
+            return
+        good = [link for link in self.ready() if self.scores.of(link.key, now) >= 0]
+        graft, prune, lazy = self.gossip.heartbeat(good, self.homes(), now)
+        for link in graft:
+            self.notify(link, "gossip.graft", {})
+        for link in prune:
+            self.notify(link, "gossip.prune", {"backoff_s": 60})
+        self.on_heartbeat(lazy, now)
+        self._tell_record(now)
+        self._dial_some(now)
+
+    on_heartbeat: Callable[[list[Link], float], None] = staticmethod(lambda lazy, now: None)
+
+    def _tick_link(self, link: Link, now: float) -> None:
+        if not link.key:
+            if now >= link.handshake.deadline:
+                self._close(link, "the handshake took too long", now)
+            return
+        challenged = self._challenged.get(link.id)
+        if challenged is not None and now >= challenged:
+            self._close(link, "replaced by a newer link", now)
+            return
+        if not link.ready:
+            return
+        for number, pending in list(link.pending.items()):
+            if pending.deadline <= now:
+                del link.pending[number]
+                pending.answered(None, None, now)
+        if now - link.heard >= PING_IDLE_S and now - link.ping_sent >= PING_IDLE_S / 2:
+            if link.pings_missed >= PINGS_MISSED_MAX:
+                self._close(link, f"no answer to {PINGS_MISSED_MAX} pings", now)
+                return
+            self._ping(link, now)
+        elif link.latency_s is None and not link.ping_sent:
+            self._ping(link, now)
+
+    def _ping(self, link: Link, now: float) -> None:
+        def answered(result: object, error: object, then: float) -> None:
+            if result is not None:
+                link.latency_s = max(0.0, then - now)
+
+        link.ping_sent = now
+        link.pings_missed += 1
+        self.request(link, "peer.ping", {}, answered, now)
+
+    # Handshake and the one link a pair of peers keeps.
+
+    def _handshake(self, link: Link, message: dict[str, Any], now: float) -> None:
+        handshake = link.handshake
+        try:
+            for answer in handshake.receive(message):
+                self._send(link, _line(answer))
+        except HandshakeError as error:
+            if not link.outbound and "id" in message:
+                self._send(link, error_line(_id(message), error.code, str(error)))
+            self._close(link, str(error), now)
+            return
+        if handshake.proven:
+            assert handshake.peer is not None
+            self._proven(link, handshake.peer, now)
+
+    def _proven(self, link: Link, peer: Hello, now: float) -> None:
+        link.key, link.boot = peer.key, peer.boot
+        link.listen = _listen(peer.listen, link)
+        if peer.key == self.me:
+            if peer.boot == self.boot:
+                self.addresses.is_own(link.address)
+            else:
+                self.own_clone = True
+            self._close(link, "this is our own key", now)
+            return
+        if self.scores.banned(peer.key, now):
+            self._close(link, "banned", now)
+            return
+        if link.outbound:
+            self.addresses.reached(link.address, peer.key, now)
+            if not self._host and peer.seen:
+                self._host = peer.seen.rpartition(":")[0]
+        if not link.outbound and self._inbound_full(link):
+            self.notify(link, "peer.addresses", {"records": self._sample(now)})
+            self.notify(link, "peer.goodbye", {"reason": "full"})
+            self._close(link, "this peer has all the links it takes", now)
+            return
+        other = self.by_key.get(peer.key)
+        if other is not None and not self._replaces(link, other, now):
+            self._close(link, "there is a link to this peer already", now)
+            return
+        link.ready = True
+        self.by_key[peer.key] = link
+        if self.gossip.joined(link):
+            link.mesh = True
+            self.notify(link, "gossip.graft", {})
+        records = self._sample(now)
+        if records:
+            self.notify(link, "peer.addresses", {"records": records})
+        self._tell_record(now, link)
+        waiting = self._waiting.pop(peer.key, None)
+        for method, params, answered in waiting.messages if waiting else ():
+            self.request(link, method, params, answered, now)
+        for ready in self.on_ready:
+            ready(link, now)
+
+    def _replaces(self, link: Link, other: Link, now: float) -> bool:
+        """Whether ``link`` takes the place of ``other``, both proven to lead to one key."""
+        if link.boot != other.boot:
+            # A restart, most likely. If the old link still speaks, there are two machines.
+            self._retire(other, now)
+            return True
+        alive = now - other.heard < PING_IDLE_S + 2.0
+        if alive and link.outbound != other.outbound:
+            # Both dialled: both sides keep the link that the smaller key dialled.
+            if link.outbound != (self.me < link.key):
+                return False
+        self._unready(other, now)
+        self._close(other, "replaced by a newer link", now)
+        return True
+
+    def _retire(self, other: Link, now: float) -> None:
+        self._unready(other, now)
+        self._challenged[other.id] = now + _CHALLENGE_S
+        other.pending.clear()
+        self._send(other, request_line("peer.ping", {}, 0))
+
+    def _challenge_answered(self, link: Link, now: float) -> None:
+        """The old link of a peer that came back with another boot id speaks: a clone."""
+        self._challenged.pop(link.id, None)
+        self.clones[link.key] = now
+        if len(self.clones) > WAITING_PEERS_MAX:
+            del self.clones[next(iter(self.clones))]
+        self.scores.ban(link.key, now + BAN_S)
+        for each in list(self.links.values()):
+            if each.key == link.key:
+                self._close(each, "two live peers prove this key: one of them is a copy", now)
+        self.on_clone(link.key, now)
+
+    def _unready(self, link: Link, now: float) -> None:
+        if not link.ready:
+            return
+        link.ready = link.mesh = False
+        del self.by_key[link.key]
+        pending, link.pending = link.pending, {}
+        for each in pending.values():
+            each.answered(None, None, now)
+        for gone in self.on_gone:
+            gone(link, now)
+
+    def _inbound_full(self, link: Link) -> bool:
+        inbound = [
+            other for key, other in self.by_key.items() if not other.outbound and key != link.key
+        ]
+        if len(inbound) >= self.config.inbound_max:
+            return True
+        block = network_prefix(link.address)
+        return bool(block) and sum(network_prefix(other.address) == block for other in inbound) > 3
+
+    # Messages.
+
+    def _called(self, link: Link, message: dict[str, Any], now: float) -> None:
+        name, params = message["method"], message.get("params", {})
+        if link.id in self._challenged:
+            self._challenge_answered(link, now)
+            return
+        if not link.ready:
+            return  # being replaced
+        call = self.methods.get(name) if isinstance(name, str) else None
+        if call is None:
+            self._refuse(link, message, NO_SUCH_METHOD, f"there is no method {str(name)[:60]!r}")
+            self.penalise(link, -1.0, "unknown method", now)
+            return
+        if not isinstance(params, dict):
+            self._refuse(link, message, INVALID_PARAMS, "params must be an object")
+            self.penalise(link, -10.0, "params are no object", now)
+            return
+        try:
+            result = call(link, params, now)
+        except OrderError as error:
+            self._refuse(link, message, error.code, error.message, error.data)
+            return
+        except RemoteProtocolError as error:
+            self._refuse(link, message, INVALID_PARAMS, str(error))
+            self.penalise(link, -10.0, f"{name}: {error}", now)
+            return
+        if "id" in message and not link.closing:
+            number = _id(message)
+            if callable(result):
+                later = result
+                self._out.append((link.id, lambda: result_line(number, later())))
+            else:
+                self._send(link, result_line(number, result or {}))
+
+    def _refuse(
+        self,
+        link: Link,
+        message: dict[str, Any],
+        code: int,
+        text: str,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        if "id" in message and "method" in message and not link.closing:
+            self._send(link, error_line(_id(message), code, text, data))
+
+    def _returned(self, link: Link, message: dict[str, Any], now: float) -> None:
+        if link.id in self._challenged:
+            self._challenge_answered(link, now)
+            return
+        number = message.get("id")
+        pending = link.pending.pop(number, None) if isinstance(number, int) else None
+        if pending is None:
+            return  # late, or never asked: nothing to do
+        result, error = message.get("result"), message.get("error")
+        if isinstance(result, dict):
+            answer: tuple[dict[str, Any] | None, dict[str, Any] | None] = (result, None)
+        else:
+            answer = (None, error if isinstance(error, dict) else {"code": INVALID_REQUEST})
+        try:
+            pending.answered(*answer, now)
+        except RemoteProtocolError as fault:
+            self.penalise(link, -10.0, f"answer to {pending.method}: {fault}", now)
+
+    def _addresses_told(self, link: Link, params: Params, now: float) -> Result:
+        records = params.get("records")
+        if not isinstance(records, list) or len(records) > RECORDS_PER_MESSAGE_MAX:
+            raise RemoteProtocolError(
+                f"'records' must be a list of at most {RECORDS_PER_MESSAGE_MAX} signed records"
+            )
+        fresh = [
+            signed.wire()
+            for signed in map(Signed.from_wire, records)
+            if self.addresses.learn(signed, now) is not None
+        ]
+        if fresh:
+            for other in self.ready():
+                if other is not link and (self.gossip.flood or other.mesh):
+                    self.notify(other, "peer.addresses", {"records": fresh})
+        return None
+
+    def _goodbye_told(self, link: Link, params: Params, now: float) -> Result:
+        if link.outbound:
+            self.addresses.failed(link.address, now)
+        self._close(link, "the other side said goodbye", now)
+        return None
+
+    def _graft_told(self, link: Link, params: Params, now: float) -> Result:
+        if not link.ready:
+            return None
+        if link.mesh_again > now + 1.0:
+            self.penalise(link, -2.0, "graft during back-off", now)
+        low = self.scores.of(link.key, now) < 0
+        backoff_s = 60.0 if low else self.gossip.grafted(link, self.ready(), now)
+        if backoff_s is not None:
+            self.notify(link, "gossip.prune", {"backoff_s": int(backoff_s) + 1})
+        return None
+
+    def _prune_told(self, link: Link, params: Params, now: float) -> Result:
+        backoff_s = params.get("backoff_s")
+        if isinstance(backoff_s, bool) or not isinstance(backoff_s, int):
+            raise RemoteProtocolError("'backoff_s' must be an integer")
+        self.gossip.pruned(link, backoff_s, now)
+        return None
+
+    # Addresses and dials.
+
+    def own_address(self) -> str:
+        """Where others can dial this peer, as far as it knows; "" when they cannot."""
+        host, _, port = self.config.listen.rpartition(":")
+        host = host or self._host
+        return f"{host}:{port}" if host and port else ""
+
+    def _tell_record(self, now: float, link: Link | None = None) -> None:
+        """Sign our address anew when it is time; tell it to ``link``, or else to all."""
+        address = self.own_address()
+        if not address:
+            return
+        if self._record is None or now >= self._record_until:
+            record = AddressRecord(self.me, address, int(now * 1000))
+            self._record = self._sealer.add(msgspec.json.encode(record).decode())
+            self._record_until = now + RENEW_S
+            told = self.ready()
+        else:
+            told = [] if link is None else [link]
+        for each in told:
+            self._out.append((each.id, self._record_line))
+
+    def _record_line(self) -> bytes:
+        assert self._record is not None
+        return notification_line("peer.addresses", {"records": [self._record.proof.wire()]})
+
+    def _sample(self, now: float) -> list[dict[str, Any]]:
+        records = self.addresses.sample(RECORDS_PER_MESSAGE_MAX, now)
+        return [signed.wire() for signed in records]
+
+    def _dial_some(self, now: float) -> None:
+        if self.closing:
+            return
+        outbound = sum(link.outbound for link in self.links.values() if not link.closing)
+        linked = set(self.by_key)
+        dialled = 0
+        for address in self.addresses.due(linked, now):
+            named = self.addresses.is_named(address)
+            if not named and (
+                outbound + dialled >= self.config.outbound_target or (dialled >= _DIALS_AT_ONCE)
+            ):
+                break
+            if self._dial(address, now):
+                dialled += 1
+
+    def _dial(self, address: str, now: float) -> bool:
+        if self.closing or not self.addresses.dial(address, now):
+            return False
+        self.dials += 1
+        self._out.append(Dial(address))
+        return True
+
+    # Sending.
+
+    def _send(self, link: Link, line: bytes) -> None:
+        if not link.closing:
+            self._out.append(Send(link.id, line))
+
+    def _close(self, link: Link, reason: str, now: float) -> None:
+        if not link.closing:
+            link.closing = True
+            self._out.append(CloseLink(link.id, reason))
+            self._unready(link, now)
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(message) + b"\n"
+
+
+def _id(message: dict[str, Any]) -> Any:
+    number = message.get("id")
+    return number if isinstance(number, (int, str)) else None
+
+
+def _listen(listen: str, link: Link) -> str:
+    """The other side's address; a missing host means the one it comes from."""
+    host, _, port = listen.rpartition(":")
+    if not port.isdecimal():
+        return ""
+    return f"{host or link.address.rpartition(':')[0]}:{port}"
+
+
+def _too_late(link: Link, params: Params, now: float) -> Result:
+    raise OrderError(NOT_AUTHORISED, "the handshake is over")
