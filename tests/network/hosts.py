@@ -66,7 +66,11 @@ class Host:
         log = self.folder / f"{len(self.running)}-{Path(command[0]).name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                self.command(*command), stdout=output, stderr=subprocess.STDOUT, cwd=self.folder
+                self.command(*command),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env={**os.environ, "HOME": str(self.folder)},
             )
         self.running.append((process, log))
         return process
