@@ -169,7 +169,7 @@ class GrapeService(Service):
         failures: list[Failure] = []
         listening.addCallbacks(ports.append, failures.append)
         if failures:
-            if failures[0].check(CannotListenError):
+            if isinstance(failures[0].value, CannotListenError):
                 raise failures[0].value
             raise ConfigError(
                 f"api endpoint {description!r} cannot be used: {failures[0].getErrorMessage()}"

@@ -1,0 +1,253 @@
+"""
+The ``grape`` command: its options, its TOML file, and what runs when it is typed.
+
+Edge: reads argv, the environment and files, resolves a host name, imports the reactor.
+`main` is the console script's; `Options` and `makeService` are what ``twistd grape`` and
+``twist grape`` call. All of them take the same options, and refuse a wrong one, or a port
+in use, with one readable line on stderr and exit code 1.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import succeed
+from twisted.python import usage
+
+from grenache_py import __version__
+from grenache_py.errors import ConfigError
+from grenache_py.grape.config import (
+    OPTIONS,
+    GrapeConfig,
+    Option,
+    from_settings,
+    settings_from_toml,
+)
+from grenache_py.grape.service import GrapeService
+from grenache_py.logs import FORMATS, Levels, begin, under_runner
+from grenache_py.service import Daemon, exit_readably
+
+__all__ = ["Options", "main", "makeService"]
+
+SPARE_FILES = 100
+"""Open files that are needed beyond one for each HTTP connection."""
+
+_LOGGING = frozenset({"log-format", "log-level"})
+
+
+def _about(option: Option) -> str:
+    aliases = ", ".join(f"--{alias}" for alias in option.aliases if alias != option.short)
+    return f"{option.about} (also {aliases})" if aliases else option.about
+
+
+class Options(usage.Options):
+    """
+    The command line and, under it, the TOML file it names.
+
+    Attributes:
+        grape: What they say together; there after parsing.
+        log_format: ``text`` or ``json``.
+        levels: Which events are logged.
+    """
+
+    longdesc = (
+        "Runs a grape: a node of a DHT, with the HTTP API through which Grenache services "
+        "announce themselves and find each other."
+    )
+    optParameters = [
+        *(
+            [option.name, option.short, None, _about(option)]
+            for option in OPTIONS
+            if option.takes and option.name != "bootstrap"
+        ),
+        ["config", None, None, "TOML file with any of these settings; the command line wins"],
+        ["log-format", None, None, f"{' or '.join(FORMATS)} [default: text]"],
+        [
+            "log-level",
+            None,
+            None,
+            "debug, info, warn, error or critical; for one part: grenache_py.dht=debug "
+            "[default: info]",
+        ],
+    ]
+    optFlags = [[each.name, each.short, _about(each)] for each in OPTIONS if not each.takes]
+    grape: GrapeConfig
+    log_format: str
+    levels: Levels
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bootstrap: list[str] = []
+        for option in OPTIONS:
+            for alias in option.aliases:
+                self.synonyms[alias] = option.name
+                self.longOpt.append(f"{alias}=")
+
+    def opt_bootstrap(self, contacts: str) -> None:
+        """other grapes: host:port, separated by commas; may be repeated (also --bn)"""
+        self._bootstrap.append(contacts)
+
+    def opt_version(self) -> None:
+        """Display the version and exit."""
+        print(__version__)
+        sys.exit(0)
+
+    def getSynopsis(self) -> str:
+        return "Usage: grape [options]" if self.parent is None else str(super().getSynopsis())
+
+    def getUsage(self, width: int | None = None) -> str:
+        everything = self.longOpt
+        aliases = {f"{alias}=" for option in OPTIONS for alias in option.aliases}
+        self.longOpt = [each for each in everything if each not in aliases]
+        try:
+            return super().getUsage(width)
+        finally:
+            self.longOpt = everything
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Parse ``options``.
+
+        Raises:
+            SystemExit: they cannot be; one line on stderr has said why. (Given a
+                UsageError, twistd would print the whole help first.)
+        """
+        with exit_readably("grape"):
+            try:
+                super().parseOptions(options)
+            except usage.UsageError as error:
+                raise ConfigError(f"{error} (grape --help lists the options)") from None
+
+    def postOptions(self) -> None:
+        typed = {name: value for name, value in self.items() if value is not None}
+        for option in OPTIONS:
+            if not option.takes and not typed.pop(option.name):
+                continue
+            if not option.takes:
+                typed[option.name] = True
+        if self._bootstrap:
+            typed["bootstrap"] = self._bootstrap
+        file = typed.pop("config", None)
+        written = {} if file is None else settings_from_toml(_read(file), _LOGGING)
+        logging = {
+            name.replace("_", "-"): layer.pop(name)
+            for layer in (written, typed)
+            for name in list(layer)
+            if name.replace("_", "-") in _LOGGING
+        }
+        self.log_format = str(logging.get("log-format", "text"))
+        if self.log_format not in FORMATS:
+            raise ConfigError(f"log-format must be {' or '.join(FORMATS)}")
+        self.levels = Levels(str(logging.get("log-level", "info")))
+        config = from_settings(written, typed)
+        self.grape = attrs.evolve(
+            config,
+            host=None if config.host is None else _address(config.host),
+            node_id_file=config.node_id_file or _default_node_id_file(config),
+        )
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ConfigError(f"config file {file}: {reason}") from None
+
+
+def _address(host: str) -> str:
+    """Return ``host`` as an address, IPv4 if it has one; services are announced under it."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"bind address {host!r}: {reason}") from None
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    return str(found[0][4][0])
+
+
+def _default_node_id_file(config: GrapeConfig) -> str | None:
+    """
+    Return where the node id is kept when nobody says.
+
+    With it a grape restarted at its address is the one its neighbours know; without it
+    they would send it announces with tokens it never gave, for minutes. A user without
+    a home, or one that cannot be written, gets a new id each time.
+    """
+    if config.state_file is not None or config.dht_port == 0:
+        return None
+    home = os.environ.get("HOME")
+    state = os.environ.get("XDG_STATE_HOME") or (home and f"{home}/.local/state")
+    if not state or not os.path.isabs(state):
+        return None
+    folder = Path(state) / "grenache-py"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return str(folder / "grape.key") if os.access(folder, os.W_OK) else None
+
+
+def makeService(options: Options) -> Service:
+    """Return the daemon, for twistd and twist."""
+    with exit_readably("grape"):
+        return under_runner(_daemon(options), options, options.log_format, options.levels)
+
+
+def main(argv: Sequence[str]) -> int:
+    """
+    Run a grape in the foreground until SIGINT or SIGTERM.
+
+    Args:
+        argv: The command line without the program's name.
+
+    Returns:
+        0, the exit code.
+
+    Raises:
+        SystemExit: it cannot start; one line on stderr has said why.
+    """
+    options = Options()
+    options.parseOptions(argv)
+    from twisted.internet import reactor
+
+    running: Any = reactor
+    daemon = _daemon(options)
+    daemon.startService()
+    # Not before: one that cannot start says why, and nothing else.
+    begin(sys.stderr, options.log_format, options.levels)
+    running.addSystemEventTrigger("before", "shutdown", daemon.stopService)
+    running.run()
+    return 0
+
+
+def _daemon(options: Options) -> Daemon:
+    from twisted.internet import reactor
+
+    running: Any = reactor
+    _allow_files(options.grape.connections_max + SPARE_FILES)
+    grape = GrapeService(options.grape, running, random.SystemRandom())
+    return Daemon(
+        "grape",
+        grape,
+        running,
+        when_ready=lambda: succeed(f"DHT on UDP port {grape.dht_port}"),
+    )
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise the number of files this process may open to ``wanted``, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
