@@ -8,12 +8,13 @@ that has returned do its sends and events leave, in order. Modules of the core w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import attrs
 
-from grenache_py.exchange.order import LiveOrder, Side, Trade
+from grenache_py.exchange.book import Change
+from grenache_py.exchange.order import LiveOrder, Trade
 from grenache_py.exchange.rows import Row
 from grenache_py.exchange.signed import Draft
 
@@ -23,14 +24,11 @@ __all__ = [
     "CloseLink",
     "Dial",
     "Event",
-    "Levels",
     "OrderChanged",
     "Outbox",
     "Send",
     "Traded",
 ]
-
-Levels: TypeAlias = list[tuple[Side, int, int, int]]
 
 
 @attrs.frozen
@@ -80,7 +78,7 @@ class BookChanged:
     market: str
     seq: int
     prev_seq: int
-    changes: Levels
+    changes: Sequence[Change]
     checksum: int
 
 
@@ -111,7 +109,7 @@ class Outbox:
     Attributes:
         rows: ready rows.
         unsealed: makers of rows whose signature does not exist before the batch is sealed.
-        published: own log entries to gossip, in order.
+        published: own log entries to gossip, in order, with their seq.
         messages: point-to-point messages as (peer key, method, maker of params); the params
             are made after sealing.
         events: for subscribers.
@@ -119,6 +117,6 @@ class Outbox:
 
     rows: list[Row] = attrs.Factory(list)
     unsealed: list[Callable[[], Row]] = attrs.Factory(list)
-    published: list[Draft] = attrs.Factory(list)
+    published: list[tuple[int, Draft]] = attrs.Factory(list)
     messages: list[tuple[str, str, Callable[[], dict[str, object]]]] = attrs.Factory(list)
     events: list[Event] = attrs.Factory(list)

@@ -213,7 +213,7 @@ class Ledger:
 
     def _logged(self, draft: Draft) -> None:
         self._entries.append((self.log.seq, draft))
-        self.outbox.published.append(draft)
+        self.outbox.published.append((self.log.seq, draft))
 
     def _count(self, own: Own) -> None:
         """Keep fingerprint and live set in step with a published order's new state."""

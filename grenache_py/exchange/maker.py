@@ -247,6 +247,11 @@ class Maker:
         self.outbox.unsealed.append(lambda: _row(fill_id, stored))
         heapq.heappush(self._forget, (stored.keep_ms, fill_id))
 
+    @property
+    def unsettled(self) -> int:
+        """Trades whose taker has not shown yet that it knows."""
+        return sum(stored.unsettled for stored in self._answers.values())
+
     def trade_settled(self, trade_id: str, taker_home: str) -> None:
         """The taker's own log shows this trade; as good as being told."""
         fill = self._by_trade.get(trade_id)

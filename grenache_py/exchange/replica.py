@@ -260,12 +260,12 @@ class Replica:
         self.proofs[origin.home] = (first, second)
         self._break(origin, f"signed two entries numbered {origin.epoch}/{origin.seq} or before")
 
-    def prove(self, first: Signed, second: Signed) -> bool:
+    def prove(self, first: Signed, second: Signed) -> str | None:
         """
         Take a neighbour's proof that an origin signed two histories.
 
         Returns:
-            whether it was news.
+            the origin's key when it was news.
 
         Raises:
             RemoteProtocolError: it proves nothing.
@@ -278,12 +278,13 @@ class Replica:
         self.verifier.check(second, one.home)
         if one.home == self.home:
             self.alarms.append("the network holds proof that this identity signed two histories")
-            return False
-        origin = self.origins.setdefault(one.home, Origin(one.home, one.epoch))
-        if origin.frozen:
-            return False
+            return None
+        origin = self.origins.get(one.home) or Origin(one.home, one.epoch)
+        if origin.frozen or len(self.origins) >= ORIGINS_MAX:
+            return None
+        self.origins[one.home] = origin
         self._freeze(origin, first, second)
-        return True
+        return one.home
 
     def _break(self, origin: Origin, why: str) -> None:
         origin.frozen = why
