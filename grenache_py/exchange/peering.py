@@ -357,10 +357,14 @@ class Peering:
 
     def drain(self, now: float) -> list[Send | CloseLink | Dial]:
         """All that is to leave with the current batch, in order; its drafts are sealed."""
-        for number, line in self.gossip.lines_for(self.by_key.values()):
-            self._out.append(Send(number, line))
+        # Entries first: whoever gets an answer has then seen the state it speaks of, and does
+        # not plan its next fill with lots that the answer just took.
+        lines = self.gossip.lines_for(self.by_key.values())
         out, self._out = self._out, []
-        return [Send(item[0], item[1]()) if isinstance(item, tuple) else item for item in out]
+        return [
+            *(Send(number, line) for number, line in lines),
+            *(Send(item[0], item[1]()) if isinstance(item, tuple) else item for item in out),
+        ]
 
     # Time.
 

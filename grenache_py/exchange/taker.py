@@ -101,6 +101,7 @@ class Taker:
     unknown_answers: int = 0
     _in_flight: Counter[str] = attrs.Factory(Counter)
     _fills_of: Counter[str] = attrs.Factory(Counter)
+    _by_trade: dict[str, tuple[str, int]] = attrs.Factory(dict)
     _avoid: dict[str, float] = attrs.Factory(dict)
     _timers: list[tuple[float, str]] = attrs.Factory(list)
 
@@ -176,6 +177,7 @@ class Taker:
         for i, (order_id, lots, _) in enumerate(intent.legs):
             if not intent.settled >> i & 1:
                 self._in_flight[order_id] += lots
+                self._by_trade[trade_id(intent.fill.id, order_id)] = (intent.fill.id, i)
         heapq.heappush(self._timers, (intent.retry_at, intent.fill.id))
 
     def _ask(self, intent: Intent) -> None:
@@ -261,13 +263,11 @@ class Taker:
         Returns:
             the market to sweep when lots were released, else None.
         """
-        if body.maker not in self._in_flight:
+        fill, i = self._by_trade.get(body.id, ("", 0))
+        intent = self.intents.get(fill)
+        if intent is None:
             return None
-        for intent in self.intents.values():
-            for i, (maker_order, _, _) in enumerate(intent.legs):
-                if maker_order == body.maker and trade_id(intent.fill.id, maker_order) == body.id:
-                    return self._settle(intent, {i: self._checked(intent, (body,))[i]}, now)
-        return None
+        return self._settle(intent, {i: self._checked(intent, (body,))[i]}, now)
 
     def _checked(self, intent: Intent, bodies: tuple[TradeBody, ...]) -> dict[int, TradeBody]:
         """
@@ -312,6 +312,7 @@ class Taker:
                 continue
             intent.settled |= 1 << i
             order_id, lots, price = intent.legs[i]
+            self._by_trade.pop(trade_id(intent.fill.id, order_id), None)
             traded = market.quantity_lots(body.quantity) if body is not None else 0
             live.reserved -= lots
             live.filled += traded
