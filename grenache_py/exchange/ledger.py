@@ -31,7 +31,7 @@ from grenache_py.exchange.order import LiveOrder, Order, Trade
 from grenache_py.exchange.rows import LogRow, OrderEventRow, OrderRow, Snapshot, TradeRow
 from grenache_py.exchange.signed import Draft, Signed, leaf_hash
 
-__all__ = ["FINGERPRINT_MODULUS", "Ledger", "LiveSetChanged", "Own", "Transition", "element"]
+__all__ = ["FINGERPRINT_MODULUS", "Ledger", "LiveSetChanged", "Own", "Transition", "element", "own_from_row"]
 
 #: Own orders kept in memory after they closed, for reports and client-id idempotence.
 CLOSED_KEPT_MAX = 10_000
@@ -311,7 +311,7 @@ class Ledger:
             tape.append(Trade(*trade_row))  # type: ignore[arg-type]
         self._known_trades.update(trade.trade_id for tape in self.tape.values() for trade in tape)
         for row in snapshot.orders:
-            own = _own_from_row(row, self.home)
+            own = own_from_row(row, self.home)
             live = own.live
             if live.client_order_id:
                 self.by_client_id[live.account, live.client_order_id] = live.order_id
@@ -372,7 +372,8 @@ def _order_row(own: Own) -> OrderRow:
     )
 
 
-def _own_from_row(row: OrderRow, home: str) -> Own:
+def own_from_row(row: OrderRow, home: str) -> Own:
+    """An own order as the store keeps it, without its trades and log entries."""
     order = Order(
         row.order_id,
         home,
