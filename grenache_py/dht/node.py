@@ -118,30 +118,35 @@ class DHTNode:
 
     # --- what the shell calls -------------------------------------------------------------
 
-    def receive_datagram(self, data: bytes, address: Address, now: float) -> None:
-        """A datagram came from ``address``. Never raises, whatever it holds."""
+    def receive_datagram(self, data: bytes, address: Address, now: float) -> bytes | None:
+        """
+        A datagram came from ``address``. Never raises, whatever it holds.
+
+        Returns:
+            What to send back, when it was a query; `has_effects` tells of anything else.
+        """
         counters = self.counters
         counters.datagrams_received += 1
         if not self._limit.admits(address[0], now):
             counters.datagrams_over_limit += 1
-            return
+            return None
         try:
             message = krpc.decode(data)
         except RemoteProtocolError:
             counters.datagrams_malformed += 1
-            return
+            return None
         queries = self._queries
         if queries.silent:
             queries.silent.pop(address, None)
         if not isinstance(message, Query):
             queries.receive(message, address, now)
-            return
+            return None
         sender_id = message.sender_id
         if sender_id is not None and not message.read_only:
             doubtful = self.table.heard_query(sender_id, address, now)
             if doubtful is not None:
                 queries.ping(doubtful, now)
-        queries.outbox.append((self._responder.answer(message, address, now), address))
+        return self._responder.answer(message, address, now)
 
     def tick(self, now: float) -> None:
         """Do what is due. Call at `next_deadline`, or whenever convenient."""
@@ -169,6 +174,10 @@ class DHTNode:
         if deadlines and deadlines[0][0] < due:
             due = deadlines[0][0]
         return due
+
+    def has_effects(self) -> bool:
+        """Whether `take_effects` has something to give."""
+        return bool(self._queries.outbox or self._finished or self._upkeep.bootstrap_wanted)
 
     def take_effects(self) -> Effects:
         """What is to be done since the last call."""

@@ -19,11 +19,12 @@ __all__ = ["PeerStore"]
 class _Peers:
     """The peers of one name: compact address -> time of its last announcement, oldest first."""
 
-    __slots__ = ("announced_at", "encoded")
+    __slots__ = ("announced_at", "encoded", "encoded_until")
 
     def __init__(self) -> None:
         self.announced_at: dict[bytes, float] = {}
-        self.encoded: bytes | None = None
+        self.encoded = b""
+        self.encoded_until = 0.0
 
 
 @attrs.define
@@ -83,7 +84,7 @@ class PeerStore:
         else:
             self.peers_held += 1
             self._per_source[host] = self._per_source.get(host, 0) + 1
-            peers.encoded = None
+            peers.encoded_until = 0.0
         peers.announced_at[peer] = now
         if len(peers.announced_at) > self.peers_per_name_max:
             self._drop_oldest(name, peers)
@@ -98,20 +99,25 @@ class PeerStore:
 
     def peers(self, name: bytes, now: float) -> list[bytes]:
         """All live peers of ``name``, oldest announcement first."""
-        peers = self._live(name, now)
-        return list(peers.announced_at) if peers is not None else []
+        peers = self._names.get(name)
+        if peers is None or self._purge(name, peers, now):
+            return []
+        return list(peers.announced_at)
 
     def encoded_values(self, name: bytes, now: float) -> bytes | None:
         """``values`` of BEP 5, bencoded, at most ``values_max`` chosen at random; None if none."""
-        peers = self._live(name, now)
+        peers = self._names.get(name)
         if peers is None:
             return None
-        if peers.encoded is not None:
+        if now < peers.encoded_until:
             return peers.encoded
+        if self._purge(name, peers, now):
+            return None
         chosen = list(peers.announced_at)
         if len(chosen) > self.values_max:
             return _encode(self.rng.sample(chosen, self.values_max))
         peers.encoded = _encode(chosen)
+        peers.encoded_until = peers.announced_at[chosen[0]] + self.max_age_s
         return peers.encoded
 
     def expire(self, now: float) -> None:
@@ -121,14 +127,6 @@ class PeerStore:
             oldest = next(iter(names))
             if not self._purge(oldest, names[oldest], now):
                 return
-
-    def _live(self, name: bytes, now: float) -> _Peers | None:
-        peers = self._names.get(name)
-        if peers is not None:
-            self._purge(name, peers, now)
-            if not peers.announced_at:
-                return None
-        return peers
 
     def _purge(self, name: bytes, peers: _Peers, now: float) -> bool:
         """Drop expired peers of one name; True when the name went with them."""
@@ -143,7 +141,7 @@ class PeerStore:
     def _drop_oldest(self, name: bytes, peers: _Peers) -> None:
         peer = next(iter(peers.announced_at))
         del peers.announced_at[peer]
-        peers.encoded = None
+        peers.encoded_until = 0.0
         self.peers_held -= 1
         host = peer[:-2]
         left = self._per_source[host] - 1

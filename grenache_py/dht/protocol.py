@@ -133,8 +133,11 @@ class DHTProtocol(DatagramProtocol):
         self._timer = None
 
     def datagramReceived(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.node.receive_datagram(data, addr, self._clock.seconds())
-        self._flush()
+        answer = self.node.receive_datagram(data, addr, self._clock.seconds())
+        if answer is not None:
+            self._send(answer, addr)
+        if self.node.has_effects():
+            self._flush()
 
     # --- inside -----------------------------------------------------------------------------
 
@@ -163,11 +166,10 @@ class DHTProtocol(DatagramProtocol):
         if self._flushing:
             return
         self._flushing = True
+        node = self.node
         try:
-            while True:
-                datagrams, finished, bootstrap_wanted = self.node.take_effects()
-                if not datagrams and not finished and not bootstrap_wanted:
-                    break
+            while node.has_effects():
+                datagrams, finished, bootstrap_wanted = node.take_effects()
                 for data, address in datagrams:
                     self._send(data, address)
                 for operation in finished:
@@ -176,7 +178,7 @@ class DHTProtocol(DatagramProtocol):
                     self._want_bootstrap()
         finally:
             self._flushing = False
-        due = self.node.next_deadline()
+        due = node.next_deadline()
         timer = self._timer
         if timer is None:
             if self.transport is not None:

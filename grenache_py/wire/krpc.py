@@ -118,7 +118,9 @@ def decode(data: bytes) -> Query | Response | ErrorReply:
         args = message.get(b"a")
         sender_id: bytes | None = None
         if type(args) is dict:
-            sender_id = bytes_field(args, b"id", ID_BYTES)
+            named = args.get(b"id")
+            if type(named) is bytes and len(named) == ID_BYTES:
+                sender_id = named
         elif args is not None:
             args = _NO_ARGUMENTS
         method = message.get(b"q")
