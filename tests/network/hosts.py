@@ -2,7 +2,7 @@
 Hosts of our own, as network namespaces: each with its address, joined by a switch, some behind NAT.
 
 Needs root and iproute2 (and nftables for NAT); tests are skipped, saying so, where these are
-missing. Nothing outside the namespaces made here is touched.
+missing. Nothing outside the namespaces made here is touched, but their own files in /etc/netns.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sysconfig
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ class Host:
         self.namespace = namespace
         self.folder = folder
         self.address = ""
+        self.etc = Path("/etc/netns", namespace)
         self.running: list[tuple[subprocess.Popen[bytes], Path]] = []
         ip("netns", "add", namespace)
         ip("-n", namespace, "link", "set", "lo", "up")
@@ -112,6 +114,7 @@ class Host:
                 process.kill()
                 process.wait()
         ip("netns", "del", self.namespace)
+        shutil.rmtree(self.etc, ignore_errors=True)
 
 
 class Network:
@@ -141,9 +144,19 @@ class Network:
         ip("-n", self.switch.namespace, "link", "set", port, "master", "br0", "up")
         return host
 
-    def behind_nat(self, name: str, public: str, tcp: int, udp: int) -> Host:
+    def name_hosts(self, hosts: Mapping[str, Host]) -> None:
+        """Let all hosts know each other by name."""
+        lines = ["127.0.0.1 localhost", *(f"{host.address} {name}" for name, host in hosts.items())]
+        for host in hosts.values():
+            # `ip netns exec` shows a program this file as its /etc/hosts.
+            host.etc.mkdir(parents=True)
+            (host.etc / "hosts").write_text("\n".join(lines) + "\n")
+
+    def behind_nat(
+        self, name: str, public: str, tcp: Mapping[int, int], udp: Mapping[int, int]
+    ) -> Host:
         """
-        Make a host that others see as ``public``, with one port of each kind forwarded to it.
+        Make a host that others see as ``public``, with some of its ports forwarded to it.
 
         The router hides the host's own address on the way out, as Docker's bridge does.
         """
@@ -151,6 +164,11 @@ class Network:
         host = self._host(name)
         self._cable(host, "eth0", "192.168.77.2", router, "eth1", "192.168.77.1")
         ip("-n", host.namespace, "route", "add", "default", "via", "192.168.77.1")
+        forwarded = "\n".join(
+            f'iifname "eth0" {kind} dport {outside} dnat to 192.168.77.2:{inside}'
+            for kind, ports in (("tcp", tcp), ("udp", udp))
+            for outside, inside in ports.items()
+        )
         rules = f"""
             table ip nat {{
               chain leaving {{
@@ -159,8 +177,7 @@ class Network:
               }}
               chain arriving {{
                 type nat hook prerouting priority -100
-                iifname "eth0" tcp dport {tcp} dnat to 192.168.77.2
-                iifname "eth0" udp dport {udp} dnat to 192.168.77.2
+                {forwarded}
               }}
             }}
         """

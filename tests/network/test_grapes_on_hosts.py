@@ -72,7 +72,9 @@ def test_services_on_two_hosts_find_and_reach_each_other(network: Network) -> No
 
 def test_a_service_behind_nat_is_found_at_its_public_address(nat_network: Network) -> None:
     a = nat_network.host("a", "10.77.0.2")
-    b = nat_network.behind_nat("b", "10.77.0.9", tcp=SERVICE_PORT, udp=DHT_PORT)
+    b = nat_network.behind_nat(
+        "b", "10.77.0.9", tcp={SERVICE_PORT: SERVICE_PORT}, udp={DHT_PORT: DHT_PORT}
+    )
     start_grape(a, "10.77.0.9")
     start_grape(b, a.address)
     serve_and_announce(b, "ours:b")

@@ -18,16 +18,16 @@ while True:
 """
 ASK = """
 import socket, sys
-print(socket.create_connection((sys.argv[1], 7071), timeout=2).recv(99).decode())
+print(socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=2).recv(99).decode())
 """
 pytestmark = pytest.mark.network
 
 
 def test_nat_hides_the_host_and_forwards_its_port(nat_network: Network) -> None:
     outside = nat_network.host("a", "10.77.0.2")
-    inside = nat_network.behind_nat("b", "10.77.0.9", tcp=7071, udp=20001)
+    inside = nat_network.behind_nat("b", "10.77.0.9", tcp={17071: 7071}, udp={})
     outside.start(sys.executable, "-c", WHO_CALLS)
     inside.start(sys.executable, "-c", WHO_CALLS)
-    assert inside.until(".", sys.executable, "-c", ASK, outside.address) == "10.77.0.9\n"
-    assert outside.until(".", sys.executable, "-c", ASK, "10.77.0.9") == "10.77.0.2\n"
-    assert outside.ask(sys.executable, "-c", ASK, inside.address).returncode != 0
+    assert inside.until(".", sys.executable, "-c", ASK, outside.address, "7071") == "10.77.0.9\n"
+    assert outside.until(".", sys.executable, "-c", ASK, "10.77.0.9", "17071") == "10.77.0.2\n"
+    assert outside.ask(sys.executable, "-c", ASK, inside.address, "7071").returncode != 0
