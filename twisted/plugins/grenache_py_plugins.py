@@ -1,4 +1,8 @@
-"""The ``grape`` and ``exchange`` commands of ``twistd`` and ``twist``; strings only, so that listing them imports nothing."""
+"""
+The ``grape`` and ``exchange`` commands of ``twistd`` and ``twist``.
+
+Strings only, so that listing them imports nothing.
+"""
 
 from twisted.application.service import ServiceMaker
 
