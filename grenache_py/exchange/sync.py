@@ -206,6 +206,7 @@ class Sync:
         received = self._replica.receive(signed, now)
         for novel, origin, head in received.novel:
             self._peering.gossip.relay(msgspec.json.encode(novel.wire()), origin, head, link.id)
+            link.told[origin] = head  # it need not be told what it told
         if received.novel:
             self._peering.scores.delivered(link.key, now)
         elif received.verdict == "known":
