@@ -1,0 +1,206 @@
+"""
+Who is told of what: subscriptions to books, to trades and to an account's own orders.
+
+Pure. Each event is encoded once, however many listen. A subscription begins while a batch is
+being sealed, right after that batch's events were staged for the others: its snapshot is the
+state after the batch, and the first update it gets belongs to the next one, so nothing is
+missed and nothing comes twice (cause F15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+
+from grenache_py.exchange.effects import BookChanged, Event, OrderChanged, Traded
+from grenache_py.exchange.market import Market
+from grenache_py.exchange.order import LiveOrder, Trade
+from grenache_py.exchange.outbound import NOTES_MAX, Outbound
+from grenache_py.exchange.reports import book_update, execution_report, public_trade
+from grenache_py.wire.jsonrpc import notification_line
+
+__all__ = ["SUBSCRIPTIONS_MAX", "Feed", "Staged", "Subscription", "book_lines", "order_update"]
+
+SUBSCRIPTIONS_MAX = 200
+"""Of one connection."""
+
+CHANGES_PER_LINE_MAX = 500
+"""Levels in one ``book.update`` line; a batch that changed more is told in several."""
+TRADES_PER_LINE_MAX = 200
+
+TradesOf = Callable[[LiveOrder], Iterable[Trade]]
+"""Gives the trades behind a copy of an own order, oldest first."""
+
+
+@attrs.define(eq=False)
+class Subscription:
+    """
+    One connection's interest in one thing.
+
+    Attributes:
+        held_back: while the store is asked for what was missed, what came meanwhile.
+    """
+
+    name: str
+    to: Outbound
+    held_back: list[bytes] | None = None
+    ended: bool = False
+
+
+Staged: TypeAlias = list[tuple[Subscription, bytes]]
+"""Notifications and who gets them, waiting for their batch to become durable."""
+
+
+@attrs.define
+class Feed:
+    """
+    All subscriptions of one client port.
+
+    A subscription is named by what it is to: ``book:BTC-USD``, ``trades:BTC-USD``,
+    ``orders:alice`` (``orders:`` for the account without a name).
+
+    Attributes:
+        gaps: subscriptions ended because their client was too slow, ever.
+    """
+
+    markets: Mapping[str, Market]
+    trades_of: TradesOf
+    gaps: int = 0
+    _by_name: dict[str, dict[Outbound, Subscription]] = attrs.Factory(dict)
+    _by_client: dict[Outbound, dict[str, Subscription]] = attrs.Factory(dict)
+
+    def __len__(self) -> int:
+        return sum(len(listeners) for listeners in self._by_name.values())
+
+    def begin(self, name: str, to: Outbound, *, hold_back: bool = False) -> Subscription:
+        """
+        Send what happens from now on to ``to``, instead of what it was subscribed to before.
+
+        With ``hold_back`` updates wait for `caught_up`.
+        """
+        self.end(name, to)
+        subscription = Subscription(name, to, [] if hold_back else None)
+        self._by_name.setdefault(name, {})[to] = subscription
+        self._by_client.setdefault(to, {})[name] = subscription
+        return subscription
+
+    def names(self, to: Outbound) -> Collection[str]:
+        """What ``to`` is subscribed to."""
+        return self._by_client.get(to, {}).keys()
+
+    def caught_up(self, subscription: Subscription) -> list[bytes]:
+        """Hold back no more; return what was."""
+        held_back, subscription.held_back = subscription.held_back, None
+        return held_back or []
+
+    def end(self, name: str, to: Outbound) -> bool:
+        """End a subscription; False if there was none."""
+        subscription = self._by_client.get(to, {}).pop(name, None)
+        if subscription is None:
+            return False
+        subscription.ended = True
+        if not self._by_client[to]:
+            del self._by_client[to]
+        listeners = self._by_name[name]
+        del listeners[to]
+        if not listeners:
+            del self._by_name[name]
+        to.drop(name)
+        return True
+
+    def left(self, to: Outbound) -> None:
+        """End all of a connection's subscriptions: it is gone."""
+        for name in list(self.names(to)):
+            self.end(name, to)
+
+    def gap_all(self) -> set[Outbound]:
+        """End every subscription with a ``gap``: what was said may not be true any more."""
+        clients = set(self._by_client)
+        for to in clients:
+            for name in list(self.names(to)):
+                to.gap(name)
+                self.end(name, to)
+        return clients
+
+    def stage(self, events: Iterable[Event]) -> Staged:
+        """Encode ``events`` for those who listen now; `release` them once they are durable."""
+        staged: Staged = []
+        if not self._by_name:
+            return staged
+        trades: dict[str, list[dict[str, Any]]] = {}
+        for event in events:
+            if isinstance(event, OrderChanged):
+                name = f"orders:{event.account}"
+                if name in self._by_name:
+                    own = self.trades_of(event.order)
+                    line = order_update(event.account, event.seq, event.order, self.markets, own)
+                    self._stage(staged, name, line)
+            elif isinstance(event, Traded):
+                market = event.trade.market
+                if f"trades:{market}" in self._by_name and market in self.markets:
+                    trade = public_trade(event.trade, self.markets[market])
+                    trades.setdefault(market, []).append(trade)
+            elif f"book:{event.market}" in self._by_name:
+                for line in book_lines(event, self.markets[event.market]):
+                    self._stage(staged, f"book:{event.market}", line)
+        for market, new in trades.items():
+            for start in range(0, len(new), TRADES_PER_LINE_MAX):
+                part = new[start : start + TRADES_PER_LINE_MAX]
+                line = notification_line("trades.update", {"market": market, "trades": part})
+                self._stage(staged, f"trades:{market}", line)
+        return staged
+
+    def _stage(self, staged: Staged, name: str, line: bytes) -> None:
+        staged.extend([(subscription, line) for subscription in self._by_name[name].values()])
+
+    def release(self, staged: Staged) -> set[Outbound]:
+        """Queue what was staged, but for subscriptions that ended since; return whose grew."""
+        told: set[Outbound] = set()
+        for subscription, line in staged:
+            if subscription.ended:
+                continue
+            to, name = subscription.to, subscription.name
+            held_back = subscription.held_back
+            if held_back is not None:
+                if len(held_back) < NOTES_MAX:
+                    held_back.append(line)
+                    continue
+                to.gap(name)
+            elif to.note(name, line):
+                told.add(to)
+                continue
+            told.add(to)
+            self.end(name, to)
+            self.gaps += 1
+        return told
+
+
+def book_lines(event: BookChanged, market: Market) -> Iterable[bytes]:
+    """
+    An event as ``book.update`` lines, all of one ``seq``.
+
+    When there are several, the first has the event's ``prev_seq`` and the others their own
+    ``seq`` for it; the checksum holds once the last was applied, and only that one has it.
+    """
+    changes = event.changes
+    for start in range(0, len(changes), CHANGES_PER_LINE_MAX):
+        update = book_update(event, changes[start : start + CHANGES_PER_LINE_MAX], market)
+        if start:
+            update["prev_seq"] = event.seq
+        if start + CHANGES_PER_LINE_MAX < len(changes):
+            update["checksum"] = None
+        yield notification_line("book.update", update)
+
+
+def order_update(
+    account: str,
+    seq: int,
+    live: LiveOrder,
+    markets: Mapping[str, Market],
+    trades: Iterable[Trade],
+) -> bytes:
+    """One ``orders.update`` line; ``seq`` is gap-free within the account."""
+    report = execution_report(live, markets[live.order.market], trades)
+    return notification_line("orders.update", {"account": account, "seq": seq, "order": report})

@@ -1,0 +1,175 @@
+"""
+Commands for people at telnet or nc, as the method calls they stand for.
+
+Pure. A line that begins with a letter is a command: words separated by blanks. Its answer is
+one line of JSON like any other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import attrs
+
+from grenache_py.exchange.errors import INVALID_PARAMS, NO_SUCH_METHOD, OrderError
+
+__all__ = ["COMMANDS", "QUIT", "Call", "parse", "usage_of"]
+
+Call: TypeAlias = tuple[str, dict[str, Any]]
+"""A method and its params."""
+
+QUIT: Call = ("quit", {})
+"""Not a method: the connection closes once its answers are out."""
+
+WORDS_MAX = 32
+_ORDER_ID = re.compile(r"[0-9a-f]{32}")
+_FLAGS: dict[str, dict[str, Any]] = {
+    "gtc": {"time_in_force": "gtc"},
+    "ioc": {"time_in_force": "ioc"},
+    "fok": {"time_in_force": "fok"},
+    "post": {"post_only": True},
+}
+_OPTIONS = {"id": "client_order_id", "account": "account", "stop": "stop_price"}
+
+
+class _Usage(Exception):
+    """The words do not fit the command."""
+
+
+@attrs.frozen
+class Command:
+    """A command: how it is written, and what its words mean."""
+
+    usage: str
+    calls: Callable[[list[str]], list[Call]]
+
+
+def _place(side: str) -> Callable[[list[str]], list[Call]]:
+    def calls(words: list[str]) -> list[Call]:
+        if len(words) < 3:
+            raise _Usage
+        params: dict[str, Any] = {"market": words[0].upper(), "side": side, "quantity": words[1]}
+        rest = words[2:]
+        if rest[0].lower() == "market":
+            params["type"] = "market"
+            rest = rest[1:]
+        elif rest[0] == "@" and len(rest) > 1:
+            params["price"] = rest[1]
+            rest = rest[2:]
+        elif rest[0].startswith("@") and len(rest[0]) > 1:
+            params["price"] = rest[0][1:]
+            rest = rest[1:]
+        else:
+            raise _Usage
+        for word in rest:
+            name, equals, value = word.partition("=")
+            if equals and name in _OPTIONS and value:
+                given = {_OPTIONS[name]: value}
+            elif word.lower() in _FLAGS:
+                given = _FLAGS[word.lower()]
+            else:
+                raise _Usage
+            if given.keys() & params.keys():
+                raise _Usage
+            params.update(given)
+        if "stop_price" in params:
+            params["type"] = "stop" if params.get("type") == "market" else "stop_limit"
+        return [("order.place", params)]
+
+    return calls
+
+
+def _cancel(words: list[str]) -> list[Call]:
+    if words and words[0].lower() == "all" and len(words) <= 2:
+        return [("order.cancel_all", {"market": words[1].upper()} if len(words) > 1 else {})]
+    if len(words) != 1:
+        raise _Usage
+    by = "order_id" if _ORDER_ID.fullmatch(words[0]) else "client_order_id"
+    return [("order.cancel", {by: words[0]})]
+
+
+def _of_market(
+    *methods: str, number: str = "", needed: bool = True
+) -> Callable[[list[str]], list[Call]]:
+    """``MARKET [NUMBER]``."""
+
+    def calls(words: list[str]) -> list[Call]:
+        if not (1 if needed else 0) <= len(words) <= (2 if number else 1):
+            raise _Usage
+        params: dict[str, Any] = {"market": words[0].upper()} if words else {}
+        if len(words) > 1:
+            if not (words[1].isascii() and words[1].isdigit() and len(words[1]) < 10):
+                raise _Usage
+            params[number] = int(words[1])
+        return [(method, dict(params)) for method in methods]
+
+    return calls
+
+
+def _optional(method: str, name: str) -> Callable[[list[str]], list[Call]]:
+    def calls(words: list[str]) -> list[Call]:
+        if len(words) > 1:
+            raise _Usage
+        return [(method, {name: words[0]} if words else {})]
+
+    return calls
+
+
+def _bare(method: str) -> Callable[[list[str]], list[Call]]:
+    def calls(words: list[str]) -> list[Call]:
+        if words:
+            raise _Usage
+        return [(method, {})]
+
+    return calls
+
+
+_ORDER = "MARKET QUANTITY @ PRICE | market [gtc|ioc|fok|post] [stop=PRICE] [id=ID] [account=NAME]"
+
+COMMANDS: dict[str, Command] = {
+    "buy": Command(f"buy {_ORDER}", _place("buy")),
+    "sell": Command(f"sell {_ORDER}", _place("sell")),
+    "cancel": Command("cancel ID | cancel all [MARKET]", _cancel),
+    "book": Command("book MARKET [DEPTH]", _of_market("book.get", number="depth")),
+    "trades": Command("trades MARKET [N]", _of_market("trades.list", number="limit")),
+    "ticker": Command("ticker MARKET", _of_market("ticker.get")),
+    "orders": Command("orders [MARKET]", _of_market("order.list", needed=False)),
+    "watch": Command("watch MARKET", _of_market("book.subscribe", "trades.subscribe")),
+    "unwatch": Command("unwatch MARKET", _of_market("book.unsubscribe", "trades.unsubscribe")),
+    "markets": Command("markets", _bare("markets.list")),
+    "peers": Command("peers", _bare("peers.list")),
+    "status": Command("status", _bare("status")),
+    "ping": Command("ping", _bare("ping")),
+    "hello": Command("hello [TOKEN]", _optional("hello", "token")),
+    "help": Command("help [COMMAND]", _optional("help", "command")),
+    "quit": Command("quit", _bare("quit")),
+}
+
+
+def parse(text: str) -> list[Call]:
+    """
+    Return the calls a command line stands for; its answer is that of the first.
+
+    Raises:
+        OrderError: -32601 no such command, -32602 its words make no sense.
+    """
+    name, *words = text.split(maxsplit=WORDS_MAX)
+    command = COMMANDS.get(name.lower())
+    if command is None:
+        raise OrderError(
+            NO_SUCH_METHOD, f"There is no command {name[:32]!r}; type help to see what there is."
+        )
+    try:
+        return command.calls(words)
+    except _Usage:
+        raise OrderError(
+            INVALID_PARAMS, f"Write it like this: {command.usage}", field="command"
+        ) from None
+
+
+def usage_of(name: str) -> str | None:
+    """How a command is written, or None if there is none of that name."""
+    command = COMMANDS.get(name.lower())
+    return command.usage if command else None

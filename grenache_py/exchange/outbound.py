@@ -1,0 +1,85 @@
+"""
+What waits to be written to one client: answers, and a bounded queue of notifications.
+
+Pure. Answers are never dropped (their number is bounded because a client that does not read is
+not read from either). Notifications are: when those of one subscription exceed its share, all
+of them go, the subscription ends, and one ``gap`` takes their place (cause F39).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from grenache_py.wire.jsonrpc import notification_line
+
+__all__ = ["Outbound"]
+
+NOTES_MAX = 1_000
+NOTES_BYTES_MAX = 1_048_576
+"""Of one subscription, waiting while its client does not read; beyond either it gets a gap."""
+
+
+class Outbound:
+    """
+    One connection's queue, oldest first.
+
+    Attributes:
+        size: bytes waiting.
+    """
+
+    __slots__ = ("_counts", "_queue", "size")
+
+    def __init__(self) -> None:
+        self._queue: deque[tuple[str, bytes]] = deque()  # subscription ("" for answers), line
+        self._counts: dict[str, list[int]] = {}  # subscription -> notes, bytes
+        self.size = 0
+
+    def answer(self, line: bytes) -> None:
+        """Queue an answer."""
+        self._queue.append(("", line))
+        self.size += len(line)
+
+    def note(self, subscription: str, line: bytes) -> bool:
+        """
+        Queue a notification.
+
+        Returns:
+            False when the client is too slow: what waited of this subscription was replaced
+            by one ``gap``, and the subscription must be ended.
+        """
+        count = self._counts.setdefault(subscription, [0, 0])
+        if count[0] >= NOTES_MAX or count[1] + len(line) > NOTES_BYTES_MAX:
+            self.gap(subscription)
+            return False
+        count[0] += 1
+        count[1] += len(line)
+        self._queue.append((subscription, line))
+        self.size += len(line)
+        return True
+
+    def gap(self, subscription: str) -> None:
+        """Put one ``gap`` in the place of what waits of ``subscription``."""
+        self.drop(subscription)
+        self.answer(notification_line("gap", {"subscription": subscription}))
+
+    def drop(self, subscription: str) -> None:
+        """Forget what waits of a subscription that was ended."""
+        count = self._counts.pop(subscription, None)
+        if count is not None and count[0]:
+            self.size -= count[1]
+            self._queue = deque(item for item in self._queue if item[0] != subscription)
+
+    def take(self, bytes_max: int) -> bytes:
+        """Return the oldest lines, at least one and then up to about ``bytes_max``."""
+        taken: list[bytes] = []
+        size = 0
+        while self._queue and size < bytes_max:
+            subscription, line = self._queue.popleft()
+            if subscription:
+                count = self._counts[subscription]
+                count[0] -= 1
+                count[1] -= len(line)
+            taken.append(line)
+            size += len(line)
+        self.size -= size
+        return taken[0] if len(taken) == 1 else b"".join(taken)

@@ -1,0 +1,154 @@
+"""
+The parameters of each method of the client port, as types.
+
+Pure. One definition for both ends (cause F31): a member that is missing, unknown or of another
+type is refused by name, in C, before anything else looks at the request.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from grenache_py.exchange.order import OrderType, SelfTrade, Side, TimeInForce
+
+__all__ = [
+    "Addressed",
+    "Backup",
+    "BookGet",
+    "CancelAll",
+    "Candles",
+    "Hello",
+    "Help",
+    "LogLevel",
+    "Nothing",
+    "OneMarket",
+    "OneOrder",
+    "OrderList",
+    "OrdersSubscribe",
+    "OwnAccount",
+    "PeerBan",
+    "PeerKey",
+    "PlaceOrder",
+    "ReplaceOrder",
+    "TradesList",
+]
+
+# Names a client chooses: printable ASCII, so that they survive logs, terminals and TOML.
+Name = Annotated[str, Meta(max_length=64, pattern=r"^[!-~]*$")]
+Symbol = Annotated[str, Meta(max_length=32)]
+Decimal = Annotated[str, Meta(max_length=64)]
+Page = Annotated[int, Meta(ge=1, le=1000)]
+Milliseconds = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class Params(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """Base of all below."""
+
+
+class Nothing(Params):
+    """No parameters."""
+
+
+class Hello(Params):
+    client: Annotated[str, Meta(max_length=200)] = ""
+    token: Annotated[str, Meta(max_length=1000)] | None = None
+
+
+class Help(Params):
+    command: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class PlaceOrder(Params):
+    market: Symbol
+    side: Side
+    quantity: Decimal
+    type: OrderType = "limit"
+    price: Decimal | None = None
+    stop_price: Decimal | None = None
+    time_in_force: TimeInForce | None = None
+    post_only: bool = False
+    expires: Milliseconds | None = None
+    client_order_id: Name | None = None
+    account: Name | None = None
+    self_trade: SelfTrade = "newest"
+
+
+class OneOrder(Params):
+    order_id: Name | None = None
+    client_order_id: Name | None = None
+    account: Name | None = None
+
+
+class CancelAll(Params):
+    market: Symbol | None = None
+    account: Name | None = None
+
+
+class ReplaceOrder(Params):
+    order_id: Name | None = None
+    client_order_id: Name | None = None
+    account: Name | None = None
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+
+
+class OrderList(Params):
+    market: Symbol | None = None
+    status: Literal["open", "closed", "all"] = "open"
+    account: Name | None = None
+    limit: Page = 100
+    after: Name | None = None
+
+
+class OwnAccount(Params):
+    account: Name | None = None
+
+
+class OrdersSubscribe(Params):
+    account: Name | None = None
+    from_seq: Annotated[int, Meta(ge=0, le=2**62)] | None = None
+
+
+class OneMarket(Params):
+    market: Symbol
+
+
+class BookGet(Params):
+    market: Symbol
+    depth: Annotated[int, Meta(ge=1, le=500)] = 50
+
+
+class TradesList(Params):
+    market: Symbol
+    limit: Page = 100
+    after: Name | None = None
+
+
+class Candles(Params):
+    market: Symbol
+    interval: Literal["1m", "5m", "15m", "1h", "4h", "1d"] = "1m"
+    limit: Page = 100
+    after: Milliseconds | None = None
+
+
+class Addressed(Params):
+    address: Annotated[str, Meta(max_length=260)]
+
+
+class PeerKey(Params):
+    peer: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class PeerBan(PeerKey):
+    seconds: Annotated[int, Meta(ge=1, le=31_536_000)] = 600
+
+
+class LogLevel(Params):
+    level: Literal["debug", "info", "warn", "error", "critical"]
+    namespace: Annotated[str, Meta(max_length=200)] = ""
+
+
+class Backup(Params):
+    path: Annotated[str, Meta(min_length=1, max_length=1000)]

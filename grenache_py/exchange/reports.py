@@ -1,0 +1,146 @@
+"""
+What clients are shown: execution reports, trades, books, in decimal strings and FIX's words.
+
+Pure. Numbers that are money are decimal strings, never floats; times are milliseconds since
+1970. The shapes are those of ``docs/client-protocol.rst``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from grenache_py.exchange.book import Book
+from grenache_py.exchange.effects import BookChanged
+from grenache_py.exchange.market import Market
+from grenache_py.exchange.order import LiveOrder, Trade
+
+__all__ = [
+    "REPORT_TRADES_MAX",
+    "book_snapshot",
+    "book_update",
+    "execution_report",
+    "level_changes",
+    "public_trade",
+    "trades_until",
+]
+
+REPORT_TRADES_MAX = 100
+"""A report shows an order's newest trades, so that it fits a line; ``filled`` counts them all."""
+
+SNAPSHOT_LEVELS_MAX = 500
+"""Levels of one side in one line: 1,000 of the longest numbers are less than 65,536 bytes."""
+
+
+def execution_report(
+    live: LiveOrder, market: Market, trades: Iterable[Trade] = ()
+) -> dict[str, Any]:
+    """
+    Where an order stands.
+
+    Args:
+        trades: its own, oldest first; the newest `REPORT_TRADES_MAX` are shown.
+    """
+    order = live.order
+    quantity = market.format_quantity
+    filled = live.filled
+    report = {
+        "order_id": live.order_id,
+        "client_order_id": live.client_order_id or None,
+        "account": live.account,
+        "market": order.market,
+        "side": order.side,
+        "type": order.type,
+        "time_in_force": order.time_in_force,
+        "price": market.format_price(order.price_ticks) if order.price_ticks else None,
+        "quantity": quantity(live.quantity),
+        "filled": quantity(filled) if filled else "0",
+        "remaining": quantity(live.open + live.reserved),
+        "in_doubt": quantity(live.reserved) if live.reserved else "0",
+        "status": live.status,
+        "average_price": market.format_average(live.value, filled) if filled else None,
+        "time": order.time_ms,
+        "updated": live.updated_ms,
+        "trades": [_own_trade(trade, live.order_id, market) for trade in trades][
+            -REPORT_TRADES_MAX:
+        ]
+        if filled
+        else [],
+    }
+    if order.stop_ticks:
+        report["stop_price"] = market.format_price(order.stop_ticks)
+        report["triggered"] = live.triggered
+    if order.post_only:
+        report["post_only"] = True
+    if order.expires_ms:
+        report["expires"] = order.expires_ms
+    return report
+
+
+def trades_until(trades: Iterable[Trade], surplus_lots: int) -> list[Trade]:
+    """An order's trades without the newest, which filled ``surplus_lots`` of it later."""
+    until = list(trades)
+    while until and surplus_lots > 0:
+        surplus_lots -= until.pop().quantity_lots
+    return until
+
+
+def _own_trade(trade: Trade, order_id: str, market: Market) -> dict[str, Any]:
+    """A trade as one of its two orders saw it."""
+    maker = trade.maker_order == order_id
+    return {
+        "trade_id": trade.trade_id,
+        "price": market.format_price(trade.price_ticks),
+        "quantity": market.format_quantity(trade.quantity_lots),
+        "role": "maker" if maker else "taker",
+        "counterparty": trade.taker_home if maker else trade.maker_home,
+        "time": trade.time_ms,
+    }
+
+
+def public_trade(trade: Trade, market: Market) -> dict[str, Any]:
+    """A trade as everybody sees it; ``side`` is the taker's."""
+    return {
+        "trade_id": trade.trade_id,
+        "price": market.format_price(trade.price_ticks),
+        "quantity": market.format_quantity(trade.quantity_lots),
+        "side": trade.side,
+        "time": trade.time_ms,
+    }
+
+
+def book_snapshot(book: Book, market: Market, depth: int) -> dict[str, Any]:
+    """The best ``depth`` levels of each side: ``[price, quantity, orders]``, best first."""
+    price, quantity = market.format_price, market.format_quantity
+    sides = [
+        [[price(ticks), quantity(lots), orders] for ticks, lots, orders in book.levels(side, depth)]
+        for side in ("buy", "sell")
+    ]
+    return {
+        "market": market.symbol,
+        "seq": book.seq,
+        "bids": sides[0],
+        "asks": sides[1],
+        "checksum": book.checksum(),
+    }
+
+
+def level_changes(
+    changes: Iterable[tuple[str, int, int, int]], market: Market
+) -> list[list[str | int]]:
+    """Levels as ``[side, price, quantity, orders]``; quantity ``"0"`` removes a level."""
+    price, quantity = market.format_price, market.format_quantity
+    return [[side, price(ticks), quantity(lots), orders] for side, ticks, lots, orders in changes]
+
+
+def book_update(
+    event: BookChanged, changes: Sequence[tuple[str, int, int, int]], market: Market
+) -> dict[str, Any]:
+    """The params of ``book.update`` for ``changes``, all or a part of the event's."""
+    return {
+        "market": event.market,
+        "seq": event.seq,
+        "prev_seq": event.prev_seq,
+        "changes": level_changes(changes, market),
+        "checksum": event.checksum,
+    }
