@@ -31,7 +31,15 @@ from grenache_py.exchange.order import LiveOrder, Order, Trade
 from grenache_py.exchange.rows import LogRow, OrderEventRow, OrderRow, Snapshot, TradeRow
 from grenache_py.exchange.signed import Draft, Signed, leaf_hash
 
-__all__ = ["FINGERPRINT_MODULUS", "Ledger", "LiveSetChanged", "Own", "Transition", "element", "own_from_row"]
+__all__ = [
+    "FINGERPRINT_MODULUS",
+    "Ledger",
+    "LiveSetChanged",
+    "Own",
+    "Transition",
+    "element",
+    "own_from_row",
+]
 
 #: Own orders kept in memory after they closed, for reports and client-id idempotence.
 CLOSED_KEPT_MAX = 10_000

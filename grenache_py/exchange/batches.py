@@ -1,0 +1,472 @@
+"""
+The turn of the crank: input, one transaction, and only then what others may see of it.
+
+Shell: owns a node, the store's commits and one timer. Lines are carried out in memory at once;
+while a commit runs, what comes in waits for the next batch, which is group commit: the busier
+the daemon, the more orders share one write to the disk. Everything that leaves goes through
+here, in order, so nothing is visible before what it depends on is durable (I6).
+
+When a commit fails, what was not released is forgotten: clients are told, links are closed,
+and the node is made again from the store, exactly as at start. There is one way to recover.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from grenache_py.deferreds import Background
+from grenache_py.exchange.effects import Batch, CloseLink, Send
+from grenache_py.exchange.errors import BUSY, INTERNAL_ERROR, SHUTTING_DOWN, OrderError, StoreError
+from grenache_py.exchange.feed import Staged
+from grenache_py.exchange.methods import Desk
+from grenache_py.exchange.outbound import Outbound
+from grenache_py.exchange.protocol import ClientLines, PeerLines
+from grenache_py.exchange.session import INTERNAL, Answer
+from grenache_py.metrics import Histogram
+from grenache_py.wire.jsonlines import LINE_BYTES_MAX
+from grenache_py.wire.jsonrpc import Malformed, decode_message, error_line
+
+if TYPE_CHECKING:
+    from grenache_py.exchange.node import ExchangeNode
+    from grenache_py.exchange.rows import Snapshot
+    from grenache_py.exchange.store import Store
+
+__all__ = ["BatchLoop"]
+
+RETRY_S_MIN, RETRY_S_MAX = 0.5, 30.0
+"""Between two tries to open a store that failed."""
+
+COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
+
+LOST = (
+    "The store failed while this was under way, so it may not have happened. Ask again; with the"
+    " same client_order_id an order is never placed twice."
+)
+CLOSED = "The store has failed and is being opened again; nothing is accepted until it is back."
+STOPPING = "This daemon is shutting down."
+
+
+class BatchLoop:
+    """
+    Drives one `ExchangeNode`.
+
+    Attributes:
+        node: None before the first `start`, replaced after a failure of the store.
+        failed: why the store cannot be used at the moment; "" while it can.
+        commits, commit_seconds, commit_rows: how the disk does.
+        lines_refused: lines from peers that were no messages.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: Store,
+        clock: IReactorTime,
+        desk: Desk,
+        make_node: Callable[[Snapshot, float], ExchangeNode],
+        dial: Callable[[str], None],
+    ) -> None:
+        """
+        Args:
+            desk: gets each new node, and is closed while there is none.
+            dial: opens a connection, and calls `link_opened` or `link_failed` some time later.
+        """
+        self.node: ExchangeNode | None = None
+        self.failed = ""
+        self.commits = 0
+        self.commit_rows = 0
+        self.commit_seconds = Histogram(
+            (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2)
+        )
+        self.lines_refused = 0
+        self._store = store
+        self._clock = clock
+        self._desk = desk
+        self._make_node = make_node
+        self._dial = dial
+        self._links: dict[int, PeerLines] = {}
+        self._clients: dict[Outbound, ClientLines] = {}
+        self._queue: list[tuple[ClientLines, Answer]] = []
+        self._peers_to_release: list[PeerLines] = []
+        self._committing = False
+        self._stopping = False
+        self._scheduled: IDelayedCall | None = None
+        self._timer: IDelayedCall | None = None
+        self._idle: list[Deferred[None]] = []
+        self._background = Background(self.log)
+
+    @property
+    def serving(self) -> bool:
+        """Whether requests are carried out."""
+        return self.node is not None and not self._stopping
+
+    @property
+    def clients(self) -> int:
+        """How many clients are connected."""
+        return len(self._clients)
+
+    @property
+    def links(self) -> int:
+        """How many peers are connected."""
+        return len(self._links)
+
+    async def start(self) -> None:
+        """
+        Open the store and make the node.
+
+        Fails with:
+            StoreError: the store cannot be opened.
+        """
+        snapshot = await self._store.open()
+        node = self._make_node(snapshot, self._clock.seconds())
+        self.node = self._desk.node = node
+        # A collection that walks 100,000 resting orders would stop everything for 0.1 s.
+        gc.collect()
+        gc.freeze()
+        self._desk.closed = None
+        self.failed = ""
+        self.kick()
+
+    # Clients.
+
+    def client_opened(self, connection: ClientLines) -> None:
+        """A client has connected."""
+        self._clients[connection.outbound] = connection
+
+    def client_line(self, connection: ClientLines, line: bytes | None) -> None:
+        """Carry out a line of a client; None for one that was too long."""
+        session = connection.session
+        if line is None:
+            answer = session.too_long()
+        else:
+            answer = session.receive(line, self._clock.seconds())
+        connection.expect(answer)
+        self._queue.append((connection, answer))
+        if line is None or session.client.leaving:
+            connection.close()
+        self.kick()
+
+    def client_lost(self, connection: ClientLines) -> None:
+        """A client is gone."""
+        self._clients.pop(connection.outbound, None)
+        self._desk.feed.left(connection.outbound)
+
+    # Peers.
+
+    def link_opened(self, connection: PeerLines, outbound: bool) -> None:
+        """A connection to a peer is there, opened by us (``outbound``) or by it."""
+        if self.node is None or self._stopping:
+            connection.abort()
+            return
+        self._links[connection.link] = connection
+        self.node.link_opened(connection.link, outbound, connection.address, self._clock.seconds())
+        self.kick()
+
+    def link_failed(self, address: str, reason: str) -> None:
+        """A connection that was asked for cannot be made."""
+        if self.node is not None:
+            self.node.link_failed(address, reason, self._clock.seconds())
+            self.kick()
+
+    def peer_line(self, connection: PeerLines, line: bytes | None) -> None:
+        """Carry out a line of a peer; None for one that was too long."""
+        if self.node is None or connection.link not in self._links:
+            return
+        if line is None:
+            message = f"A line has at most {LINE_BYTES_MAX} bytes; this link ends here."
+            connection.send(error_line(None, INTERNAL_ERROR, message))
+            connection.flush()
+            connection.close()
+            return
+        try:
+            message_object = decode_message(line)
+        except Malformed as error:
+            self.lines_refused += 1
+            connection.send(error_line(error.id, error.code, error.message, error.data))
+            connection.flush()
+            return
+        connection.unreleased += 1
+        self._peers_to_release.append(connection)
+        try:
+            self.node.link_message(connection.link, message_object, self._clock.seconds())
+        except Exception:  # no await in here: a bug of ours, which ends this link only (F33)
+            self.log.failure("a message of peer {peer} failed", peer=connection.address)
+            connection.abort()
+        self.kick()
+
+    def link_lost(self, connection: PeerLines, reason: str) -> None:
+        """A connection to a peer is gone."""
+        if self._links.pop(connection.link, None) is not None and self.node is not None:
+            self.node.link_closed(connection.link, self._clock.seconds())
+            self.kick()
+
+    def discovered(self, addresses: list[str]) -> None:
+        """Grapes named these addresses of peers."""
+        if self.node is not None:
+            self.node.discovered(addresses, self._clock.seconds())
+            self.kick()
+
+    # The crank.
+
+    def kick(self) -> None:
+        """Something was done: have it written and released, together with what follows now."""
+        if self._scheduled is None and not self._committing:
+            self._scheduled = self._clock.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = None
+        node = self.node
+        if node is None:
+            self._release_answers(self._take_queue())
+            self._is_idle()
+            return
+        now = self._clock.seconds()
+        try:
+            batch = node.take_batch(now)
+        except Exception:  # no await in here: a bug of ours; only the disk knows what is true now
+            self.log.failure("a batch could not be made")
+            self._fail("a batch could not be made", self._take_queue())
+            return
+        committing: Deferred[None] | None = None
+        if batch.rows:
+            self._committing = True
+            committing = self._store.commit(batch.rows)
+        # The disk works while the answers and notifications are made.
+        staged = self._desk.feed.stage(batch.events)
+        queue = self._take_queue()
+        for _, answer in queue:
+            try:
+                answer.seal()
+            except Exception:  # no await in here: a bug of ours, which must not stop the crank
+                self.log.failure("an answer could not be made")
+                answer.refuse(INTERNAL_ERROR, INTERNAL)
+        peers, self._peers_to_release = self._peers_to_release, []
+        if committing is None:
+            self._release(batch, staged, queue, peers)
+        else:
+            committing.addCallbacks(
+                self._committed,
+                self._commit_failed,
+                callbackArgs=(now, batch, staged, queue, peers),
+                errbackArgs=(queue,),
+            )
+            committing.addErrback(
+                lambda failure: self.log.failure("releasing a batch failed", failure)
+            )
+        self._arm()
+
+    def _take_queue(self) -> list[tuple[ClientLines, Answer]]:
+        queue, self._queue = self._queue, []
+        return queue
+
+    def _committed(
+        self,
+        _: None,
+        began: float,
+        batch: Batch,
+        staged: Staged,
+        queue: list[tuple[ClientLines, Answer]],
+        peers: list[PeerLines],
+    ) -> None:
+        self._committing = False
+        self.commits += 1
+        self.commit_rows += len(batch.rows)
+        self.commit_seconds.observe(max(0.0, self._clock.seconds() - began))
+        self._release(batch, staged, queue, peers)
+        self.kick()
+
+    def _release(
+        self,
+        batch: Batch,
+        staged: Staged,
+        queue: list[tuple[ClientLines, Answer]],
+        peers: list[PeerLines],
+    ) -> None:
+        links = self._links
+        grown: dict[PeerLines, None] = {}
+        for send in batch.sends:
+            if isinstance(send, Send):
+                connection = links.get(send.link)
+                if connection is not None and connection.send(send.line):
+                    grown[connection] = None
+            elif isinstance(send, CloseLink):
+                connection = links.get(send.link)
+                if connection is not None:
+                    self.log.info(
+                        "link to {peer} closed: {reason}",
+                        peer=connection.address,
+                        reason=send.reason,
+                    )
+                    connection.flush()
+                    connection.close()
+            else:
+                self._dial(send.address)
+        for connection in grown:
+            connection.flush()
+        for connection in peers:
+            connection.unreleased -= 1
+        for connection in set(peers):
+            connection.work()
+        told = self._desk.feed.release(staged)
+        self._release_answers(queue)
+        for outbound in told:
+            client = self._clients.get(outbound)
+            if client is not None:
+                client.flush()
+        self._is_idle()
+
+    def _release_answers(self, queue: list[tuple[ClientLines, Answer]]) -> None:
+        clients: dict[ClientLines, None] = {}
+        for connection, answer in queue:
+            if answer.waits:
+                self._background.spawn("an answer", self._finish(connection, answer))
+            elif answer.ready is None:
+                answer.release()
+            clients[connection] = None
+        for connection in clients:
+            self._deliver(connection)
+
+    async def _finish(self, connection: ClientLines, answer: Answer) -> None:
+        done = False
+        try:
+            await answer.finish()
+            done = True
+        finally:
+            if not done:  # cancelled, or a bug that is being logged
+                answer.refuse(INTERNAL_ERROR, INTERNAL)
+        if answer.ready is None:  # it placed an order, which has to become durable
+            self._queue.append((connection, answer))
+            self.kick()
+        else:
+            self._deliver(connection)
+
+    def _deliver(self, connection: ClientLines) -> None:
+        connection.deliver()
+        connection.flush()
+        connection.work()
+
+    def _arm(self) -> None:
+        """Have the one timer go off at the node's next deadline."""
+        if self.node is None:
+            return
+        delay = max(0.0, self.node.next_deadline() - self._clock.seconds())
+        if self._timer is not None and self._timer.active():
+            self._timer.reset(delay)
+        elif delay < float("inf"):
+            self._timer = self._clock.callLater(delay, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self.node is not None:
+            try:
+                self.node.tick(self._clock.seconds())
+            except Exception:  # no await in here: a bug of ours, which must not stop the clock
+                self.log.failure("the node's clock work failed")
+            self.kick()  # which arms the timer again
+
+    # Failure of the store, and the end.
+
+    def _commit_failed(self, failure: Failure, queue: list[tuple[ClientLines, Answer]]) -> None:
+        self._committing = False
+        if not failure.check(StoreError):
+            self.log.failure("a commit failed as it must not", failure)
+        self._fail(failure.getErrorMessage(), queue)
+
+    def _fail(self, reason: str, queue: list[tuple[ClientLines, Answer]]) -> None:
+        """Forget what is not durable, tell everybody, and begin again from the store."""
+        self.failed = reason
+        self.log.error("store failed, orders are refused: {reason}", reason=reason)
+        self._forget_node(OrderError(BUSY, CLOSED))
+        unreleased = [*queue, *self._take_queue()]
+        for _, answer in unreleased:
+            answer.refuse(BUSY, LOST)
+        self._release_answers(unreleased)
+        self._is_idle()
+        if not self._stopping:
+            self._background.spawn("open the store again", self._recover())
+
+    def _forget_node(self, told: OrderError) -> None:
+        self.node = None
+        self._desk.closed = told
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        links, self._links = self._links, {}
+        self._peers_to_release.clear()
+        for link in links.values():
+            link.abort()
+        for outbound in self._desk.feed.gap_all():
+            if outbound in self._clients:
+                self._clients[outbound].flush()
+
+    async def _recover(self) -> None:
+        pause = RETRY_S_MIN
+        while True:
+            await deferLater(self._clock, pause)
+            try:
+                await self.start()
+            except StoreError as error:
+                if str(error) != self.failed:
+                    self.failed = str(error)
+                    self.log.error("store still failed: {reason}", reason=self.failed)
+                pause = min(RETRY_S_MAX, pause * 2)
+            else:
+                self.log.info("store is back, orders are accepted again")
+                return
+
+    def _is_idle(self) -> None:
+        if self._idle and not self._committing and not self._queue:
+            idle, self._idle = self._idle, []
+            for waiting in idle:
+                waiting.callback(None)
+
+    def _when_idle(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self._idle.append(waiting)
+        self.kick()
+        return waiting
+
+    async def stop(self) -> None:
+        """Refuse what comes from now on, finish what came before, say goodbye to the peers."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._desk.closed = OrderError(SHUTTING_DOWN, STOPPING)
+        await self._when_idle()
+        if self.node is not None:
+            self.node.goodbye(self._clock.seconds())
+            await self._when_idle()
+        for connection in [*self._clients.values(), *self._links.values()]:
+            connection.close()
+        await self._background.stop()
+        for call in (self._scheduled, self._timer):
+            if call is not None and call.active():
+                call.cancel()
+        self._scheduled = self._timer = None
+
+    def when_all_closed(self) -> Deferred[None]:
+        """
+        Wait until every connection is gone.
+
+        Fires with: None.
+        Cancel: only this wait ends.
+        """
+        return Deferred.fromCoroutine(self._all_closed())
+
+    async def _all_closed(self) -> None:
+        while self._clients or self._links:
+            await deferLater(self._clock, 0.02)
+
+    def abort_connections(self) -> None:
+        """Close what has not closed by itself."""
+        for connection in [*self._clients.values(), *self._links.values()]:
+            connection.abort()

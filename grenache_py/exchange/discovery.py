@@ -1,0 +1,118 @@
+"""
+Finding other peers through grapes, and being found, for ever.
+
+Shell: owns one `Link`. An answer is a hint and nothing more: the node dials it and has the key
+proven (cause F21). Asking never ends, whatever fails: grapes come back, and so do peers that
+started later (F13).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from grenache_py.deferreds import Background
+from grenache_py.link.client import Announcement, Link
+from grenache_py.link.errors import LinkError
+
+__all__ = ["Discovery"]
+
+LOOKUP_S_MIN, LOOKUP_S_MAX = 1.0, 15.0
+"""Between two lookups: soon after the start, then ever less often."""
+
+
+class Discovery:
+    """
+    One service name at some grapes.
+
+    Attributes:
+        lookups: how many were answered.
+        found: addresses in the newest answer.
+        seen_at: clock seconds when an answer last had this peer's own port in it, or None.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        rng: random.Random,
+        name: str,
+        discovered: Callable[[list[str]], None],
+    ) -> None:
+        """
+        Args:
+            discovered: given the addresses of each answer.
+        """
+        self.lookups = 0
+        self.found: list[str] = []
+        self.seen_at: float | None = None
+        self._reactor = reactor
+        self._rng = rng
+        self._name = name
+        self._discovered = discovered
+        self._link: Link | None = None
+        self._announcement: Announcement | None = None
+        self._port: int | None = None
+        self._error = ""
+        self._background = Background(self.log)
+
+    def start(self, grapes: Sequence[str], port: int | None) -> None:
+        """Announce ``port`` (None: nothing) and look for others, at the grapes with these URLs."""
+        self._port = port
+        self._link = Link(grapes, self._reactor, rng=self._rng, cache_ttl_s=0)
+        if port is not None:
+            self._announcement = self._link.start_announcing(self._name, port)
+        self._background.spawn("look for peers", self._look(self._link))
+
+    async def _look(self, link: Link) -> None:
+        pause = LOOKUP_S_MIN
+        while True:
+            try:
+                self.found = await link.lookup(self._name, fresh=True)
+            except LinkError as error:
+                if str(error) != self._error:
+                    self._error = str(error)
+                    self.log.warn("cannot look for peers: {error}", error=self._error)
+            else:
+                if self._error:
+                    self.log.info("looking for peers works again")
+                self._error = ""
+                self.lookups += 1
+                if any(address.endswith(f":{self._port}") for address in self.found):
+                    self.seen_at = self._reactor.seconds()
+                self._discovered(self.found)
+            await deferLater(self._reactor, pause * self._rng.uniform(0.8, 1.2))
+            pause = min(LOOKUP_S_MAX, pause * 1.5)
+
+    def status(self) -> dict[str, Any]:
+        """How the grapes do."""
+        announced = self._announcement
+        now = self._reactor.seconds()
+
+        def ago(moment: float | None) -> float | None:
+            return None if moment is None else round(now - moment, 1)
+
+        return {
+            "urls": [] if self._link is None else self._link.grapes,
+            "name": self._name,
+            "port": self._port,
+            "announced_s_ago": ago(announced.last_success if announced else None),
+            "announce_error": str(announced.last_error)
+            if announced and announced.last_error
+            else None,
+            "seen_s_ago": ago(self.seen_at),
+            "lookups": self.lookups,
+            "lookup_error": self._error or None,
+            "found": self.found[:100],
+        }
+
+    async def stop(self) -> None:
+        """Announce and ask no more."""
+        await self._background.stop()
+        if self._link is not None:
+            await self._link.close()

@@ -1,0 +1,102 @@
+"""
+Files that must stay secret: the peer's identity, and the tokens of its clients.
+
+Shell: touches the files it is named. An identity is made once and kept (cause F9); whoever can
+read it can trade as this peer, so a file that others may read is refused, not repaired.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from nacl.utils import random as random_bytes
+
+from grenache_py.errors import ConfigError
+from grenache_py.exchange.access import Tokens
+from grenache_py.exchange.config import toml
+from grenache_py.exchange.keys import Identity
+
+__all__ = ["KEY_NAME", "read_or_make_identity", "read_tokens"]
+
+KEY_NAME = "identity.key"
+SEED_BYTES = 32
+SECRET_FILE_BYTES_MAX = 16 * 1024 * 1024
+
+
+def read_or_make_identity(directory: str) -> Identity:
+    """
+    Return the identity kept in ``directory``, making both at the first start.
+
+    Raises:
+        ConfigError: the file or the directory cannot be used; the message says what to do.
+    """
+    path = Path(directory) / KEY_NAME
+    try:
+        Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            _make(path)
+        text = _read_secret(path, others=0o077)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    try:
+        seed = bytes.fromhex(text)
+    except ValueError:
+        seed = b""
+    if len(seed) != SEED_BYTES:
+        raise ConfigError(
+            f"{path} does not hold a key ({SEED_BYTES * 2} hex digits): restore it from a copy;"
+            " without it this peer's orders are lost"
+        )
+    return Identity.from_seed(seed)
+
+
+def _make(path: Path) -> None:
+    """Write a new key so that it is there completely or not at all, whatever happens."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, f"{random_bytes(SEED_BYTES).hex()}\n".encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        os.link(draft, path)  # unlike rename, this loses against a key made meanwhile
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(draft)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _read_secret(path: Path, others: int) -> str:
+    with path.open("rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & others:
+            raise ConfigError(
+                f"{path} can be used by others (mode {mode:o}): run chmod {mode & ~others:o} {path}"
+            )
+        content = file.read(SECRET_FILE_BYTES_MAX + 1)
+    if len(content) > SECRET_FILE_BYTES_MAX:
+        raise ConfigError(f"{path} is larger than {SECRET_FILE_BYTES_MAX} bytes")
+    return content.decode("utf-8", "replace")
+
+
+def read_tokens(file: str) -> Tokens:
+    """
+    Return the tokens of a token file.
+
+    Raises:
+        ConfigError: it cannot be read, others can read it, or it makes no sense.
+    """
+    try:
+        return Tokens.of(toml(_read_secret(Path(file), others=0o037)))
+    except OSError as error:
+        raise ConfigError(f"token file {file}: {error.strerror}") from None
+    except ConfigError as error:
+        raise ConfigError(f"token file {file}: {error}") from None

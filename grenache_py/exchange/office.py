@@ -1,0 +1,132 @@
+"""
+What methods wait for: pages of history, backups, and the state of the service round the node.
+
+Shell: asks the store. See ``methods.Office`` for what is promised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from grenache_py.exchange.ledger import own_from_row
+from grenache_py.exchange.methods import Found
+from grenache_py.exchange.order import LiveOrder, Trade
+from grenache_py.exchange.reports import REPORT_TRADES_MAX, trades_until
+from grenache_py.exchange.rows import OrderEventRow, OrderRow
+from grenache_py.exchange.store import Store
+
+__all__ = ["StoreOffice"]
+
+RECENT_CANDLES_FACTOR = 4
+"""How far back candles are looked for when none says after when: so many times the page."""
+
+
+class StoreOffice:
+    """The `methods.Office` of a daemon."""
+
+    def __init__(
+        self,
+        store: Store,
+        home: str,
+        now: Callable[[], float],
+        status: Callable[[], Awaitable[dict[str, Any]]],
+        log_level: Callable[[str, str], None],
+        shutdown: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._home = home
+        self._now = now
+        self.status = status
+        self.log_level = log_level
+        self.shutdown = shutdown
+
+    async def order(self, order_id: str) -> Found | None:
+        row = await self._store.order(order_id)
+        return None if row is None else await self._found(row)
+
+    def may_have_used(self, account: str, client_order_id: str) -> bool:
+        return self._store.may_have_used(account, client_order_id)
+
+    async def order_by_client_id(self, account: str, client_order_id: str) -> Found | None:
+        row = await self._store.order_by_client_id(account, client_order_id)
+        return None if row is None else await self._found(row)
+
+    async def orders(
+        self, market: str | None, account: str | None, status: str, after: str | None, limit: int
+    ) -> list[Found]:
+        rows = await self._store.orders(
+            limit,
+            market=market,
+            account=account,
+            status=None if status == "all" else status,
+            after=after,
+        )
+        return [await self._found(row) for row in rows]
+
+    async def _found(self, row: OrderRow) -> Found:
+        return own_from_row(row, self._home).live, await self._trades_of(row.order_id, row.filled)
+
+    async def _trades_of(self, order_id: str, filled: int) -> list[Trade]:
+        if not filled:
+            return []
+        rows = await self._store.trades_of(order_id, REPORT_TRADES_MAX)
+        return [
+            Trade(*row)  # type: ignore[arg-type]  # the store keeps plain text
+            for row in rows
+        ]
+
+    async def trades(self, market: str, after: str | None, limit: int) -> list[Trade]:
+        return [
+            Trade(*row)  # type: ignore[arg-type]  # the store keeps plain text
+            for row in await self._store.trades(market, limit, after)
+        ]
+
+    async def order_events(
+        self, account: str, after_seq: int, limit: int
+    ) -> list[tuple[int, LiveOrder, list[Trade]]]:
+        if not limit:
+            return []
+        found = await self._store.order_events(account, after_seq + 1, limit)
+        trades: dict[str, list[Trade]] = {}
+        events: list[tuple[int, LiveOrder, list[Trade]]] = []
+        for event, row in found:
+            if row is None:
+                continue  # the caller sees the hole in the numbers
+            if row.order_id not in trades:
+                trades[row.order_id] = await self._trades_of(row.order_id, row.filled)
+            live = _as_it_was(row, event, self._home)
+            until = trades_until(trades[row.order_id], row.filled - event.filled)
+            events.append((event.seq, live, until))
+        return events
+
+    async def volume_lots(self, market: str, since_ms: int) -> int:
+        return await self._store.volume_lots(market, since_ms)
+
+    async def candles(
+        self, market: str, interval_ms: int, after_ms: int | None, limit: int
+    ) -> list[tuple[int, int, int, int, int, int]]:
+        if after_ms is not None:
+            start = (after_ms // interval_ms + 1) * interval_ms
+            return await self._candles(market, interval_ms, start, limit)
+        # The newest: intervals without trades are left out, so look further back than the page.
+        span = RECENT_CANDLES_FACTOR * limit
+        start = max(0, (int(self._now() * 1000) // interval_ms - span + 1) * interval_ms)
+        return (await self._candles(market, interval_ms, start, span))[-limit:]
+
+    async def _candles(
+        self, market: str, interval_ms: int, start: int, limit: int
+    ) -> list[tuple[int, int, int, int, int, int]]:
+        return [row[:6] for row in await self._store.candles(market, interval_ms, start, limit)]
+
+    async def backup(self, path: str) -> dict[str, Any]:
+        await self._store.backup(path)
+        return {"path": path}
+
+
+def _as_it_was(row: OrderRow, event: OrderEventRow, home: str) -> LiveOrder:
+    live = own_from_row(row, home).live
+    live.open, live.reserved, live.filled = event.open, event.reserved, event.filled
+    live.version, live.value, live.updated_ms = event.version, event.value, event.time_ms
+    live.reason = event.reason  # type: ignore[assignment]
+    return live

@@ -1,0 +1,364 @@
+"""
+One peer of the exchange: what it opens, in which order, and how it comes down again.
+
+Service: the peer port is bound, because the node must know it; then store, node, the other
+ports, the grapes. Nobody is served before the store is open, and nobody is told of this peer
+before it listens. Down it goes the other way round.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import HostnameEndpoint, serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline
+from grenache_py.errors import ConfigError
+from grenache_py.exchange.access import ALL_SCOPES, Grant, Tokens
+from grenache_py.exchange.batches import BatchLoop
+from grenache_py.exchange.config import ExchangeConfig
+from grenache_py.exchange.discovery import Discovery
+from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
+from grenache_py.exchange.feed import Feed
+from grenache_py.exchange.keyfile import read_or_make_identity, read_tokens
+from grenache_py.exchange.keys import Identity
+from grenache_py.exchange.methods import Client, Desk, Facts
+from grenache_py.exchange.node import ExchangeNode, NodeConfig
+from grenache_py.exchange.office import StoreOffice
+from grenache_py.exchange.order import LiveOrder, Trade
+from grenache_py.exchange.peering import PeeringConfig
+from grenache_py.exchange.protocol import ClientLines, PeerLines
+from grenache_py.exchange.rates import RateLimits
+from grenache_py.exchange.reports import trades_until
+from grenache_py.exchange.rows import Snapshot
+from grenache_py.exchange.session import Session
+from grenache_py.exchange.store import Store
+
+__all__ = ["EmbeddedGrape", "ExchangeService"]
+
+DIAL_TIMEOUT_S = 5.0
+DIALS_MAX = 64
+"""Connections being opened at a time."""
+CLOSE_TIMEOUT_S = 2.0
+"""How long a stop waits for clients and peers to take what was written for them."""
+PEERS_MAX = 200
+"""Connections to the peer port at a time; the node keeps far fewer, this bounds a flood."""
+
+
+class EmbeddedGrape(Protocol):
+    """A grape that runs in this process; made by ``tap.py``, the only one who may know it."""
+
+    api_port: int | None
+
+    def startService(self) -> None: ...
+    def stopService(self) -> Any: ...
+
+
+class ExchangeService(Service):
+    """
+    One peer.
+
+    Attributes:
+        batches: the node and what drives it.
+        ports: where it listens, by ``client``, ``peer`` and ``http``.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        config: ExchangeConfig,
+        reactor: Any,
+        rng: random.Random,
+        version: str,
+        *,
+        grape: EmbeddedGrape | None = None,
+        log_level: Callable[[str, str], None] = lambda level, namespace: None,
+    ) -> None:
+        """
+        Args:
+            grape: started and stopped with this service, and asked for other peers.
+            log_level: changes what is logged.
+
+        Raises:
+            ConfigError: the identity or the tokens cannot be used.
+        """
+        self._config = config
+        self._reactor = reactor
+        self._rng = rng
+        self._version = version
+        self._grape = grape
+        self._log_level = log_level
+        self.identity: Identity = read_or_make_identity(config.data)
+        self._tokens: Tokens | None = (
+            read_tokens(config.tokens_file) if config.tokens_file else None
+        )
+        self.ports: dict[str, list[IListeningPort]] = {"client": [], "peer": [], "http": []}
+        self._ready: OneShot[str] = OneShot()
+        self._links = count(1)
+        self._dials: dict[Deferred[Any], str] = {}
+        self._background = Background(self.log)
+        self._limits = RateLimits(config.connection_rate, config.account_rate)
+        self.store = Store(config.data, reactor)
+        office = StoreOffice(
+            self.store, self.identity.key, reactor.seconds, self._status, log_level, self._shutdown
+        )
+        facts = Facts(
+            self.identity.key,
+            config.network,
+            version,
+            reactor.seconds(),
+            self._tokens is not None,
+        )
+        markets = {market.symbol: market for market in config.markets}
+        feed = Feed(markets, self._trades_behind)
+        self.desk = Desk(
+            feed=feed,
+            office=office,
+            facts=facts,
+            check_token=lambda token: self._tokens.grant(token) if self._tokens else None,
+            closed=OrderError(SHUTTING_DOWN, "This daemon is still starting."),
+        )
+        self.batches = BatchLoop(self.store, reactor, self.desk, self._make_node, self._dial)
+        self.discovery = Discovery(reactor, rng, config.service_name, self.batches.discovered)
+
+    def when_ready(self) -> Deferred[str]:
+        """
+        Wait until the store is open and the ports are bound.
+
+        Fires with: a line of status.
+        Fails with:
+            ConfigError: something the operator named cannot be used.
+        """
+        return self._ready.when()
+
+    def startService(self) -> None:
+        super().startService()
+        # The store's threads report to the reactor, which does not run yet.
+        self._reactor.callWhenRunning(self._begin)
+
+    def _begin(self) -> None:
+        if self.running:
+            self._background.spawn("start", self._start())
+
+    async def _start(self) -> None:
+        try:
+            await self._open()
+        except (ConfigError, CannotListenError) as error:
+            self._ready.fail(error)
+        except StoreError as error:
+            self._ready.fail(ConfigError(error.message))
+        else:
+            self._ready.fire(self.describe())
+
+    async def _open(self) -> None:
+        config = self._config
+        await self._listen("peer", config.peer, self._peer_factory())
+        await self.batches.start()
+        await self._listen("client", config.client, self._client_factory())
+        grapes = list(config.grapes)
+        if self._grape is not None:
+            self._grape.startService()
+            grapes.append(f"http://127.0.0.1:{self._grape.api_port}")
+        port = self.peer_port
+        self.discovery.start(grapes, port)
+
+    async def _listen(self, name: str, endpoints: Iterable[str], factory: Factory) -> None:
+        factory.noisy = False
+        for description in endpoints:
+            try:
+                endpoint = serverFromString(self._reactor, description)
+            except (ValueError, TypeError, KeyError, OSError) as error:
+                raise ConfigError(f"{name} endpoint {description!r}: {error}") from None
+            self.ports[name].append(await endpoint.listen(factory))
+
+    @property
+    def peer_port(self) -> int | None:
+        """The TCP port other peers are told of."""
+        return next(
+            (port for each in self.ports["peer"] if (port := _port(each)) is not None), None
+        )
+
+    def describe(self) -> str:
+        """Where it listens, on one line."""
+        places = [f"{name} {place(port)}" for name, ports in self.ports.items() for port in ports]
+        return f"peer {self.identity.key[:8]}, {', '.join(places)}"
+
+    # The node and its surroundings.
+
+    def _make_node(self, snapshot: Snapshot, now: float) -> ExchangeNode:
+        config = self._config
+        listen = config.advertise
+        if not listen and self.peer_port is not None:
+            listen = f":{self.peer_port}"
+        peering = PeeringConfig(
+            network=config.network,
+            listen=listen,
+            connect=config.connect,
+            software=f"grenache-py/{self._version}",
+        )
+        return ExchangeNode(
+            NodeConfig(peering, config.markets), self.identity, snapshot, self._rng, now
+        )
+
+    def _trades_behind(self, copy: LiveOrder) -> Iterable[Trade]:
+        node = self.batches.node
+        now = node.order(copy.order_id) if node is not None and copy.filled else None
+        if node is None or now is None:
+            return ()
+        return trades_until(node.trades_of(copy.order_id), now.filled - copy.filled)
+
+    async def _status(self) -> dict[str, Any]:
+        batches = self.batches
+        return {
+            "clients": batches.clients,
+            "subscriptions": len(self.desk.feed),
+            "commits": batches.commits,
+            "store": batches.failed or "ok",
+            "grapes": self.discovery.status(),
+        }
+
+    def _shutdown(self) -> None:
+        self.log.info("stopping, as a client with the scope admin asked")
+        self._reactor.callLater(0, self._reactor.stop)
+
+    # Clients.
+
+    def _client_factory(self) -> Factory:
+        return _Accepting(self._accept_client)
+
+    def _accept_client(self, address: Any) -> Any:
+        if self.batches.clients >= self._config.clients_max:
+            return None
+        batches = self.batches
+        connection = ClientLines(self._reactor, batches.client_line, batches.client_lost)
+        client = Client(self._first_grant(address), connection.outbound)
+        connection.session = Session(
+            self.desk, client, self._limits, self._reactor.seconds(), self._on_bug
+        )
+        batches.client_opened(connection)
+        return connection
+
+    def _first_grant(self, address: object) -> Grant:
+        """What a client may do before it has shown a token."""
+        if self._tokens is not None:
+            return Grant(frozenset())
+        if isinstance(address, (IPv4Address, IPv6Address)) and not _is_loopback(address.host):
+            return Grant(frozenset({"read"}))
+        return Grant(ALL_SCOPES)
+
+    def _on_bug(self, method: str) -> None:
+        self.log.failure("{method} failed", method=method)
+
+    # Peers.
+
+    def _peer_factory(self) -> Factory:
+        return _Accepting(self._accept_peer)
+
+    def _accept_peer(self, address: Any) -> PeerLines | None:
+        if self.batches.links >= PEERS_MAX:
+            return None
+        place = f"{address.host}:{address.port}" if hasattr(address, "port") else "local"
+        return self._link(place, outbound=False)
+
+    def _link(self, address: str, *, outbound: bool) -> PeerLines:
+        batches = self.batches
+        return PeerLines(
+            self._reactor,
+            next(self._links),
+            address,
+            lambda connection: batches.link_opened(connection, outbound),
+            batches.peer_line,
+            batches.link_lost,
+        )
+
+    def _dial(self, address: str) -> None:
+        if len(self._dials) >= DIALS_MAX or not self.running:
+            self._reactor.callLater(0, self.batches.link_failed, address, "too many dials")
+            return
+        host, _, port = address.rpartition(":")
+        endpoint = HostnameEndpoint(
+            self._reactor, host.strip("[]"), int(port), timeout=DIAL_TIMEOUT_S
+        )
+        factory = Factory.forProtocol(lambda: self._link(address, outbound=True))
+        factory.noisy = False
+        dial: Deferred[Any] = endpoint.connect(factory)
+        self._dials[dial] = address
+
+        def done(result: Any) -> None:
+            self._dials.pop(dial, None)
+            if isinstance(result, Failure) and self.running:
+                self.batches.link_failed(address, result.getErrorMessage())
+
+        dial.addBoth(done)
+
+    # The end.
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Finish what was begun, say goodbye, flush, close.
+
+        Fires with: None, within a few seconds.
+        """
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        super().stopService()
+        await self._background.stop()
+        for ports in self.ports.values():
+            for port in ports:
+                await maybeDeferred(port.stopListening)
+        await self.discovery.stop()
+        for dial in list(self._dials):
+            dial.cancel()
+        try:
+            await deadline(self.batches.stop(), CLOSE_TIMEOUT_S, self._reactor, "the last answers")
+            await deadline(
+                self.batches.when_all_closed(), CLOSE_TIMEOUT_S, self._reactor, "closing"
+            )
+        except DeadlinePassed as passed:
+            self.log.warn("{problem}; connections were cut off", problem=str(passed))
+        self.batches.abort_connections()
+        if self._grape is not None:
+            await maybeDeferred(self._grape.stopService)
+        try:
+            await self.store.close()
+        except StoreError as error:
+            self.log.error("closing the store: {error}", error=str(error))
+
+
+class _Accepting(Factory):
+    """Makes a protocol for each connection by a function; None refuses it."""
+
+    def __init__(self, accept: Callable[[Any], Any]) -> None:
+        self._accept = accept
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return self._accept(addr)
+
+
+def _is_loopback(host: str) -> bool:
+    return host.startswith(("127.", "::ffff:127.")) or host in {"::1", "localhost"}
+
+
+def _port(listening: IListeningPort) -> int | None:
+    return getattr(listening.getHost(), "port", None)
+
+
+def place(listening: IListeningPort) -> str:
+    """Where a port listens, for people."""
+    host: Any = listening.getHost()
+    if hasattr(host, "port"):
+        return f"{host.host}:{host.port}"
+    return str(getattr(host, "name", host))
