@@ -29,6 +29,8 @@ __all__ = ["GetResult", "ItemLookup", "Node", "Operation", "PeersLookup", "Refre
 
 PEERS_ANSWERED_MAX = 100
 PEERS_COLLECTED_MAX = 5000
+COMPACT_PEER_BYTES = 6
+COMPACT_PEER6_BYTES = 18
 
 
 @attrs.frozen
@@ -245,7 +247,12 @@ class PeersLookup(Traversal):
         if type(values) is not list or len(self._peers) >= PEERS_COLLECTED_MAX:
             return
         for peer in values:
-            if type(peer) is bytes and len(peer) == 6 and peer[4:] != b"\0\0":
+            if type(peer) is not bytes or len(peer) < COMPACT_PEER_BYTES:
+                break  # Node reads no further either
+            if len(peer) == COMPACT_PEER6_BYTES:
+                continue
+            peer = peer[:COMPACT_PEER_BYTES]
+            if peer[4:] != b"\0\0":
                 self._peers[peer] = None
         if self._peers:
             self.lookup.found = True

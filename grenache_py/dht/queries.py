@@ -90,11 +90,11 @@ class Queries:
     def receive(self, message: Response | ErrorReply, address: Address, now: float) -> None:
         """An answer from ``address``, to a query of ours or to none."""
         transactions = self.transactions
-        pending = transactions.close(message.txid, address)
-        if pending is None:
+        closed = transactions.close(message.txid, address, now)
+        if closed is None:
             self._counters.answers_unmatched += 1
             return
-        rtt_s = max(now - pending.sent_at, 0.0)  # the clock may have been set back
+        pending, rtt_s = closed
         transactions.round_trips.saw(rtt_s)
         self._limit.trust(address[0])
         contact = pending.contact
@@ -116,9 +116,11 @@ class Queries:
             if pending.waits == 3:
                 self._lost(pending, now)
                 continue
-            if pending.waits == 1 and pending.datagram is not None:
-                self._counters.queries_repeated += 1
-                self.outbox.append((pending.datagram, pending.address))
+            if pending.waits == 1:
+                datagram = self.transactions.again(pending, now)
+                if datagram is not None:
+                    self._counters.queries_repeated += 1
+                    self.outbox.append((datagram, pending.address))
             pending.asker.slow(pending, now)
 
     def _lost(self, pending: Pending, now: float) -> None:

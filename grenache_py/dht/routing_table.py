@@ -134,12 +134,10 @@ class RoutingTable:
         return self._wait_for_room(newcomer)
 
     def heard_answer(
-        self, node_id: bytes, address: Address, rtt_s: float | None, now: float
+        self, node_id: bytes, address: Address, rtt_s: float, now: float
     ) -> Contact | None:
         """
-        A node answered a query of ours, so both id and address are true.
-
-        ``rtt_s`` is None when the round trip cannot be told (a repeated query).
+        A node answered a query of ours within ``rtt_s``, so both id and address are true.
 
         Returns:
             A contact to ping because it might have to make room, or None.
@@ -150,13 +148,12 @@ class RoutingTable:
         contact.seen_at = now
         contact.failures = 0
         contact.verified = True
-        if rtt_s is not None:
-            known = contact.rtt_s
-            contact.rtt_s = rtt_s if known is None else known + (rtt_s - known) * 0.25
+        known = contact.rtt_s
+        contact.rtt_s = rtt_s if known is None else known + (rtt_s - known) * 0.25
         return None
 
     def _enter_answerer(
-        self, node_id: bytes, address: Address, rtt_s: float | None, now: float
+        self, node_id: bytes, address: Address, rtt_s: float, now: float
     ) -> Contact | None:
         if node_id == self.own_id:
             return None

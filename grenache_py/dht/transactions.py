@@ -57,12 +57,23 @@ class Pending:
         contact: Whom we believe to live there, None for a bare address.
         asker: Whom to tell.
         mark: What the asker attached, to find its own records again.
-        datagram: To send it again; None when it must not be sent twice.
-        sent_at: Seconds.
+        halves: To send it again; None when it must not be sent twice.
+        sent_at: Seconds; ``again_at`` likewise, for the repetition.
         waits: How many times a wait ran out: 0, 1 (sent again), 2 (slow).
     """
 
-    __slots__ = ("address", "asker", "contact", "datagram", "mark", "sent_at", "txid", "waits")
+    __slots__ = (
+        "address",
+        "again_at",
+        "again_txid",
+        "asker",
+        "contact",
+        "halves",
+        "mark",
+        "sent_at",
+        "txid",
+        "waits",
+    )
 
     def __init__(
         self,
@@ -71,7 +82,7 @@ class Pending:
         contact: Contact | None,
         asker: Asker,
         mark: object,
-        datagram: bytes | None,
+        halves: tuple[bytes, bytes] | None,
         now: float,
     ) -> None:
         self.txid = txid
@@ -79,8 +90,10 @@ class Pending:
         self.contact = contact
         self.asker = asker
         self.mark = mark
-        self.datagram = datagram
+        self.halves = halves
         self.sent_at = now
+        self.again_txid = b""
+        self.again_at = now
         self.waits = 0
 
 
@@ -132,6 +145,7 @@ class Transactions:
         self._count = 0
 
     def __len__(self) -> int:
+        """Transaction ids in use; a repeated query has two."""
         return len(self._pending)
 
     def open(
@@ -158,7 +172,31 @@ class Transactions:
             once: Do not send again when no answer comes (``put`` is not idempotent,
                 and what is known to be silent is not worth it).
         """
-        pending_by_txid = self._pending
+        txid = self._fresh_txid()
+        pending = Pending(txid, address, contact, asker, mark, None if once else halves, now)
+        self._pending[txid] = pending
+        self._count += 1
+        heapq.heappush(
+            self._deadlines,
+            (now + self.round_trips.slow_after(contact), self._count, pending),
+        )
+        return halves[0] + txid + halves[1]
+
+    def again(self, pending: Pending, now: float) -> bytes | None:
+        """
+        Repeat a query; returns the datagram, None when it must not be repeated.
+
+        It gets an id of its own, so that an answer tells which of the two it is for.
+        """
+        halves = pending.halves
+        if halves is None:
+            return None
+        txid = pending.again_txid = self._fresh_txid()
+        pending.again_at = now
+        self._pending[txid] = pending
+        return halves[0] + txid + halves[1]
+
+    def _fresh_txid(self) -> bytes:
         while True:
             used = self._used
             if used >= len(self._block):
@@ -166,25 +204,27 @@ class Transactions:
                 used = 0
             self._used = used + TXID_BYTES
             txid = self._block[used : used + TXID_BYTES]
-            if txid not in pending_by_txid:
-                break
-        datagram = halves[0] + txid + halves[1]
-        pending = Pending(txid, address, contact, asker, mark, None if once else datagram, now)
-        pending_by_txid[txid] = pending
-        self._count += 1
-        heapq.heappush(
-            self._deadlines,
-            (now + self.round_trips.slow_after(contact), self._count, pending),
-        )
-        return datagram
+            if txid not in self._pending:
+                return txid
 
-    def close(self, txid: bytes, address: Address) -> Pending | None:
-        """End the query an answer belongs to; None when there is no such query."""
+    def close(self, txid: bytes, address: Address, now: float) -> tuple[Pending, float] | None:
+        """
+        End the query an answer belongs to.
+
+        Returns:
+            The query and its round trip in seconds; None when there is no such query.
+        """
         pending = self._pending.get(txid)
         if pending is None or pending.address != address:
             return None
-        del self._pending[txid]
-        return pending
+        self._forget(pending)
+        sent_at = pending.sent_at if txid == pending.txid else pending.again_at
+        return pending, max(now - sent_at, 0.0)  # the clock may have been set back
+
+    def _forget(self, pending: Pending) -> None:
+        del self._pending[pending.txid]
+        if pending.again_txid:
+            del self._pending[pending.again_txid]
 
     def next_deadline(self) -> float | None:
         """When `overdue` may have something to say; never too late, sometimes too early."""
@@ -207,10 +247,10 @@ class Transactions:
             if self._pending.get(pending.txid) is not pending:
                 continue
             pending.waits += 1
-            if pending.waits == 1 and pending.datagram is None:
+            if pending.waits == 1 and pending.halves is None:
                 pending.waits = 2
             if pending.waits == 3:
-                del self._pending[pending.txid]
+                self._forget(pending)
                 return pending
             wait = self.round_trips.slow_after(pending.contact)
             due = (

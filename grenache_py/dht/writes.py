@@ -218,7 +218,7 @@ class Write(Operation):
             self._in_flight -= 1
             self._overdue += 1
         else:
-            if pending.datagram is None:
+            if pending.halves is None:
                 self._in_flight -= 1
             else:
                 self._overdue -= 1
