@@ -1,0 +1,309 @@
+"""Trades between two homes: reserve, ask, answer once, settle; whatever gets lost or repeated."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from peers import Network, conserved
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.errors import BUSY, CANNOT_FILL, OrderError
+from grenache_py.exchange.fills import decode_answer
+from grenache_py.exchange.signed import Signed
+
+MAKER, TAKER = 0, 1
+
+
+@pytest.fixture
+def net() -> Network:
+    net = Network(2)
+    net.link(MAKER, TAKER)
+    return net
+
+
+def everywhere_the_same(net: Network) -> None:
+    """Both sides list the same trades; nothing is in doubt; every quantity adds up."""
+    for peer in net.peers:
+        assert not peer.node.taker.intents
+        conserved(peer.node)
+    tapes = [{t.trade_id: t for t in peer.node.tape("BTC-USD")} for peer in net.peers]
+    assert tapes[0] == tapes[1]
+    assert net.book(0) == net.book(1)
+
+
+def test_a_crossing_order_trades_once_at_the_makers_price(net: Network) -> None:
+    sell = net.place(MAKER, "sell", 15, 100)
+    buy = net.place(TAKER, "buy", 20, 101)
+    assert (sell.status, buy.filled, buy.open, buy.reserved) == ("filled", 15, 5, 0)
+    assert [t.price_ticks for t in net[TAKER].tape("BTC-USD")] == [100]
+    assert net.book(MAKER) == ([(101, 5)], [])
+    everywhere_the_same(net)
+
+
+def test_the_quantity_is_reserved_on_disk_before_the_fill_leaves(net: Network) -> None:
+    net.place(MAKER, "sell", 15, 100)
+    net.lost = {"fill.request"}
+    buy = net.place(TAKER, "buy", 15, 100)
+    assert (buy.open, buy.reserved) == (0, 15)
+    net.restart(TAKER)
+    found = net[TAKER].order(buy.order_id)
+    assert found is not None
+    assert (found.open, found.reserved, len(net[TAKER].in_doubt())) == (0, 15, 1)
+    net.lost = set()
+    net.link(MAKER, TAKER)
+    assert net[TAKER].order(buy.order_id).status == "filled"  # type: ignore[union-attr]
+    everywhere_the_same(net)
+
+
+@pytest.mark.parametrize("lost", ["result", "fill.settled"])
+def test_a_lost_answer_is_asked_for_again_and_is_the_same(net: Network, lost: str) -> None:
+    sell = net.place(MAKER, "sell", 15, 100)
+    net.lost = {lost, "gossip.publish"}
+    net.place(TAKER, "buy", 15, 100)
+    assert sell.filled == 15
+    net.run(2)
+    assert net[MAKER].maker.filled == 1
+    net.lost = set()
+    net.run(30)
+    everywhere_the_same(net)
+
+
+def test_a_maker_that_restarts_after_committing_answers_from_its_disk(net: Network) -> None:
+    net.place(MAKER, "sell", 15, 100)
+    net.lost = {"result", "gossip.publish"}
+    buy = net.place(TAKER, "buy", 15, 100)
+    net.restart(MAKER)
+    net.lost = set()
+    net.link(TAKER, MAKER)
+    net.run(1)
+    assert (buy.status, buy.filled) == ("filled", 15)
+    assert net[MAKER].maker.filled == 0  # by this process: it only repeated the stored answer
+    everywhere_the_same(net)
+
+
+def test_after_its_deadline_a_fill_is_asked_about_which_makes_it_impossible(net: Network) -> None:
+    net.place(MAKER, "sell", 15, 100)
+    net.lost = {"fill.request"}
+    buy = net.place(TAKER, "buy", 15, 100)
+    [intent] = net[TAKER].taker.intents.values()
+    net.run(8)
+    assert buy.reserved == 15  # a time-out never releases
+    net.run(30)
+    assert net.counts["fill.query"] >= 1
+    assert intent.fill.id not in net[TAKER].taker.intents
+    # The delayed request arrives after all: it is late and stays refused.
+    entry = net[TAKER].ledger.own[buy.order_id].order_entry
+    assert entry is not None
+    answer = net[MAKER].maker.request(intent.draft.proof, entry.proof, net.now)
+    assert decode_answer(answer.payload).trades == ()
+    net.settle()
+
+
+def test_a_query_before_the_deadline_leaves_a_tombstone_that_outlives_a_crash(
+    net: Network,
+) -> None:
+    sell = net.place(MAKER, "sell", 15, 100)
+    net.lost = {"fill.request"}
+    buy = net.place(TAKER, "buy", 15, 100)
+    [intent] = net[TAKER].taker.intents.values()
+    maker = net[MAKER].maker
+    first = maker.query(intent.fill.id, net[TAKER].key, intent.fill.deadline, net.now)
+    net.settle()
+    entry = net[TAKER].ledger.own[buy.order_id].order_entry
+    assert entry is not None
+    net.restart(MAKER)
+    again = net[MAKER].maker.request(intent.draft.proof, entry.proof, net.now)
+    assert again.payload == first.payload
+    assert decode_answer(again.payload).why == "unknown"
+    assert (sell.filled, net[MAKER].tape("BTC-USD")) == (0, [])
+
+
+def test_a_refusal_is_final_even_when_the_maker_could_fill_later(net: Network) -> None:
+    sell = net.place(MAKER, "sell", 15, 100)
+    net.lost = {"gossip.publish", "fill.request"}
+    buy = net.place(TAKER, "buy", 15, 100)
+    [intent] = net[TAKER].taker.intents.values()
+    net[MAKER].cancel(sell.order_id, net.now)
+    entry = net[TAKER].ledger.own[buy.order_id].order_entry
+    assert entry is not None
+    maker = net[MAKER].maker
+    refusal = maker.request(intent.draft.proof, entry.proof, net.now)
+    net.settle()
+    net.place(MAKER, "sell", 15, 100)
+    again = net[MAKER].maker.request(intent.draft.proof, entry.proof, net.now)
+    assert again.payload == refusal.payload
+
+
+def test_a_partial_fill_returns_the_rest_to_the_book(net: Network) -> None:
+    sell = net.place(MAKER, "sell", 15, 100)
+    net.lost = {"gossip.publish"}
+    net[MAKER].replace(sell.order_id, net.now, quantity_lots=6)
+    net.settle()
+    buy = net.place(TAKER, "buy", 15, 100)
+    assert (buy.filled, buy.open, buy.reserved) == (6, 9, 0)
+
+
+def test_fifty_makers_of_one_home_are_asked_in_two_fills(net: Network) -> None:
+    for _ in range(50):
+        net.place(MAKER, "sell", 2, 100)
+    net.counts.clear()
+    buy = net.place(TAKER, "buy", 100, 100)
+    assert (buy.status, net.counts["fill.request"]) == ("filled", 2)
+    assert len(net[TAKER].tape("BTC-USD")) == 50
+    everywhere_the_same(net)
+
+
+def test_fill_or_kill_trades_wholly_at_one_home_or_not_at_all(net: Network) -> None:
+    net.place(MAKER, "sell", 10, 100)
+    net.place(TAKER, "sell", 10, 100)
+    with pytest.raises(OrderError) as caught:
+        net.place(TAKER, "buy", 15, 100, time_in_force="fok")
+    assert caught.value.code == CANNOT_FILL
+    done = net.place(TAKER, "buy", 10, 100, time_in_force="fok")
+    assert done.status == "filled"
+    everywhere_the_same(net)
+
+
+def test_fill_or_kill_that_a_stale_view_promised_too_much_for_kills(net: Network) -> None:
+    sell = net.place(MAKER, "sell", 10, 100)
+    net.lost = {"gossip.publish"}
+    net[MAKER].replace(sell.order_id, net.now, quantity_lots=6)
+    net.settle()
+    buy = net.place(TAKER, "buy", 10, 100, time_in_force="fok")
+    assert (buy.status, buy.filled, sell.filled) == ("cancelled", 0, 0)
+
+
+def test_what_an_ioc_does_not_get_is_closed_not_put_into_the_book(net: Network) -> None:
+    sell = net.place(MAKER, "sell", 10, 100)
+    net.lost = {"gossip.publish"}
+    net[MAKER].replace(sell.order_id, net.now, quantity_lots=6)
+    net.settle()
+    buy = net.place(TAKER, "buy", 12, 100, time_in_force="ioc")
+    assert (buy.status, buy.filled, buy.closed) == ("cancelled", 6, 6)
+    assert net.book(TAKER)[0] == []
+
+
+def test_cancelling_while_in_doubt_closes_what_comes_back(net: Network) -> None:
+    net.place(MAKER, "sell", 10, 100)
+    net.lost = {"fill.request"}
+    buy = net.place(TAKER, "buy", 15, 100)
+    net[TAKER].cancel(buy.order_id, net.now)
+    assert (buy.status, buy.reserved, buy.open) == ("pending_cancel", 10, 0)
+    net.lost = set()
+    net.run(2)
+    assert (buy.status, buy.filled, buy.closed) == ("cancelled", 10, 5)
+    everywhere_the_same(net)
+
+
+def test_the_younger_of_two_orders_that_crossed_unseen_is_the_taker(net: Network) -> None:
+    net.lost = {"gossip.publish"}
+    older = net.place(MAKER, "sell", 10, 100)
+    net.now += 0.01
+    younger = net.place(TAKER, "buy", 10, 105)
+    assert (older.filled, younger.filled) == (0, 0)
+    net.lost = set()
+    net.run(12)
+    assert (older.status, younger.status) == ("filled", "filled")
+    [trade] = net[MAKER].tape("BTC-USD")
+    assert (trade.price_ticks, trade.taker_order) == (100, younger.order_id)
+    everywhere_the_same(net)
+
+
+def test_a_post_only_order_that_turns_out_to_cross_an_older_one_is_cancelled(
+    net: Network,
+) -> None:
+    net.lost = {"gossip.publish"}
+    net.place(MAKER, "sell", 10, 100)
+    net.now += 0.01
+    younger = net.place(TAKER, "buy", 10, 105, post_only=True)
+    net.lost = set()
+    net.run(12)
+    assert younger.status == "cancelled"
+
+
+def test_a_maker_that_does_not_answer_is_left_alone_until_it_does(net: Network) -> None:
+    net.place(MAKER, "sell", 10, 100)
+    net.place(MAKER, "sell", 10, 101)
+    net.lost = {"result"}
+    first = net.place(TAKER, "buy", 10, 100)
+    net.lost = {"result", "gossip.publish"}
+    net.run(3)
+    # The trade itself came by gossip, so the fill is settled, yet its home is not trusted again
+    # before it has answered something.
+    assert first.status == "filled"
+    net.lost = {"fill.request"}
+    net.place(TAKER, "buy", 10, 101)
+    net.run(3)
+    assert net[TAKER].taker.on_hold == {net[MAKER].key}
+    third = net.place(TAKER, "buy", 10, 101)
+    assert (third.reserved, third.open) == (0, 10)
+
+
+def test_an_operator_can_give_up_on_a_fill_whose_maker_is_gone(net: Network) -> None:
+    net.place(MAKER, "sell", 10, 100)
+    net.lost = {"fill.request"}
+    buy = net.place(TAKER, "buy", 10, 100)
+    [doubt] = net[TAKER].in_doubt()
+    net.cut(MAKER)
+    before = net[TAKER].ledger.log.seq
+    net[TAKER].decide(doubt["fill"], net.now)
+    assert (buy.reserved, buy.open, net[TAKER].in_doubt()) == (0, 10, [])
+    assert net[TAKER].ledger.log.seq == before + 1  # signed and logged
+    with pytest.raises(OrderError):
+        net[TAKER].decide(doubt["fill"], net.now)
+
+
+def test_a_busy_maker_is_not_final(net: Network) -> None:
+    net.place(MAKER, "sell", 10, 100)
+    net[MAKER].maker.answers_max = 0
+    buy = net.place(TAKER, "buy", 10, 100)
+    assert (buy.reserved, net.counts["error"]) == (10, 1)
+    net[MAKER].maker.answers_max = 10
+    net.run(3)
+    assert buy.status == "filled"
+    everywhere_the_same(net)
+
+
+def test_answers_are_forgotten_once_settled_and_late(net: Network) -> None:
+    net.place(MAKER, "sell", 10, 100)
+    net.place(TAKER, "buy", 10, 100)
+    assert net[MAKER].maker.unsettled == 0
+    assert len(net.peers[MAKER].database.load().answers) == 1
+    net.run(80)
+    assert net.peers[MAKER].database.load().answers == []
+
+
+def test_forged_or_foreign_messages_change_nothing(net: Network) -> None:
+    net.place(MAKER, "sell", 10, 100)
+    net.lost = {"fill.request", "gossip.publish"}
+    buy = net.place(TAKER, "buy", 10, 100)
+    [intent] = net[TAKER].taker.intents.values()
+    entry = net[TAKER].ledger.own[buy.order_id].order_entry
+    assert entry is not None
+    maker, proof = net[MAKER].maker, intent.draft.proof
+    larger = proof.payload.replace('"0.001"', '"0.002"')
+    assert larger != proof.payload
+    forged = Signed(larger, proof.path, proof.index, proof.size, proof.signature)
+    for fill, order in ((forged, entry.proof), (proof, proof), (entry.proof, entry.proof)):
+        with pytest.raises(RemoteProtocolError):
+            maker.request(fill, order, net.now)
+    with pytest.raises(RemoteProtocolError):
+        net[TAKER].taker.answer(entry.proof, net.now)
+    answer = maker.request(proof, entry.proof, net.now)
+    net.settle()
+    body = msgspec.json.decode(answer.payload)
+    body["trades"][0]["quantity"] = "0.0001"
+    altered = Signed(msgspec.json.encode(body).decode(), b"", 0, 1, b"0" * 64)
+    with pytest.raises(RemoteProtocolError):
+        net[TAKER].taker.answer(altered, net.now)
+    with pytest.raises(RemoteProtocolError, match="another home"):
+        maker.query(intent.fill.id, net[MAKER].key, intent.fill.deadline, net.now)
+    assert (buy.filled, buy.reserved) == (0, 10)
+
+
+def test_a_home_that_does_not_serve_says_busy(net: Network) -> None:
+    net[MAKER].replica.alarms.append("its disk is old")
+    with pytest.raises(OrderError) as caught:
+        net.place(MAKER, "sell", 10, 100)
+    assert caught.value.code == BUSY
+    assert "its disk is old" in caught.value.message

@@ -1,0 +1,248 @@
+"""What one peer believes of another's log: in order, once, signed, and only while it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from peers import BTC, Network
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.clock import HybridClock
+from grenache_py.exchange.keys import Identity
+from grenache_py.exchange.ledger import element
+from grenache_py.exchange.log import Beat, Entry, OrderBody, OriginLog, StateBody, order_id
+from grenache_py.exchange.market import Market
+from grenache_py.exchange.signed import Draft, Sealer, Signed
+
+ALICE = Identity.from_seed(b"a" * 32)
+
+
+class Author:
+    """Writes a log by hand, good or bad."""
+
+    def __init__(self, now: float, identity: Identity = ALICE) -> None:
+        self.now = now
+        self.identity = identity
+        self.sealer = Sealer(identity, "test")
+        self.clock = HybridClock()
+        self.log = OriginLog(identity.key, self.sealer, self.clock)
+
+    def entry(self, **body: object) -> Signed:
+        draft = self.log.append(self.now, **body)  # type: ignore[arg-type]
+        self.sealer.seal()
+        return draft.proof
+
+    def order(self, price: str = "1", quantity: str = "1", **more: object) -> Signed:
+        stamp = self.clock.stamp(self.now)
+        fields = {
+            "market": "BTC-USD",
+            "side": "sell",
+            "type": "limit",
+            "quantity": quantity,
+            "time": stamp,
+            "price": price,
+            "stop": None,
+            "time_in_force": "gtc",
+            "post_only": False,
+            "expires": None,
+            **more,
+        }
+        self.last = order_id(self.identity.key, **fields)  # type: ignore[arg-type]
+        body = OrderBody(self.last, **fields)  # type: ignore[arg-type]
+        states = [StateBody(self.last, 1, quantity, "0", "0", "")]
+        return self.entry(order=body, states=states, stamp=stamp)
+
+    def state(self, version: int, opened: str, filled: str = "0", reason: str = "") -> Signed:
+        return self.entry(
+            states=[StateBody(self.last, version, opened, "0", filled, reason)]  # type: ignore[arg-type]
+        )
+
+    def signed(self, payload: str) -> Signed:
+        draft: Draft = self.sealer.add(payload)
+        self.sealer.seal()
+        return draft.proof
+
+
+@pytest.fixture
+def net() -> Network:
+    return Network(1)
+
+
+@pytest.fixture
+def alice(net: Network) -> Author:
+    return Author(net.now)
+
+
+def test_entries_are_applied_in_order_however_they_arrive(net: Network, alice: Author) -> None:
+    entries = [alice.order(price=str(price)) for price in range(1, 6)]
+    replica = net[0].replica
+    verdicts = [replica.receive(entries[i], net.now) for i in (3, 1, 4, 0, 2, 1)]
+    assert [v.verdict for v in verdicts] == [
+        "waiting",
+        "waiting",
+        "waiting",
+        "applied",
+        "applied",
+        "known",
+    ]
+    # Only what was applied is passed on, in order, each entry once.
+    novel = [head[1] for v in verdicts for _, _, head in v.novel]
+    assert novel == [1, 2, 3, 4, 5]
+    assert [price for price, _ in net.book(0)[1]] == [100, 200, 300, 400, 500]
+
+
+def test_a_gap_is_known_by_number(net: Network, alice: Author) -> None:
+    entries = [alice.order(price=str(price)) for price in range(1, 6)]
+    replica = net[0].replica
+    replica.receive(entries[0], net.now)
+    received = replica.receive(entries[4], net.now)
+    assert received.origin is not None
+    assert received.origin.gap == (2, 4)
+
+
+def test_a_closed_order_never_returns(net: Network, alice: Author) -> None:
+    placed = alice.order()
+    closed = alice.state(2, "0", reason="cancelled")
+    replica = net[0].replica
+    for entry in (placed, closed):
+        replica.receive(entry, net.now)
+    assert net.book(0)[1] == []
+    assert replica.receive(placed, net.now).verdict == "known"
+    assert not replica.adopt_record(placed, placed, net.now)
+    assert net.book(0)[1] == []
+
+
+def test_two_entries_with_one_number_freeze_their_origin_and_prove_it(
+    net: Network, alice: Author
+) -> None:
+    forked = Author(net.now)
+    replica = net[0].replica
+    replica.receive(alice.order(price="1"), net.now)
+    assert len(net.book(0)[1]) == 1
+    assert replica.receive(forked.order(price="2"), net.now).verdict == "frozen"
+    assert net.book(0)[1] == []
+    other = Network(1)
+    other[0].replica.prove(*replica.proofs[ALICE.key])
+    assert other[0].replica.origins[ALICE.key].frozen
+    assert other[0].replica.receive(alice.order(), net.now).novel == []
+    with pytest.raises(RemoteProtocolError, match="contradict nothing"):
+        other[0].replica.prove(replica.proofs[ALICE.key][0], replica.proofs[ALICE.key][0])
+
+
+def bad_id(author: Author) -> Signed:
+    entry = Entry.decode(author.order().payload)
+    return author.signed(entry.encode().replace(author.last, "0" * 32))
+
+
+def older_version(author: Author) -> Signed:
+    return author.state(1, "1")
+
+
+def too_much(author: Author) -> Signed:
+    return author.state(2, "1", filled="1")
+
+
+def backwards(author: Author) -> Signed:
+    author.clock.ms -= 50_000
+    return author.state(2, "1")
+
+
+@pytest.mark.parametrize("lie", [bad_id, older_version, too_much, backwards])
+def test_an_origin_that_breaks_its_own_rules_is_not_believed_any_more(
+    net: Network, alice: Author, lie: Callable[[Author], Signed]
+) -> None:
+    replica = net[0].replica
+    replica.receive(alice.order(), net.now)
+    assert len(net.book(0)[1]) == 1
+    replica.receive(lie(alice), net.now)
+    assert replica.origins[ALICE.key].frozen
+    assert net.book(0)[1] == []
+
+
+def test_unsigned_entries_are_refused_and_future_ones_not_believed_yet(
+    net: Network, alice: Author
+) -> None:
+    replica = net[0].replica
+    good = alice.order()
+    with pytest.raises(RemoteProtocolError, match="signature"):
+        replica.receive(Signed(good.payload, b"", 0, 1, b"\0" * 64), net.now)
+    assert replica.receive(good, net.now - 6).verdict == "early"
+    assert replica.origins == {}
+    assert replica.receive(good, net.now - 4).verdict == "applied"
+
+
+def test_orders_leave_the_book_when_their_home_falls_silent_and_return_with_it(
+    net: Network, alice: Author
+) -> None:
+    replica = net[0].replica
+    replica.receive(alice.order(), net.now)
+    net.run(24)
+    assert len(net.book(0)[1]) == 1
+    net.run(3)
+    assert net.book(0)[1] == []
+    alice.now = net.now
+    fingerprint = f"{element(alice.last, 1):064x}"
+    replica.receive(alice.entry(beat=Beat(20_000, 1, fingerprint)), net.now)
+    assert len(net.book(0)[1]) == 1
+    assert replica.origins[ALICE.key].complete
+
+
+def test_a_heartbeat_that_disagrees_makes_the_origin_suspect(net: Network, alice: Author) -> None:
+    replica = net[0].replica
+    replica.receive(alice.order(), net.now)
+    replica.receive(alice.entry(beat=Beat(20_000, 2, "0" * 64)), net.now)
+    assert not replica.origins[ALICE.key].complete
+    replica.receive(alice.entry(beat=Beat(20_000, 1, f"{element(alice.last, 1):064x}")), net.now)
+    assert replica.origins[ALICE.key].complete
+
+
+def test_a_good_till_date_order_is_left_alone_just_before_it_expires(
+    net: Network, alice: Author
+) -> None:
+    expires = int(net.now * 1000) + 5_000
+    net[0].replica.receive(alice.order(time_in_force="gtd", expires=expires), net.now)
+    net.run(3)
+    assert len(net.book(0)[1]) == 1
+    net.run(2)
+    assert net.book(0)[1] == []
+    assert len(net[0].replica.origins[ALICE.key].records) == 1  # its home has the last word
+
+
+def test_a_market_with_another_tick_or_not_traded_here_is_kept_but_not_matched(
+    net: Network, alice: Author
+) -> None:
+    replica = net[0].replica
+    replica.receive(alice.order(price="1.005"), net.now)
+    replica.receive(alice.order(market="DOGE-USD"), net.now)
+    assert len(replica.origins[ALICE.key].records) == 2
+    assert net.book(0)[1] == []
+    net.settle()
+    net.restart(0)
+    assert len(net[0].replica.origins[ALICE.key].records) == 2
+
+
+def test_an_own_entry_nobody_here_remembers_stops_this_home(net: Network) -> None:
+    me = Author(net.now, Identity.from_seed(bytes([1]) * 32))
+    known = net.place(0, "sell", 1, 100)
+    assert known.open
+    [(_, first), *_] = net[0].ledger.log.tail
+    assert net[0].replica.receive(first.proof, net.now).verdict == "own"
+    assert net[0].alarms() == []
+    for _ in range(4):
+        later = me.order()
+    net[0].replica.receive(later, net.now)
+    assert "old copy" in net[0].alarms()[0]
+
+
+def test_a_home_without_the_market_keeps_what_others_trade_in_it(alice: Author) -> None:
+    eth = Market.parse("ETH-USD:tick=0.01,lot=0.01")
+    net = Network(2)
+    net.peers[1].markets = (eth,)
+    net.peers[1].start(net.now)
+    net.link(0, 1)
+    live = net.place(0, "sell", 10, 100)
+    record = net[1].replica.find(live.order_id)
+    assert record is not None
+    assert record.live is None
+    assert BTC.symbol not in net[1].books
