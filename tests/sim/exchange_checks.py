@@ -1,0 +1,283 @@
+"""
+What must hold whatever happens: the invariants of distributed.md 1.3, checked from outside.
+
+The checker sees what each home commits and what each home lets out, keeps its own books of
+both, and never asks the code under test whether it is right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from hashlib import sha256
+from typing import Any
+
+import attrs
+
+from grenache_py.exchange.effects import Batch, Send
+from grenache_py.exchange.log import GENESIS, Entry
+from grenache_py.exchange.rows import AnswerRow, LogRow, OrderRow, Row, TradeRow
+from tests.sim.exchange_net import Peer
+
+__all__ = ["Checker", "Violation"]
+
+
+class Violation(AssertionError):
+    """An invariant does not hold. The message begins with its number."""
+
+
+@attrs.define
+class _Log:
+    seq: int = 0
+    hash: str = GENESIS
+    time: tuple[int, int] = (0, 0)
+
+
+class Checker:
+    """
+    Books kept beside the homes' own.
+
+    Attributes:
+        orders: the newest committed row of each order.
+        trades: committed trade rows by (home, trade id), of homes that took part.
+        sometimes: what happened at all; a simulation in which nothing happens proves nothing.
+        amnesia: homes whose disk lost commits: what they say afterwards contradicts their past.
+    """
+
+    def __init__(self) -> None:
+        self.orders: dict[str, OrderRow] = {}
+        self.home_of: dict[str, str] = {}
+        self.trades: dict[tuple[str, str], TradeRow] = {}
+        self.traded: dict[str, dict[str, int]] = defaultdict(dict)
+        self.answers: dict[tuple[str, str], str] = {}
+        self.logs: dict[str, _Log] = defaultdict(_Log)
+        self.published: set[tuple[str, int]] = set()  # (order id, version)
+        self.log_hashes: dict[tuple[str, int, int], str] = {}
+        self.sometimes: dict[str, int] = defaultdict(int)
+        self.amnesia: set[str] = set()
+        self.check_sends = True
+        self.trace = sha256()
+
+    # What is durable.
+
+    def committed(self, peer: Peer, rows: list[Row]) -> None:
+        home = peer.identity.key
+        self.trace.update(repr((peer.name, rows)).encode())
+        for row in rows:
+            if type(row) is OrderRow:
+                self._order(home, row)
+        for row in rows:
+            if type(row) is TradeRow:
+                self._trade(home, row)
+            elif type(row) is AnswerRow:
+                self._answer(home, row)
+            elif type(row) is LogRow:
+                self._log(home, row)
+
+    def _order(self, home: str, row: OrderRow) -> None:
+        closed = row.quantity_lots - row.open - row.reserved - row.filled
+        if min(row.open, row.reserved, row.filled, closed) < 0:
+            raise Violation(f"I1: order {row.order_id} at {home[:8]}: {row}")
+        before = self.orders.get(row.order_id)
+        if before is not None and home not in self.amnesia:
+            if row.filled < before.filled or row.version < before.version:
+                raise Violation(f"I5: order {row.order_id} went back: {before} -> {row}")
+            changed = (row.open, row.reserved, row.filled) != (
+                before.open,
+                before.reserved,
+                before.filled,
+            )
+            if changed and row.version == before.version:
+                raise Violation(f"I5: two states of {row.order_id} share version {row.version}")
+            if not before.live and changed:
+                raise Violation(f"I8: closed order {row.order_id} changed: {before} -> {row}")
+        self.orders[row.order_id] = row
+        self.home_of[row.order_id] = home
+
+    def _trade(self, home: str, row: TradeRow) -> None:
+        if home not in (row.maker_home, row.taker_home):
+            return
+        first = (home, row.trade_id) not in self.trades
+        self.trades[home, row.trade_id] = row
+        if not first:
+            return
+        for order_id in (row.maker_order, row.taker_order):
+            lots = self.traded[order_id]
+            lots[row.trade_id] = max(lots.get(row.trade_id, 0), row.quantity_lots)
+            known = self.orders.get(order_id)
+            if known is not None and sum(lots.values()) > known.quantity_lots:
+                raise Violation(
+                    f"I2: order {order_id} of {known.quantity_lots} lots traded {lots}"
+                )
+        if home == row.taker_home != row.maker_home:
+            theirs = self.trades.get((row.maker_home, row.trade_id))
+            if theirs is None:
+                raise Violation(f"I3: {row.trade_id} at the taker, never committed by its maker")
+            if theirs[:9] != row[:9]:
+                raise Violation(f"I3: the two sides differ: {theirs} / {row}")
+            self.sometimes["trade between homes"] += 1
+        elif home == row.taker_home:
+            self.sometimes["trade at one home"] += 1
+        self._limits(row)
+
+    def _limits(self, row: TradeRow) -> None:
+        maker, taker = self.orders.get(row.maker_order), self.orders.get(row.taker_order)
+        if maker is None or taker is None:
+            raise Violation(f"I14: a trade of orders nobody committed: {row}")
+        if maker.price_ticks != row.price_ticks:
+            raise Violation(f"I7: {row.trade_id} is not at the maker's price: {maker} {row}")
+        sign = 1 if taker.side == "buy" else -1
+        if taker.price_ticks and sign * (taker.price_ticks - row.price_ticks) < 0:
+            raise Violation(f"I7: {row.trade_id} is beyond the taker's limit: {taker} {row}")
+        if maker.side == taker.side or maker.market != taker.market or row.side != taker.side:
+            raise Violation(f"I7: {row.trade_id} joins {maker} and {taker}")
+        if row.maker_home != row.taker_home and _key(taker) <= _key(maker):
+            raise Violation(f"I10: the older order of {row.trade_id} was the taker")
+
+    def _answer(self, home: str, row: AnswerRow) -> None:
+        known = self.answers.setdefault((home, row.fill_id), row.payload)
+        if known != row.payload:
+            raise Violation(f"I4: two answers to fill {row.fill_id}: {known} / {row.payload}")
+
+    def _log(self, home: str, row: LogRow) -> None:
+        entry = Entry.decode(row.payload)
+        log = self.logs[home]
+        if home in self.amnesia:
+            return
+        if (entry.seq, entry.prev) != (log.seq + 1, log.hash) or entry.time <= log.time:
+            raise Violation(f"I5: the log of {home[:8]} breaks at {entry.seq}")
+        log.seq, log.hash, log.time = entry.seq, row.hash, entry.time
+        self.log_hashes[home, entry.epoch, entry.seq] = row.hash
+        for state in entry.states:
+            self.published.add((state.order_id, state.version))
+
+    # What leaves.
+
+    def released(self, peer: Peer, batch: Batch) -> None:
+        """I4, I6: whatever a home says of itself must be durable when it says it."""
+        if not self.check_sends or peer.identity.key in self.amnesia:
+            return
+        home = peer.identity.key
+        for item in batch.sends:
+            if not isinstance(item, Send):
+                continue
+            if b'"answer"' in item.line:
+                self._answer_left(home, json.loads(item.line))
+            elif b"gossip.publish" in item.line:
+                for signed in json.loads(item.line)["params"]["entries"]:
+                    self._entry_left(home, signed["payload"])
+
+    def _answer_left(self, home: str, message: dict[str, Any]) -> None:
+        signed = message.get("result", {}).get("answer") if "result" in message else None
+        if signed is None:
+            return
+        payload = signed["payload"]
+        fill = json.loads(payload)["fill"]
+        stored = self.answers.get((home, fill))
+        if stored is None:
+            if json.loads(payload)["why"] not in ("late",):
+                raise Violation(f"I6: answer to {fill} left before it was durable: {payload}")
+            self.answers[home, fill] = payload
+        elif stored != payload:
+            raise Violation(f"I4: fill {fill} got two answers: {stored} / {payload}")
+
+    def _entry_left(self, home: str, payload: str) -> None:
+        if f'"home":"{home}"' not in payload[:90]:
+            return
+        entry = Entry.decode(payload)
+        digest = sha256(b"\0" + payload.encode()).hexdigest()
+        if self.log_hashes.get((home, entry.epoch, entry.seq)) != digest:
+            raise Violation(f"I6: entry {entry.seq} of {home[:8]} left before it was durable")
+
+    # What replicas believe.
+
+    def replicas(self, peers: list[Peer]) -> None:
+        """I1, I9, I13, I14, of every node as it stands."""
+        for peer in peers:
+            node = peer.node
+            if node is None:
+                continue
+            for own in node.ledger.own.values():
+                live = own.live
+                if min(live.open, live.reserved, live.filled, live.closed) < 0:
+                    raise Violation(f"I1: {live}")
+            for origin in node.replica.origins.values():
+                if origin.home in self.amnesia:
+                    continue
+                for record in origin.records.values():
+                    if (record.order_id, record.version) not in self.published:
+                        raise Violation(
+                            f"I9: {peer.name} holds {record.order_id} version {record.version},"
+                            " which its home never published"
+                        )
+
+    def signatures(self, peers: list[Peer]) -> None:
+        """I14: what replicas hold is signed by those it names."""
+        for peer in peers:
+            if peer.node is None:
+                continue
+            for origin in peer.node.replica.origins.values():
+                for record in origin.records.values():
+                    for signed in (record.order, record.state):
+                        peer.node.verifier.check(signed, origin.home)
+
+    # When all is quiet.
+
+    def quiet(self, peers: list[Peer]) -> None:
+        """L2, L3, L4, and that both sides of every trade know it."""
+        nodes = [(peer, peer.node) for peer in peers]
+        digests: dict[bytes, list[str]] = defaultdict(list)
+        for peer, node in nodes:
+            if node is None:
+                raise Violation(f"L: {peer.name} is down")
+            digests[node.live.set.fingerprint(0, len(node.live.set))].append(peer.name)
+            if not node.sync.synced:
+                raise Violation(
+                    f"L6: {peer.name} is not synced: behind {node.sync.behind()},"
+                    f" links {len(node.peering.by_key)},"
+                    f" incomplete {[o.home[:8] for o in node.replica.origins.values() if not o.complete]}"
+                )
+            if node.taker.intents:
+                raise Violation(f"L3: {peer.name} has fills in doubt: {node.in_doubt()}")
+            for own in node.ledger.own.values():
+                if own.live.reserved:
+                    raise Violation(f"L3: {peer.name} still reserves {own.live}")
+            if node.alarms():
+                raise Violation(f"L: {peer.name} alarms {node.alarms()}")
+        if len(digests) > 1:
+            raise Violation(f"L2: live sets differ: {sorted(digests.values())}")
+        for peer, node in nodes:
+            assert node is not None
+            for symbol, book in node.books.items():
+                bid, ask = book.best_bid(), book.best_ask()
+                if bid is not None and ask is not None and bid >= ask:
+                    if not self._only_self_trades(node, symbol):
+                        raise Violation(f"L4: {symbol} stays crossed at {peer.name}: {bid}/{ask}")
+        for (home, trade_id), row in self.trades.items():
+            if home in self.amnesia:
+                continue
+            for side in (row.maker_home, row.taker_home):
+                if (side, trade_id) not in self.trades and side not in self.amnesia:
+                    raise Violation(f"I3: {trade_id} is unknown at {side[:8]}")
+        for order_id, row in self.orders.items():
+            if self.home_of[order_id] in self.amnesia:
+                continue
+            lots = sum(self.traded[order_id].values())
+            if lots != row.filled:
+                raise Violation(f"I2: {order_id} filled {row.filled}, its trades say {lots}")
+
+    @staticmethod
+    def _only_self_trades(node: Any, symbol: str) -> bool:
+        """Crossed orders of one account at one home stay: nobody trades with himself."""
+        lives = [live for live in node.books[symbol].orders() if live.open]
+        for buy in (live for live in lives if live.side == "buy"):
+            for sell in (live for live in lives if live.side == "sell"):
+                if buy.price_ticks >= sell.price_ticks and (
+                    buy.home != sell.home or buy.account != sell.account
+                ):
+                    return False
+        return True
+
+
+def _key(row: OrderRow) -> tuple[int, int, str]:
+    return row.key_ms, row.key_counter, row.order_id

@@ -1,0 +1,383 @@
+"""
+A seed's worth of trouble: peers that trade while their network, disks and clocks misbehave.
+
+Which kinds of fault happen, and how badly, the seed decides (swarm testing); then everything
+heals, and what must come true when nothing is wrong any more is checked.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from grenache_py.exchange.errors import OrderError
+from grenache_py.exchange.market import Market
+from grenache_py.exchange.node import ExchangeNode, NodeConfig
+from grenache_py.exchange.order import LiveOrder, NewOrder
+from grenache_py.exchange.peering import PeeringConfig
+from tests.sim.clock import Scheduler
+from tests.sim.exchange_checks import Checker, Violation
+from tests.sim.exchange_net import Disk, Faults, Network, Peer, identity
+
+__all__ = ["MARKETS", "Report", "World", "run"]
+
+MARKETS = (
+    Market.parse("BTC-USD:tick=0.01,lot=0.0001"),
+    Market.parse("ETH-USD:tick=0.05,lot=0.001"),
+)
+KINDS = (
+    "loss",
+    "duplicate",
+    "reorder",
+    "delay",
+    "crash",
+    "disk",
+    "slow disk",
+    "partition",
+    "one-way cut",
+    "reset",
+    "clock offset",
+    "clock drift",
+    "clock jump",
+    "pause",
+)
+CHAOS_S = 60.0
+QUIET_S = 75.0
+
+
+@attrs.define
+class Report:
+    """What a run saw."""
+
+    seed: int
+    faults: tuple[str, ...]
+    trades: int
+    orders: int
+    lines: int
+    trace: str
+    sometimes: dict[str, int]
+
+
+class World:
+    """
+    Some peers, and everything that happens to them.
+
+    Args:
+        faults: kinds to use; None lets the seed choose.
+        real: sign with ed25519.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        peers: int = 4,
+        orders: int = 40,
+        faults: tuple[str, ...] | None = None,
+        real: bool = False,
+        prepare: Callable[[World], None] | None = None,
+        outbound_target: int = 8,
+    ) -> None:
+        self.seed = seed
+        self.rng = rng = random.Random(seed)
+        self.clock = Scheduler()
+        self.network = Network(self.clock, random.Random(rng.getrandbits(64)))
+        self.checker = Checker()
+        if faults is None:
+            faults = tuple(kind for kind in KINDS if rng.random() < 0.4)
+        self.kinds = faults
+        self.orders = orders
+        self.placed: list[tuple[Peer, str]] = []
+        self.outbound_target = outbound_target
+        self.real = real
+        self.peers = [self.add_peer(f"p{i}", peers) for i in range(peers)]
+        if prepare is not None:
+            prepare(self)
+
+    def add_peer(self, name: str, known: int) -> Peer:
+        rng = self.rng
+        others = [address for i in range(known) if (address := f"p{i}:7071") != f"{name}:7071"]
+        connect = tuple(rng.sample(others, min(len(others), rng.randrange(1, 4))))
+        config = NodeConfig(
+            PeeringConfig(
+                "sim",
+                listen=f"{name}:7071",
+                connect=connect,
+                outbound_target=self.outbound_target,
+            ),
+            MARKETS,
+        )
+        disk_rng = random.Random(rng.getrandbits(64))
+        slow = "slow disk" in self.kinds and rng.random() < 0.5
+
+        def latency() -> float:
+            if slow and disk_rng.random() < 0.02:
+                self.network.count("slow commit")
+                return disk_rng.uniform(0.1, 5.0)
+            return disk_rng.uniform(0.0005, 0.01)
+
+        peer = Peer(
+            name,
+            self.network,
+            config,
+            identity(rng, self.real),
+            Disk(latency),
+            random.Random(rng.getrandbits(64)),
+        )
+        if "clock offset" in self.kinds:
+            peer.offset = rng.uniform(-2.0, 2.0)
+        if "clock drift" in self.kinds:
+            peer.drift = rng.uniform(-0.01, 0.01)
+        peer.on_commit = self.checker.committed
+        peer.on_release = self.checker.released
+        return peer
+
+    # What clients do.
+
+    def place(self, peer: Peer) -> None:
+        rng = self.rng
+        market = rng.choice(MARKETS)
+        side = rng.choice(("buy", "sell"))
+        kind = rng.random()
+        price: int | None = 1000 + rng.randrange(-6, 7)
+        new: dict[str, Any] = {"account": rng.choice(("alice", "bob"))}
+        if kind < 0.08:
+            price, new["type"] = None, "market"
+            new["time_in_force"] = "ioc"
+        elif kind < 0.2:
+            new["time_in_force"] = rng.choice(("ioc", "fok"))
+        elif kind < 0.26:
+            new["post_only"] = True
+        elif kind < 0.32:
+            new["time_in_force"] = "gtd"
+            new["expires_ms"] = int((peer.wall() + rng.uniform(1.0, 30.0)) * 1000)
+        elif kind < 0.36:
+            new["type"] = "stop_limit"
+            new["stop_ticks"] = 1000 + rng.randrange(-4, 5)
+        order = NewOrder(
+            market.symbol, side, rng.randrange(1, 20), price, **{"self_trade": "newest", **new}
+        )
+        self._ask(peer, lambda node, now: node.place(order, now))
+
+    def _ask(self, peer: Peer, call: Callable[[ExchangeNode, float], LiveOrder]) -> None:
+        """A client asks for something, and takes no for an answer."""
+
+        def asked(node: ExchangeNode, now: float) -> None:
+            try:
+                live = call(node, now)
+            except OrderError as error:
+                self.network.count(f"refused {error.code}")
+            else:
+                self.placed.append((peer, live.order_id))
+
+        peer.do(asked)
+
+    def meddle(self) -> None:
+        """Cancel or replace something."""
+        if not self.placed:
+            return
+        peer, order_id = self.rng.choice(self.placed)
+        self.network.count("meddled")
+        if self.rng.random() < 0.7:
+            self._ask(peer, lambda node, now: node.cancel(order_id, now))
+        else:
+            price, lots = 1000 + self.rng.randrange(-6, 7), self.rng.randrange(1, 20)
+            self._ask(peer, lambda node, now: node.replace(order_id, now, lots, price))
+
+    def look_up(self, peer: Peer) -> None:
+        """What grapes answer: some peers, and ghosts (F21)."""
+        found = self.rng.sample(self.peers, min(3, len(self.peers)))
+        hints = [other.address for other in found] + ["ghost:7071"]
+        peer.do(lambda node, now: node.discovered(hints, now))
+        self.clock.after(30.0, lambda: self.look_up(peer))
+
+    # What happens to them.
+
+    def trouble(self) -> None:
+        """Schedule this seed's faults over the chaos."""
+        rng, clock, network = self.rng, self.clock, self.network
+        faults = Faults()
+        kinds = self.kinds
+        if "loss" in kinds:
+            faults.loss = rng.uniform(0.01, 0.12)
+        if "duplicate" in kinds:
+            faults.duplicate = rng.uniform(0.02, 0.18)
+        if "reorder" in kinds:
+            faults.reorder = rng.uniform(0.02, 0.2)
+        if "delay" in kinds:
+            faults.delay_spike = rng.uniform(0.005, 0.05)
+        clock.at(2.0, lambda: setattr(network, "faults", faults))
+        for kind, rate, act in (
+            ("crash", 8.0, self._crash),
+            ("disk", 10.0, self._disk),
+            ("partition", 20.0, self._partition),
+            ("one-way cut", 20.0, self._one_way),
+            ("reset", 6.0, self._reset),
+            ("clock jump", 15.0, self._jump),
+            ("pause", 15.0, self._pause),
+        ):
+            if kind in kinds:
+                at = 2.0 + rng.expovariate(1 / rate)
+                while at < CHAOS_S:
+                    clock.at(at, act)
+                    at += rng.expovariate(1 / rate)
+
+    def _up(self) -> Peer | None:
+        up = [peer for peer in self.peers if peer.node is not None and not peer.paused]
+        return self.rng.choice(up) if up else None
+
+    def _crash(self) -> None:
+        peer = self._up()
+        if peer is None:
+            return
+        how = self.rng.choice(("now", "before", "after"))
+        if how == "now":
+            self.network.count("crash")
+            peer.crash()
+        else:
+            peer.crash_at_commit = how
+        self.clock.after(self.rng.uniform(0.3, 12.0), lambda: self.restart(peer))
+
+    def restart(self, peer: Peer) -> None:
+        if peer.node is None:
+            peer.start()
+
+    def _disk(self) -> None:
+        peer = self._up()
+        if peer is not None:
+            peer.disk.next_fault = self.rng.choice(("before", "after"))
+            self.network.count(f"disk fault {peer.disk.next_fault}")
+
+    def _cut(self, pairs: set[tuple[str, str]], seconds: float) -> None:
+        network = self.network
+        network.cut |= pairs
+
+        def heal() -> None:
+            network.cut -= pairs
+            network.heal()
+
+        self.clock.after(seconds, heal)
+
+    def _partition(self) -> None:
+        self.network.count("partition")
+        names = [peer.name for peer in self.peers]
+        side = set(self.rng.sample(names, self.rng.randrange(1, len(names))))
+        pairs = {(a, b) for a in names for b in names if (a in side) != (b in side)}
+        self._cut(pairs, self.rng.uniform(1.0, 25.0))
+
+    def _one_way(self) -> None:
+        self.network.count("one-way cut")
+        a, b = self.rng.sample([peer.name for peer in self.peers], 2)
+        self._cut({(a, b)}, self.rng.uniform(1.0, 20.0))
+
+    def _reset(self) -> None:
+        if self.network.connections:
+            self.network.reset(self.rng.choice(self.network.connections))
+
+    def _jump(self) -> None:
+        self.network.count("clock jump")
+        peer = self.rng.choice(self.peers)
+        peer.offset += self.rng.uniform(-10.0, 10.0)
+
+    def _pause(self) -> None:
+        peer = self._up()
+        if peer is not None:
+            self.network.count("pause")
+            peer.pause()
+            self.clock.after(
+                self.rng.uniform(0.5, 20.0), lambda: peer.resume() if peer.paused else None
+            )
+
+    def heal(self) -> None:
+        """All faults end."""
+        self.network.faults = Faults()
+        self.network.cut.clear()
+        self.network.heal()
+        for peer in self.peers:
+            peer.disk.next_fault = peer.crash_at_commit = ""
+            if peer.paused:
+                peer.resume()
+            if "clock offset" in self.kinds or "clock jump" in self.kinds:
+                # NTP steps the clock back to where it belongs.
+                peer.offset = max(-2.0, min(2.0, peer.offset))
+            self.restart(peer)
+
+    # One run.
+
+    def run(self) -> Report:
+        """
+        Chaos, peace, checks.
+
+        Raises:
+            Violation: an invariant did not hold.
+        """
+        clock, rng = self.clock, self.rng
+        for peer in self.peers:
+            clock.at(rng.uniform(0.0, 1.0), peer.start)
+        self.trouble()
+        for peer in self.peers:
+            clock.after(rng.uniform(5.0, 30.0), lambda peer=peer: self.look_up(peer))
+        for _ in range(self.orders):
+            peer = rng.choice(self.peers)
+            clock.at(rng.uniform(1.0, CHAOS_S), lambda peer=peer: self.place(peer))
+        for _ in range(self.orders // 4):
+            clock.at(rng.uniform(2.0, CHAOS_S), self.meddle)
+        at = 5.0
+        while at < CHAOS_S:
+            clock.at(at, lambda: self.checker.replicas(self.peers))
+            at += 5.0
+        clock.run_until(CHAOS_S, 2_000_000)
+        self.heal()
+        self.clock.run_until(CHAOS_S + QUIET_S, 2_000_000)
+        self.checker.replicas(self.peers)
+        self.checker.quiet(self.peers)
+        self.checker.signatures(self.peers)
+        return self.report()
+
+    def report(self) -> Report:
+        sometimes = self.checker.sometimes
+        for name, count in self.network.counts.items():
+            sometimes[name] += count
+        for peer in self.peers:
+            node = peer.node
+            if node is None:
+                continue
+            for name, count in (
+                ("fill repeated", node.maker.repeated),
+                ("fill refused", node.maker.refused),
+                ("fill poisoned", node.maker.poisoned),
+                ("fill asked again", node.taker.asked_again),
+                ("entries fetched", node.sync.fetched),
+                ("records adopted", node.sync.adopted),
+                ("catch-ups", node.sync.sessions),
+            ):
+                sometimes[name] += count
+        return Report(
+            self.seed,
+            self.kinds,
+            len({trade_id for _, trade_id in self.checker.trades}),
+            len(self.checker.orders),
+            self.network.lines,
+            self.checker.trace.hexdigest(),
+            dict(sometimes),
+        )
+
+
+def run(seed: int, **settings: Any) -> Report:
+    """
+    One seed; real signatures in one of twenty.
+
+    Raises:
+        Violation: with the seed, its faults and the command that replays it.
+    """
+    settings.setdefault("real", seed % 20 == 7)
+    world = World(seed, **settings)
+    try:
+        return world.run()
+    except Violation as violation:
+        raise Violation(
+            f"{violation}\n  SEED={seed} FAULTS={','.join(world.kinds)} at {world.clock.now:.3f} s"
+            f"\n  replay: .venv/bin/python -m tests.sim.exchange --seed {seed} --trace"
+        ) from violation
