@@ -138,6 +138,7 @@ class LineConnection(Protocol):
     def work(self) -> None:
         """Take lines as far as allowed, and read more only when none are left over."""
         if self._closing:
+            self._leave_if_done()
             return
         inbox = self._inbox
         left = LINES_PER_TURN_MAX

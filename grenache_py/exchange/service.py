@@ -236,7 +236,7 @@ class ExchangeService(Service):
     # Clients.
 
     def _client_factory(self) -> Factory:
-        return _Accepting(self._accept_client)
+        return ClientPort(self._accept_client)
 
     def _accept_client(self, address: Any) -> Any:
         if self.batches.clients >= self._config.clients_max:
@@ -264,7 +264,7 @@ class ExchangeService(Service):
     # Peers.
 
     def _peer_factory(self) -> Factory:
-        return _Accepting(self._accept_peer)
+        return PeerPort(self._accept_peer)
 
     def _accept_peer(self, address: Any) -> PeerLines | None:
         if self.batches.links >= PEERS_MAX:
@@ -338,7 +338,7 @@ class ExchangeService(Service):
             self.log.error("closing the store: {error}", error=str(error))
 
 
-class _Accepting(Factory):
+class _Port(Factory):
     """Makes a protocol for each connection by a function; None refuses it."""
 
     def __init__(self, accept: Callable[[Any], Any]) -> None:
@@ -346,6 +346,14 @@ class _Accepting(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         return self._accept(addr)
+
+
+class ClientPort(_Port):
+    """What Twisted calls the client port in its log."""
+
+
+class PeerPort(_Port):
+    """What Twisted calls the peer port in its log."""
 
 
 def _is_loopback(host: str) -> bool:

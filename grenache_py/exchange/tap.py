@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import resource
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -70,18 +71,8 @@ class Options(usage.Options):
     levels: Levels
 
     def __init__(self) -> None:
-        self._many: dict[str, list[str]] = {}
-        for option in OPTIONS:
-            if option.many:
-                setattr(self, f"opt_{option.name}", self._collect(option))
+        self.many: dict[str, list[str]] = {}
         super().__init__()
-
-    def _collect(self, option: Option) -> Any:
-        def collect(value: str) -> None:
-            self._many.setdefault(option.name, []).append(value)
-
-        collect.__doc__ = option.about
-        return collect
 
     def opt_version(self) -> None:
         """Display the version and exit."""
@@ -98,7 +89,7 @@ class Options(usage.Options):
             if not option.takes:
                 if typed.pop(option.name):
                     typed[option.name] = True
-        typed.update(self._many)
+        typed.update(self.many)
         file = typed.pop("config", None)
         with exit_readably("exchange"):
             written = {} if file is None else _read_settings(file)
@@ -113,6 +104,19 @@ class Options(usage.Options):
                 raise ConfigError(f"log-format must be {' or '.join(FORMATS)}")
             self.levels = Levels(str(logging.get("log-level", "info")))
             self.exchange = from_settings(written, typed)
+
+
+def _again_for_each(option: Option) -> Callable[[Options, str], None]:
+    def collect(self: Options, value: str) -> None:
+        self.many.setdefault(option.name, []).append(value)
+
+    collect.__doc__ = option.about
+    return collect
+
+
+for _option in OPTIONS:
+    if _option.many:
+        setattr(Options, f"opt_{_option.name}", _again_for_each(_option))
 
 
 def _read_settings(file: str) -> dict[str, Any]:
