@@ -36,6 +36,10 @@ class HybridClock:
         self.counter = 0
         self.floor_ms = floor_ms
 
+    def resume(self, ms: int, counter: int) -> None:
+        """Go on above the newest stamp of an earlier life: it may have reached the floor."""
+        self.ms, self.counter = max((self.ms, self.counter), (ms, counter))
+
     def stamp(self, now: float) -> tuple[int, int]:
         """The next stamp, above all earlier ones. ``now`` is wall time in seconds."""
         wall_ms = int(now * 1000)

@@ -27,7 +27,7 @@ from grenache_py.exchange.home import Home
 from grenache_py.exchange.keys import Identity
 from grenache_py.exchange.ledger import Ledger
 from grenache_py.exchange.links import Link
-from grenache_py.exchange.log import OriginLog, TradeBody, trade_from_body
+from grenache_py.exchange.log import Entry, OriginLog, TradeBody, trade_from_body
 from grenache_py.exchange.maker import Maker
 from grenache_py.exchange.market import Market
 from grenache_py.exchange.order import LiveOrder, NewOrder, Trade
@@ -142,6 +142,7 @@ class ExchangeNode:
                 for row in snapshot.log_tail
             ]
             self.ledger.log.restore(head.epoch, head.seq, head.hash, tail)
+            self.clock.resume(*Entry.decode(head.payload).time)
         self.ledger.restore(snapshot)
         self.home.restore()
         self.maker.restore(snapshot)
@@ -404,6 +405,15 @@ class ExchangeNode:
             if prices:
                 self.home.fire_stops(symbol, now)
 
+    def _ask_whether_back(self, home: str, now: float) -> None:
+        """A home on hold gets fills again when it answers a ping (2.8)."""
+
+        def answered(result: dict[str, Any] | None, error: object, then: float) -> None:
+            if result is not None:
+                self.taker.on_hold.discard(home)
+
+        self.peering.transmit(home, "peer.ping", {}, answered, now)
+
     def _beat_s(self) -> float:
         """Heartbeats of all homes together stay below 50 a second."""
         return max(BEAT_S, len(self.replica.origins) / 50)
@@ -418,6 +428,8 @@ class ExchangeNode:
             self.maker.collect(now)
             self.replica.tick(now)
             self._crossed.update(self.books)
+            for home in sorted(self.taker.on_hold):
+                self._ask_whether_back(home, now)
         beat_s = self._beat_s()
         if now >= self._beat_at or self._beat_at > now + beat_s:
             self._beat(now)

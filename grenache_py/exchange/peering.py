@@ -70,6 +70,7 @@ WAITING_MAX = 256
 WAITING_PEERS_MAX = 1_024
 WAITING_S = 10.0
 _CHALLENGE_S = 5.0
+_CHALLENGE = "still there?"
 _DIALS_AT_ONCE = 4
 
 Params: TypeAlias = Mapping[str, Any]
@@ -509,7 +510,7 @@ class Peering:
         self._unready(other, now)
         self._challenged[other.id] = now + _CHALLENGE_S
         other.pending.clear()
-        self._send(other, request_line("peer.ping", {}, 0))
+        self._send(other, request_line("peer.ping", {}, _CHALLENGE))
 
     def _challenge_answered(self, link: Link, now: float) -> None:
         """The old link of a peer that came back with another boot id speaks: a clone."""
@@ -547,9 +548,6 @@ class Peering:
 
     def _called(self, link: Link, message: dict[str, Any], now: float) -> None:
         name, params = message["method"], message.get("params", {})
-        if link.id in self._challenged:
-            self._challenge_answered(link, now)
-            return
         if not link.ready:
             return  # being replaced
         call = self.methods.get(name) if isinstance(name, str) else None
@@ -590,10 +588,13 @@ class Peering:
             self._send(link, error_line(_id(message), code, text, data))
 
     def _returned(self, link: Link, message: dict[str, Any], now: float) -> None:
-        if link.id in self._challenged:
-            self._challenge_answered(link, now)
-            return
         number = message.get("id")
+        if link.id in self._challenged:
+            # Only what was asked after the newer link was proven shows that both live; other
+            # messages may have been on their way since before a restart.
+            if number == _CHALLENGE:
+                self._challenge_answered(link, now)
+            return
         pending = link.pending.pop(number, None) if isinstance(number, int) else None
         if pending is None:
             return  # late, or never asked: nothing to do
