@@ -11,6 +11,7 @@ an answer with status 200 in the same form, gzipped if the request said
 from __future__ import annotations
 
 import gzip
+import socket
 import zlib
 from collections import deque
 from typing import Any
@@ -35,7 +36,14 @@ from grenache_py.rpc.streams import (
     lost,
 )
 
-__all__ = ["HTTPClientConnection", "HTTPServerConnection", "gunzip"]
+__all__ = [
+    "HTTPClientConnection",
+    "HTTPServerConnection",
+    "HTTPServerFactory",
+    "gunzip",
+    "peek",
+    "peer_certificate",
+]
 
 _JSON = b"Content-Type: application/json\r\n"
 _REASONS = {
@@ -108,7 +116,7 @@ class HTTPServerConnection(Protocol):
         self._certificate: Any = None
         self._stream: ServerStream | None = None
         self._new_message()
-        self.heard_at = 0.0
+        self.active_at = 0.0
         self.began_at: float | None = None
 
     # Twisted calls these
@@ -118,15 +126,15 @@ class HTTPServerConnection(Protocol):
         self.transport.registerProducer(self, True)
         peer = self.transport.getPeer()
         self._peer = f"{getattr(peer, 'host', peer)}:{getattr(peer, 'port', 0)}"
-        self.heard_at = self.factory.clock.seconds()
+        self.active_at = self.factory.clock.seconds()
         self.factory.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
         if self._closing:
             return
-        self.heard_at = self.factory.clock.seconds()
+        self.active_at = self.factory.clock.seconds()
         if self.began_at is None:
-            self.began_at = self.heard_at
+            self.began_at = self.active_at
         if not self._in_body:
             self._header_bytes += len(data)
         try:
@@ -171,13 +179,13 @@ class HTTPServerConnection(Protocol):
         """Close the connection if the client has been idle, or too slow, for too long."""
         limit_s = self._limits.idle_timeout_s
         if self._closing:
-            if now - self.heard_at > limit_s:
+            if now - self.active_at > limit_s:
                 self.transport.abortConnection()
         elif not self._replies and self.began_at is None:
-            if now - self.heard_at > limit_s:
+            if now - self.active_at > limit_s:
                 self._lose()
         elif self._stream is not None:
-            if now - self.heard_at > limit_s:
+            if now - self.active_at > limit_s:
                 self.transport.abortConnection()
         elif self.began_at is not None and now - self.began_at > limit_s:
             self._refuse(408, "the request took too long to arrive")
@@ -193,16 +201,16 @@ class HTTPServerConnection(Protocol):
     def on_message_begin(self) -> None:
         self._new_message()
         if self.began_at is None:
-            self.began_at = self.heard_at
+            self.began_at = self.active_at
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_size += len(name) + len(value) + 4
+        if self._header_size > self._limits.header_bytes_max:
+            raise _Refused(431, "too many header bytes")
         self._headers[name.lower().decode("latin-1")] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         self._in_body = True
-        size = sum(len(name) + len(value) + 4 for name, value in self._headers.items())
-        if size > self._limits.header_bytes_max:
-            raise _Refused(431, "too many header bytes")
         if "_gr" in self._headers:
             self._read_gr()
         if self._headers.get("expect", "").lower() == "100-continue" and not self._replies:
@@ -254,7 +262,8 @@ class HTTPServerConnection(Protocol):
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._body_size = 0
-        self._header_bytes = 0
+        self._header_bytes = 0  # as they arrived, whole lines or not
+        self._header_size = 0  # of whole lines
         self._in_body = False
         self._gr: tuple[Any, Any] = (None, None)
         self._gr_given = False
@@ -264,7 +273,9 @@ class HTTPServerConnection(Protocol):
         try:
             gr = _json_header(self._headers["_gr"])
         except msgspec.DecodeError:
-            gr = None
+            gr = False
+        if gr is None:
+            return
         if type(gr) is not list:
             self._gr_refused = True
             # these bytes are what a Node server answers, blanks included
@@ -306,8 +317,8 @@ class HTTPServerConnection(Protocol):
             self._lose()
 
     def _peer_certificate(self) -> Any:
-        if self._certificate is None and hasattr(self.transport, "getPeerCertificate"):
-            self._certificate = self.transport.getPeerCertificate()
+        if self._certificate is None:
+            self._certificate = peer_certificate(self.transport)
         return self._certificate
 
     def _new_reply(self) -> _Reply:
@@ -349,6 +360,7 @@ class HTTPServerConnection(Protocol):
         self.transport.write(data)
         while self._replies and self._replies[0].done:
             over = self._replies.popleft()
+            self.active_at = self.factory.clock.seconds()
             if over.close or (self._closing and not self._replies):
                 self._closing = True
                 self._lose()
@@ -453,6 +465,11 @@ class HTTPClientConnection(Protocol):
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
         self._connections.add(self)
+
+    def is_free(self) -> bool:
+        """Whether a request may be sent, as far as can be known."""
+        # What a server sends on an idle connection is its end, TLS or not.
+        return self.usable and peek(self.transport) is None
 
     def call(self, request: bytes) -> Deferred[tuple[int, bytes]]:
         """
@@ -562,12 +579,13 @@ class HTTPClientConnection(Protocol):
         self._headers_done = False
         if not self._parser.should_keep_alive():
             self.usable = False
-        if self._incoming is not None:
+        incoming = self._incoming
+        if incoming is not None:
             assert self._outgoing is not None
             if not self._outgoing.finished:
                 self.usable = False  # it answered before it had read everything
-            self._incoming.end()
-            self._free()
+            self._free()  # first, so that the reader may use the connection again at once
+            incoming.end()
             return
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
@@ -593,6 +611,31 @@ class HTTPClientConnection(Protocol):
             self._free()
         if waiter is not None:
             waiter.errback(error)
+
+
+def peer_certificate(transport: Any) -> Any:
+    """Return the other side's certificate in secure mode, None if it has shown none."""
+    if not ISSLTransport.providedBy(transport):
+        return None
+    certificate: Any = transport.getPeerCertificate()
+    return certificate.to_cryptography() if certificate is not None else None
+
+
+def peek(transport: Any) -> bytes | None:
+    """
+    Return a byte that waits to be read, ``b""`` at the end of the connection, None for neither.
+
+    A server that restarted may have closed a kept connection long ago while this process
+    was busy; asking the kernel saves a request from being sent into the void.
+    """
+    tcp = getattr(transport, "transport", transport)  # below TLS, if there is any
+    try:
+        first: bytes = tcp.getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except (BlockingIOError, InterruptedError):
+        return None
+    except OSError:
+        return b""
+    return first
 
 
 class HTTPServerFactory(Factory):

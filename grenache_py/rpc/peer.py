@@ -50,7 +50,7 @@ class Request:
         key: the service name the caller looked up. A server answers any; check it if it matters.
         payload: what JSON can express.
         peer: ``host:port`` the connection comes from.
-        certificate: the client's certificate in secure mode (a pyOpenSSL X509), or None.
+        certificate: the client's certificate in secure mode (a ``cryptography`` one), or None.
     """
 
     rid: Any

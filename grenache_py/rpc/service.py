@@ -16,7 +16,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -61,7 +61,7 @@ class _Listening(Service):
         link: Link | None,
         names: str | Sequence[str],
         reactor: Any,
-        endpoint: str,
+        endpoint: str | IStreamServerEndpoint,
         limits: ServerLimits,
         announce_port: int | None,
         announce_every_s: float,
@@ -136,10 +136,12 @@ class _Listening(Service):
         if self._listening is not None:
             raise LocalProtocolError("this server has been started before")
         self._factory = self._make_factory()
-        try:
-            endpoint = serverFromString(self._reactor, self._endpoint)
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            raise ConfigError(f"{self._endpoint!r} is not an endpoint: {error}") from None
+        endpoint = self._endpoint
+        if isinstance(endpoint, str):
+            try:
+                endpoint = serverFromString(self._reactor, endpoint)
+            except (ValueError, TypeError, LookupError, OSError) as error:
+                raise ConfigError(f"{self._endpoint!r} is not an endpoint: {error}") from None
         try:
             self._listening = await endpoint.listen(self._factory)
         except CannotListenError as error:
@@ -196,7 +198,7 @@ class RPCServer(_Listening):
             can express, or a Deferred or coroutine of one; raises
             :class:`~grenache_py.rpc.errors.RPCFailure` to answer with an error.
         reactor: listens, and keeps the time.
-        endpoint: Twisted endpoint string, such as ``tcp:1337`` or, for secure mode,
+        endpoint: Twisted endpoint or its string, such as ``tcp:1337`` or, for secure mode,
             ``ssl:1337:privateKey=key.pem:certKey=cert.pem``. Port 0 picks one.
         transport: ``"http"`` or ``"ws"``.
         stream_handler: called with a :class:`~grenache_py.rpc.streams.ServerStream` for each
@@ -213,7 +215,7 @@ class RPCServer(_Listening):
         handler: Handler,
         reactor: Any,
         *,
-        endpoint: str = "tcp:0",
+        endpoint: str | IStreamServerEndpoint = "tcp:0",
         transport: Literal["http", "ws"] = "http",
         stream_handler: StreamHandler | None = None,
         limits: ServerLimits | None = None,
@@ -291,7 +293,7 @@ class Publisher(_Listening):
         link: announces it.
         name: the service name, which is the topic: a publisher has one.
         reactor: listens, and keeps the time.
-        endpoint: Twisted endpoint string; port 0 picks one.
+        endpoint: Twisted endpoint or its string; port 0 picks one.
         queue_messages_max, queue_bytes_max: what may wait for one subscriber.
         limits: what subscribers may do.
         announce_port: the port to announce, where it differs from the one listened on.
@@ -304,7 +306,7 @@ class Publisher(_Listening):
         name: str,
         reactor: Any,
         *,
-        endpoint: str = "tcp:0",
+        endpoint: str | IStreamServerEndpoint = "tcp:0",
         queue_messages_max: int = 1000,
         queue_bytes_max: int = 1_048_576,
         limits: ServerLimits | None = None,

@@ -194,9 +194,10 @@ class HTTPTransport:
         """Return a free connection: a kept one, a new one, or the next that becomes free."""
         while host.idle:
             kept = host.idle.pop()
-            if kept.usable:
+            if kept.is_free():
                 return kept
             host.all.discard(kept)
+            kept.close()
         if host.connecting + len(host.all) >= self._connections_max:
             waiter: Deferred[HTTPClientConnection | None] = Deferred(host.waiting.remove)
             host.waiting.append(waiter)
@@ -298,7 +299,7 @@ class WebSocketTransport:
 
     async def call(self, address: str, rid: str, frame: bytes) -> Reply:
         socket = self._sockets.get(address)
-        if socket is None or not socket.is_open:
+        if socket is None or not socket.is_usable():
             socket = await self._connected(address)
         return await socket.call(rid, frame)
 

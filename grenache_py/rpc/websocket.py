@@ -27,6 +27,7 @@ from websockets.uri import parse_uri
 from zope.interface import implementer
 
 from grenache_py.rpc.errors import BadFrame, PeerLost, RPCFailure
+from grenache_py.rpc.http import peek, peer_certificate
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.peer import decode_reply, decode_request, encode_reply
 from grenache_py.rpc.protocol import Answering, Connections
@@ -43,6 +44,8 @@ __all__ = [
 
 #: RFC 6455 section 7.4.1
 GOING_AWAY, INVALID_DATA = 1001, 1007
+#: The first byte of a frame that closes.
+CLOSE_FRAME = b"\x88"
 #: Seconds the other side gets to answer our closing handshake.
 CLOSE_TIMEOUT_S = 2.0
 
@@ -200,8 +203,7 @@ class _ServerSocket(WebSocketConnection):
     def handshake_received(self, event: UpgradeRequest) -> None:
         assert isinstance(self._wire, ServerProtocol)
         self._wire.send_response(self._wire.accept(event))
-        if hasattr(self.transport, "getPeerCertificate"):
-            self._certificate = self.transport.getPeerCertificate()
+        self._certificate = peer_certificate(self.transport)
 
 
 class RPCServerSocket(_ServerSocket):
@@ -333,6 +335,12 @@ class RPCClientSocket(_ClientSocket):
     def __len__(self) -> int:
         """How many requests are in flight."""
         return len(self._waiting)
+
+    def is_usable(self) -> bool:
+        """Whether a request may be sent, as far as can be known."""
+        if self._waiting or self._wire.state is not State.OPEN:
+            return self._wire.state is State.OPEN
+        return peek(self.transport) not in (b"", CLOSE_FRAME)
 
     def call(self, rid: str, frame: bytes) -> Deferred[tuple[RPCFailure | None, Any]]:
         """

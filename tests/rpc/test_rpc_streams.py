@@ -1,0 +1,268 @@
+"""Byte streams and secure mode over loopback."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+import pytest_twisted
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import SSL4ServerEndpoint
+from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
+
+from grenache_py.errors import LocalProtocolError
+from grenache_py.rpc import (
+    BadFrame,
+    PeerLost,
+    PeerUnreachable,
+    RequestTimedOut,
+    RPCFailure,
+    RPCServer,
+    ServerLimits,
+    ServerStream,
+)
+from tests.rpc.test_rpc_services import Network, dead_address, echo, until, wait
+
+pytestmark = pytest.mark.network
+
+
+@pytest.fixture
+def network():
+    network = Network()
+    yield network
+    pytest_twisted.blockon(Deferred.fromCoroutine(network.stop()))
+
+
+async def upper(stream: ServerStream) -> None:
+    """Answer with the body in capitals, while it is still arriving."""
+    while chunk := await stream.read():
+        await stream.write(chunk.upper())
+
+
+@pytest_twisted.ensureDeferred
+async def test_bytes_flow_both_ways_at_once(network) -> None:
+    await network.server(echo, "http", stream_handler=upper)
+    client = network.client("http")
+    stream = await client.stream("svc", action="shout")
+    await stream.write(b"hello ")
+    assert await stream.read() == b"HELLO "
+    await stream.write(b"world")
+    stream.finish()
+    assert await stream.read_all(1000) == b"WORLD"
+    assert stream.status == 200
+    assert await client.request("svc", 1) == {"echo": 1}, "requests are answered beside streams"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_the_handler_is_told(network) -> None:
+    told: list[ServerStream] = []
+
+    async def handler(stream: ServerStream) -> None:
+        told.append(stream)
+        await stream.write(str(len(await stream.read_all(10**6))).encode())
+
+    await network.server(echo, "http", stream_handler=handler)
+    client = network.client("http")
+    stream = await client.stream(
+        "svc", action="act", args={"foo": "bar"}, headers={"content-type": "text/plain", "n": [1]}
+    )
+    stream.finish()
+    assert await stream.read_all(1000) == b"0"
+    assert (told[0].key, told[0].action, told[0].args) == ("svc", "act", {"foo": "bar"})
+    assert told[0].headers["content-type"] == "text/plain"
+    assert told[0].headers["n"] == "[1]"
+    again = await client.stream("svc", args="text")
+    again.finish()
+    assert await again.read_all(1000) == b"0"
+    assert (told[1].action, told[1].args) == (None, "text")
+    assert len(client._http._connections) == 1, "the connection was used again"
+
+
+@pytest_twisted.ensureDeferred
+async def test_megabytes_go_through_with_little_in_memory(network) -> None:
+    await network.server(echo, "http", stream_handler=upper)
+    stream = await network.client("http").stream("svc")
+    total, chunk = 16_000_000, b"x" * 100_000
+
+    async def write_all() -> None:
+        for _ in range(total // len(chunk)):
+            await stream.write(chunk)
+        stream.finish()
+
+    writing = Deferred.fromCoroutine(write_all())
+    await wait(0.2)
+    assert not writing.called, "nobody reads the answer, so the writer has to wait"
+    size = 0
+    while data := await stream.read():
+        size += len(data)
+    await writing
+    assert size == total
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_without_a_stream_handler_reads_a_stream_as_a_request(network) -> None:
+    await network.server(echo, "http")
+    stream = await network.client("http").stream("svc")
+    await stream.write(b'["x","y",')
+    await stream.write(b"[1,2]]")
+    stream.finish()
+    answer = await stream.read_all(1000)
+    assert answer.endswith(b',null,{"echo":[1,2]}]')
+    assert not answer.startswith(b'["x"'), "the id in the header counts, as with Node"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_handler_that_fails_says_so(network, logged_failures) -> None:
+    async def handler(stream: ServerStream) -> None:
+        if stream.action == "refuse":
+            raise RPCFailure("no such file")
+        if stream.action == "late":
+            await stream.write(b"beginning")
+        raise ZeroDivisionError
+
+    await network.server(echo, "http", stream_handler=handler)
+    client = network.client("http")
+    for action, text in [("refuse", b"no such file"), ("crash", b"ERR_INTERNAL")]:
+        stream = await client.stream("svc", action=action)
+        assert text in await stream.read_all(1000)
+        assert stream.status == 500
+    stream = await client.stream("svc", action="late")
+    with pytest.raises(PeerLost):
+        await stream.read_all(1000)
+    assert len(logged_failures.flush(ZeroDivisionError)) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lost_caller_ends_the_handlers_wait(network) -> None:
+    ended: list[Any] = []
+
+    async def handler(stream: ServerStream) -> None:
+        try:
+            await stream.read()
+        except PeerLost as error:
+            ended.append(error)
+            raise
+
+    await network.server(echo, "http", stream_handler=handler)
+    stream = await network.client("http").stream("svc")
+    await stream.write(b"")
+    await wait(0.05)
+    stream.abort()
+    await until(lambda: len(ended) == 1)
+    with pytest.raises(PeerLost):
+        await stream.read()
+    with pytest.raises(PeerLost):
+        await stream.write(b"x")
+
+
+@pytest_twisted.ensureDeferred
+async def test_streams_that_cannot_be_opened(network) -> None:
+    address = dead_address()
+    network.announce(address)
+    client = network.client("http")
+    with pytest.raises(PeerUnreachable, match=address):
+        await client.stream("svc")
+    with pytest.raises(LocalProtocolError, match="HTTP"):
+        await network.client("ws").stream("svc")
+    with pytest.raises(LocalProtocolError, match="HTTP"):
+        RPCServer(network.link, "svc", echo, reactor, transport="ws", stream_handler=upper)
+    network.grapes.silent = {"grape"}
+    with pytest.raises(RequestTimedOut, match="opening a stream to other"):
+        await client.stream("other", timeout_s=0.05)
+
+
+@pytest_twisted.ensureDeferred
+async def test_headers_cannot_smuggle(network) -> None:
+    await network.server(echo, "http")
+    with pytest.raises(BadFrame, match="cannot be a header"):
+        await network.client("http").stream("svc", headers={"x": "1\r\nEvil: yes"})
+
+
+@pytest_twisted.ensureDeferred
+async def test_more_than_the_reader_allows_is_refused(network) -> None:
+    await network.server(echo, "http", stream_handler=upper)
+    stream = await network.client("http").stream("svc")
+    await stream.write(b"x" * 2000)
+    stream.finish()
+    with pytest.raises(BadFrame, match="1000 bytes"):
+        await stream.read_all(1000)
+    stream.abort()
+
+
+# secure mode
+
+
+def certificate(name: str) -> PrivateCertificate:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    pem = key.private_bytes(
+        encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return PrivateCertificate.loadPEM(pem + made.public_bytes(encoding))
+
+
+# Twisted hands pyOpenSSL its own objects, which pyOpenSSL would rather not have any more.
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL")
+@pytest.mark.parametrize("transport", ["http", "ws"])
+@pytest_twisted.ensureDeferred
+async def test_secure_mode(network, transport) -> None:
+    server_certificate, client_certificate = certificate("peer.test"), certificate("client.test")
+    seen: list[Any] = []
+
+    def handler(request: Any) -> Any:
+        seen.append(request.certificate)
+        return request.payload
+
+    options = server_certificate.options(Certificate(client_certificate.original))
+    server = RPCServer(
+        network.link,
+        "svc",
+        handler,
+        reactor,
+        endpoint=SSL4ServerEndpoint(reactor, 0, options, interface="127.0.0.1"),
+        transport=transport,
+        limits=ServerLimits(stop_grace_s=0.5),
+    )
+    await server.start()
+    await server.when_announced()
+    network._stop.append(server.stop)
+    root = Certificate(server_certificate.original)
+
+    def tls(host: str) -> Any:
+        assert host == "127.0.0.1"
+        return optionsForClientTLS(
+            "peer.test", trustRoot=root, clientCertificate=client_certificate
+        )
+
+    client = network.client(transport, tls=tls)
+    assert await client.request("svc", [1, "x" * 100_000]) == [1, "x" * 100_000]
+    assert await client.request("svc", 2) == 2
+    assert seen[0].subject.rfc4514_string() == "CN=client.test"
+    wrong = network.client(
+        transport, tls=lambda _: optionsForClientTLS("other.test", trustRoot=root)
+    )
+    with pytest.raises((PeerUnreachable, PeerLost)):
+        await wrong.request("svc", 1, timeout_s=3)
+    plain = network.client(transport)
+    with pytest.raises((PeerUnreachable, PeerLost, BadFrame)):
+        await plain.request("svc", 1, timeout_s=3)
