@@ -145,8 +145,11 @@ def _daemon(options: Options) -> Daemon:
     _allow_files(config.clients_max + SPARE_FILES)
     grape = None
     if not config.grapes:
+        # Not `host`, which would also be the address that others find this peer under.
         grape_config = GrapeConfig(
-            host="127.0.0.1", api_port=0, dht_port=config.dht_port, bootstrap=config.bootstrap
+            api_endpoint="tcp:0:interface=127.0.0.1",
+            dht_port=config.dht_port,
+            bootstrap=config.bootstrap,
         )
         grape = GrapeService(grape_config, running, rng)
     exchange = ExchangeService(
