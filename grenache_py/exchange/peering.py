@@ -105,6 +105,16 @@ class _Waiting:
     messages: list[tuple[str, Params, Answered | None]] = attrs.Factory(list)
 
 
+@attrs.define
+class _Contest:
+    """An older link's claim to a key that ``new`` proves too."""
+
+    new: Link
+    deadline: float
+    old_lives: bool = False
+    new_lives: bool = False
+
+
 class Peering:
     """
     All links of one peer.
@@ -154,7 +164,7 @@ class Peering:
         self._host = ""  # what others see us come from
         self._out: list[Send | CloseLink | Dial | tuple[int, Callable[[], bytes]]] = []
         self._waiting: dict[str, _Waiting] = {}
-        self._challenged: dict[int, float] = {}
+        self._contests: dict[int, _Contest] = {}
         self._next_id = 0
         self._heartbeat_at = now + rng.random() * 0.1
         self._record: Draft | None = None
@@ -234,7 +244,7 @@ class Peering:
         link = self.links.pop(number, None)
         if link is None:
             return
-        self._challenged.pop(number, None)
+        self._contests.pop(number, None)
         self._unready(link, now)
         if link.outbound and not link.key:
             self.addresses.failed(link.address, now)
@@ -403,13 +413,17 @@ class Peering:
     on_heartbeat: Callable[[list[Link], float], None] = staticmethod(lambda lazy, now: None)
 
     def _tick_link(self, link: Link, now: float) -> None:
+        if link.closing:
+            return
         if not link.key:
             if now >= link.handshake.deadline:
                 self._close(link, "the handshake took too long", now)
             return
-        challenged = self._challenged.get(link.id)
-        if challenged is not None and now >= challenged:
+        contest = self._contests.get(link.id)
+        if contest is not None and now >= contest.deadline:
             self._close(link, "replaced by a newer link", now)
+            if contest.old_lives:
+                self._close(contest.new, "an older link lives, this one does not", now)
             return
         if not link.ready:
             return
@@ -494,8 +508,16 @@ class Peering:
     def _replaces(self, link: Link, other: Link, now: float) -> bool:
         """Whether ``link`` takes the place of ``other``, both proven to lead to one key."""
         if link.boot != other.boot:
-            # A restart, most likely. If the old link still speaks, there are two machines.
-            self._retire(other, now)
+            # A restart, most likely. If both links speak, there are two machines.
+            self._unready(other, now)
+            contest = self._contests[other.id] = _Contest(link, now + _CHALLENGE_S)
+            self._send(other, request_line("peer.ping", {}, _CHALLENGE))
+
+            def answered(result: object, error: object, then: float) -> None:
+                contest.new_lives = result is not None
+                self._judge(contest, then)
+
+            self.request(link, "peer.ping", {}, answered, now)
             return True
         alive = now - other.heard < PING_IDLE_S + 2.0
         if alive and link.outbound != other.outbound:
@@ -506,23 +528,23 @@ class Peering:
         self._close(other, "replaced by a newer link", now)
         return True
 
-    def _retire(self, other: Link, now: float) -> None:
-        self._unready(other, now)
-        self._challenged[other.id] = now + _CHALLENGE_S
-        other.pending.clear()
-        self._send(other, request_line("peer.ping", {}, _CHALLENGE))
-
-    def _challenge_answered(self, link: Link, now: float) -> None:
-        """The old link of a peer that came back with another boot id speaks: a clone."""
-        self._challenged.pop(link.id, None)
-        self.clones[link.key] = now
+    def _judge(self, contest: _Contest, now: float) -> None:
+        """
+        Two links prove one key with two boot ids, and both answered a ping sent after both were
+        proven: two machines have this identity. Less would not show it, for what a machine
+        sent before a restart may still be on its way after it.
+        """
+        if not (contest.old_lives and contest.new_lives):
+            return
+        key = contest.new.key
+        self.clones[key] = now
         if len(self.clones) > WAITING_PEERS_MAX:
             del self.clones[next(iter(self.clones))]
-        self.scores.ban(link.key, now + BAN_S)
-        for each in list(self.links.values()):
-            if each.key == link.key:
-                self._close(each, "two live peers prove this key: one of them is a copy", now)
-        self.on_clone(link.key, now)
+        self.scores.ban(key, now + BAN_S)
+        for link in list(self.links.values()):
+            if link.key == key:
+                self._close(link, "two live peers prove this key: one of them is a copy", now)
+        self.on_clone(key, now)
 
     def _unready(self, link: Link, now: float) -> None:
         if not link.ready:
@@ -589,11 +611,11 @@ class Peering:
 
     def _returned(self, link: Link, message: dict[str, Any], now: float) -> None:
         number = message.get("id")
-        if link.id in self._challenged:
-            # Only what was asked after the newer link was proven shows that both live; other
-            # messages may have been on their way since before a restart.
+        contest = self._contests.get(link.id)
+        if contest is not None:
             if number == _CHALLENGE:
-                self._challenge_answered(link, now)
+                contest.old_lives = True
+                self._judge(contest, now)
             return
         pending = link.pending.pop(number, None) if isinstance(number, int) else None
         if pending is None:

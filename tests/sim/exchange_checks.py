@@ -106,9 +106,7 @@ class Checker:
             lots[row.trade_id] = max(lots.get(row.trade_id, 0), row.quantity_lots)
             known = self.orders.get(order_id)
             if known is not None and sum(lots.values()) > known.quantity_lots:
-                raise Violation(
-                    f"I2: order {order_id} of {known.quantity_lots} lots traded {lots}"
-                )
+                raise Violation(f"I2: order {order_id} of {known.quantity_lots} lots traded {lots}")
         if home == row.taker_home != row.maker_home:
             theirs = self.trades.get((row.maker_home, row.trade_id))
             if theirs is None:

@@ -292,6 +292,7 @@ class World:
 
     def heal(self) -> None:
         """All faults end."""
+        clock = self.clock
         self.network.faults = Faults()
         self.network.cut.clear()
         self.network.heal()
@@ -299,9 +300,9 @@ class World:
             peer.disk.next_fault = peer.crash_at_commit = ""
             if peer.paused:
                 peer.resume()
-            if "clock offset" in self.kinds or "clock jump" in self.kinds:
-                # NTP steps the clock back to where it belongs.
-                peer.offset = max(-2.0, min(2.0, peer.offset))
+            # NTP comes back.
+            error = peer.offset + clock.now * peer.drift
+            peer.offset, peer.drift = max(-1.5, min(1.5, error)), 0.0
             self.restart(peer)
 
     # One run.
