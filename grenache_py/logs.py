@@ -45,6 +45,8 @@ CAUSES_MAX = 4
 NESTING_MAX = 4
 ITEMS_MAX = 100
 
+# What Twisted says of each connection and each port, at info; ours say what matters of them.
+_QUIET = ("log_legacy", "twisted.web.client._HTTP11ClientFactory")
 # Keys that Twisted's older log system adds for its own observers.
 _LEGACY = frozenset(
     {"time", "system", "isError", "message", "format", "failure", "why", "debugInfo", "logLevel"}
@@ -59,7 +61,8 @@ class Levels:
     Which events are written: a level for all, and others for some namespaces.
 
     Written ``info`` or ``info,grenache_py.dht=debug,grenache_py.exchange.store=warn``; a
-    namespace includes what lies below it. May be changed while the daemon runs.
+    namespace includes what lies below it. May be changed while the daemon runs. Twisted's own
+    chatter, such as each port that opens, is left out unless its namespace is named.
     """
 
     def __init__(self, spec: str = "info") -> None:
@@ -68,6 +71,8 @@ class Levels:
             ConfigError: a level that does not exist, or an entry that is not ``[namespace=]level``.
         """
         self.predicate = LogLevelFilterPredicate()
+        for namespace in _QUIET:
+            self.predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
         self._set: dict[str, str] = {"": "info"}
         for entry in spec.split(","):
             namespace, equals, level = entry.strip().rpartition("=")

@@ -142,6 +142,15 @@ def test_levels_can_differ_by_namespace_and_change_while_it_runs() -> None:
     assert str(Levels(str(levels))) == str(levels)
 
 
+def test_twisteds_own_chatter_is_left_out_unless_asked_for() -> None:
+    for spec, expected in (("info", ["warned"]), ("info,log_legacy=info", ["chatter", "warned"])):
+        stream = io.StringIO()
+        legacy = Logger("log_legacy", observer=observer(stream, "text", Levels(spec)))
+        legacy.info("chatter")
+        legacy.warn("warned")
+        assert [line.rpartition(": ")[2] for line in stream.getvalue().splitlines()] == expected
+
+
 @pytest.mark.parametrize("spec", ["loud", "", "info,", "=info", "grenache_py=", "info=warn=x"])
 def test_a_level_that_does_not_exist_is_a_readable_error(spec: str) -> None:
     with pytest.raises(ConfigError, match="log level"):
