@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import attrs
 
@@ -38,8 +39,7 @@ _HEAD = b'{"jsonrpc":"2.0","method":"gossip.publish","params":{"entries":['
 _TAIL = b"]}}\n"
 
 
-@attrs.frozen
-class _Waiting:
+class _Waiting(NamedTuple):
     """An entry to be passed on: its wire form, its place, and the link it came by (-1: own)."""
 
     raw: bytes

@@ -242,7 +242,20 @@ class Ledger:
         tape.append(trade)
         self.new_prices.setdefault(trade.market, deque()).append(trade.price_ticks)
         self._known_trades.add(trade.trade_id)
-        self.outbox.rows.append(TradeRow(*attrs.astuple(trade)))
+        self.outbox.rows.append(
+            TradeRow(
+                trade.trade_id,
+                trade.market,
+                trade.price_ticks,
+                trade.quantity_lots,
+                trade.side,
+                trade.maker_order,
+                trade.taker_order,
+                trade.maker_home,
+                trade.taker_home,
+                trade.time_ms,
+            )
+        )
         self.outbox.events.append(Traded(trade))
         return True
 
@@ -264,7 +277,7 @@ class Ledger:
                 time_ms,
             )
         )
-        self.outbox.events.append(OrderChanged(account, seq, attrs.evolve(live), time_ms))
+        self.outbox.events.append(OrderChanged(account, seq, live.copy(), time_ms))
 
     def _retire(self, live: LiveOrder) -> None:
         own = self.own.pop(live.order_id)

@@ -114,6 +114,8 @@ class Step:
 
     def format(self, count: int) -> str:
         """The shortest decimal string for ``count`` steps."""
+        if not count:
+            return "0"
         whole, part = divmod(count * self.units, self.power)
         if not part:
             return str(whole)

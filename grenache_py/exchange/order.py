@@ -153,6 +153,29 @@ class LiveOrder:
             client_order_id=client_order_id,
         )
 
+    def copy(self) -> LiveOrder:
+        """As it is now, for whoever must not see it change. Written out: it is a hot path."""
+        return LiveOrder(
+            self.order,
+            self.order_id,
+            self.home,
+            self.side,
+            self.price_ticks,
+            self.key,
+            self.quantity,
+            self.open,
+            self.reserved,
+            self.filled,
+            self.version,
+            self.reason,
+            self.account,
+            self.client_order_id,
+            self.value,
+            self.triggered,
+            self.self_trade,
+            self.updated_ms,
+        )
+
     @property
     def closed(self) -> int:
         """Lots that will never trade: cancelled, expired or refused."""
