@@ -31,6 +31,7 @@ from grenache_py.exchange.fills import (
 from grenache_py.exchange.ledger import Ledger, Transition
 from grenache_py.exchange.log import Entry, OrderBody, check_order_id, trade_body
 from grenache_py.exchange.market import Market
+from grenache_py.exchange.matching import rests
 from grenache_py.exchange.order import LiveOrder, OrderKey, Side, Trade
 from grenache_py.exchange.rows import AnswerGone, AnswerRow, Snapshot
 from grenache_py.exchange.signed import Draft, Sealer, Signed, Verifier, leaf_hash
@@ -159,7 +160,12 @@ class Maker:
         if own is None:
             return "unknown"
         maker = own.live
-        if maker.order.market != taker.market or maker.side == taker.side or not maker.triggered:
+        if (
+            maker.order.market != taker.market
+            or maker.side == taker.side
+            or not maker.triggered
+            or not rests(maker)
+        ):
             return "unknown"
         if maker.key > key:
             return "role"

@@ -35,6 +35,7 @@ from grenache_py.exchange.log import (
     order_from_body,
 )
 from grenache_py.exchange.market import Market
+from grenache_py.exchange.matching import rests
 from grenache_py.exchange.order import LiveOrder
 from grenache_py.exchange.rows import OriginRow, RecordGone, RecordRow, Row, SignedRow, Snapshot
 from grenache_py.exchange.signed import Signed, Verifier, leaf_hash
@@ -230,10 +231,14 @@ class Replica:
         other = self.own_hash(entry.seq) if entry.epoch == epoch else None
         if ahead or (other is not None and other != leaf_hash(signed.payload).hex()):
             self.verifier.check(signed, self.home)
-            self.alarms.append(
+            self._alarm(
                 f"the network knows entry {entry.epoch}/{entry.seq} of this home, which this"
                 " disk does not: it is an old copy, or another process uses the same identity"
             )
+
+    def _alarm(self, why: str) -> None:
+        if not self.alarms:
+            self.alarms.append(why)
 
     def _known(self, origin: Origin, entry: Entry, signed: Signed) -> Verdict | None:
         """Whether the entry adds nothing; a second entry with the number of a first freezes."""
@@ -277,7 +282,7 @@ class Replica:
         self.verifier.check(first, one.home)
         self.verifier.check(second, one.home)
         if one.home == self.home:
-            self.alarms.append("the network holds proof that this identity signed two histories")
+            self._alarm("the network holds proof that this identity signed two histories")
             return None
         origin = self.origins.get(one.home) or Origin(one.home, one.epoch)
         if origin.frozen or len(self.origins) >= ORIGINS_MAX:
@@ -414,7 +419,9 @@ class Replica:
             self._stand(live)
 
     def _stand(self, live: LiveOrder) -> None:
-        """Put a visible order into its book as it now is."""
+        """Put a visible order into its book as it now is; one that only takes never stands."""
+        if not rests(live):
+            return
         expires = live.order.expires_ms
         if expires is not None and self.clock.ms > expires - EXPIRY_MARGIN_MS:
             self.books[live.order.market].remove(live)

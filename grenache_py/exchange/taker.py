@@ -32,7 +32,7 @@ from grenache_py.exchange.fills import (
 )
 from grenache_py.exchange.ledger import Ledger, Own, Transition
 from grenache_py.exchange.log import TradeBody, trade_from_body
-from grenache_py.exchange.matching import Leg
+from grenache_py.exchange.matching import Leg, rests
 from grenache_py.exchange.order import LiveOrder
 from grenache_py.exchange.rows import IntentRow, Snapshot
 from grenache_py.exchange.signed import Draft, Sealer, Signed, Verifier, leaf_hash
@@ -183,7 +183,7 @@ class Taker:
     def _ask(self, intent: Intent) -> None:
         def params() -> dict[str, Any]:
             entry = intent.own.order_entry
-            assert entry is not None, "a private order cannot be a taker"
+            assert entry is not None, "asked for a fill of an order that is not published"
             return {"fill": intent.draft.proof.wire(), "order": entry.proof.wire()}
 
         self.outbox.messages.append((intent.fill.maker_home, "fill.request", params))
@@ -210,7 +210,9 @@ class Taker:
         intent.retry_s = min(intent.retry_s * 2, RETRY_S_MAX)
         intent.retry_at = now + intent.retry_s
         heapq.heappush(self._timers, (intent.retry_at, intent.fill.id))
-        if self.clock.read_ms(now) <= intent.fill.deadline:
+        # After a new epoch its order is not published any more: only what became of it matters.
+        published = intent.own.order_entry is not None
+        if published and self.clock.read_ms(now) <= intent.fill.deadline:
             self._ask(intent)
         else:
             self._query(intent)
@@ -284,9 +286,13 @@ class Taker:
             if i is None or i in found or body.id != trade_id(intent.fill.id, body.maker):
                 raise RemoteProtocolError("the answer names a trade that was not asked for")
             _, lots, price = intent.legs[i]
+            try:
+                traded = trade_from_body(body, market).quantity_lots
+            except OrderError as error:
+                raise RemoteProtocolError(f"the answer's trade: {error}") from None
             if (
                 body.price != market.format_price(price)
-                or market.quantity_lots(body.quantity) > lots
+                or traded > lots
                 or body.market != market.symbol
                 or (body.maker_home, body.taker_home, body.taker, body.side)
                 != (
@@ -327,7 +333,10 @@ class Taker:
                 transition.trades.append(trade_from_body(body, market))
             transition.touch(live)
         if not live.reason:
-            live.open += released
+            if rests(live):
+                live.open += released
+            elif released:
+                live.reason = "cancelled"  # immediate-or-cancel: never left standing
         done = intent.settled == (1 << len(intent.legs)) - 1
         if done:
             del self.intents[intent.fill.id]
