@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from grenache_py.deferreds import Background
 from grenache_py.link.client import Announcement, Link
-from grenache_py.link.errors import LinkError
+from grenache_py.link.errors import GrapeRefused, LinkError
 
 __all__ = ["Discovery"]
 
@@ -92,6 +92,7 @@ class Discovery:
     def status(self) -> dict[str, Any]:
         """How the grapes do."""
         announced = self._announcement
+        error = announced.last_error if announced is not None else None
         now = self._reactor.seconds()
 
         def ago(moment: float | None) -> float | None:
@@ -102,9 +103,8 @@ class Discovery:
             "name": self._name,
             "port": self._port,
             "announced_s_ago": ago(announced.last_success if announced else None),
-            "announce_error": str(announced.last_error)
-            if announced and announced.last_error
-            else None,
+            "announce_error": None if error is None else str(error),
+            "lonely": isinstance(error, GrapeRefused) and error.lonely,
             "seen_s_ago": ago(self.seen_at),
             "lookups": self.lookups,
             "lookup_error": self._error or None,

@@ -67,6 +67,8 @@ RESULT_BYTES_MAX = 60_000
 SNAPSHOT_LEVELS_TOTAL_MAX = 5_000
 """Of each side of a book, told to a new subscriber; who needs deeper levels sees them change."""
 
+FILLS_LISTED_MAX = 200
+
 CATCH_UP_MAX = NOTES_MAX // 2
 """Updates sent to a subscriber that names its last ``seq``; after more it takes a new snapshot."""
 
@@ -107,6 +109,8 @@ class Node(Protocol):
     def connect(self, address: str, now: float) -> None: ...
     def ban(self, peer: str, seconds: float, now: float) -> None: ...
     def unban(self, peer: str, now: float) -> None: ...
+    def in_doubt(self) -> list[dict[str, Any]]: ...
+    def decide(self, fill_id: str, now: float) -> None: ...
 
 
 Found: TypeAlias = tuple[LiveOrder, list[Trade]]
@@ -789,6 +793,19 @@ def peers_unban(desk: Desk, client: Client, params: p.PeerKey, now: float) -> Re
     """Let a banned peer in again."""
     desk.node.unban(params.peer, now)
     return {"unbanned": params.peer}
+
+
+@_method("fills.list", p.Nothing, "admin")
+def fills_list(desk: Desk, client: Client, params: p.Nothing, now: float) -> Result:
+    """List fills whose answer from another peer is awaited."""
+    return AtSeal(lambda: {"fills": desk.node.in_doubt()[:FILLS_LISTED_MAX]})
+
+
+@_method("fills.decide", p.OneFill, "admin")
+def fills_decide(desk: Desk, client: Client, params: p.OneFill, now: float) -> Result:
+    """Give up on a fill in doubt whose peer is gone for ever; its quantity becomes free."""
+    desk.node.decide(params.fill, now)
+    return {"fill": params.fill, "decided": True}
 
 
 @_method("status", p.Nothing)

@@ -23,6 +23,7 @@ __all__ = [
     "Help",
     "LogLevel",
     "Nothing",
+    "OneFill",
     "OneMarket",
     "OneOrder",
     "OrderList",
@@ -131,6 +132,10 @@ class Candles(Params):
     interval: Literal["1m", "5m", "15m", "1h", "4h", "1d"] = "1m"
     limit: Page = 100
     after: Milliseconds | None = None
+
+
+class OneFill(Params):
+    fill: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
 
 
 class Addressed(Params):

@@ -222,10 +222,14 @@ class ExchangeService(Service):
     async def _status(self) -> dict[str, Any]:
         batches = self.batches
         return {
+            "time": int(self._reactor.seconds() * 1000),
+            "listen": {name: [place(port) for port in ports] for name, ports in self.ports.items()},
+            "advertise": self._config.advertise or None,
             "clients": batches.clients,
             "subscriptions": len(self.desk.feed),
             "commits": batches.commits,
             "store": batches.failed or "ok",
+            "store_bytes": self.store.size_bytes,
             "grapes": self.discovery.status(),
         }
 
