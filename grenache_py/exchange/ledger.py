@@ -18,6 +18,7 @@ import attrs
 from grenache_py.exchange.book import Book
 from grenache_py.exchange.effects import OrderChanged, Outbox, Traded
 from grenache_py.exchange.log import (
+    GENESIS,
     TRADES_PER_ENTRY_MAX,
     Beat,
     OriginLog,
@@ -153,7 +154,7 @@ class Ledger:
         for order_id, live in step.touched.items():
             own = self.own[order_id]
             live.version += 1
-            if live.triggered:
+            if own.order_entry is not None or live is step.publish:
                 published.append(own)
             self._dirty[order_id] = own
         trades = step.trades
@@ -212,6 +213,17 @@ class Ledger:
             for own in states:
                 own.state_seq, own.state_entry = self.log.seq, draft
                 self._count(own)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """A new, empty log. No order is published in it until it is placed again."""
+        self.log.restore(epoch, 0, GENESIS, [])
+        for own in self.own.values():
+            if own.element is not None:
+                self.live_set_changed(own.live.order_id, own.live.key[0], own.element, None)
+            own.order_seq, own.order_entry, own.state_seq, own.state_entry = 0, None, 0, None
+            own.element = None
+            self._dirty[own.live.order_id] = own
+        self.fingerprint = self.live_count = 0
 
     def beat(self, now: float, lease_ms: int) -> None:
         """Append a heartbeat."""

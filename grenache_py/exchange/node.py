@@ -48,6 +48,9 @@ BEAT_ENTRIES = 500
 LEASE_MS = 20_000
 #: Crossed pairs, leases and expiries are looked for this often; events may be lost.
 SWEEP_S = 1.0
+#: A restarted home first listens this long to what others hold of its log: should its disk be
+#: an old copy, it must not sign a second history.
+LISTEN_S = 3.0
 
 
 @attrs.frozen
@@ -59,11 +62,14 @@ class NodeConfig:
         peering: network name, addresses, numbers of links.
         markets: at least one.
         live_orders_max: own live orders; more are refused.
+        new_epoch: the operator's word that this disk lost something (distributed.md 2.9): close
+            all own orders and begin a new log, which replaces the old one everywhere.
     """
 
     peering: PeeringConfig
     markets: tuple[Market, ...]
     live_orders_max: int = 200_000
+    new_epoch: bool = False
 
 
 class ExchangeNode:
@@ -148,6 +154,20 @@ class ExchangeNode:
         self.maker.restore(snapshot)
         self.replica.restore(snapshot, now)
         self.taker.restore(snapshot, now)
+        if self.config.new_epoch:
+            self._begin_epoch(now)
+        elif head is not None:
+            self._beat_at = now + LISTEN_S
+
+    def _begin_epoch(self, now: float) -> None:
+        """
+        Start a log that no lost entry can contradict.
+
+        Epochs are minutes since 2026, so that the next is above one that was forgotten.
+        """
+        minutes = (self.clock.read_ms(now) - 1_767_225_600_000) // 60_000
+        self.ledger.begin_epoch(max(minutes, self.ledger.log.epoch + 1))
+        self.home.cancel_all(now)
 
     def _check_markets(self, snapshot: Snapshot) -> None:
         """Ticks and lots are stored as counts: they must still mean what they meant."""
@@ -431,7 +451,7 @@ class ExchangeNode:
             for home in sorted(self.taker.on_hold):
                 self._ask_whether_back(home, now)
         beat_s = self._beat_s()
-        if now >= self._beat_at or self._beat_at > now + beat_s:
+        if (now >= self._beat_at or self._beat_at > now + beat_s) and not self.alarms():
             self._beat(now)
         self._settle_down(now)
 
@@ -442,7 +462,8 @@ class ExchangeNode:
 
     def next_deadline(self) -> float:
         """When ``tick`` next has work, in seconds."""
-        deadlines = [self._beat_at, self._sweep_at, self.peering.next_deadline()]
+        beat_at = self._beat_at if not self.alarms() else self._sweep_at
+        deadlines = [beat_at, self._sweep_at, self.peering.next_deadline()]
         deadlines += filter(None, (self.taker.next_deadline(), self.home.next_expiry()))
         return min(deadlines)
 

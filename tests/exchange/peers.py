@@ -31,9 +31,22 @@ class Peer:
         self.events: list[Event] = []
         self.start(now)
 
-    def start(self, now: float) -> None:
+    def lose_since(self, image: Database) -> None:
+        """Put an older copy of the disk in place, made with ``copy_of_disk``."""
+        self.database = image
+
+    def copy_of_disk(self) -> Database:
+        """A copy of the database as it is now (serialize() is missing in Python 3.10)."""
+        copy = Database(":memory:")
+        copy.open()
+        self.database.connection.backup(copy.connection)
+        return copy
+
+    def start(self, now: float, new_epoch: bool = False) -> None:
         """A new process on the same disk."""
-        config = NodeConfig(PeeringConfig("test", listen=self.address), self.markets)
+        config = NodeConfig(
+            PeeringConfig("test", listen=self.address), self.markets, new_epoch=new_epoch
+        )
         identity = Identity.from_seed(bytes([self.number + 1]) * 32)
         snapshot = self.database.load()
         self.node = ExchangeNode(config, identity, snapshot, random.Random(self.number), now)
@@ -82,13 +95,13 @@ class Network:
                 self[end[0]].link_closed(end[1], self.now)
                 self[far[0]].link_closed(far[1], self.now)
 
-    def restart(self, number: int) -> None:
+    def restart(self, number: int, new_epoch: bool = False) -> None:
         """Kill -9 and start again: what was not committed never happened."""
         for end, far in list(self._ends.items()):
             if end[0] == number:
                 del self._ends[end], self._ends[far]
                 self[far[0]].link_closed(far[1], self.now)
-        self.peers[number].start(self.now)
+        self.peers[number].start(self.now, new_epoch)
         self.settle()
 
     def settle(self) -> None:

@@ -9,6 +9,7 @@ from peers import BTC, Network
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.clock import HybridClock
+from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.keys import Identity
 from grenache_py.exchange.ledger import element
 from grenache_py.exchange.log import Beat, Entry, OrderBody, OriginLog, StateBody, order_id
@@ -246,3 +247,29 @@ def test_a_home_without_the_market_keeps_what_others_trade_in_it(alice: Author) 
     assert record is not None
     assert record.live is None
     assert BTC.symbol not in net[1].books
+
+
+def test_a_disk_that_lost_entries_stops_and_a_new_epoch_starts_clean(net: Network) -> None:
+    """distributed.md 2.9: amnesia."""
+    net = Network(2)
+    net.link(0, 1)
+    net.place(0, "sell", 10, 100)
+    image = net.peers[0].copy_of_disk()
+    for price in range(101, 106):
+        net.place(0, "sell", 10, price)
+    net.cut(0)
+    net.peers[0].lose_since(image)
+    net.restart(0)
+    net.link(0, 1)
+    net.run(10)
+    assert "old copy" in net[0].alarms()[0]
+    with pytest.raises(OrderError, match="does not serve"):
+        net.place(0, "sell", 10, 100)
+    assert not net[1].replica.origins[net[0].key].frozen  # it did not sign a second history
+    net.restart(0, new_epoch=True)
+    net.link(0, 1)
+    net.run(10)
+    assert net[0].alarms() == []
+    assert net.book(0) == net.book(1) == ([], [])
+    net.place(0, "sell", 7, 99)
+    assert net.book(1)[1] == [(99, 7)]
