@@ -79,6 +79,8 @@ class Libtorrent:
                 "dht_restrict_search_ips": False,
                 "dht_prefer_verified_node_ids": False,
                 "dht_ignore_dark_internet": False,
+                # All the nodes here share one address.
+                "dht_block_ratelimit": 1_000_000,
                 "dht_upload_rate_limit": 1_000_000,
                 "alert_mask": lt.alert.category_t.dht_notification
                 | lt.alert.category_t.dht_operation_notification,
