@@ -110,7 +110,7 @@ class DHTNode:
         self._upkeep = Upkeep(config, self.table, self._queries, rng, now)
         self._finished: list[Operation] = []
         self._lookups: dict[bytes, PeersLookup] = {}
-        self._operations = 0
+        self._operations: set[Operation] = set()
         self._deadlines: list[tuple[float, int, Operation]] = []
         self._deadline_count = 0
         # Where a key was stored last: table version and time of the lookup, and its nodes.
@@ -204,6 +204,10 @@ class DHTNode:
             if address not in self.table.by_address:
                 queries.ping_address(address, now)
 
+    def running(self) -> list[Operation]:
+        """The operations under way."""
+        return list(self._operations)
+
     def state(self) -> DHTState:
         """What is worth keeping for the next run."""
         verified = [contact for contact in self.table if contact.verified]
@@ -240,7 +244,7 @@ class DHTNode:
             contacts_total=len(self.table),
             bootstrapped=good > 0,
             queries_pending=len(transactions),
-            operations=self._operations,
+            operations=len(self._operations),
             names=len(self.peers),
             peers=self.peers.peers_held,
             items=len(self.items),
@@ -384,11 +388,11 @@ class DHTNode:
 
     def started(self, operation: Operation) -> None:
         """``operation`` has begun."""
-        self._operations += 1
+        self._operations.add(operation)
 
     def finished(self, operation: Operation) -> None:
         """``operation`` has ended."""
-        self._operations -= 1
+        self._operations.remove(operation)
         if type(operation) is PeersLookup:
             del self._lookups[operation.lookup.key]
         self._finished.append(operation)
@@ -419,5 +423,5 @@ class DHTNode:
         self.begin(Refresh(self, target), now + self.config.operation_deadline_s, now)
 
     def _admit(self) -> None:
-        if self._operations >= self.config.operations_max:
+        if len(self._operations) >= self.config.operations_max:
             raise DHTOverloaded

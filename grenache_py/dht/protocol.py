@@ -131,6 +131,9 @@ class DHTProtocol(DatagramProtocol):
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
+        for operation in self.node.running():
+            for waiter in cast("list[Deferred[object]]", operation.context or ()):
+                waiter.cancel()
 
     def datagramReceived(self, data: bytes, addr: tuple[str, int]) -> None:
         answer = self.node.receive_datagram(data, addr, self._clock.seconds())

@@ -100,7 +100,6 @@ class Queries:
         contact = pending.contact
         if contact is not None:
             contact.pinged = False
-            contact.failures = 0
         if isinstance(message, Response):
             if message.sender_id is not None:
                 doubtful = self._table.heard_answer(message.sender_id, address, rtt_s, now)
@@ -108,6 +107,8 @@ class Queries:
                     self.ping(doubtful, now)
             pending.asker.answered(pending, message, now)
         else:
+            if contact is not None:
+                self._table.heard_answer(contact.node_id, address, rtt_s, now)
             pending.asker.refused(pending, message, now)
 
     def overdue(self, now: float) -> None:

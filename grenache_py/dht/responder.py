@@ -147,16 +147,16 @@ class Responder:
         """The member ``nodes``: IPv4 contacts nearest to ``key``, encoded."""
         table = self._table
         cached = self._nodes_cached
-        if self._nodes_version != table.version or len(cached) >= _NODES_CACHED_MAX:
+        if self._nodes_version != table.nodes_version or len(cached) >= _NODES_CACHED_MAX:
             cached.clear()
-            self._nodes_version = table.version
+            self._nodes_version = table.nodes_version
         prefix = key[: krpc.ID_BYTES]
         member = cached.get(prefix)
         if member is None:
             compact = b"".join(
                 [
                     contact.compact
-                    for contact in table.closest(prefix, table.bucket_size)
+                    for contact in table.closest(prefix, table.bucket_size, unverified=True)
                     if len(contact.compact) == krpc.NODE_BYTES
                 ]
             )

@@ -99,7 +99,9 @@ class RoutingTable:
         self.by_id: dict[bytes, Contact] = {}
         self.by_address: dict[Address, Contact] = {}
         self.version = 0
-        """Changes whenever a contact enters or leaves."""
+        """Changes whenever a node that answers enters or leaves."""
+        self.nodes_version = 0
+        """Changes whenever `closest` might give anything else."""
 
     def __len__(self) -> int:
         return len(self.by_id)
@@ -146,8 +148,12 @@ class RoutingTable:
         if contact is None or contact.address != address:
             return self._enter_answerer(node_id, address, rtt_s, now)
         contact.seen_at = now
-        contact.failures = 0
-        contact.verified = True
+        if contact.failures:
+            contact.failures = 0
+            self.nodes_version += 1
+        if not contact.verified:
+            contact.verified = True
+            self._changed(contact)
         known = contact.rtt_s
         contact.rtt_s = rtt_s if known is None else known + (rtt_s - known) * 0.25
         return None
@@ -186,6 +192,7 @@ class RoutingTable:
             True when it was dropped for it.
         """
         contact.failures += 1
+        self.nodes_version += 1
         if self.by_id.get(contact.node_id) is not contact:
             return False
         if contact.verified and contact.failures < FAILURES_MAX:
@@ -201,8 +208,13 @@ class RoutingTable:
 
     # --- questions ----------------------------------------------------------------------
 
-    def closest(self, key: bytes, count: int) -> list[Contact]:
-        """Up to ``count`` contacts that did not fall silent, nearest to ``key`` first."""
+    def closest(self, key: bytes, count: int, *, unverified: bool = False) -> list[Contact]:
+        """
+        Up to ``count`` contacts that did not fall silent, nearest to ``key`` first.
+
+        Those that never answered are left out unless ``unverified``: anyone can make
+        such contacts up, and each would cost whoever asks them a wait.
+        """
         number = key_number(key)
         shared = prefix_length(self.own_number ^ number)
         buckets = self.buckets
@@ -221,7 +233,7 @@ class RoutingTable:
                 contact
                 for bucket in group
                 for contact in bucket.contacts.values()
-                if not contact.failures
+                if not contact.failures and (contact.verified or unverified)
             ]
             near.sort(key=lambda contact: contact.number ^ number)
             found += near
@@ -284,10 +296,15 @@ class RoutingTable:
         self._bucket(contact).contacts[contact.node_id] = contact
         self.by_id[contact.node_id] = contact
         self.by_address[contact.address] = contact
-        self.version += 1
+        self._changed(contact)
 
     def _remove(self, contact: Contact) -> None:
         del self._bucket(contact).contacts[contact.node_id]
         del self.by_id[contact.node_id]
         del self.by_address[contact.address]
-        self.version += 1
+        self._changed(contact)
+
+    def _changed(self, contact: Contact) -> None:
+        self.nodes_version += 1
+        if contact.verified:
+            self.version += 1

@@ -76,7 +76,7 @@ def load(data: bytes) -> DHTState:
     if not newline or not line.startswith(_MAGIC):
         raise StateDamaged("it is not a grenache-py DHT state file")
     version, _, checksum = line[len(_MAGIC) :].partition(b" ")
-    if not version.isdigit():
+    if not version.isdigit() or int(version) < 1:
         raise StateDamaged("its first line is damaged")
     if int(version) > _VERSION:
         raise StateFromLater(f"it has format {int(version)}; this program knows {_VERSION}")

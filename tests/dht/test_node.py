@@ -1,0 +1,637 @@
+"""The node as a caller and its neighbours see it: lookups, announces, puts, company, bounds."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from nacl.signing import SigningKey
+
+from grenache_py.dht.config import DHTConfig
+from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded, NoNodesToQuery
+from grenache_py.dht.item_store import Item, signed_bytes
+from grenache_py.dht.operations import GetResult
+from grenache_py.dht.writes import PutItem
+from grenache_py.errors import LocalProtocolError
+from grenache_py.wire import bencode
+from grenache_py.wire.krpc import Address, compact_address
+from tests.dht.nodes import ALICE, CLIENT_ID, NOW, OWN_ID, Conversation, make_node
+
+BOB: Address = ("10.0.0.2", 7002)
+CAROL: Address = ("10.0.0.3", 7003)
+ALICE_ID, BOB_ID, CAROL_ID = b"A" * 20, b"B" * 20, b"C" * 20
+NAME = b"rest:util:net"
+PEER = compact_address(("10.5.5.5", 1337))
+OTHER_PEER = compact_address(("10.6.6.6", 1338))
+
+KEY = SigningKey(bytes(range(32)))
+PUBLIC = bytes(KEY.verify_key)
+
+
+def talk_with(*contacts: tuple[bytes, Address], **config: Any) -> Conversation:
+    talk = Conversation(make_node(DHTConfig(**config)))
+    for node_id, address in contacts:
+        talk.meet(node_id, address)
+    return talk
+
+
+def queries(talk: Conversation, method: bytes) -> dict[Address, dict[bytes, Any]]:
+    """What the node asked just now, by address."""
+    return {
+        address: message
+        for message, address in talk.sent()
+        if message[b"y"] == b"q" and message[b"q"] == method
+    }
+
+
+# --- lookup ---------------------------------------------------------------------------------
+
+
+def test_a_lookup_asks_all_of_a_small_ring_and_unites_what_they_say() -> None:
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB))
+    lookup = talk.node.lookup(NAME, talk.now)
+    asked = queries(talk, b"get_peers")
+    assert set(asked) == {ALICE, BOB}
+    assert all(query[b"a"] == {b"id": OWN_ID, b"info_hash": NAME} for query in asked.values())
+    talk.reply(asked[ALICE], ALICE, id=ALICE_ID, token=b"t", values=[PEER])
+    assert not lookup.done, "Bob may know another"
+    talk.reply(asked[BOB], BOB, id=BOB_ID, token=b"t", values=[OTHER_PEER, PEER])
+    assert sorted(lookup.result) == ["10.5.5.5:1337", "10.6.6.6:1338"]
+    assert talk.node.take_effects().finished == [lookup]
+
+
+def test_equal_lookups_that_overlap_are_one_and_later_ones_are_not() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    first, second = talk.node.lookup(NAME, talk.now), talk.node.lookup(NAME, talk.now)
+    assert first is second
+    asked = queries(talk, b"get_peers")
+    talk.reply(asked[ALICE], ALICE, id=ALICE_ID, values=[PEER])
+    assert first.result == ["10.5.5.5:1337"]
+    third = talk.node.lookup(NAME, talk.now)
+    assert third is not first, "what was found is not kept: it may be gone"
+    asked = queries(talk, b"get_peers")
+    talk.reply(asked[ALICE], ALICE, id=ALICE_ID, nodes=b"")
+    assert third.result == []
+
+
+def test_referrals_are_followed() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    lookup = talk.node.lookup(NAME, talk.now)
+    talk.reply(
+        queries(talk, b"get_peers")[ALICE],
+        ALICE,
+        id=ALICE_ID,
+        nodes=BOB_ID + compact_address(BOB) + OWN_ID + compact_address(CAROL),
+    )
+    asked = queries(talk, b"get_peers")
+    assert set(asked) == {BOB}, "and never to a node that has the own id"
+    talk.reply(asked[BOB], BOB, id=BOB_ID, values=[PEER])
+    assert lookup.result == ["10.5.5.5:1337"]
+    assert lookup.lookup.hops == 2
+
+
+def test_peers_announced_here_are_part_of_the_answer() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    token = talk.token(BOB)
+    talk.ok("announce_peer", BOB, info_hash=NAME, port=9, token=token)
+    lookup = talk.node.lookup(NAME, talk.now)
+    talk.reply(queries(talk, b"get_peers")[ALICE], ALICE, id=ALICE_ID, values=[PEER])
+    assert sorted(lookup.result) == ["10.0.0.2:9", "10.5.5.5:1337"]
+
+
+def test_a_lookup_alone_in_the_world_ends_at_once() -> None:
+    talk = talk_with()
+    assert talk.node.lookup(NAME, talk.now).result == []
+
+
+def test_at_most_100_peers_are_answered_a_random_choice() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    lookup = talk.node.lookup(NAME, talk.now)
+    many = [compact_address(("10.7.7.7", 1 + n)) for n in range(1000)]
+    talk.reply(queries(talk, b"get_peers")[ALICE], ALICE, id=ALICE_ID, values=many)
+    assert len(set(lookup.result)) == 100
+
+
+def test_a_dead_contact_costs_one_short_wait_and_then_nothing() -> None:
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB))
+    for _ in range(20):  # round trips of a millisecond
+        lookup = talk.node.lookup(b"x", talk.now)
+        asked = queries(talk, b"get_peers")
+        talk.now += 0.001
+        for address, node_id in ((ALICE, ALICE_ID), (BOB, BOB_ID)):
+            talk.reply(asked[address], address, id=node_id, values=[PEER])
+        assert lookup.done
+    lookup = talk.node.lookup(NAME, talk.now)
+    started = talk.now
+    asked = queries(talk, b"get_peers")
+    talk.reply(asked[ALICE], ALICE, id=ALICE_ID, values=[PEER])
+    while not lookup.done:
+        talk.wait(0.01)
+    assert talk.now - started < 0.1
+    talk.wait(3.0)  # the pings that follow go unanswered
+    talk.sent()
+    assert talk.node.status().contacts_total <= 1
+    lookup = talk.node.lookup(NAME, talk.now)
+    assert BOB not in queries(talk, b"get_peers")
+
+
+def test_silence_from_everybody_ends_in_time() -> None:
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB))
+    for operation in (
+        talk.node.lookup(NAME, talk.now),
+        talk.node.announce(NAME, 1, talk.now),
+        talk.node.get(b"t" * 20, talk.now),
+        talk.node.put(PutItem(v=b"x"), talk.now),
+    ):
+        operation.context = type(operation).__name__
+    started = talk.now
+    ended = {}
+    while talk.now < started + 3:
+        talk.wait(0.05)
+        for operation in talk.node.take_effects().finished:
+            if operation.context is not None:
+                ended[operation.context] = talk.now - started
+    assert set(ended) == {"PeersLookup", "Announce", "ItemLookup", "Put"}
+    assert max(ended.values()) < 2.0
+
+
+def test_an_answer_from_the_wrong_port_or_with_an_unknown_id_is_nobodys() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    lookup = talk.node.lookup(NAME, talk.now)
+    query = queries(talk, b"get_peers")[ALICE]
+    talk.reply(query, (ALICE[0], 9), id=ALICE_ID, values=[PEER])
+    talk.reply(query | {b"t": b"zzzz"}, ALICE, id=CAROL_ID, values=[PEER])
+    assert not lookup.done
+    assert CAROL_ID not in talk.node.table.by_id, "an unasked answer enters nobody"
+    assert talk.node.counters.answers_unmatched == 2
+
+
+def test_a_restarted_neighbour_is_one_contact_under_its_new_id() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    lookup = talk.node.lookup(NAME, talk.now)
+    talk.reply(queries(talk, b"get_peers")[ALICE], ALICE, id=BOB_ID, values=[PEER])
+    assert lookup.result == ["10.5.5.5:1337"], "what it says counts"
+    assert [contact.node_id for contact in talk.node.table] == [BOB_ID]
+
+
+# --- announce -------------------------------------------------------------------------------
+
+
+def announce_to_alice(talk: Conversation, port: int = 1337, token: bytes = b"tok") -> Any:
+    announce = talk.node.announce(NAME, port, talk.now)
+    talk.reply(queries(talk, b"get_peers")[ALICE], ALICE, id=ALICE_ID, token=token, nodes=b"")
+    return announce
+
+
+def test_an_announce_looks_for_tokens_and_then_writes() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    announce = announce_to_alice(talk)
+    write = queries(talk, b"announce_peer")[ALICE]
+    assert write[b"a"] == {
+        b"id": OWN_ID,
+        b"implied_port": 0,
+        b"info_hash": NAME,
+        b"port": 1337,
+        b"token": b"tok",
+    }
+    talk.reply(write, ALICE, id=ALICE_ID)
+    assert announce.result == 1
+
+
+def test_the_next_announce_writes_at_once() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    announce_to_alice(talk)
+    talk.reply(queries(talk, b"announce_peer")[ALICE], ALICE, id=ALICE_ID)
+    announce = talk.node.announce(NAME, 1338, talk.now)
+    talk.reply(queries(talk, b"announce_peer")[ALICE], ALICE, id=ALICE_ID)
+    assert announce.result == 1
+
+
+def test_a_node_that_joined_since_is_written_to_as_well() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    announce_to_alice(talk)
+    talk.reply(queries(talk, b"announce_peer")[ALICE], ALICE, id=ALICE_ID)
+    talk.meet(BOB_ID, BOB)
+    talk.node.announce(NAME, 1337, talk.now)
+    assert set(queries(talk, b"get_peers")) == {ALICE, BOB}
+
+
+def test_a_restarted_neighbour_does_not_fail_the_announce() -> None:
+    """It refuses the token of its former life; a Node grape would fail for five minutes."""
+    talk = talk_with((ALICE_ID, ALICE))
+    announce_to_alice(talk)
+    talk.reply(queries(talk, b"announce_peer")[ALICE], ALICE, id=ALICE_ID)
+    announce = talk.node.announce(NAME, 1337, talk.now)
+    refused = queries(talk, b"announce_peer")[ALICE]
+    talk.refuse(refused, ALICE, 203, "cannot `announce_peer` with bad token")
+    look = queries(talk, b"get_peers")[ALICE]
+    talk.reply(look, ALICE, id=ALICE_ID, token=b"new", nodes=b"")
+    write = queries(talk, b"announce_peer")[ALICE]
+    assert write[b"a"][b"token"] == b"new"
+    talk.reply(write, ALICE, id=ALICE_ID)
+    assert announce.result == 1
+
+
+def test_nobody_to_announce_to_and_nobody_who_takes_it_are_two_errors() -> None:
+    talk = talk_with()
+    assert isinstance(talk.node.announce(NAME, 1, talk.now).error, NoNodesToQuery)
+    talk = talk_with((ALICE_ID, ALICE))
+    announce = announce_to_alice(talk)
+    talk.refuse(queries(talk, b"announce_peer")[ALICE], ALICE, 301, "moved")
+    assert isinstance(announce.error, AllQueriesFailed)
+    assert announce.error.krpc_error == (301, "moved")
+
+
+def test_own_announcements_are_kept_when_the_own_address_is_known() -> None:
+    talk = talk_with(host="10.8.8.8")
+    talk.node.announce(NAME, 1337, talk.now)
+    assert talk.node.lookup(NAME, talk.now).result == ["10.8.8.8:1337"]
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+def test_a_port_that_is_none_is_refused_before_anything_is_sent(port: int) -> None:
+    talk = talk_with((ALICE_ID, ALICE), host="10.8.8.8")
+    with pytest.raises(LocalProtocolError):
+        talk.node.announce(NAME, port, talk.now)
+    assert not talk.sent()
+
+
+def test_the_source_address_is_what_is_announced() -> None:
+    talk = talk_with()
+    token = talk.token(BOB)
+    talk.ok("announce_peer", BOB, info_hash=NAME, port=9, token=token)
+    talk.ok("announce_peer", BOB, info_hash=NAME, port=9, implied_port=1, token=token)
+    values = talk.ok("get_peers", info_hash=NAME)[b"values"]
+    assert sorted(values) == [compact_address(("10.0.0.2", 9)), compact_address(BOB)]
+
+
+# --- put and get ----------------------------------------------------------------------------
+
+
+def signed(v: Any, seq: int, salt: bytes = b"", cas: int | None = None) -> PutItem:
+    signature = KEY.sign(signed_bytes(bencode.encode(v), seq, salt)).signature
+    return PutItem(v=v, k=PUBLIC, sig=signature, seq=seq, salt=salt, cas=cas)
+
+
+def put_members(item: PutItem, token: bytes) -> dict[str, Any]:
+    members: dict[str, Any] = {"v": item.v, "token": token}
+    if item.k is not None:
+        members |= {"k": item.k, "sig": item.sig, "seq": item.seq}
+        if item.salt:
+            members["salt"] = item.salt
+        if item.cas is not None:
+            members["cas"] = item.cas
+    return members
+
+
+def test_an_immutable_value_is_kept_here_and_written_there() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    put = talk.node.put(PutItem(v="Hello World!"), talk.now)
+    talk.reply(queries(talk, b"get")[ALICE], ALICE, id=ALICE_ID, token=b"tok", nodes=b"")
+    write = queries(talk, b"put")[ALICE]
+    assert write[b"a"] == {b"id": OWN_ID, b"token": b"tok", b"v": b"Hello World!"}
+    talk.reply(write, ALICE, id=ALICE_ID)
+    assert isinstance(put.result, bytes)
+    assert put.result.hex() == "e5f96f6f38320f0f33959cb4d3d656452117aadb"
+    found = talk.node.get(put.result, talk.now).result
+    assert found == GetResult(OWN_ID, b"Hello World!")
+
+
+def test_a_mutable_value_travels_with_key_seq_salt_and_signature() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    item = signed(b"one", 1, b"salt", cas=0)
+    put = talk.node.put(item, talk.now)
+    talk.reply(queries(talk, b"get")[ALICE], ALICE, id=ALICE_ID, token=b"tok", nodes=b"")
+    write = queries(talk, b"put")[ALICE]
+    assert write[b"a"] == {
+        b"cas": 0,
+        b"id": OWN_ID,
+        b"k": PUBLIC,
+        b"salt": b"salt",
+        b"seq": 1,
+        b"sig": item.sig,
+        b"token": b"tok",
+        b"v": b"one",
+    }
+    talk.reply(write, ALICE, id=ALICE_ID)
+    assert put.error is None
+    assert talk.node.items.get(put.result) is None, "the writer keeps immutable ones only"  # type: ignore[arg-type]
+
+
+def test_a_signature_that_does_not_hold_fails_without_a_datagram() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    good = signed(b"one", 1)
+    put = talk.node.put(PutItem(v=b"two", k=good.k, sig=good.sig, seq=1), talk.now)
+    assert isinstance(put.error, AllQueriesFailed)
+    assert put.error.krpc_error == (206, "invalid signature")
+    assert not talk.sent()
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        PutItem(v=None),
+        PutItem(v=b"x" * 1001),
+        PutItem(v=b"x", k=b"short", sig=b"s" * 64, seq=1),
+        PutItem(v=b"x", k=PUBLIC, seq=1),
+        PutItem(v=b"x", k=PUBLIC, sig=b"s" * 64),
+        PutItem(v=b"x", k=PUBLIC, sig=b"s" * 64, seq=2**63),
+        PutItem(v=b"x", k=PUBLIC, sig=b"s" * 64, seq=1, salt=b"s" * 65),
+    ],
+)
+def test_an_item_that_cannot_be_is_the_callers_error(item: PutItem) -> None:
+    with pytest.raises(LocalProtocolError):
+        talk_with().node.put(item, NOW)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"token": b"x" * 20}, 203),
+        ({"token": b"x"}, 203),
+        ({"v": b"x" * 1001}, 205),
+        ({"v": b"two"}, 206),
+        ({"sig": b"s" * 64}, 206),
+        ({"salt": b"s" * 65}, 207),
+        ({"k": b"short"}, 203),
+        ({"k": 5}, 203),
+        ({"sig": 5}, 203),
+        ({"salt": 5}, 203),
+        ({"seq": b"1"}, 203),
+        ({"seq": 2**63}, 203),
+    ],
+)
+def test_what_is_wrong_with_a_put_is_said_with_its_code(change: dict[str, Any], code: int) -> None:
+    talk = talk_with()
+    members = put_members(signed(b"one", 1), talk.token()) | change
+    assert talk.error("put", **members)[0] == code
+
+
+def test_seq_and_cas_are_checked_against_what_is_stored() -> None:
+    talk = talk_with()
+    token = talk.token()
+    talk.ok("put", **put_members(signed(b"one", 1), token))
+    talk.ok("put", **put_members(signed(b"two", 2, cas=1), token))
+    stale = put_members(signed(b"two", 2), token)
+    assert talk.error("put", **stale) == (302, b"sequence number less than current")
+    mismatch = put_members(signed(b"three", 3, cas=1), token)
+    assert talk.error("put", **mismatch) == (301, b"CAS mismatch, re-read and try again")
+    target = Item(b"", PUBLIC).target()
+    found = talk.ok("get", target=target)
+    assert (found[b"v"], found[b"seq"], found[b"k"]) == (b"two", 2, PUBLIC)
+    assert b"salt" not in found
+    assert b"nodes" not in found
+    known = talk.ok("get", target=target, seq=2)
+    assert b"v" not in known, "the asker has it already"
+    assert known[b"seq"] == 2
+
+
+def test_the_first_valid_immutable_value_ends_a_get() -> None:
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB))
+    target = Item(b"5:value").target()
+    get = talk.node.get(target, talk.now)
+    asked = queries(talk, b"get")
+    talk.reply(asked[ALICE], ALICE, id=ALICE_ID, token=b"tok", v=b"forged")
+    assert not get.done
+    talk.reply(asked[BOB], BOB, id=BOB_ID, token=b"tok", v=b"value")
+    assert get.result == GetResult(BOB_ID, b"value", b"tok")
+
+
+def test_the_highest_seq_with_a_signature_that_holds_wins() -> None:
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB), (CAROL_ID, CAROL))
+    target = Item(b"", PUBLIC).target()
+    get = talk.node.get(target, talk.now)
+    asked = queries(talk, b"get")
+    for address, node_id, item in (
+        (ALICE, ALICE_ID, signed(b"two", 2)),
+        (BOB, BOB_ID, signed(b"one", 1)),
+        (CAROL, CAROL_ID, PutItem(v=b"forged", k=PUBLIC, sig=b"s" * 64, seq=9)),
+    ):
+        talk.reply(asked[address], address, id=node_id, **put_members(item, b"tok"))
+    assert isinstance(get.result, GetResult)
+    assert (get.result.v, get.result.seq, get.result.id) == (b"two", 2, ALICE_ID)
+
+
+def test_a_salted_item_is_found_with_its_salt_only() -> None:
+    for salt, expected in ((b"salt", b"one"), (b"", None), (b"other", None)):
+        talk = talk_with((ALICE_ID, ALICE))
+        item = signed(b"one", 1, b"salt")
+        get = talk.node.get(Item(b"", PUBLIC, salt=b"salt").target(), talk.now, salt=salt)
+        members = put_members(item, b"tok")
+        del members["salt"]
+        talk.reply(queries(talk, b"get")[ALICE], ALICE, id=ALICE_ID, **members)
+        assert (get.result.v if isinstance(get.result, GetResult) else None) == expected
+
+
+def test_the_own_copy_can_be_passed_over() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    target = talk.node.items.put(Item(b"5:value"))
+    get = talk.node.get(target, talk.now, use_cache=False)
+    assert not get.done
+    assert ALICE in queries(talk, b"get")
+
+
+# --- company --------------------------------------------------------------------------------
+
+
+def test_alone_it_wants_its_bootstrap_addresses_again_and_again_with_growing_pauses() -> None:
+    talk = Conversation(make_node(DHTConfig(bootstrap_retry_min_s=0.5, bootstrap_retry_max_s=8)))
+    wanted = []
+    while talk.now < NOW + 100:
+        talk.wait(0.1)
+        if talk.node.take_effects().bootstrap_wanted:
+            wanted.append(talk.now)
+            talk.node.bootstrap([ALICE], talk.now)
+    pauses = [later - earlier for earlier, later in pairwise(wanted)]
+    assert len(wanted) > 10, "for ever"
+    assert pauses[0] < 2
+    assert max(pauses) < 11
+    assert pauses[-1] > 5
+
+
+def test_bootstrapping_asks_for_the_own_neighbourhood() -> None:
+    talk = Conversation(make_node())
+    talk.node.bootstrap([ALICE], talk.now)
+    query = queries(talk, b"find_node")[ALICE]
+    assert query[b"a"] == {b"id": OWN_ID, b"target": OWN_ID}
+    talk.reply(query, ALICE, id=ALICE_ID, nodes=BOB_ID + compact_address(BOB))
+    talk.reply(queries(talk, b"find_node")[BOB], BOB, id=BOB_ID, nodes=b"")
+    assert talk.node.status().contacts_good == 2
+
+
+def test_an_asker_is_pinged_and_so_becomes_company() -> None:
+    talk = Conversation(make_node())
+    talk.ask("ping", BOB, sender=BOB_ID)
+    talk.reply(queries(talk, b"ping")[BOB], BOB, id=BOB_ID)
+    assert talk.node.status().bootstrapped
+
+
+def test_a_read_only_node_is_answered_and_not_entered() -> None:
+    node = make_node()
+    datagram = b"d1:ad2:id20:%be1:q4:ping2:roi1e1:t2:aa1:y1:qe" % CLIENT_ID
+    assert node.receive_datagram(datagram, ALICE, NOW) is not None
+    assert len(node.table) == 0
+    assert not node.take_effects().datagrams
+
+
+def test_contacts_unheard_of_are_pinged_and_dropped_when_silent() -> None:
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB), node_liveness_s=60)
+    talk.wait(59)
+    assert not queries(talk, b"ping")
+    asked: dict[Address, Any] = {}
+    while not asked:
+        talk.wait(0.1)
+        asked = queries(talk, b"ping")
+    assert talk.now < NOW + 66
+    assert set(asked) == {ALICE, BOB}
+    talk.reply(asked[ALICE], ALICE, id=ALICE_ID)
+    talk.wait(10)
+    assert [contact.address for contact in talk.node.table] == [ALICE]
+
+
+def test_with_its_table_lost_it_asks_whom_it_knew_last() -> None:
+    talk = talk_with((ALICE_ID, ALICE), node_liveness_s=10)
+    talk.wait(30)
+    assert len(talk.node.table) == 0
+    assert talk.node.take_effects().bootstrap_wanted
+    talk.node.bootstrap([], talk.now)
+    assert ALICE in queries(talk, b"find_node")
+
+
+def test_a_stale_bucket_is_refreshed() -> None:
+    talk = talk_with((ALICE_ID, ALICE), node_liveness_s=1e6, bucket_refresh_s=100)
+    talk.wait(110)
+    assert ALICE in queries(talk, b"find_node")
+
+
+# --- bounds ---------------------------------------------------------------------------------
+
+
+def test_more_operations_than_allowed_are_refused_at_once() -> None:
+    talk = talk_with((ALICE_ID, ALICE), operations_max=3)
+    for number in range(3):
+        talk.node.lookup(b"%d" % number, talk.now)
+    with pytest.raises(DHTOverloaded):
+        talk.node.lookup(b"3", talk.now)
+    talk.node.lookup(b"0", talk.now)  # shared with one under way
+    talk.wait(2.5)
+    talk.node.lookup(b"3", talk.now)
+
+
+@pytest.mark.parametrize("sources_max", [256, 10**6], ids=["limited", "behind the rate limit"])
+def test_a_flood_leaves_the_node_small_and_in_service(sources_max: int) -> None:
+    """Tens of thousands of datagrams of every kind from forged addresses."""
+    config = DHTConfig(
+        names_max=500,
+        peers_max=1000,
+        items_max=100,
+        tables_max=100,
+        sources_max=sources_max,
+        rate_exempt_loopback=False,
+    )
+    talk = Conversation(make_node(config))
+    talk.meet(ALICE_ID, ALICE)
+    rng = random.Random(4)
+
+    def flood(count: int) -> None:
+        for _ in range(count):
+            talk.now += 0.0001
+            forged = (f"10.{rng.randrange(256)}.{rng.randrange(256)}.1", rng.randrange(1, 65536))
+            node_id, name = rng.randbytes(20), rng.randbytes(rng.randrange(1, 200))
+            match rng.randrange(5):
+                case 0:
+                    talk.ask("find_node", forged, sender=node_id, target=name)
+                case 1:
+                    answer = talk.ask("get_peers", forged, sender=node_id, info_hash=name)
+                    if answer is not None:
+                        token = answer[b"r"][b"token"]
+                        port = rng.randrange(1, 65536)
+                        talk.ask("announce_peer", forged, info_hash=name, port=port, token=token)
+                        talk.ask("put", forged, v=name, token=token)
+                case 2:
+                    talk.node.receive_datagram(rng.randbytes(100), forged, talk.now)
+                case 3:
+                    talk.reply({b"t": rng.randbytes(4)}, forged, id=node_id)
+                case _:
+                    talk.ask("get", forged, sender=node_id, target=rng.randbytes(20))
+            if rng.random() < 0.05:
+                talk.wait(0.0)
+                talk.node.take_effects()
+
+    flood(10_000)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    flood(10_000)
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    status = talk.node.status()
+    assert grown < 3_000_000
+    assert status.names <= 500
+    assert status.peers <= 1000
+    assert status.items <= 100
+    assert status.sources <= 2 * sources_max
+    assert status.contacts_total <= 200
+    assert status.queries_pending <= 2000
+    assert ALICE_ID in talk.node.table.by_id, "no forged asker displaced a node that answers"
+    assert talk.ok("ping", ALICE, sender=ALICE_ID) == {b"id": OWN_ID}
+
+
+def test_no_answer_is_larger_than_a_datagram_nor_much_larger_than_its_question() -> None:
+    talk = talk_with(stranger_rate_max=10_000)
+    for number in range(60):
+        talk.meet(random.Random(number).randbytes(20), ("10.3.0.1", 1000 + number))
+    token = talk.token(BOB)
+    for port in range(1, 1000):
+        talk.ask("announce_peer", BOB, info_hash=NAME, port=port, token=token)
+    talk.ok("put", BOB, **put_members(signed(b"x" * 1000, 1, b"s" * 64), token))
+    target = Item(b"", PUBLIC, salt=b"s" * 64).target()
+    largest = 0
+    for method, args in (
+        (b"find_node", b"6:target20:" + target),
+        (b"get_peers", b"9:info_hash%d:%b" % (len(NAME), NAME)),
+        (b"get_peers", b"9:info_hash1:x"),
+        (b"get", b"6:target20:" + target),
+    ):
+        question = b"d1:ad2:id20:%b%be1:q%d:%b1:t2:aa1:y1:qe" % (
+            CLIENT_ID,
+            args,
+            len(method),
+            method,
+        )
+        answer = talk.node.receive_datagram(question, BOB, talk.now)
+        assert answer is not None
+        assert len(answer) <= 1400
+        assert len(answer) <= 16 * len(question)
+        largest = max(largest, len(answer))
+    assert largest > 900, "the case was worth measuring"
+
+
+# --- memory ---------------------------------------------------------------------------------
+
+
+def test_what_a_node_remembers_makes_it_the_same_node() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    talk.node.items.put(Item(b"5:value"))
+    token = talk.token(BOB)
+    state = talk.node.state()
+    assert state.node_id == OWN_ID
+    assert state.contacts == [ALICE]
+    again = Conversation(make_node(), talk.now + 5)
+    again.node.restore(state.contacts, state.items)
+    again.ok("announce_peer", BOB, info_hash=NAME, port=5, token=token)
+    assert again.node.get(Item(b"5:value").target(), again.now).result is not None
+    again.sent()
+    again.node.bootstrap([], again.now)
+    assert ALICE in queries(again, b"find_node"), "no bootstrap list needed"
+
+
+def test_a_node_is_light() -> None:
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    nodes = [make_node(seed=number) for number in range(20)]
+    each = (tracemalloc.get_traced_memory()[0] - before) / len(nodes)
+    tracemalloc.stop()
+    assert each < 50_000

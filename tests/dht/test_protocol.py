@@ -1,0 +1,173 @@
+"""The UDP shell: datagrams in and out, one timer, a Deferred for each caller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+
+from grenache_py.dht.config import DHTConfig
+from grenache_py.dht.errors import NoNodesToQuery
+from grenache_py.dht.protocol import DHTProtocol
+from grenache_py.errors import LocalProtocolError
+from grenache_py.wire import bencode
+from grenache_py.wire.krpc import Address, compact_address
+from tests.dht.nodes import ALICE, CLIENT_ID, NOW, OWN_ID, make_node
+
+PING = b"d1:ad2:id20:%be1:q4:ping1:t2:aa1:y1:qe" % CLIENT_ID
+PEER = compact_address(("10.5.5.5", 1337))
+
+
+class Transport:
+    """A UDP port that keeps what is written; ``broken`` makes it refuse."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[bytes, Address]] = []
+        self.broken = False
+
+    def write(self, data: bytes, address: Address) -> None:
+        if self.broken:
+            raise OSError("network is unreachable")
+        self.written.append((data, address))
+
+    def take(self) -> list[tuple[dict[bytes, Any], Address]]:
+        taken = [(bencode.decode(data), address) for data, address in self.written]
+        self.written.clear()
+        return taken  # type: ignore[return-value]
+
+
+class Shell:
+    def __init__(self, config: DHTConfig | None = None) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOW)
+        self.wanted = 0
+        self.transport = Transport()
+        self.protocol = DHTProtocol(make_node(config), self.clock, self._want)
+        self.protocol.transport = self.transport
+        self.protocol.startProtocol()
+
+    def _want(self) -> None:
+        self.wanted += 1
+
+    def meet_alice(self) -> None:
+        self.protocol.datagramReceived(PING, ALICE)
+        for message, address in self.transport.take():
+            if message[b"y"] == b"q":
+                self.answer(message, address)
+
+    def answer(self, query: dict[bytes, Any], address: Address, **members: Any) -> None:
+        body = {b"id": CLIENT_ID} | {key.encode(): value for key, value in members.items()}
+        self.protocol.datagramReceived(
+            bencode.encode({b"t": query[b"t"], b"y": b"r", b"r": body}), address
+        )
+
+    def only_query(self) -> dict[bytes, Any]:
+        ((query, address),) = self.transport.take()
+        assert address == ALICE
+        return query
+
+
+def results(waiter: Deferred[Any]) -> list[Any]:
+    seen: list[Any] = []
+    waiter.addBoth(seen.append)
+    return seen
+
+
+def test_a_query_is_answered_to_where_it_came_from() -> None:
+    shell = Shell()
+    shell.protocol.datagramReceived(PING, ALICE)
+    answer, address = shell.transport.take()[0]
+    assert address == ALICE
+    assert answer == {b"r": {b"id": OWN_ID}, b"t": b"aa", b"y": b"r"}
+
+
+def test_each_caller_of_a_shared_lookup_gets_the_answer() -> None:
+    shell = Shell()
+    shell.meet_alice()
+    first = results(shell.protocol.lookup(b"name"))
+    second = results(shell.protocol.lookup(b"name"))
+    query = shell.only_query()
+    assert (first, second) == ([], [])
+    shell.answer(query, ALICE, values=[PEER])
+    assert first == second == [["10.5.5.5:1337"]]
+
+
+def test_cancelling_one_caller_leaves_the_other() -> None:
+    shell = Shell()
+    shell.meet_alice()
+    cancelled, other = shell.protocol.lookup(b"name"), shell.protocol.lookup(b"name")
+    seen = results(other)
+    failure = results(cancelled)
+    cancelled.cancel()
+    assert failure[0].check(CancelledError)
+    shell.answer(shell.only_query(), ALICE, values=[PEER])
+    assert seen == [["10.5.5.5:1337"]]
+
+
+def test_a_callback_may_start_the_next_operation() -> None:
+    shell = Shell()
+    shell.meet_alice()
+    seen: list[Any] = []
+    first = shell.protocol.lookup(b"one")
+    first.addCallback(lambda _: shell.protocol.lookup(b"two").addCallback(seen.append))
+    shell.answer(shell.only_query(), ALICE, nodes=b"")
+    query = shell.only_query()
+    assert query[b"a"][b"info_hash"] == b"two"
+    shell.answer(query, ALICE, values=[PEER])
+    assert seen == [["10.5.5.5:1337"]]
+
+
+def test_errors_reach_the_caller_also_those_before_anything_was_sent() -> None:
+    shell = Shell()
+    (alone,) = results(shell.protocol.announce(b"name", 1))
+    assert alone.check(NoNodesToQuery)
+    (impossible,) = results(shell.protocol.announce(b"name", 0))
+    assert impossible.check(LocalProtocolError)
+
+
+def test_one_timer_ends_a_lookup_nobody_answers() -> None:
+    shell = Shell()
+    shell.meet_alice()
+    seen = results(shell.protocol.lookup(b"name"))
+    for _ in range(40):
+        assert len(shell.clock.getDelayedCalls()) == 1
+        shell.clock.advance(0.05)
+    assert seen == [[]]
+
+
+def test_a_send_that_fails_is_a_lost_datagram() -> None:
+    shell = Shell()
+    shell.meet_alice()
+    shell.transport.broken = True
+    seen = results(shell.protocol.lookup(b"name"))
+    shell.protocol.datagramReceived(PING, ALICE)
+    assert shell.protocol.send_errors == 2
+    shell.transport.broken = False
+    shell.clock.advance(0.5)  # sent again
+    shell.answer(shell.only_query(), ALICE, values=[PEER])
+    assert seen == [["10.5.5.5:1337"]]
+
+
+def test_stopping_leaves_no_timer_and_no_waiter() -> None:
+    shell = Shell()
+    shell.meet_alice()
+    seen = results(shell.protocol.lookup(b"name"))
+    shell.protocol.stopProtocol()
+    assert shell.clock.getDelayedCalls() == []
+    assert seen[0].check(CancelledError)
+
+
+def test_bootstrap_is_wanted_until_there_is_company() -> None:
+    shell = Shell(DHTConfig(bootstrap_retry_min_s=0.5))
+    for _ in range(10):
+        shell.clock.advance(0.5)
+    assert shell.wanted >= 2
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 65507, b"d1:rd2:idi5ee1:t2:aa1:y1:re"])
+def test_rubbish_leaves_no_trace(data: bytes) -> None:
+    shell = Shell()
+    shell.protocol.datagramReceived(data, ALICE)
+    assert shell.transport.take() == []
