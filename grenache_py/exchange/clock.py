@@ -70,7 +70,7 @@ class HybridClock:
         return True
 
     def raise_floor(self) -> int | None:
-        """The floor to store with the current batch, or None while the stored one still covers it."""
+        """The floor to store with this batch, or None while the stored one still covers it."""
         if self.ms <= self.floor_ms:
             return None
         self.floor_ms = self.ms + FLOOR_AHEAD_MS
