@@ -21,6 +21,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not issubclass(getattr(item, "cls", None) or object, TestCase))
 
 
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of the collections after each test: most of their time."""
+    gc.collect()
+    gc.freeze()
+
+
 class LoggedFailures(list[Failure]):
     """The failures logged while a test ran; ``flush`` those the test expected."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from peers import Network, conserved
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import BUSY, CANNOT_FILL, OrderError
 from grenache_py.exchange.fills import decode_answer
 from grenache_py.exchange.signed import Signed
+from tests.exchange.peers import Network, conserved
 
 MAKER, TAKER = 0, 1
 

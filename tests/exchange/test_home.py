@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from peers import BTC, Network, conserved
 
 from grenache_py.exchange.effects import OrderChanged
 from grenache_py.exchange.errors import (
@@ -18,6 +17,7 @@ from grenache_py.exchange.errors import (
 )
 from grenache_py.exchange.log import Entry
 from grenache_py.exchange.order import NewOrder
+from tests.exchange.peers import BTC, Network, conserved
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from peers import Network, conserved
 
 from grenache_py.exchange.effects import BookChanged, Send, Traded
+from tests.exchange.peers import Network, conserved
 
 
 def test_three_peers_in_a_full_mesh_pass_each_entry_on_and_fall_silent() -> None:

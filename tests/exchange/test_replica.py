@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from peers import BTC, Network
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.clock import HybridClock
@@ -15,6 +14,7 @@ from grenache_py.exchange.ledger import element
 from grenache_py.exchange.log import Beat, Entry, OrderBody, OriginLog, StateBody, order_id
 from grenache_py.exchange.market import Market
 from grenache_py.exchange.signed import Draft, Sealer, Signed
+from tests.exchange.peers import BTC, Network
 
 ALICE = Identity.from_seed(b"a" * 32)
 

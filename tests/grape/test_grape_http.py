@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import attrs
 import pytest
-from fake_dht import FakeDHT
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
@@ -21,6 +20,7 @@ from grenache_py.errors import LocalProtocolError
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.http import Page, Site
 from grenache_py.grape.protocol import DROPPED_BYTES_MAX, Connection
+from tests.grape.fake_dht import FakeDHT
 
 DATE = "Thu, 01 Jan 1970 00:00:00 GMT"
 KEPT = f"Date: {DATE}\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n"

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from rings import connect, exchange, ring
+
+from tests.rings import connect, exchange, ring
 
 pytestmark = pytest.mark.network
 VECTORS = Path(__file__).parent.parent / "vectors"

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import rings
+from tests import rings
 
 Processes = list["subprocess.Popen[str]"]
 

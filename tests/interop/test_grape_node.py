@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-import rings
 from nacl.signing import SigningKey
-from node_programs import NodeGrape, Processes, free_port
-from rings import make_grape, post, until
 
 from grenache_py.dht.item_store import signed_bytes
 from grenache_py.grape.service import GrapeService
+from tests import rings
+from tests.interop.node_programs import NodeGrape, Processes, free_port
+from tests.rings import make_grape, post, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.network]
 KEY = SigningKey(b"\x07" * 32)

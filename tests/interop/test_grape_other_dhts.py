@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-import rings
 from nacl.signing import SigningKey
-from node_programs import NodeDHT, Processes
-from rings import post, until
 from twisted.internet.threads import deferToThread
 
 from grenache_py.dht.item_store import signed_bytes
+from tests import rings
+from tests.interop.node_programs import NodeDHT, Processes
+from tests.rings import post, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.network]
 KEY = SigningKey(b"\x07" * 32)
