@@ -130,7 +130,7 @@ class ExchangeNode:
         self.peering.on_ready.append(self._linked)
         self.peering.on_clone = self._clone_seen
         self.peering.homes = self._visible_homes
-        self._crossed: set[str] = set()
+        self._crossed: dict[str, None] = {}  # markets to sweep: a set in a fixed order
         self._clones: set[str] = set()
         self._beat_at = now
         self._beat_seq = 0
@@ -368,7 +368,7 @@ class ExchangeNode:
             return
         market = self.taker.answer(Signed.from_wire(result.get("answer")), now)
         if market is not None:
-            self._crossed.add(market)
+            self._crossed[market] = None
 
     def _linked(self, link: Link, now: float) -> None:
         self.taker.linked(link.key, now)
@@ -384,7 +384,7 @@ class ExchangeNode:
         if body.taker_home == self.key and home == body.maker_home:
             market = self.taker.trade_seen(body, now)
             if market is not None:
-                self._crossed.add(market)
+                self._crossed[market] = None
         elif home == body.maker_home and body.market in self.markets:
             try:
                 trade = trade_from_body(body, self.markets[body.market])
@@ -399,7 +399,7 @@ class ExchangeNode:
         book = self.books[live.order.market]
         bid, ask = book.best_bid(), book.best_ask()
         if bid is not None and ask is not None and bid >= ask:
-            self._crossed.add(live.order.market)
+            self._crossed[live.order.market] = None
 
     def _epoch_of(self, home: str) -> int | None:
         origin = self.replica.origins.get(home)
@@ -420,7 +420,7 @@ class ExchangeNode:
     def _settle_down(self, now: float) -> None:
         """What follows from what just happened: crossed books, stops."""
         while self._crossed:
-            self.home.sweep(self._crossed.pop(), now)
+            self.home.sweep(self._crossed.popitem()[0], now)
         for symbol, prices in self.ledger.new_prices.items():
             if prices:
                 self.home.fire_stops(symbol, now)
@@ -447,7 +447,7 @@ class ExchangeNode:
             self._sweep_at = now + SWEEP_S
             self.maker.collect(now)
             self.replica.tick(now)
-            self._crossed.update(self.books)
+            self._crossed.update(dict.fromkeys(self.books))
             for home in sorted(self.taker.on_hold):
                 self._ask_whether_back(home, now)
         beat_s = self._beat_s()

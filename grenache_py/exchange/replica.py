@@ -185,7 +185,7 @@ class Replica:
     applied: int = 0
     _home_of: dict[str, str] = attrs.Factory(dict)
     _rows: dict[str, Row] = attrs.Factory(dict)
-    _dirty: set[str] = attrs.Factory(set)
+    _dirty: dict[str, None] = attrs.Factory(dict)  # a set in a fixed order
 
     def receive(self, signed: Signed, now: float) -> Received:
         """
@@ -295,7 +295,7 @@ class Replica:
         origin.frozen = why
         origin.waiting.clear()
         self._hide(origin)
-        self._dirty.add(origin.home)
+        self._dirty[origin.home] = None
 
     def _new_epoch(self, origin: Origin, epoch: int) -> None:
         """The home started over: all its orders of the old epoch are closed."""
@@ -325,7 +325,7 @@ class Replica:
         origin.seq, origin.hash, origin.time = entry.seq, digest, entry.time
         origin.tail.append((entry.seq, digest, signed))
         self.applied += 1
-        self._dirty.add(origin.home)
+        self._dirty[origin.home] = None
         try:
             if entry.order is not None:
                 check_order_id(entry.order, entry.home)
@@ -477,7 +477,7 @@ class Replica:
             self._advance(origin, record, state_signed, state, newest.seq)
         else:
             return False
-        self._dirty.add(origin.home)
+        self._dirty[origin.home] = None
         return True
 
     def adopt_head(self, beat_signed: Signed, gone: Iterable[str], now: float) -> bool:
@@ -527,7 +527,7 @@ class Replica:
         origin.checked = origin.seq == entry.seq and _agrees(origin, entry.beat)
         for number in [number for number in origin.waiting if number <= entry.seq]:
             del origin.waiting[number]
-        self._dirty.add(origin.home)
+        self._dirty[origin.home] = None
         self._show_or_hide(origin, self.clock.read_ms(now))
         return True
 

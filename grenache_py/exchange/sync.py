@@ -273,7 +273,7 @@ class Sync:
             self._tell(link, heads)
         self._expire(now)
         for link in links:
-            for origin in link.heads.keys() - self._fetches.keys():
+            for origin in [origin for origin in link.heads if origin not in self._fetches]:
                 self._consider(origin, link, now)
         self._catch_up(now)
 

@@ -56,6 +56,7 @@ class Checker:
         self.sometimes: dict[str, int] = defaultdict(int)
         self.amnesia: set[str] = set()
         self.check_sends = True
+        self._passed_on: set[tuple[str, int, int, str]] = set()
         self.trace = sha256()
 
     # What is durable.
@@ -78,6 +79,12 @@ class Checker:
         closed = row.quantity_lots - row.open - row.reserved - row.filled
         if min(row.open, row.reserved, row.filled, closed) < 0:
             raise Violation(f"I1: order {row.order_id} at {home[:8]}: {row}")
+        if (
+            row.open
+            and row.triggered
+            and (row.time_in_force in ("ioc", "fok") or not row.price_ticks)
+        ):
+            raise Violation(f"I7: an order that only takes was left standing: {row}")
         before = self.orders.get(row.order_id)
         if before is not None and home not in self.amnesia:
             if row.filled < before.filled or row.version < before.version:
@@ -122,7 +129,7 @@ class Checker:
         maker, taker = self.orders.get(row.maker_order), self.orders.get(row.taker_order)
         if maker is None or taker is None:
             raise Violation(f"I14: a trade of orders nobody committed: {row}")
-        if maker.price_ticks != row.price_ticks:
+        if maker.price_ticks != row.price_ticks or row.price_ticks <= 0:
             raise Violation(f"I7: {row.trade_id} is not at the maker's price: {maker} {row}")
         sign = 1 if taker.side == "buy" else -1
         if taker.price_ticks and sign * (taker.price_ticks - row.price_ticks) < 0:
@@ -164,6 +171,7 @@ class Checker:
             elif b"gossip.publish" in item.line:
                 for signed in json.loads(item.line)["params"]["entries"]:
                     self._entry_left(home, signed["payload"])
+                    self._once((peer.name, peer.life, item.link, signed["payload"]))
 
     def _answer_left(self, home: str, message: dict[str, Any]) -> None:
         signed = message.get("result", {}).get("answer") if "result" in message else None
@@ -186,6 +194,11 @@ class Checker:
         digest = sha256(b"\0" + payload.encode()).hexdigest()
         if self.log_hashes.get((home, entry.epoch, entry.seq)) != digest:
             raise Violation(f"I6: entry {entry.seq} of {home[:8]} left before it was durable")
+
+    def _once(self, passed_on: tuple[str, int, int, str]) -> None:
+        if passed_on in self._passed_on:
+            raise Violation(f"I12: {passed_on[0]} passed an entry on twice over one link")
+        self._passed_on.add(passed_on)
 
     # What replicas believe.
 
@@ -230,10 +243,10 @@ class Checker:
                 raise Violation(f"L: {peer.name} is down")
             digests[node.live.set.fingerprint(0, len(node.live.set))].append(peer.name)
             if not node.sync.synced:
+                incomplete = [o.home for o in node.replica.origins.values() if not o.complete]
                 raise Violation(
                     f"L6: {peer.name} is not synced: behind {node.sync.behind()},"
-                    f" links {len(node.peering.by_key)},"
-                    f" incomplete {[o.home[:8] for o in node.replica.origins.values() if not o.complete]}"
+                    f" links {len(node.peering.by_key)}, incomplete {incomplete}"
                 )
             if node.taker.intents:
                 raise Violation(f"L3: {peer.name} has fills in doubt: {node.in_doubt()}")

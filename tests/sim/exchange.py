@@ -1,0 +1,95 @@
+"""
+Run seeds of the exchange's simulation from the command line.
+
+    python -m tests.sim.exchange --seeds 1000 [--start 0] [--jobs 2]
+    python -m tests.sim.exchange --seed 42 --trace
+
+``make sim SEEDS=n`` is the first of these. Failing seeds are printed with what replays them,
+and appended to ``tests/sim/failed_seeds.txt``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tests.sim.exchange_checks import Violation
+from tests.sim.exchange_world import Report, World, run, shape
+
+__all__ = ["main"]
+
+FAILED = Path(__file__).with_name("failed_seeds.txt")
+
+
+def attempt(seed: int) -> Report | str:
+    """One seed's report, or what went wrong; a crash of the code under test counts as well."""
+    try:
+        return run(seed)
+    except Exception as error:
+        return f"seed {seed}: {type(error).__name__}: {error}"
+
+
+def trace(seed: int) -> None:
+    """Run one seed and print every message."""
+    world = World(seed, **shape(seed))
+
+    def tap(source: Any, target: Any, line: bytes) -> None:
+        print(f"{world.clock.now:9.3f} {source.name} > {target.name} {line.decode().rstrip()}")
+
+    world.network.tap = tap
+    print(world.run())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[1])
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--start", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--trace", action="store_true")
+    options = parser.parse_args(arguments)
+    if options.seed is not None:
+        if options.trace:
+            trace(options.seed)
+        else:
+            print(run(options.seed))
+        return 0
+    began = time.perf_counter()
+    sometimes: Counter[str] = Counter()
+    failed: list[str] = []
+    trades = lines = 0
+    seeds = range(options.start, options.start + options.seeds)
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for done, report in enumerate(pool.map(attempt, seeds, chunksize=4), 1):
+            if isinstance(report, str):
+                failed.append(report)
+                print(report, flush=True)
+            else:
+                trades += report.trades
+                lines += report.lines
+                sometimes.update(report.sometimes)
+            if done % 200 == 0:
+                print(f"{done} seeds, {trades} trades, {len(failed)} failed", flush=True)
+    seconds = time.perf_counter() - began
+    print(
+        f"{options.seeds} seeds in {seconds:.0f} s: {trades} trades, {lines} messages,"
+        f" {len(failed)} failed"
+    )
+    for name, count in sorted(sometimes.items()):
+        print(f"  {count:9d}  {name}")
+    if failed:
+        with FAILED.open("a") as kept:
+            kept.writelines(line.split(":")[0].removeprefix("seed ") + "\n" for line in failed)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Violation as violation:
+        sys.exit(f"violation: {violation}")
