@@ -146,8 +146,7 @@ def _protected(book: Book, ladder: Ladder) -> int:
     """The worst price a market order may pay: the best of ``ladder``, and a margin."""
     best = ladder.ranks[-1] * ladder.sign
     margin = best * book.market.protection_bp // 10_000
-    # At least one tick, so that selling at any price never turns into "no price".
-    return best + margin if ladder.side == "sell" else max(best - margin, 1)
+    return best + margin if ladder.side == "sell" else best - margin
 
 
 def _refuse(taker: LiveOrder, code: int, message: str, accepted: bool) -> None:

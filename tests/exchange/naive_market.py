@@ -43,6 +43,7 @@ class Naive:
     home: str = "local"
     reserved: int = 0
     filled: int = 0
+    value: int = 0
     reason: str = ""
     waiting: bool = False
     hidden: bool = False
@@ -194,6 +195,7 @@ class NaiveMarket:
                 for order in (maker, taker):
                     order.open -= lots
                     order.filled += lots
+                    order.value += maker.price * lots
                 self.trades.append((maker.id, taker.id, maker.price, lots))
                 self.last = maker.price
                 done = True

@@ -61,9 +61,10 @@ class Pair:
         assert set(self.everything) == set(slow.orders)
         for order in slow.orders.values():
             live = self.everything[order.id]
-            assert (live.open, live.filled, live.reason) == (
+            assert (live.open, live.filled, live.value, live.reason) == (
                 order.open,
                 order.filled,
+                order.value,
                 order.reason,
             ), live
             assert live.triggered != order.waiting or not order.open

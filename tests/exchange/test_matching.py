@@ -9,6 +9,7 @@ import pytest
 
 from grenache_py.exchange.book import Book
 from grenache_py.exchange.errors import OrderError
+from grenache_py.exchange.market import Market
 from grenache_py.exchange.matching import (
     LEGS_MAX,
     close,
@@ -80,7 +81,7 @@ class Network:
         if choice < 0.40:
             self.enter(*self.new("local"), accepted=False)
         elif choice < 0.65 or not (own and remote):
-            live, naive = self.new(rng.choice(HOMES[1:]), late=rng.choice([0, 0, 3, 30]))
+            live, naive = self.new(rng.choice(HOMES[1:]), late=rng.choice([0, 0, 3, 30, -9]))
             self.fast[live.order_id] = live
             self.slow.orders[naive.id] = naive
             self.rooms[naive.id] = rng.choice([0, 1, 5, 100])
@@ -175,10 +176,11 @@ class Network:
             assert self.book.levels(side) == self.slow.levels(side)  # type: ignore[arg-type]
         for order in self.slow.orders.values():
             live = self.fast[order.id]
-            assert (live.open, live.reserved, live.filled, live.reason) == (
+            assert (live.open, live.reserved, live.filled, live.value, live.reason) == (
                 order.open,
                 order.reserved,
                 order.filled,
+                order.value,
                 order.reason,
             )
             assert min(live.open, live.reserved, live.filled, live.closed) >= 0 or (
@@ -272,6 +274,17 @@ def test_fok_that_would_need_two_homes_is_refused() -> None:
     assert book.state_hash() == before
 
 
+def test_fok_counts_no_more_makers_of_a_home_than_one_request_carries() -> None:
+    makers = [live_order(n, "sell", 1, 100, home="north") for n in range(1, LEGS_MAX + 9)]
+    whole = live_order(98, "buy", LEGS_MAX, 100, time_in_force="fok")
+    assert len(match(standing(*makers), whole, "local", everything).legs) == LEGS_MAX
+    more = live_order(99, "buy", LEGS_MAX + 1, 100, time_in_force="fok")
+    for maker in makers:
+        maker.standing = 0
+    with pytest.raises(OrderError, match="no single home"):
+        match(standing(*makers), more, "local", everything)
+
+
 def test_the_rest_of_an_ioc_closes_but_not_what_is_in_doubt() -> None:
     book = standing(live_order(1, "sell", 5, 100, home="north"))
     taker = live_order(9, "buy", 8, 100, time_in_force="ioc")
@@ -300,6 +313,14 @@ def test_a_market_order_trades_no_further_than_its_protection(
     outcome = match(book, taker, "local")
     assert [fill.maker.price_ticks for fill in outcome.fills] == traded
     assert (taker.open, taker.status) == (0, "cancelled")
+
+
+def test_protection_of_the_whole_price_still_is_a_price() -> None:
+    book = Book(Market.parse("BTC-USD:tick=1,lot=1,protection=100%"))
+    for number, price in enumerate((9, 2, 1), 1):
+        book.add(live_order(number, "buy", 1, price))
+    taker = live_order(9, "sell", 10, None)
+    assert len(match(book, taker, "local").fills) == 3
 
 
 def test_a_market_order_on_an_empty_book_is_cancelled() -> None:
