@@ -8,7 +8,7 @@ JOBS   ?= auto
 PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rooms pytest trial news clean
+.PHONY: help demo test check lint types rooms pytest trial fuzz sim-dht bench-krpc news clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,6 +40,19 @@ pytest: $(STAMP) ## the suite alone (T=tests/dht for a part, JOBS=0 for one proc
 
 trial: $(STAMP) ## the suite's TestCases under Twisted's own runner
 	$(BIN)/python -m twisted.trial $$(grep -rlE 'trial.unittest' tests --include='test_*.py')
+
+FUZZ_PARSERS = $(patsubst tests/fuzz/target_%.py,%,$(wildcard tests/fuzz/target_*.py))
+FUZZ_SECONDS ?= 600
+fuzz: $(STAMP) ## fuzz every parser, guided by coverage (FUZZ_PARSERS="krpc http", FUZZ_SECONDS=600)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	for parser in $(FUZZ_PARSERS); do \
+	    $(BIN)/python -m tests.fuzz $$parser --seconds $(FUZZ_SECONDS) || exit 1; done
+
+sim-dht: $(STAMP) ## rings of up to 2000 DHT nodes on a virtual clock, loss and churn (3 min)
+	$(BIN)/python -m benchmarks.dht_simulation --svg docs/dht-scaling.svg
+
+bench-krpc: $(STAMP) ## KRPC answers a second beside the Node grape (needs npm)
+	$(BIN)/python -m benchmarks.dht_krpc
 
 news: $(STAMP) ## the changelog entries that wait for a release
 	$(BIN)/towncrier build --draft
