@@ -1,7 +1,7 @@
 """
 The servers of requests, the publishers and the subscribers of a Grenache network.
 
-Lifecycle: each of these listens or connects, keeps itself announced, and stops in
+Service: each of these listens or connects, keeps itself announced, and stops in
 order. They are Twisted services and can be used without an application too: ``await
 server.start()``, ``await server.stop()``.
 """
