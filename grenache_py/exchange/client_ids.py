@@ -67,15 +67,20 @@ class UsedClientIds:
     """
     The client order ids of closed orders, by account.
 
-    Args:
-        stored: what the store held when it was opened.
+    Every id may have been used until ``complete`` has told what the store held at the start.
     """
 
-    def __init__(self, stored: IdFilter) -> None:
-        self._filters = [stored, IdFilter.sized(IDS_PER_FILTER)]
+    def __init__(self) -> None:
+        self._filters = [IdFilter.sized(IDS_PER_FILTER)]
+        self._complete = False
 
     def __len__(self) -> int:
         return sum(held.ids for held in self._filters)
+
+    def complete(self, stored: IdFilter) -> None:
+        """Take the ids that were in the store before the first ``add``."""
+        self._filters.insert(0, stored)
+        self._complete = True
 
     def add(self, account: str, client_order_id: str) -> None:
         """An order of ``account`` closed."""
@@ -92,4 +97,4 @@ class UsedClientIds:
     def may_hold(self, account: str, client_order_id: str) -> bool:
         """False: no closed order has this id. True: look into the store."""
         digest = _digest(account, client_order_id)
-        return any(digest in held for held in self._filters)
+        return not self._complete or any(digest in held for held in self._filters)

@@ -23,7 +23,7 @@ from grenache_py.exchange import queries, retention, tables
 from grenache_py.exchange.errors import StoreError, StoreFault
 from grenache_py.exchange.rows import Row, Snapshot
 
-__all__ = ["Database", "schema_steps", "translated"]
+__all__ = ["Database", "copy", "schema_steps", "translated", "verify_pages"]
 
 APPLICATION_ID = 0x67725078  # "grPx", in the file's header: this is an exchange's store
 SQLITE_MIN = (3, 32, 0)  # 32,766 parameters a statement; VACUUM INTO; upserts
@@ -91,11 +91,16 @@ class Database:
 
     Args:
         path: a file, or ``:memory:``.
+        accept_copy: open a backup copy too; the first commit makes it a home's own again.
         steps: schema steps, for tests of upgrades.
     """
 
-    def __init__(self, path: str, steps: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, path: str, accept_copy: bool = False, steps: Sequence[str] | None = None
+    ) -> None:
         self.path = path
+        self._accept_copy = accept_copy
+        self._is_copy = False
         self._steps = schema_steps() if steps is None else steps
         self._connection: Connection | None = None
 
@@ -110,9 +115,13 @@ class Database:
             raise StoreError("closed", f"{self.path} is not open")
         return self._connection
 
-    def open(self) -> None:
+    def open(self, verify: bool = True) -> None:
         """
         Open the file, making or upgrading it where needed.
+
+        Args:
+            verify: look for damage, which reads the whole file (1 GB/s or so); a caller that
+                says False runs ``verify_pages`` itself, beside ``load``.
 
         Raises:
             StoreError: it cannot be opened, is damaged, newer than this program, or foreign.
@@ -126,6 +135,8 @@ class Database:
         with self._closing_on_error():
             self._connection = connection = self.connect()
             self._check(connection)
+            if verify or 0 < _pragma(connection, "user_version") < len(self._steps):
+                verify_pages(connection, self.path)
             self._configure(connection)
             self._upgrade(connection)
 
@@ -145,7 +156,10 @@ class Database:
             connection = self.connection
             connection.execute("BEGIN IMMEDIATE")
             tables.write(connection, rows)
+            if self._is_copy:
+                connection.execute("DELETE FROM meta WHERE name = ?", (BACKUP_MARK,))
             connection.execute("COMMIT")
+            self._is_copy = False
 
     def prune(self, plan: retention.Plan) -> Iterator[int]:
         """Forget what ``plan`` says, one short transaction a step. A step may raise StoreError."""
@@ -176,12 +190,9 @@ class Database:
 
     def _check(self, connection: Connection) -> None:
         """Refuse a file that is not ours, or not for this version."""
-        version, application = (
-            _pragma(connection, "user_version"),
-            _pragma(connection, "application_id"),
-        )
+        version = _pragma(connection, "user_version")
         made = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if made and application != APPLICATION_ID:
+        if made and _pragma(connection, "application_id") != APPLICATION_ID:
             raise StoreError("refused", f"{self.path} is the database of another program")
         if version > len(self._steps):
             raise StoreError(
@@ -189,20 +200,13 @@ class Database:
                 f"{self.path} has schema {version}, this program knows {len(self._steps)}: "
                 "run the newer grenache-py that wrote it, or use another --data directory",
             )
-        if (
-            version
-            and connection.execute("SELECT 1 FROM meta WHERE name = ?", (BACKUP_MARK,)).fetchone()
-        ):
+        marked = "SELECT count(*) FROM meta WHERE name = ?"
+        self._is_copy = version > 0 and connection.execute(marked, (BACKUP_MARK,)).fetchone()[0] > 0
+        if self._is_copy and not self._accept_copy:
             raise StoreError(
                 "refused",
-                f"{self.path} is a backup copy: a home that restarts from one would promise "
-                "the same quantity twice; see 'Backup and restore' in docs/store-schema.rst",
-            )
-        if made and (damage := connection.execute("PRAGMA quick_check (1)").fetchone()[0]) != "ok":
-            raise StoreError(
-                "corrupt",
-                f"{self.path} is damaged ({' '.join(str(damage).split())}): keep it, and see "
-                "'A damaged file' in docs/store-schema.rst",
+                f"{self.path} is a backup copy: running on it would promise again what was traded "
+                "since; start with --new-epoch (see 'Backup and restore' in docs/store-schema.rst)",
             )
 
     def _configure(self, connection: Connection) -> None:
@@ -234,6 +238,18 @@ class Database:
 
 def _pragma(connection: Connection, name: str) -> Any:
     return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def verify_pages(connection: Connection, path: str) -> None:
+    """Read every page. Raises StoreError (``corrupt``) when the file is damaged."""
+    with translated(path):
+        damage = connection.execute("PRAGMA quick_check (1)").fetchone()[0]
+    if damage != "ok":
+        raise StoreError(
+            "corrupt",
+            f"{path} is damaged ({' '.join(str(damage).split())}): keep it, and see "
+            "'A damaged file' in docs/store-schema.rst",
+        )
 
 
 def copy(connection: Connection, path: str) -> None:

@@ -12,7 +12,9 @@ import fcntl
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from sqlite3 import Connection
+from threading import Thread
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, fail
@@ -21,8 +23,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from grenache_py.exchange import queries, retention
-from grenache_py.exchange.client_ids import IdFilter, UsedClientIds
-from grenache_py.exchange.database import Database, copy, translated
+from grenache_py.exchange.client_ids import UsedClientIds
+from grenache_py.exchange.database import Database, copy, translated, verify_pages
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.queries import Candle, Counts
 from grenache_py.exchange.retention import Retention
@@ -92,6 +94,8 @@ class Lane:
     def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=0, maxthreads=1, name=name)
+        # A program that dies of an error must not hang for want of ``close``.
+        self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._pool.start()
 
     def run(self, call: Callable[..., T], *args: object, **kwargs: object) -> Deferred[T]:
@@ -119,6 +123,7 @@ class Store:
         directory: the data directory; the lock is taken by the first ``open`` and kept.
         reactor: brings results from the threads back to its own thread.
         database: the writing side; by default the file in ``directory``.
+        accept_copy: open a backup copy too: the caller begins a new epoch on it.
         keep: how much history ``prune`` leaves.
     """
 
@@ -127,17 +132,18 @@ class Store:
         directory: str,
         reactor: IReactorFromThreads,
         database: Database | None = None,
+        accept_copy: bool = False,
         keep: Retention = Retention(),  # noqa: B008  # frozen
     ) -> None:
         self.path = os.path.join(directory, FILE_NAME)
         self._reactor = reactor
         self._lock = DirectoryLock(directory)
-        self._database = Database(self.path) if database is None else database
+        self._database = Database(self.path, accept_copy) if database is None else database
         self._writer: Lane | None = None
         self._reader: Lane | None = None
         self._reading: Connection | None = None
         self._keep = keep
-        self._used_ids = UsedClientIds(IdFilter.sized(0))
+        self._used_ids = UsedClientIds()
 
     def open(self) -> Deferred[Snapshot]:
         """
@@ -157,16 +163,24 @@ class Store:
             self._reader = Lane(self._reactor, "store reader")
         await self._reader.run(self._close_reading)
 
+        used_ids = self._used_ids = UsedClientIds()
+
         def reopen() -> None:
             self._database.close()
-            self._database.open()
+            self._database.open(verify=False)
 
         await self._writer.run(reopen)
-        ids = self._read(queries.client_ids)
+        # Beside each other: SQLite lets go of the interpreter while it reads pages.
+        verified = self._read(verify_pages, self.path)
+        loaded = self._writer.run(self._database.load)
         try:
-            snapshot = await self._writer.run(self._database.load)
-        finally:
-            self._used_ids = UsedClientIds(await ids)
+            await verified
+        except StoreError:
+            await loaded.addBoth(lambda _: None)  # what it says matters less than the damage
+            await self._writer.run(self._database.close)
+            raise
+        snapshot = await loaded
+        self._read(queries.client_ids).addCallbacks(used_ids.complete, lambda _: None)
         return snapshot
 
     def commit(self, rows: Sequence[Row]) -> Deferred[None]:
