@@ -23,7 +23,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline
+from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline, every
 from grenache_py.errors import ConfigError
 from grenache_py.exchange.access import ALL_SCOPES, Grant, Tokens
 from grenache_py.exchange.batches import BatchLoop
@@ -54,6 +54,9 @@ CLOSE_TIMEOUT_S = 2.0
 """How long a stop waits for clients and peers to take what was written for them."""
 PEERS_MAX = 200
 """Connections to the peer port at a time; the node keeps far fewer, this bounds a flood."""
+
+PRUNE_INTERVAL_S = 60.0
+"""Between two looks for history that may be forgotten."""
 
 
 class EmbeddedGrape(Protocol):
@@ -173,6 +176,25 @@ class ExchangeService(Service):
             grapes.append(f"http://127.0.0.1:{self._grape.api_port}")
         port = self.peer_port
         self.discovery.start(grapes, port)
+        self._background.spawn(
+            "forgetting old history",
+            every(
+                lambda: PRUNE_INTERVAL_S,
+                self._reactor,
+                self.log,
+                "forgetting old history",
+                self._forget_history,
+            ),
+        )
+
+    async def _forget_history(self) -> None:
+        try:
+            rows = await self.store.prune(int(self._reactor.seconds() * 1000))
+        except StoreError as error:
+            self.log.warn("old history is kept for now: {reason}", reason=error.message)
+        else:
+            if rows:
+                self.log.info("forgot {rows} rows of old history", rows=rows)
 
     async def _listen(self, name: str, endpoints: Iterable[str], factory: Factory) -> None:
         factory.noisy = False
