@@ -12,7 +12,8 @@ import attrs
 
 from grenache_py.exchange.ledger import Ledger
 from grenache_py.exchange.log import GENESIS, Entry
-from grenache_py.exchange.replica import Head, Replica
+from grenache_py.exchange.origins import Head
+from grenache_py.exchange.replica import Replica
 from grenache_py.exchange.signed import Draft, Signed
 
 __all__ = ["Archive"]
@@ -87,7 +88,7 @@ class Archive:
             if order is None or state is None or order.signed is None or state.signed is None:
                 return None
             return order.signed, state.signed
-        record = self.replica.find(order_id)
+        record = self.replica.records.find(order_id)
         return None if record is None else (record.order, record.state)
 
     def unsure(self) -> set[str]:

@@ -32,6 +32,7 @@ from grenache_py.exchange.maker import Maker
 from grenache_py.exchange.market import Market
 from grenache_py.exchange.order import LiveOrder, NewOrder, Trade
 from grenache_py.exchange.peering import Params, Peering, PeeringConfig
+from grenache_py.exchange.records import Records
 from grenache_py.exchange.replica import Replica
 from grenache_py.exchange.rows import MetaRow, Snapshot
 from grenache_py.exchange.signed import Sealer, Signed, Verifier
@@ -108,16 +109,13 @@ class ExchangeNode:
         )
         self.replica = Replica(
             self.key,
-            self.markets,
-            self.books,
+            Records(self.markets, self.books, self.clock, self._heard_order, self.live.changed),
             self.clock,
             verifier,
             self.outbox,
             self._heard_trade,
-            self._heard_order,
             lambda: (log.epoch, log.seq),
             self._own_hash,
-            self.live.changed,
         )
         self.taker = Taker(self.ledger, self.clock, self.outbox, sealer, verifier, self._epoch_of)
         self.maker = Maker(self.ledger, self.clock, self.outbox, sealer, verifier, self._is_frozen)

@@ -13,128 +13,35 @@ the two entries, which prove it to anybody, are kept and passed on.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Literal
 
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.book import Book
 from grenache_py.exchange.clock import AHEAD_MS_MAX, HybridClock
 from grenache_py.exchange.effects import Outbox
-from grenache_py.exchange.errors import OrderError
-from grenache_py.exchange.ledger import FINGERPRINT_MODULUS, LiveSetChanged, element
 from grenache_py.exchange.log import (
     GENESIS,
-    Beat,
     Entry,
     StateBody,
     TradeBody,
     check_order_id,
-    order_from_body,
 )
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.matching import rests
-from grenache_py.exchange.order import LiveOrder
-from grenache_py.exchange.rows import OriginRow, RecordGone, RecordRow, Row, SignedRow, Snapshot
+from grenache_py.exchange.origins import Head, Origin
+from grenache_py.exchange.records import Records
+from grenache_py.exchange.rows import OriginRow, Snapshot
 from grenache_py.exchange.signed import Signed, Verifier, leaf_hash
 
-__all__ = ["Origin", "Received", "Record", "Replica", "Verdict"]
+__all__ = ["Received", "Replica", "Verdict"]
 
 #: Homes whose logs are held; more are ignored until some are forgotten.
 ORIGINS_MAX = 5_000
 #: Entries of one origin that may wait for a gap to close; later ones are fetched again.
 WAITING_MAX = 1_024
-#: Applied entries of one origin kept to serve ``gossip.want``. More than a home lets pass
-#: between two heartbeats, so that there is always one to start from.
-TAIL_MAX = 1_024
 #: Live orders one home may have; a deterministic rule, so that all peers judge alike.
 LIVE_PER_ORIGIN_MAX = 200_000
-#: A lease is honoured this much longer than it says: clocks differ.
-SKEW_MS = AHEAD_MS_MAX
-#: The lease of an origin whose heartbeat has not been seen yet.
-LEASE_MS_DEFAULT = 20_000
-#: A remote good-till-date order is left alone from this long before it expires.
-EXPIRY_MARGIN_MS = 1_000
-
 Verdict = Literal["applied", "waiting", "known", "early", "full", "frozen", "own"]
-Head: TypeAlias = tuple[int, int, str]
-
-
-@attrs.define(eq=False)
-class Record:
-    """
-    One live order of another home.
-
-    Attributes:
-        order, state: the signed entries that published it and gave its newest state.
-        live: in this peer's units; None when its market is not traded here.
-        version, element, state_seq: of its newest state.
-        key_ms: the time of the entry that published it.
-    """
-
-    order_id: str
-    home: str
-    order: Signed
-    state: Signed
-    live: LiveOrder | None
-    version: int
-    key_ms: int
-    element: int
-    state_seq: int = 0
-
-
-@attrs.define(eq=False)
-class Origin:
-    """
-    Another home's log, as far as it is held here.
-
-    Attributes:
-        epoch, seq, hash: the last entry applied; seq 0 while none was.
-        time: its stamp; the next must be later.
-        waiting: early entries by seq.
-        tail: the newest applied entries by seq.
-        fingerprint: over ``records``, comparable with the origin's heartbeats.
-        suspect: a heartbeat disagreed with it; it must be reconciled.
-        checked: the newest heartbeat agreed with it, and nothing was adopted since.
-        visible: the lease holds and its orders stand in the books.
-        frozen: "" or why nothing of this origin is believed any more.
-    """
-
-    home: str
-    epoch: int = 1
-    seq: int = 0
-    hash: str = GENESIS
-    time: tuple[int, int] = (0, 0)
-    lease_ms: int = LEASE_MS_DEFAULT
-    waiting: dict[int, tuple[Entry, Signed, str]] = attrs.Factory(dict)
-    tail: deque[tuple[int, str, Signed]] = attrs.Factory(lambda: deque(maxlen=TAIL_MAX))
-    records: dict[str, Record] = attrs.Factory(dict)
-    fingerprint: int = 0
-    suspect: bool = False
-    checked: bool = False
-    visible: bool = False
-    frozen: str = ""
-
-    @property
-    def gap(self) -> tuple[int, int] | None:
-        """The first missing range of entries, or None."""
-        if not self.waiting:
-            return None
-        return self.seq + 1, min(self.waiting) - 1
-
-    @property
-    def complete(self) -> bool:
-        """Nothing of this origin is known to be missing here."""
-        return self.checked and not self.waiting and not self.suspect
-
-    def range(self, first: int, last: int) -> list[Signed] | None:
-        """Applied entries ``first`` to ``last``, or None when some are not in memory."""
-        if not self.tail or first < self.tail[0][0]:
-            return None
-        start = self.tail[0][0]
-        return [self.tail[seq - start][2] for seq in range(first, min(last, self.seq) + 1)]
 
 
 @attrs.frozen
@@ -163,28 +70,23 @@ class Replica:
 
     Attributes:
         on_trade: called with each trade an applied entry reports and the home that reports it.
-        on_order: called with each remote order that came into or changed in a book.
+        records: the live orders of all origins.
         own_head: (epoch, seq, hash-of) of this home's log, to notice a clone or a lost disk.
         alarms: why this home must stop serving, if it must (distributed.md 2.9).
     """
 
     home: str
-    markets: Mapping[str, Market]
-    books: Mapping[str, Book]
+    records: Records
     clock: HybridClock
     verifier: Verifier
     outbox: Outbox
     on_trade: Callable[[TradeBody, str, float], None]
-    on_order: Callable[[LiveOrder], None]
     own_head: Callable[[], tuple[int, int]]
     own_hash: Callable[[int], str | None]
-    live_set_changed: LiveSetChanged = lambda order_id, time_ms, gone, come: None
     origins: dict[str, Origin] = attrs.Factory(dict)
     alarms: list[str] = attrs.Factory(list)
     proofs: dict[str, tuple[Signed, Signed]] = attrs.Factory(dict)
     applied: int = 0
-    _home_of: dict[str, str] = attrs.Factory(dict)
-    _rows: dict[str, Row] = attrs.Factory(dict)
     _dirty: dict[str, None] = attrs.Factory(dict)  # a set in a fixed order
 
     def receive(self, signed: Signed, now: float) -> Received:
@@ -294,13 +196,13 @@ class Replica:
     def _break(self, origin: Origin, why: str) -> None:
         origin.frozen = why
         origin.waiting.clear()
-        self._hide(origin)
+        self.records.hide(origin)
         self._dirty[origin.home] = None
 
     def _new_epoch(self, origin: Origin, epoch: int) -> None:
         """The home started over: all its orders of the old epoch are closed."""
         for record in list(origin.records.values()):
-            self._drop(origin, record)
+            self.records.drop(origin, record)
         origin.epoch, origin.seq, origin.hash = epoch, 0, GENESIS
         origin.waiting.clear()
         origin.tail.clear()
@@ -338,9 +240,9 @@ class Replica:
             self.on_trade(trade, origin.home, now)
         if entry.beat is not None:
             origin.lease_ms = entry.beat.lease_ms
-            origin.checked = _agrees(origin, entry.beat)
+            origin.checked = origin.agrees(entry.beat)
             origin.suspect = not origin.checked
-        self._show_or_hide(origin, self.clock.read_ms(now))
+        self.records.show_or_hide(origin, self.clock.read_ms(now))
 
     def _state(self, origin: Origin, entry: Entry, signed: Signed, state: StateBody) -> None:
         record = origin.records.get(state.order_id)
@@ -355,89 +257,14 @@ class Replica:
                 return
             if len(origin.records) >= LIVE_PER_ORIGIN_MAX:
                 raise RemoteProtocolError(f"more than {LIVE_PER_ORIGIN_MAX} live orders")
-            self._insert(origin, signed, entry, signed, state, entry.seq)
+            self.records.insert(origin, signed, entry, signed, state, entry.seq)
             return
         if state.version <= record.version:
             raise RemoteProtocolError(f"order {state.order_id} went back to an older version")
         if terminal:
-            self._drop(origin, record)
+            self.records.drop(origin, record)
             return
-        self._advance(origin, record, signed, state, entry.seq)
-
-    def _insert(
-        self,
-        origin: Origin,
-        order_signed: Signed,
-        entry: Entry,
-        state: Signed,
-        body: StateBody,
-        state_seq: int,
-    ) -> None:
-        """A new live order. ``entry`` is the one that published it."""
-        order = entry.order
-        assert order is not None
-        live: LiveOrder | None = None
-        market = self.markets.get(order.market)
-        if market is not None:
-            try:
-                live = LiveOrder.of(order_from_body(order, origin.home, market))
-                live.key = (*entry.time, order.id)
-            except OrderError:
-                live = None  # another tick or lot than ours: not a market we trade
-        record = Record(order.id, origin.home, order_signed, state, live, -1, entry.time[0], 0)
-        origin.records[order.id] = record
-        self._home_of[order.id] = origin.home
-        self._advance(origin, record, state, body, state_seq)
-
-    def _advance(
-        self, origin: Origin, record: Record, signed: Signed, body: StateBody, seq: int
-    ) -> None:
-        """Bring a record to a newer state."""
-        live = record.live
-        if live is not None:
-            market = self.markets[live.order.market]
-            try:
-                lots = [
-                    0 if text == "0" else market.quantity_lots(text)
-                    for text in (body.open, body.reserved, body.filled)
-                ]
-            except OrderError as error:
-                raise RemoteProtocolError(str(error)) from None
-            if lots[2] < live.filled or sum(lots) > live.quantity:
-                raise RemoteProtocolError(f"order {record.order_id} has impossible quantities")
-            live.open, live.reserved, live.filled = lots
-            live.version, live.reason = body.version, body.reason
-        gone = record.element if record.version >= 0 else None
-        record.version, record.state, record.state_seq = body.version, signed, seq
-        record.element = element(record.order_id, body.version)
-        origin.fingerprint = (
-            origin.fingerprint - (gone or 0) + record.element
-        ) % FINGERPRINT_MODULUS
-        self.live_set_changed(record.order_id, record.key_ms, gone, record.element)
-        self._rows[record.order_id] = _record_row(record)
-        if live is not None and origin.visible:
-            self._stand(live)
-
-    def _stand(self, live: LiveOrder) -> None:
-        """Put a visible order into its book as it now is; one that only takes never stands."""
-        if not rests(live):
-            return
-        expires = live.order.expires_ms
-        if expires is not None and self.clock.ms > expires - EXPIRY_MARGIN_MS:
-            self.books[live.order.market].remove(live)
-            return
-        self.books[live.order.market].touched(live)
-        self.on_order(live)
-
-    def _drop(self, origin: Origin, record: Record) -> None:
-        """A record reached its end."""
-        del origin.records[record.order_id]
-        self._home_of.pop(record.order_id, None)
-        origin.fingerprint = (origin.fingerprint - record.element) % FINGERPRINT_MODULUS
-        self.live_set_changed(record.order_id, record.key_ms, record.element, None)
-        self._rows[record.order_id] = RecordGone(record.order_id)
-        if record.live is not None:
-            self.books[record.live.order.market].remove(record.live)
+        self.records.advance(origin, record, signed, state, entry.seq)
 
     def adopt_record(self, order_signed: Signed, state_signed: Signed, now: float) -> bool:
         """
@@ -472,9 +299,9 @@ class Replica:
         if record is None:
             if len(origin.records) >= LIVE_PER_ORIGIN_MAX:
                 return False
-            self._insert(origin, order_signed, published, state_signed, state, newest.seq)
+            self.records.insert(origin, order_signed, published, state_signed, state, newest.seq)
         elif state.version > record.version:
-            self._advance(origin, record, state_signed, state, newest.seq)
+            self.records.advance(origin, record, state_signed, state, newest.seq)
         else:
             return False
         self._dirty[origin.home] = None
@@ -514,7 +341,7 @@ class Replica:
         for order_id in gone:
             record = origin.records.get(order_id)
             if record is not None:
-                self._drop(origin, record)
+                self.records.drop(origin, record)
         if ahead:
             self.clock.merge(*entry.time, now)
             origin.seq, origin.hash, origin.time = entry.seq, digest, entry.time
@@ -524,11 +351,11 @@ class Replica:
         # Orders that changed since the heartbeat are held as they are now, so it need not agree
         # with them yet; the next one must.
         origin.suspect = False
-        origin.checked = origin.seq == entry.seq and _agrees(origin, entry.beat)
+        origin.checked = origin.seq == entry.seq and origin.agrees(entry.beat)
         for number in [number for number in origin.waiting if number <= entry.seq]:
             del origin.waiting[number]
         self._dirty[origin.home] = None
-        self._show_or_hide(origin, self.clock.read_ms(now))
+        self.records.show_or_hide(origin, self.clock.read_ms(now))
         return True
 
     def _checked_record(
@@ -553,44 +380,18 @@ class Replica:
                 return published, newest, state
         raise RemoteProtocolError(f"the state entry says nothing of order {order.id}")
 
-    def _show_or_hide(self, origin: Origin, now_ms: int) -> None:
-        alive = not origin.frozen and now_ms <= origin.time[0] + origin.lease_ms + SKEW_MS
-        if alive and not origin.visible:
-            origin.visible = True
-            for record in origin.records.values():
-                if record.live is not None:
-                    self._stand(record.live)
-        elif not alive and origin.visible:
-            self._hide(origin)
-
-    def _hide(self, origin: Origin) -> None:
-        """Take an origin's orders out of the books; its records stay."""
-        origin.visible = False
-        for record in origin.records.values():
-            if record.live is not None:
-                self.books[record.live.order.market].remove(record.live)
-
     def tick(self, now: float) -> None:
         """Let leases run out, and orders that are about to expire leave the books."""
         now_ms = self.clock.read_ms(now)
         for origin in self.origins.values():
-            self._show_or_hide(origin, now_ms)
-        for book in self.books.values():
-            for live in list(book.orders()):
-                expires = live.order.expires_ms
-                if live.home != self.home and expires is not None:
-                    self._stand(live)
-
-    def find(self, order_id: str) -> Record | None:
-        """A live order of another home."""
-        home = self._home_of.get(order_id)
-        return self.origins[home].records.get(order_id) if home is not None else None
+            self.records.show_or_hide(origin, now_ms)
+        self.records.expire()
 
     def flush(self) -> None:
         """Emit the rows of all that changed since the last call."""
         rows = self.outbox.rows
-        rows.extend(self._rows.values())
-        self._rows.clear()
+        rows.extend(self.records.rows.values())
+        self.records.rows.clear()
         for home in self._dirty:
             origin = self.origins.get(home)
             if origin is not None:
@@ -626,21 +427,7 @@ class Replica:
             entry = Entry.decode(order_signed.payload)
             newest = Entry.decode(state_signed.payload)
             body = next(state for state in newest.states if state.order_id == kept.order_id)
-            self._insert(origin, order_signed, entry, state_signed, body, newest.seq)
-        self._rows.clear()
+            self.records.insert(origin, order_signed, entry, state_signed, body, newest.seq)
+        self.records.rows.clear()
         for origin in self.origins.values():
-            self._show_or_hide(origin, self.clock.read_ms(now))
-
-
-def _agrees(origin: Origin, beat: Beat) -> bool:
-    return beat.live == len(origin.records) and int(beat.fingerprint, 16) == origin.fingerprint
-
-
-def _record_row(record: Record) -> RecordRow:
-    return RecordRow(
-        record.order_id, record.home, record.version, *_row(record.order), *_row(record.state)
-    )
-
-
-def _row(signed: Signed) -> SignedRow:
-    return SignedRow(signed.payload, signed.path, signed.index, signed.size, signed.signature)
+            self.records.show_or_hide(origin, self.clock.read_ms(now))

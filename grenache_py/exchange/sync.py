@@ -601,7 +601,7 @@ class Sync:
             record
             for short in session.asking.have
             if (order_id := self._live.order_id(short)) is not None
-            and (record := self._replica.find(order_id)) is not None
+            and (record := self._replica.records.find(order_id)) is not None
         ]
         for entries in session.beats.values():
             if not entries:

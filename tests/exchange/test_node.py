@@ -105,7 +105,7 @@ def test_nothing_leaves_before_the_batch_that_makes_it_durable() -> None:
     rows = {type(row).__name__ for row in batch.rows}
     assert {"LogRow", "OrderRow", "OrderEventRow", "MetaRow"} <= rows
     assert any(isinstance(send, Send) for send in batch.sends)
-    assert net[1].replica.find(live.order_id) is None
+    assert net[1].replica.records.find(live.order_id) is None
     assert net[0].take_batch(net.now).rows == []
 
 

@@ -243,7 +243,7 @@ def test_a_home_without_the_market_keeps_what_others_trade_in_it(alice: Author) 
     net.peers[1].start(net.now)
     net.link(0, 1)
     live = net.place(0, "sell", 10, 100)
-    record = net[1].replica.find(live.order_id)
+    record = net[1].replica.records.find(live.order_id)
     assert record is not None
     assert record.live is None
     assert BTC.symbol not in net[1].books

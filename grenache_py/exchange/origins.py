@@ -1,0 +1,106 @@
+"""
+What is held of another home: where its log stands here, and its live orders.
+
+Pure. Values only; ``replica.py`` moves the heads, ``records.py`` the orders.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TypeAlias
+
+import attrs
+
+from grenache_py.exchange.log import GENESIS, Beat, Entry
+from grenache_py.exchange.order import LiveOrder
+from grenache_py.exchange.signed import Signed
+
+__all__ = ["LEASE_MS_DEFAULT", "Head", "Origin", "Record"]
+
+#: Applied entries of one origin kept to serve ``gossip.want``. More than a home lets pass
+#: between two heartbeats, so that there is always one to start from.
+TAIL_MAX = 1_024
+#: The lease of an origin whose heartbeat has not been seen yet.
+LEASE_MS_DEFAULT = 20_000
+
+#: Where a log stands: epoch, seq and the hash of that entry.
+Head: TypeAlias = tuple[int, int, str]
+
+
+@attrs.define(eq=False)
+class Record:
+    """
+    One live order of another home.
+
+    Attributes:
+        order, state: the signed entries that published it and gave its newest state.
+        live: in this peer's units; None when its market is not traded here.
+        version, element, state_seq: of its newest state.
+        key_ms: the time of the entry that published it.
+    """
+
+    order_id: str
+    home: str
+    order: Signed
+    state: Signed
+    live: LiveOrder | None
+    version: int
+    key_ms: int
+    element: int
+    state_seq: int = 0
+
+
+@attrs.define(eq=False)
+class Origin:
+    """
+    Another home's log, as far as it is held here.
+
+    Attributes:
+        epoch, seq, hash: the last entry applied; seq 0 while none was.
+        time: its stamp; the next must be later.
+        waiting: early entries by seq.
+        tail: the newest applied entries by seq.
+        fingerprint: over ``records``, comparable with the origin's heartbeats.
+        suspect: a heartbeat disagreed with it; it must be reconciled.
+        checked: the newest heartbeat agreed with it, and nothing was adopted since.
+        visible: the lease holds and its orders stand in the books.
+        frozen: "" or why nothing of this origin is believed any more.
+    """
+
+    home: str
+    epoch: int = 1
+    seq: int = 0
+    hash: str = GENESIS
+    time: tuple[int, int] = (0, 0)
+    lease_ms: int = LEASE_MS_DEFAULT
+    waiting: dict[int, tuple[Entry, Signed, str]] = attrs.Factory(dict)
+    tail: deque[tuple[int, str, Signed]] = attrs.Factory(lambda: deque(maxlen=TAIL_MAX))
+    records: dict[str, Record] = attrs.Factory(dict)
+    fingerprint: int = 0
+    suspect: bool = False
+    checked: bool = False
+    visible: bool = False
+    frozen: str = ""
+
+    @property
+    def gap(self) -> tuple[int, int] | None:
+        """The first missing range of entries, or None."""
+        if not self.waiting:
+            return None
+        return self.seq + 1, min(self.waiting) - 1
+
+    @property
+    def complete(self) -> bool:
+        """Nothing of this origin is known to be missing here."""
+        return self.checked and not self.waiting and not self.suspect
+
+    def range(self, first: int, last: int) -> list[Signed] | None:
+        """Applied entries ``first`` to ``last``, or None when some are not in memory."""
+        if not self.tail or first < self.tail[0][0]:
+            return None
+        start = self.tail[0][0]
+        return [self.tail[seq - start][2] for seq in range(first, min(last, self.seq) + 1)]
+
+    def agrees(self, beat: Beat) -> bool:
+        """Whether the live set held here is the one the heartbeat signs."""
+        return beat.live == len(self.records) and int(beat.fingerprint, 16) == self.fingerprint

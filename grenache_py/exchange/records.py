@@ -1,0 +1,169 @@
+"""
+The live orders of other homes, and which of them stand in the books.
+
+Pure. Every change comes from a signed entry that ``replica.py`` judged; here it is counted in
+the origin's fingerprint, in the set that peers reconcile, in the rows, and in the book, where
+an order stands only while its home's lease holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.book import Book
+from grenache_py.exchange.clock import AHEAD_MS_MAX, HybridClock
+from grenache_py.exchange.errors import OrderError
+from grenache_py.exchange.ledger import FINGERPRINT_MODULUS, LiveSetChanged, element
+from grenache_py.exchange.log import Entry, StateBody, order_from_body
+from grenache_py.exchange.market import Market
+from grenache_py.exchange.matching import rests
+from grenache_py.exchange.order import LiveOrder
+from grenache_py.exchange.origins import Origin, Record
+from grenache_py.exchange.rows import RecordGone, RecordRow, Row, SignedRow
+from grenache_py.exchange.signed import Signed
+
+__all__ = ["Records"]
+
+#: A lease is honoured this much longer than it says: clocks differ.
+SKEW_MS = AHEAD_MS_MAX
+#: A remote good-till-date order is left alone from this long before it expires.
+EXPIRY_MARGIN_MS = 1_000
+
+
+@attrs.define
+class Records:
+    """
+    Live remote orders.
+
+    Attributes:
+        on_order: called with each order that came into or changed in a book.
+        rows: what changed since they were last taken, at most one row an order.
+    """
+
+    markets: Mapping[str, Market]
+    books: Mapping[str, Book]
+    clock: HybridClock
+    on_order: Callable[[LiveOrder], None]
+    live_set_changed: LiveSetChanged
+    rows: dict[str, Row] = attrs.Factory(dict)
+    _of: dict[str, Record] = attrs.Factory(dict)
+    _expiring: dict[str, tuple[Origin, LiveOrder]] = attrs.Factory(dict)
+
+    def insert(
+        self,
+        origin: Origin,
+        order_signed: Signed,
+        entry: Entry,
+        state: Signed,
+        body: StateBody,
+        state_seq: int,
+    ) -> None:
+        """A new live order. ``entry`` is the one that published it."""
+        order = entry.order
+        assert order is not None
+        live: LiveOrder | None = None
+        market = self.markets.get(order.market)
+        if market is not None:
+            try:
+                live = LiveOrder.of(order_from_body(order, origin.home, market))
+                live.key = (*entry.time, order.id)
+            except OrderError:
+                live = None  # another tick or lot than ours: not a market we trade
+        record = Record(order.id, origin.home, order_signed, state, live, -1, entry.time[0], 0)
+        origin.records[order.id] = record
+        self._of[order.id] = record
+        if live is not None and live.order.expires_ms is not None:
+            self._expiring[order.id] = (origin, live)
+        self.advance(origin, record, state, body, state_seq)
+
+    def advance(
+        self, origin: Origin, record: Record, signed: Signed, body: StateBody, seq: int
+    ) -> None:
+        """Bring a record to a newer state."""
+        live = record.live
+        if live is not None:
+            market = self.markets[live.order.market]
+            try:
+                lots = [
+                    0 if text == "0" else market.quantity_lots(text)
+                    for text in (body.open, body.reserved, body.filled)
+                ]
+            except OrderError as error:
+                raise RemoteProtocolError(str(error)) from None
+            if lots[2] < live.filled or sum(lots) > live.quantity:
+                raise RemoteProtocolError(f"order {record.order_id} has impossible quantities")
+            live.open, live.reserved, live.filled = lots
+            live.version, live.reason = body.version, body.reason
+        gone = record.element if record.version >= 0 else None
+        record.version, record.state, record.state_seq = body.version, signed, seq
+        record.element = element(record.order_id, body.version)
+        origin.fingerprint = (
+            origin.fingerprint - (gone or 0) + record.element
+        ) % FINGERPRINT_MODULUS
+        self.live_set_changed(record.order_id, record.key_ms, gone, record.element)
+        self.rows[record.order_id] = _record_row(record)
+        if live is not None and origin.visible:
+            self._stand(live)
+
+    def _stand(self, live: LiveOrder) -> None:
+        """Put a visible order into its book as it now is; one that only takes never stands."""
+        if not rests(live):
+            return
+        expires = live.order.expires_ms
+        if expires is not None and self.clock.ms > expires - EXPIRY_MARGIN_MS:
+            self.books[live.order.market].remove(live)
+            return
+        self.books[live.order.market].touched(live)
+        self.on_order(live)
+
+    def drop(self, origin: Origin, record: Record) -> None:
+        """A record reached its end."""
+        del origin.records[record.order_id]
+        self._of.pop(record.order_id, None)
+        self._expiring.pop(record.order_id, None)
+        origin.fingerprint = (origin.fingerprint - record.element) % FINGERPRINT_MODULUS
+        self.live_set_changed(record.order_id, record.key_ms, record.element, None)
+        self.rows[record.order_id] = RecordGone(record.order_id)
+        if record.live is not None:
+            self.books[record.live.order.market].remove(record.live)
+
+    def show_or_hide(self, origin: Origin, now_ms: int) -> None:
+        """Let an origin's orders stand exactly while its lease holds and it is believed."""
+        alive = not origin.frozen and now_ms <= origin.time[0] + origin.lease_ms + SKEW_MS
+        if alive and not origin.visible:
+            origin.visible = True
+            for record in origin.records.values():
+                if record.live is not None:
+                    self._stand(record.live)
+        elif not alive and origin.visible:
+            self.hide(origin)
+
+    def hide(self, origin: Origin) -> None:
+        """Take an origin's orders out of the books; its records stay."""
+        origin.visible = False
+        for record in origin.records.values():
+            if record.live is not None:
+                self.books[record.live.order.market].remove(record.live)
+
+    def find(self, order_id: str) -> Record | None:
+        """A live order of another home."""
+        return self._of.get(order_id)
+
+    def expire(self) -> None:
+        """Take good-till-date orders out of the books when their time is near."""
+        for origin, live in list(self._expiring.values()):
+            if origin.visible:
+                self._stand(live)
+
+
+def _record_row(record: Record) -> RecordRow:
+    return RecordRow(
+        record.order_id, record.home, record.version, *_row(record.order), *_row(record.state)
+    )
+
+
+def _row(signed: Signed) -> SignedRow:
+    return SignedRow(signed.payload, signed.path, signed.index, signed.size, signed.signature)
