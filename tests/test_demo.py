@@ -1,0 +1,59 @@
+"""``make demo ONCE=1``: the show plays to its end, and fails with a sentence when it cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.network
+
+
+def run(folder: Path, *, code: str = "main()") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", f"import grenache_py.demo as demo; demo.{code}", "--once"],
+        cwd=folder,
+        env={**os.environ, "HOME": str(folder), "TMPDIR": str(folder), "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def test_the_show_plays_to_its_end_and_leaves_nothing(tmp_path: Path) -> None:
+    done = run(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for scene in (
+        "announced at grape-1, found at grape-3",
+        "they found each other",
+        "buy 2 @ 100.50",
+        "one trade, at the price of the order that was there first",
+        "trades at peer-a",
+        "book at peer-c",
+        "the same book ",
+    ):
+        assert scene in done.stdout
+    assert list(tmp_path.glob("grenache-demo-*")) == []
+    daemons = [path for path in Path("/proc").glob("[0-9]*/cwd") if str(tmp_path) in where(path)]
+    assert daemons == []
+
+
+def where(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
+
+
+def test_what_does_not_happen_is_said_with_the_log_and_exit_code_1(tmp_path: Path) -> None:
+    broken = "MARKET = 'no such thing'; demo.main()"
+    done = run(tmp_path, code=broken)
+    assert done.returncode == 1
+    assert "The demo failed: peer-a was to answer its clients, but it ended with code 1" in (
+        done.stdout.replace("\n", " ")
+    )
+    assert "no such thing" in done.stdout
