@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
@@ -162,6 +162,10 @@ class ExchangeService(Service):
             self._ready.fail(error)
         except StoreError as error:
             self._ready.fail(ConfigError(error.message))
+        except CancelledError:
+            raise
+        except Exception:
+            self._ready.fail(Failure())  # a bug: it must not leave a daemon that lives on deaf
         else:
             self._ready.fire(self.describe())
 
