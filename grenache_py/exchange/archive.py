@@ -41,19 +41,22 @@ class Archive:
             for home, origin in self.replica.origins.items()
             if origin.seq and origin.visible
         }
-        log = self.ledger.log
-        for seq, draft in reversed(log.tail):
-            if draft.signed is not None:
-                heads[log.home] = (log.epoch, seq, draft.hash.hex())
-                break
+        own = self.head(self.ledger.home)
+        if own[1]:
+            heads[self.ledger.home] = own
         return heads
 
     def head(self, home: str) -> Head:
-        """One origin's head; seq 0 while nothing of it is held."""
+        """One origin's head, dead or alive; seq 0 while nothing of it is held."""
         origin = self.replica.origins.get(home)
         if origin is not None:
             return origin.epoch, origin.seq, origin.hash
-        return self.heads().get(home, (1, 0, GENESIS))
+        if home == self.ledger.home:
+            log = self.ledger.log
+            for seq, draft in reversed(log.tail):
+                if draft.signed is not None:
+                    return log.epoch, seq, draft.hash.hex()
+        return 1, 0, GENESIS
 
     def entries(self, home: str, epoch: int, first: int, last: int) -> list[Signed] | None:
         """Entries of an origin, or None when some are no longer in memory."""

@@ -162,11 +162,10 @@ class Sync:
 
     def behind(self) -> dict[str, Head]:
         """Logs of which a neighbour holds more than we do, with the highest head told."""
-        mine = self._archive.heads()
         best: dict[str, Head] = {}
         for link in self._peering.ready():
             for origin, head in link.heads.items():
-                held = best.get(origin) or mine.get(origin, _NOTHING)
+                held = best.get(origin) or self._archive.head(origin)
                 if head[:2] > held[:2] and origin != self._peering.me:
                     best[origin] = head
         return best
@@ -306,12 +305,11 @@ class Sync:
         return None
 
     def _have_told(self, link: Link, params: Params, now: float) -> Result:
-        mine = self._archive.heads()
         for origin, head in _heads(params):
             if _room(link, origin) and head[:2] >= link.heads.get(origin, _NOTHING)[:2]:
                 link.heads[origin] = head
                 # The mesh most likely brings it within the second; ask if it does not.
-                if head[:2] > mine.get(origin, _NOTHING)[:2]:
+                if head[:2] > self._archive.head(origin)[:2]:
                     self._lazy.setdefault(origin, (link.id, now + 1.0))
         return None
 
@@ -398,9 +396,8 @@ class Sync:
             self._consider(origin, link, now)
 
     def _expire(self, now: float) -> None:
-        mine = self._archive.heads()
         for origin, fetch in list(self._fetches.items()):
-            if mine.get(origin, _NOTHING)[:2] >= fetch.upto and fetch.deadline < float("inf"):
+            if self._archive.head(origin)[:2] >= fetch.upto and fetch.deadline < float("inf"):
                 del self._fetches[origin]
             elif fetch.deadline <= now:
                 del self._fetches[origin]
@@ -464,9 +461,8 @@ class Sync:
     # Catching up.
 
     def _catch_up(self, now: float) -> None:
-        mine = self._archive.heads()
         wanted = {
-            origin: mine.get(origin, _NOTHING)
+            origin: self._archive.head(origin)
             for origin in (*sorted(self._behind), *sorted(self._archive.unsure()))
         }
         self._behind.clear()

@@ -219,8 +219,9 @@ class Network:
             else:
                 self.count("reordered")
             if faults.split and not faults.loss and not faults.reorder and copies == 1:
-                for start, part in self._parts(line):
-                    self._deliver_at(when + start * 1e-6, connection, target, part)
+                for place, part in self._parts(line):
+                    target.last = when + place * 1e-6
+                    self._deliver_at(target.last, connection, target, part)
             else:
                 self._deliver_at(when, connection, target, line)
 

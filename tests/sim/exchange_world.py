@@ -89,6 +89,9 @@ class World:
             faults = tuple(kind for kind in KINDS if rng.random() < 0.4)
         self.kinds = faults
         self.orders = orders
+        self.markets = MARKETS
+        self.spread = 6  # prices lie within so many ticks of 1000
+        self.resting_only = False
         self.placed: list[tuple[Peer, str]] = []
         self.outbound_target = outbound_target
         self.real = real
@@ -138,10 +141,10 @@ class World:
 
     def place(self, peer: Peer) -> None:
         rng = self.rng
-        market = rng.choice(MARKETS)
+        market = rng.choice(self.markets)
         side = rng.choice(("buy", "sell"))
-        kind = rng.random()
-        price: int | None = 1000 + rng.randrange(-6, 7)
+        kind = 1.0 if self.resting_only else rng.random()
+        price: int | None = 1000 + rng.randrange(-self.spread, self.spread + 1)
         new: dict[str, Any] = {"account": rng.choice(("alice", "bob"))}
         if kind < 0.08:
             price, new["type"] = None, "market"

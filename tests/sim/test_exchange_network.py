@@ -1,0 +1,286 @@
+"""Small networks of exchange peers, one story each, on a virtual clock."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+
+import pytest
+
+from grenache_py.exchange.order import NewOrder
+from tests.sim.exchange_net import Faults, Peer
+from tests.sim.exchange_world import MARKETS, World
+
+BTC = MARKETS[0].symbol
+
+
+def quiet_world(peers: int, seed: int = 5, **settings: object) -> World:
+    """Peers that are up and linked, and nothing wrong with anything."""
+    world = World(seed, peers=peers, faults=(), **settings)  # type: ignore[arg-type]
+    for peer in world.peers:
+        peer.start()
+    for peer in world.peers:  # everybody knows everybody
+        for other in world.peers:
+            if other is not peer:
+                peer.do(lambda node, now, a=other.address: node.connect(a, now))
+    world.clock.run_until(10.0)
+    return world
+
+
+def place(peer: Peer, side: str, lots: int, price: int) -> str:
+    order = NewOrder(BTC, side, lots, price, account=peer.name)  # type: ignore[arg-type]
+    live = peer.do(lambda node, now: node.place(order, now))
+    return str(live.order_id)
+
+
+def digest(peer: Peer) -> bytes:
+    assert peer.node is not None
+    live = peer.node.live.set
+    return live.fingerprint(0, len(live))
+
+
+def test_three_peers_in_a_full_mesh_pass_an_entry_on_and_fall_silent() -> None:
+    """F1: each entry crosses each link at most once each way, then nobody speaks of it again."""
+    world = quiet_world(3)
+    pushes: Counter[str] = Counter()
+    other_lines: Counter[str] = Counter()
+
+    def tap(source: Peer, target: Peer, line: bytes) -> None:
+        message = json.loads(line)
+        if message.get("method") != "gossip.publish":
+            other_lines[message.get("method", "answer")] += 1
+            return
+        for signed in message["params"]["entries"]:
+            if '"order":' in signed["payload"]:
+                pushes[signed["payload"]] += 1
+
+    world.network.tap = tap
+    for i in range(5):
+        place(world.peers[i % 3], "buy", 10, 900 + i)
+    world.clock.run_until(14.0)
+    assert len(pushes) == 5
+    # Origin to both others, and each of those perhaps to the other: 2 to 4 sends.
+    assert all(2 <= count <= 4 for count in pushes.values()), pushes
+    assert other_lines["sync.range"] == 0
+    before = sum(pushes.values())
+    world.clock.run_until(180.0)
+    assert sum(pushes.values()) == before
+    assert len({digest(peer) for peer in world.peers}) == 1
+
+
+def test_a_late_joiner_gets_the_whole_open_book() -> None:
+    """F13, L6: logs are long gone from memory, so it reconciles live sets, once."""
+    world = quiet_world(2)
+    old = world.peers[0]
+    for i in range(600):  # far more entries than any peer keeps or a joiner would replay
+        order_id = place(old, "sell", 10, 1100 + i % 50)
+        if i % 3:
+            old.do(lambda node, now, o=order_id: node.cancel(o, now))
+        if i % 50 == 0:
+            world.clock.run_until(world.clock.now + 0.5)
+    world.clock.run_until(world.clock.now + 6.0)
+    late = world.add_peer("late", 2)
+    late.start()
+    world.clock.run_until(world.clock.now + 8.0)
+    assert late.node is not None
+    assert late.node.sync.synced
+    assert digest(late) == digest(old)
+    assert len(late.node.live.set) == 200
+    assert late.node.sync.sessions == 1
+    assert late.node.books[BTC].best_ask() == 1100
+    # It must not have cost much more than the orders themselves.
+    assert late.node.sync.adopted == 200
+
+
+def test_an_unsynced_peer_says_so() -> None:
+    world = World(3, peers=2, faults=())
+    first = world.peers[0]
+    first.start()
+    world.clock.run_until(5.0)
+    assert first.node is not None
+    assert not first.node.sync.synced, "alone, nobody can know"
+    world.peers[1].start()
+    world.clock.run_until(20.0)
+    assert first.node.sync.synced
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_ten_peers_agree_over_a_lossy_network(seed: int) -> None:
+    """Issue 2, point 9. The seed is in the test's name."""
+    world = World(seed, peers=10, orders=40, faults=("loss", "delay"), outbound_target=2)
+    report = world.run()
+    assert report.trades > 5
+
+
+def test_an_order_is_everywhere_within_a_second() -> None:
+    """L1, by gossip alone: no period of any repair is that short."""
+    world = quiet_world(12, outbound_target=3)
+    order_id = place(world.peers[0], "buy", 5, 950)
+    world.clock.run_until(world.clock.now + 1.0)
+    for peer in world.peers[1:]:
+        assert peer.node is not None
+        assert peer.node.replica.records.find(order_id) is not None, peer.name
+
+
+def test_a_dead_homes_orders_leave_the_books_and_return_with_it() -> None:
+    """L5: lease 20 s, skew 5 s, sweep 1 s."""
+    world = quiet_world(3)
+    dying, watching = world.peers[0], world.peers[1]
+    place(dying, "sell", 7, 1200)
+    world.clock.run_until(world.clock.now + 2.0)
+    assert watching.node is not None
+    book = watching.node.books[BTC]
+    assert book.best_ask() == 1200
+    dying.crash()
+    world.clock.run_until(world.clock.now + 26.0)
+    assert book.best_ask() is None
+    assert watching.node.sync.synced, "a dead home is no reason not to be synced"
+    dying.start()
+    world.clock.run_until(world.clock.now + 10.0)
+    assert book.best_ask() == 1200
+
+
+def test_both_halves_of_a_partition_trade_on_and_agree_afterwards() -> None:
+    """2.8: nothing is filled twice, because each home is on one side only."""
+    world = quiet_world(4)
+    left, right = world.peers[:2], world.peers[2:]
+    names = [peer.name for peer in world.peers]
+    sides = {peer.name for peer in left}
+    world.network.cut = {(a, b) for a in names for b in names if (a in sides) != (b in sides)}
+    for side in (left, right):
+        place(side[0], "sell", 10, 1000)
+    world.clock.run_until(world.clock.now + 1.0)
+    for side in (left, right):
+        place(side[1], "buy", 4, 1000)
+    world.clock.run_until(world.clock.now + 40.0)
+    for side in (left, right):
+        assert side[0].node is not None
+        assert [trade.quantity_lots for trade in side[0].node.tape(BTC)] == [4]
+    world.network.cut = set()
+    world.network.heal()
+    world.clock.run_until(world.clock.now + 60.0)
+    world.checker.quiet(world.peers)
+    assert len(digest(world.peers[0])) == 16
+
+
+def test_two_machines_with_one_key_are_noticed() -> None:
+    """2.1, 2.9: a copy of a data directory, started elsewhere while the first still runs."""
+    world = quiet_world(3)
+    original, neighbour = world.peers[0], world.peers[1]
+    copy = world.add_peer("copy", 3)
+    copy.identity = original.identity
+    world.checker.amnesia.add(original.identity.key)  # it contradicts itself, of course
+    copy.start()
+    copy.do(lambda node, now: node.connect(neighbour.address, now))
+    copy.do(lambda node, now: node.connect(original.address, now))
+    world.clock.run_until(world.clock.now + 10.0)
+    assert neighbour.node is not None
+    assert original.identity.key in neighbour.node.peering.clones
+    assert original.node is not None
+    assert original.node.alarms(), "the original must stop serving as well"
+
+
+def test_a_restarted_peer_is_no_clone() -> None:
+    world = quiet_world(3)
+    for _ in range(3):
+        world.peers[0].crash()
+        world.clock.run_until(world.clock.now + 0.2)
+        world.peers[0].start()
+        world.clock.run_until(world.clock.now + 12.0)
+    for peer in world.peers:
+        assert peer.node is not None
+        assert not peer.node.peering.clones
+        assert len(peer.node.peering.by_key) == 2
+
+
+def test_an_old_disk_is_noticed_before_it_lies() -> None:
+    """2.9: the network remembers what a home forgot, and the home refuses to serve."""
+    world = quiet_world(3)
+    forgetful = world.peers[0]
+    place(forgetful, "sell", 5, 1300)
+    place(forgetful, "sell", 5, 1301)
+    world.clock.run_until(world.clock.now + 6.0)
+    forgetful.crash()
+    forgetful.disk.forget(3)
+    world.checker.amnesia.add(forgetful.identity.key)
+    forgetful.start()
+    world.clock.run_until(world.clock.now + 10.0)
+    assert forgetful.node is not None
+    assert forgetful.node.alarms()
+    for peer in world.peers[1:]:
+        assert peer.node is not None
+        origin = peer.node.replica.origins[forgetful.identity.key]
+        assert not origin.frozen, "it noticed in time and signed nothing else"
+
+
+def test_links_between_the_same_two_peers_come_down_to_one() -> None:
+    """Both dial, again and again: one link stays, and stays."""
+    world = quiet_world(2)
+    a, b = world.peers
+    for _ in range(3):
+        a.do(lambda node, now: node.connect(b.address, now))
+        b.do(lambda node, now: node.connect(a.address, now))
+        world.clock.run_until(world.clock.now + 5.0)
+    assert len(a.ends) == len(b.ends) == 1
+
+
+def test_a_peer_that_dials_itself_stops_doing_so() -> None:
+    world = quiet_world(2)
+    peer = world.peers[0]
+    peer.do(lambda node, now: node.connect(peer.address, now))
+    world.clock.run_until(world.clock.now + 5.0)
+    assert peer.node is not None
+    dials = peer.node.peering.dials
+    world.clock.run_until(world.clock.now + 60.0)
+    assert peer.node.peering.dials == dials
+    assert not peer.node.alarms()
+
+
+def test_peers_are_found_through_others_and_ghosts_are_forgotten() -> None:
+    """F21: one address is enough to meet everybody; what nobody answers at is dropped."""
+    world = World(9, peers=6, faults=())
+    for peer in world.peers:
+        peer.start()
+        peer.do(lambda node, now: node.discovered(["ghost1:1", "ghost2:2"], now))
+    world.clock.run_until(120.0)
+    for peer in world.peers:
+        assert peer.node is not None
+        assert len(peer.node.peering.by_key) >= 2
+        assert not peer.node.peering.addresses.waiting("ghost1:1", peer.wall())
+
+
+def test_a_peer_in_a_bad_network_keeps_trying_for_ever() -> None:
+    """F13: back-off has a ceiling, not an end."""
+    world = World(4, peers=2, faults=())
+    world.network.cut = {("p0", "p1"), ("p1", "p0")}
+    for peer in world.peers:
+        peer.start()
+    world.clock.run_until(1000.0)
+    assert all(peer.node is not None and not peer.node.peering.by_key for peer in world.peers)
+    world.network.cut = set()
+    world.clock.run_until(1080.0)
+    assert all(peer.node is not None and peer.node.peering.by_key for peer in world.peers)
+
+
+def test_bytes_may_be_cut_anywhere() -> None:
+    world = World(6, peers=2, faults=())
+    rng = random.Random(6)
+
+    def crumbs(line: bytes) -> list[tuple[int, bytes]]:
+        cuts = sorted(rng.sample(range(1, len(line)), min(5, len(line) - 1)))
+        edges = [0, *cuts, len(line)]
+        return [(i, line[a:b]) for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False))]
+
+    world.network._parts = crumbs  # type: ignore[method-assign]
+    world.network.faults = Faults()
+    for peer in world.peers:
+        peer.start()
+    world.clock.run_until(5.0)
+    place(world.peers[0], "sell", 5, 1000)
+    world.clock.run_until(6.0)
+    place(world.peers[1], "buy", 5, 1000)
+    world.clock.run_until(10.0)
+    for peer in world.peers:
+        assert peer.node is not None
+        assert len(peer.node.tape(BTC)) == 1
