@@ -57,7 +57,7 @@ class Level:
     latecomers one sort is kept until somebody looks (``queue``).
     """
 
-    __slots__ = ("_newest", "_removed", "_sorted", "lots", "orders", "price_ticks")
+    __slots__ = ("_gaps", "_newest", "_sorted", "lots", "orders", "price_ticks")
 
     def __init__(self, price_ticks: int) -> None:
         self.price_ticks = price_ticks
@@ -65,42 +65,55 @@ class Level:
         self.orders: dict[str, LiveOrder] = {}
         self._newest: OrderKey = (0, 0, "")
         self._sorted = True
-        self._removed = 0
+        self._gaps = 0
 
     def add(self, live: LiveOrder) -> None:
-        orders = self.orders
-        key = live.key
-        orders[live.order_id] = live
-        if key > self._newest:
-            self._newest = key
+        """Let ``live`` stand with its open lots; it does not stand yet."""
+        self.orders[live.order_id] = live
+        live.standing = live.open
+        self.lots += live.open
+        if live.key > self._newest:
+            self._newest = live.key
         elif self._sorted:
-            younger: list[str] = []
-            for order_id in islice(reversed(orders), 1, LATE_STEPS_MAX + 2):
-                if orders[order_id].key < key:
-                    break
-                younger.append(order_id)
-            if len(younger) > LATE_STEPS_MAX:
-                self._sorted = False
-                return
-            for order_id in reversed(younger):
-                orders[order_id] = orders.pop(order_id)
-            self._removed += len(younger)
+            self._sort_in(live.key)
 
-    def remove(self, live: LiveOrder) -> None:
-        del self.orders[live.order_id]
+    def _sort_in(self, key: OrderKey) -> None:
+        """Put the younger ones behind the order added last, whose key this is."""
+        orders = self.orders
+        younger: list[str] = []
+        for order_id in islice(reversed(orders), 1, LATE_STEPS_MAX + 2):
+            if orders[order_id].key < key:
+                break
+            younger.append(order_id)
+        if len(younger) > LATE_STEPS_MAX:
+            self._sorted = False
+            return
+        for order_id in reversed(younger):
+            orders[order_id] = orders.pop(order_id)
+        self._gaps += len(younger)
+
+    def settle(self, changed: Iterable[LiveOrder]) -> None:
+        """Follow what these standing orders have open now; those with nothing leave."""
+        orders = self.orders
+        for live in changed:
+            lots = live.open
+            self.lots += lots - live.standing
+            live.standing = lots
+            if not lots:
+                del orders[live.order_id]
+                self._gaps += 1
         # A dict keeps the gaps of removed entries until it grows, and looking for its first
         # entry walks over them all: rebuilt now and then, it never walks far.
-        self._removed += 1
-        if self._removed > len(self.orders) + GAPS_MAX:
-            self.orders = dict(self.orders.items())
-            self._removed = 0
+        if self._gaps > len(orders) + GAPS_MAX:
+            self.orders = dict(orders.items())
+            self._gaps = 0
 
     def queue(self) -> Iterable[LiveOrder]:
         """The orders by time priority; not to be read further once one was added or removed."""
         if not self._sorted:
             self.orders = dict(sorted(self.orders.items(), key=_key_of_item))
             self._sorted = True
-            self._removed = 0
+            self._gaps = 0
         return self.orders.values()
 
 
@@ -133,30 +146,21 @@ class Ladder:
             level = self.levels[price] = Level(price)
             insort(self.ranks, price * self.sign)
         level.add(live)
-        level.lots += live.open
-        live.standing = live.open
         self.changed[price] = None
 
-    def remove(self, live: LiveOrder) -> None:
-        """Take out ``live``, which stands."""
-        price = live.price_ticks
-        level = self.levels[price]
-        level.lots -= live.standing
-        live.standing = 0
-        level.remove(live)
+    def settle(self, level: Level, changed: Iterable[LiveOrder]) -> None:
+        """Follow what orders of ``level`` have open now; an empty level goes."""
+        level.settle(changed)
+        price = level.price_ticks
         self.changed[price] = None
         if not level.orders:
-            self.drop(price)
-
-    def drop(self, price: int) -> None:
-        """Forget an empty level."""
-        del self.levels[price]
-        ranks = self.ranks
-        rank = price * self.sign
-        if ranks[-1] == rank:
-            ranks.pop()
-        else:
-            del ranks[bisect_left(ranks, rank)]
+            del self.levels[price]
+            ranks = self.ranks
+            rank = price * self.sign
+            if ranks[-1] == rank:
+                ranks.pop()
+            else:
+                del ranks[bisect_left(ranks, rank)]
 
 
 class Book:
@@ -186,24 +190,18 @@ class Book:
     def touched(self, live: LiveOrder) -> None:
         """Bring the book in line with ``live.open``: stand, change or leave."""
         standing = live.standing
-        lots = live.open
-        if lots == standing:
-            return
-        ladder = self.bids if live.side == "buy" else self.asks
-        if not standing:
-            ladder.add(live)
-        elif not lots:
-            ladder.remove(live)
-        else:
-            price = live.price_ticks
-            ladder.levels[price].lots += lots - standing
-            live.standing = lots
-            ladder.changed[price] = None
+        if live.open != standing:
+            ladder = self.bids if live.side == "buy" else self.asks
+            if standing:
+                ladder.settle(ladder.levels[live.price_ticks], (live,))
+            else:
+                ladder.add(live)
 
     def remove(self, live: LiveOrder) -> None:
         """Take ``live`` out whatever it has open; nothing happens when it does not stand."""
-        if live.standing:
-            (self.bids if live.side == "buy" else self.asks).remove(live)
+        lots, live.open = live.open, 0
+        self.touched(live)
+        live.open = lots
 
     def best_bid(self) -> int | None:
         """The highest price somebody buys at."""

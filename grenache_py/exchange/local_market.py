@@ -98,7 +98,8 @@ class LocalMarket:
             orders[live.order_id] = live
         if outcome.fills:
             maker = live
-            for maker, _ in outcome.fills:
+            for fill in outcome.fills:
+                maker = fill.maker
                 if not maker.open:
                     del orders[maker.order_id]
             self.last_ticks = maker.price_ticks
@@ -182,8 +183,9 @@ class LocalMarket:
         due: deque[LiveOrder] = deque()
         for _, outcome in outcomes:  # grows while it is walked
             if self.stops:
-                for maker, _ in outcome.fills:
-                    while (live := self.stops.pop_reached(maker.price_ticks)) is not None:
+                for fill in outcome.fills:
+                    last_ticks = fill.maker.price_ticks
+                    while (live := self.stops.pop_reached(last_ticks)) is not None:
                         due.append(live)
             if due:
                 live = due.popleft()

@@ -22,7 +22,9 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+import attrs
 
 from grenache_py.exchange.book import Book, Ladder
 from grenache_py.exchange.errors import (
@@ -54,21 +56,25 @@ LEGS_MAX = 32
 Room: TypeAlias = Callable[[LiveOrder], int]
 
 
-class Fill(NamedTuple):
+# One is made for every trade: of the ways to have named fields this is built fastest.
+@attrs.define
+class Fill:
     """A trade with an own maker, at its price, already counted on both orders."""
 
     maker: LiveOrder
     lots: int
 
 
-class Leg(NamedTuple):
+@attrs.define
+class Leg:
     """Lots to ask another home for, already reserved on the taker."""
 
     maker: LiveOrder
     lots: int
 
 
-class Outcome(NamedTuple):
+@attrs.define
+class Outcome:
     """
     What matching one order did.
 
@@ -114,16 +120,14 @@ def match(
     ladder = book.asks if taker.side == "buy" else book.bids
     ranks = ladder.ranks
     outcome = NOTHING
+    floor = 0
     if ranks:
-        sign = ladder.sign
-        floor = (taker.price_ticks or _protected(book, ladder)) * sign
-        if ranks[-1] >= floor:
-            outcome = _cross(book, ladder, floor, taker, own_home, room, accepted)
-        elif order.time_in_force == "fok":
-            _refuse(taker, CANNOT_FILL, _CANNOT_FILL, accepted)
+        floor = (taker.price_ticks or _protected(book, ladder)) * ladder.sign
+    if ranks and ranks[-1] >= floor:
+        outcome = _cross(ladder, floor, taker, own_home, room, accepted)
     elif order.time_in_force == "fok":
         _refuse(taker, CANNOT_FILL, _CANNOT_FILL, accepted)
-    if taker.open and not (order.time_in_force in _RESTING and taker.price_ticks):
+    if taker.open and not (taker.price_ticks and order.time_in_force in _RESTING):
         taker.open = 0
         taker.reason = "cancelled"
     book.touched(taker)
@@ -157,7 +161,6 @@ def _refuse(taker: LiveOrder, code: int, message: str, accepted: bool) -> None:
 
 
 def _cross(
-    book: Book,
     ladder: Ladder,
     floor: int,
     taker: LiveOrder,
@@ -243,8 +246,8 @@ def _cross(
                 met.append(maker)
             if not taker.open:
                 break
-        for maker in met:
-            book.touched(maker)
+        if met:
+            ladder.settle(level, met)
     return Outcome(fills, legs, cancelled)
 
 

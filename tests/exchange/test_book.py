@@ -56,7 +56,7 @@ def test_taking_a_deep_level_from_the_front_does_not_leave_gaps_behind() -> None
     level = book.bids.levels[100]
     for live in lives[:-1]:
         book.remove(live)
-        assert level._removed <= len(level.orders) + GAPS_MAX
+        assert level._gaps <= len(level.orders) + GAPS_MAX
     assert list(book.orders()) == [lives[-1]]
 
 

@@ -12,6 +12,7 @@ from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.market import Market
 from grenache_py.exchange.matching import (
     LEGS_MAX,
+    Leg,
     close,
     crossed,
     local_trade_id,
@@ -230,7 +231,7 @@ def test_a_maker_of_another_home_is_asked_and_keeps_its_record() -> None:
     book = standing(maker)
     taker = live_order(2, "buy", 5, 101)
     outcome = match(book, taker, "local", everything)
-    assert outcome.legs == [(maker, 5)]
+    assert outcome.legs == [Leg(maker, 5)]
     assert not outcome.fills
     assert (taker.open, taker.reserved, taker.filled) == (0, 5, 0)
     assert (maker.open, maker.reserved, maker.filled) == (8, 0, 0)
@@ -261,7 +262,7 @@ def test_fok_takes_the_first_home_that_can_fill_it_alone() -> None:
     alone = live_order(3, "sell", 10, 101, home="south")
     book = standing(better, own, alone)
     taker = live_order(9, "buy", 10, 101, time_in_force="fok")
-    assert match(book, taker, "local", everything).legs == [(alone, 10)]
+    assert match(book, taker, "local", everything).legs == [Leg(alone, 10)]
     assert (own.open, taker.reserved) == (6, 10)
 
 
