@@ -52,7 +52,7 @@ _FAULTS: tuple[tuple[str, StoreFault, str], ...] = (
         "{path} is damaged: keep it, and see 'A damaged file' in docs/store-schema.rst",
     ),
     ("file is not a database", "corrupt", "{path} is not an SQLite database, or it is damaged"),
-    ("database is locked", "locked", "{path} is locked by another program: close that one first"),
+    ("is locked", "locked", "{path} is locked by another program: close that one first"),
     ("constraint failed", "bug", "{path} refused a batch: {error}; please report this"),
 )
 
@@ -68,6 +68,8 @@ def translated(path: str) -> Iterator[None]:
 
 def _store_error(path: str, error: Exception) -> StoreError:
     text = str(error)
+    if "unable to open" in text and os.path.exists(path) and not os.access(path, os.W_OK):
+        text = "attempt to write a readonly database"  # on such a disk not even the log opens
     for sign, fault, sentence in _FAULTS:
         if sign in text:
             return StoreError(fault, sentence.format(path=path, error=text))
@@ -135,9 +137,9 @@ class Database:
         with self._closing_on_error():
             self._connection = connection = self.connect()
             self._check(connection)
-            if verify or 0 < _pragma(connection, "user_version") < len(self._steps):
-                verify_pages(connection, self.path)
             self._configure(connection)
+            if verify or _pragma(connection, "user_version") < len(self._steps):
+                verify_pages(connection, self.path)
             self._upgrade(connection)
 
     def load(self) -> Snapshot:

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
+import random
 import typing
+from collections.abc import Iterator
+from itertools import chain
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from grenache_py.exchange import rows
+from grenache_py.exchange import queries, retention, rows
 from grenache_py.exchange.database import Database
+from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.queries import Candle
+from grenache_py.exchange.retention import Retention
+from tests.exchange.store_rows import event_row, log_row, order_row, sample, trade_row
 
 
 @pytest.fixture
-def database() -> typing.Iterator[Database]:
+def database() -> Iterator[Database]:
     made = Database(":memory:")
     made.open()
     yield made
     made.close()
 
 
-def sample(kind: type, number: int = 0, **fields: object) -> typing.Any:
-    """A row of ``kind`` whose fields all differ, told apart by ``number``."""
-    hints = typing.get_type_hints(kind)
-    values: dict[str, object] = {}
-    for place, name in enumerate(kind._fields):
-        made = {
-            int: number * 100 + place,
-            str: f"{name} {number}",
-            bytes: b"%d %d" % (place, number),
-        }
-        values[name] = made[hints[name]]
-    if kind is rows.OrderRow:
-        values |= {"quantity_lots": 10**6, "live": 1, "order_seq": 0, "state_seq": 0}
-    if kind is rows.IntentRow:
-        values["done"] = 0
-    return kind(**(values | fields))
+def restarted(written: list[typing.Any]) -> rows.Snapshot:
+    """What a home that wrote ``written`` in one batch starts from."""
+    database = Database(":memory:")
+    database.open()
+    database.commit(written)
+    return database.load()
 
 
 @pytest.mark.parametrize(
@@ -48,15 +47,320 @@ def sample(kind: type, number: int = 0, **fields: object) -> typing.Any:
         (rows.RecordRow, "records"),
     ],
 )
-def test_every_field_of_a_row_comes_back_as_it_was(
-    database: Database, kind: type, held: str
-) -> None:
-    # 150 rows: every size of statement is used.
-    written = [
-        sample(kind, number, **({"market": "M"} if held == "trades" else {}))
-        for number in range(150)
-    ]
-    if held == "origins":
+def test_every_field_of_a_row_comes_back_as_it_was(kind: type, held: str) -> None:
+    # 150 rows: statements of every size are used.
+    fields = {"market": "M"} if kind is rows.TradeRow else {}
+    written = [sample(kind, number, **fields) for number in range(150)]
+    if kind is rows.OriginRow:
         written.sort(key=lambda row: row.origin)
-    database.commit(written)
-    assert getattr(database.load(), held) == written
+    assert getattr(restarted(written), held) == written
+
+
+def test_every_row_type_has_its_statement(database: Database) -> None:
+    database.commit([sample(kind) for kind in typing.get_args(rows.Row)])
+
+
+def test_an_order_is_kept_as_it_was_written_last(database: Database) -> None:
+    first = order_row(5)
+    database.commit([first])
+    database.commit([last := first._replace(open=0, filled=10, value=10**30, live=0, key_ms=99)])
+    assert database.load().orders == [last]
+
+
+def test_an_order_that_promises_more_than_it_has_is_refused(database: Database) -> None:
+    with pytest.raises(StoreError, match="conservation") as error:
+        database.commit([rows.MetaRow("epoch", 1), order_row(1, open=9, reserved=2)])
+    assert error.value.fault == "bug"
+    with pytest.raises(StoreError) as closed:
+        database.load()
+    assert closed.value.fault == "closed"
+
+
+def test_a_number_beyond_64_bits_is_a_store_error_and_not_a_crash(database: Database) -> None:
+    with pytest.raises(StoreError) as error:
+        database.commit([rows.MetaRow("epoch", 2**63)])
+    assert error.value.fault == "bug"
+
+
+def test_a_trade_told_by_both_sides_is_kept_once() -> None:
+    assert restarted([trade_row(1), trade_row(1), trade_row(2)]).trades == [
+        trade_row(1),
+        trade_row(2),
+    ]
+
+
+def test_what_is_settled_or_gone_is_not_loaded(database: Database) -> None:
+    intent, answer, record = (
+        sample(kind) for kind in (rows.IntentRow, rows.AnswerRow, rows.RecordRow)
+    )
+    database.commit([intent, answer, record])
+    database.commit(
+        [intent._replace(done=1), rows.AnswerGone(answer[0]), rows.RecordGone(record[0])]
+    )
+    snapshot = database.load()
+    assert (snapshot.intents, snapshot.answers, snapshot.records) == ([], [], [])
+
+
+def test_an_answer_never_changes_but_for_its_taker(database: Database) -> None:
+    answer = sample(rows.AnswerRow, unsettled=1)
+    database.commit([answer])
+    database.commit([answer._replace(unsettled=0, payload="another", signature=b"another")])
+    assert database.load().answers == [answer._replace(unsettled=0)]
+
+
+def test_live_orders_come_with_the_entries_that_prove_them() -> None:
+    snapshot = restarted(
+        [
+            *(log_row(seq, epoch=1) for seq in range(1, 9)),
+            *(log_row(seq, epoch=7) for seq in range(1, 9)),
+            order_row(1, order_seq=2, state_seq=6),
+            order_row(2, order_seq=3, state_seq=3),
+            order_row(3, order_seq=0, state_seq=0),  # a stop nobody knows of
+            order_row(4, live=False, order_seq=4, state_seq=5),
+        ]
+    )
+    assert snapshot.order_logs == {seq: log_row(seq, epoch=7) for seq in (2, 3, 6)}
+    assert snapshot.head == log_row(8, epoch=7)
+
+
+def test_the_snapshot_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("LOG_TAIL_MAX", "CLOSED_ORDERS_MAX", "TRADES_PER_MARKET_MAX"):
+        monkeypatch.setattr(queries, limit, 3)
+    snapshot = restarted(
+        [
+            *(log_row(seq) for seq in range(1, 9)),
+            order_row(1),
+            *(order_row(n, live=False, updated_ms=100 - n) for n in range(2, 9)),
+            *(trade_row(n, market=market) for n, market in enumerate("ABABABABAB")),
+        ]
+    )
+    assert [row.seq for row in snapshot.log_tail] == [6, 7, 8]
+    # Live ones first, then those that closed last, the newest at the end.
+    assert [row.time_ms for row in snapshot.orders] == [1, 4, 3, 2]
+    assert [(row.market, row.time_ms) for row in snapshot.trades] == [
+        *(("A", n) for n in (4, 6, 8)),
+        *(("B", n) for n in (5, 7, 9)),
+    ]
+
+
+def test_orders_are_paged_newest_first(database: Database) -> None:
+    alice = [order_row(n, live=n % 3 == 0) for n in range(1, 30)]
+    bob = [order_row(n, account="bob", market="ETH-USD") for n in range(30, 40)]
+    database.commit([*alice, *bob])
+    connection = database.connection
+    pages = [queries.orders(connection, 7)]
+    while pages[-1]:
+        pages.append(queries.orders(connection, 7, after=pages[-1][-1].order_id))
+    assert list(chain.from_iterable(pages)) == [*alice, *bob][::-1]
+    assert queries.orders(connection, 99, account="bob", market="BTC-USD") == []
+    assert queries.orders(connection, 99, market="ETH-USD") == bob[::-1]
+    opened = queries.orders(connection, 99, account="alice", status="open")
+    closed = queries.orders(connection, 99, account="alice", status="closed")
+    assert opened == [row for row in alice[::-1] if row.live]
+    assert closed == [row for row in alice[::-1] if not row.live]
+    assert queries.orders(connection, 99, after="no such order") == []
+    assert queries.order(connection, alice[4].order_id) == alice[4]
+    assert queries.order(connection, "no such order") is None
+
+
+def test_an_order_is_found_by_its_client_id_within_its_account(database: Database) -> None:
+    database.commit(
+        [
+            order_row(1, client_order_id="x", live=False),
+            order_row(2, client_order_id="x", live=False),
+            order_row(3, client_order_id="x", account="bob"),
+            order_row(4),
+        ]
+    )
+    connection = database.connection
+    found = queries.order_by_client_id(connection, "alice", "x")
+    assert found is not None and found.time_ms == 2
+    assert queries.order_by_client_id(connection, "carol", "x") is None
+    assert queries.order_by_client_id(connection, "alice", "") is None
+
+
+def test_trades_follow_in_the_order_they_were_learned(database: Database) -> None:
+    learned = [trade_row(n, time_ms=time) for n, time in enumerate((5, 9, 7, 8, 1))]
+    database.commit([*learned, trade_row(99, market="ETH-USD")])
+    connection = database.connection
+    assert queries.trades(connection, "BTC-USD", 2) == learned[3:]
+    first = queries.trades(connection, "BTC-USD", 2, after=learned[0].trade_id)
+    assert first == learned[1:3]
+    assert queries.trades(connection, "BTC-USD", 9, after=first[-1].trade_id) == learned[3:]
+    assert queries.trades(connection, "BTC-USD", 9, after="no such trade") == []
+
+
+def test_the_trades_of_an_order_are_those_it_made_or_took(database: Database) -> None:
+    database.commit(
+        [
+            trade_row(1, maker_order="a", taker_order="b"),
+            trade_row(2, maker_order="b", taker_order="c"),
+            trade_row(3, maker_order="c", taker_order="d"),
+        ]
+    )
+    assert [t.time_ms for t in queries.trades_of(database.connection, "b", 9)] == [1, 2]
+    assert [t.time_ms for t in queries.trades_of(database.connection, "c", 1)] == [3]
+
+
+def test_events_come_with_their_order_as_it_is_now(database: Database) -> None:
+    before, after = order_row(1), order_row(1, live=False)
+    database.commit([before, event_row("alice", 1, before), event_row("bob", 1, before)])
+    database.commit([after, event_row("alice", 2, after)])
+    found = queries.order_events(database.connection, "alice", 1, 9)
+    assert found == [(event_row("alice", 1, before), after), (event_row("alice", 2, after), after)]
+    assert queries.order_events(database.connection, "alice", 3, 9) == []
+    assert database.load().event_seqs == {"alice": 2, "bob": 1}
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    interval=st.sampled_from([1, 7, 60, 1000]),
+    since=st.integers(0, 400),
+    limit=st.integers(1, 9),
+)
+@settings(max_examples=60, deadline=None)
+def test_candles_are_what_a_loop_over_the_trades_gives(
+    seed: int, interval: int, since: int, limit: int
+) -> None:
+    rng = random.Random(seed)
+    trades = [
+        trade_row(n, rng, time_ms=rng.randrange(400), market=rng.choice("AB")) for n in range(60)
+    ]
+    database = Database(":memory:")
+    database.open()
+    database.commit(trades)
+    since -= since % interval
+    expected: dict[int, list[rows.TradeRow]] = {}
+    for trade in sorted(trades, key=lambda trade: trade.time_ms):  # stable: as learned
+        if trade.market == "A" and trade.time_ms >= since:
+            expected.setdefault(trade.time_ms // interval * interval, []).append(trade)
+    assert (
+        queries.candles(database.connection, "A", interval, since, limit)
+        == [
+            Candle(
+                start,
+                group[0].price_ticks,
+                max(trade.price_ticks for trade in group),
+                min(trade.price_ticks for trade in group),
+                group[-1].price_ticks,
+                sum(trade.quantity_lots for trade in group),
+                len(group),
+            )
+            for start, group in sorted(expected.items())
+        ][:limit]
+    )
+    volume = sum(t.quantity_lots for t in trades if t.market == "A" and t.time_ms >= since)
+    assert queries.volume_lots(database.connection, "A", since) == volume
+
+
+def test_counts(database: Database) -> None:
+    assert set(queries.counts(database.connection)) == {0}
+    database.commit([order_row(1), order_row(2, live=False), *map(trade_row, range(5))])
+    counts = queries.counts(database.connection)
+    assert (counts.orders, counts.live_orders, counts.trades) == (2, 1, 5)
+
+
+# Retention.
+
+
+def prune(database: Database, keep: Retention, now_ms: int) -> int:
+    return sum(database.prune(retention.plan(database.connection, keep, now_ms)))
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_pruning_takes_the_oldest_and_nothing_that_lives(seed: int) -> None:
+    rng = random.Random(seed)
+    database = Database(":memory:")
+    database.open()
+    entries = [log_row(seq, epoch=3) for seq in range(1, rng.randrange(2, 80))]
+    seqs = range(1, len(entries) + 1)
+    orders = [
+        order_row(
+            n,
+            live=rng.random() < 0.3,
+            updated_ms=rng.randrange(100),
+            order_seq=rng.choice([0, *seqs]),
+            state_seq=rng.choice(seqs),
+        )
+        for n in range(1, rng.randrange(2, 60))
+    ]
+    trades = [trade_row(n) for n in range(rng.randrange(60))]
+    events = [event_row("a", n + 1, order_row(n)) for n in range(rng.randrange(60))]
+    intents = [
+        sample(rows.IntentRow, n, done=rng.randrange(2), deadline_ms=rng.randrange(100))
+        for n in range(20)
+    ]
+    database.commit([*entries, *orders, *trades, *events, *intents])
+    keep = Retention(
+        closed_orders_max=rng.randrange(40),
+        closed_orders_age_ms=rng.randrange(100),
+        trades_max=rng.randrange(1, 60),
+        trades_age_ms=rng.randrange(100),
+        order_events_max=rng.randrange(1, 60),
+        order_events_age_ms=rng.randrange(100),
+        log_entries_max=rng.randrange(1, 80),
+        settled_fills_age_ms=rng.randrange(100),
+    )
+    before = database.load()
+    deleted = prune(database, keep, now_ms=100)
+    connection = database.connection
+
+    live = [row for row in orders if row.live]
+    closed = sorted((row for row in orders if not row.live), key=lambda row: row.updated_ms)
+    young = [row for row in closed if row.updated_ms >= 100 - keep.closed_orders_age_ms]
+    kept = queries.orders(connection, 99)
+    assert [row for row in kept if row.live] == live[::-1]
+    kept_closed = [row for row in kept if not row.live]
+    assert len(kept_closed) <= keep.closed_orders_max
+    oldest_kept = min((row.updated_ms for row in kept_closed), default=100)
+    # Nobody older than a survivor survived; who closed in the same millisecond shares its fate.
+    assert set(kept_closed) == {row for row in young if row.updated_ms >= oldest_kept}
+    assert kept_closed or len(young) == 0 or len(young) > keep.closed_orders_max
+
+    assert queries.trades(connection, "BTC-USD", 99) == [
+        row for row in trades[-keep.trades_max :] if row.time_ms >= 100 - keep.trades_age_ms
+    ]
+    left = [event for event, _ in queries.order_events(connection, "a", 0, 99)]
+    assert left == [
+        row
+        for row in events[-keep.order_events_max :]
+        if row.time_ms >= 100 - keep.order_events_age_ms
+    ]
+    proofs = {seq for row in live for seq in (row.order_seq, row.state_seq)}
+    assert queries.log_entries(connection, 3, 1, 99) == [
+        row for row in entries if row.seq in proofs or row.seq > len(entries) - keep.log_entries_max
+    ]
+    after = database.load()
+    assert after.intents == before.intents
+    assert after.event_seqs == before.event_seqs
+    assert after.order_logs == before.order_logs
+    assert prune(database, keep, now_ms=100) == 0 or deleted == 0
+
+
+def test_old_epochs_count_as_log_entries_too(database: Database) -> None:
+    database.commit([log_row(seq, epoch) for epoch in (1, 2, 9) for seq in range(1, 11)])
+    prune(database, Retention(log_entries_max=15), now_ms=0)
+    connection = database.connection
+    assert [len(queries.log_entries(connection, epoch, 1, 99)) for epoch in (1, 2, 9)] == [0, 5, 10]
+
+
+def test_pruning_goes_in_steps_that_commits_can_come_between(database: Database) -> None:
+    count = 3 * retention.ROWS_PER_STEP
+    database.commit([order_row(n, live=False) for n in range(count)])
+    plan = retention.plan(database.connection, Retention(closed_orders_max=5), count)
+    for steps, gone in enumerate(database.prune(plan)):
+        assert gone <= retention.ROWS_PER_STEP
+        database.commit([order_row(count + steps)])
+    assert (
+        queries.counts(database.connection).orders
+        == 5 + queries.counts(database.connection).live_orders
+    )
+
+
+def test_pruning_stops_when_the_database_was_closed_meanwhile(database: Database) -> None:
+    database.commit([order_row(n, live=False) for n in range(2000)])
+    steps = database.prune(retention.plan(database.connection, Retention(closed_orders_max=5), 0))
+    next(steps)
+    database.close()
+    assert list(steps) == []
