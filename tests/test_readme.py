@@ -132,3 +132,25 @@ def test_two_peers_trade(tmp_path: Path) -> None:
         typed.until("1.5", "exchange", "--connect", "127.0.0.1:7170", "book", "BTC-USD")
         typed.type("filled", buy)
         assert typed.type("1.5", trades).count("1.5") == 1
+
+
+VOLATILE = re.compile(r'"(order_id|time|updated|checksum)":("[0-9a-f]{32}"|\d+)')
+
+
+def test_the_session_by_hand(tmp_path: Path) -> None:
+    (session,) = re.findall(r"(?m)^    \$ telnet .*\n((?:    .*\n)+)", README)
+    said = [line.strip() for line in session.splitlines()]
+    with shell(tmp_path) as typed:
+        here = "interface=127.0.0.1"
+        ports = f"--client tcp:7070:{here} --peer tcp:7071:{here} --http none"
+        typed.start(f"twistd -n --pidfile= exchange {ports}")
+        port = int(typed.moved("7070"))
+        typed.until("BTC-USD", "exchange", "--connect", "127.0.0.1:7070", "markets")
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
+            stream = connection.makefile("rw", encoding="utf-8", newline="\n")
+            for command, answer in zip(said[::2], said[1::2], strict=True):
+                stream.write(f"{command}\r\n")
+                stream.flush()
+                real = stream.readline().rstrip("\n")
+                assert VOLATILE.sub(r'"\1":...', real) == VOLATILE.sub(r'"\1":...', answer)
+            assert stream.readline() == ""
