@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 import pytest
 import pytest_twisted
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint
@@ -27,6 +22,7 @@ from grenache_py.rpc import (
     ServerLimits,
     ServerStream,
 )
+from tests.rpc.certificates import self_signed
 from tests.rpc.test_rpc_services import Network, dead_address, echo, until, wait
 
 pytestmark = pytest.mark.network
@@ -199,26 +195,7 @@ async def test_more_than_the_reader_allows_is_refused(network) -> None:
 
 
 def certificate(name: str) -> PrivateCertificate:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    pem = key.private_bytes(
-        encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return PrivateCertificate.loadPEM(pem + made.public_bytes(encoding))
+    return PrivateCertificate.loadPEM(b"".join(self_signed(name)))
 
 
 # Twisted hands pyOpenSSL its own objects, which pyOpenSSL would rather not have any more.
