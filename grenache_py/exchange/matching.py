@@ -22,6 +22,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TypeAlias
 
 import attrs
@@ -403,9 +404,5 @@ def crossed(book: Book, own_home: str) -> list[LiveOrder]:
             for live in ladder.levels[price].queue():
                 if live.home == own_home and oldest is not None and oldest < live.key:
                     turns.append(live)
-    turns.sort(key=_key)
+    turns.sort(key=attrgetter("key"))
     return turns
-
-
-def _key(live: LiveOrder) -> OrderKey:
-    return live.key

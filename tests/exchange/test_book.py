@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import zlib
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grenache_py.exchange import book as book_module
 from grenache_py.exchange.book import GAPS_MAX, LATE_STEPS_MAX, Book
 from grenache_py.exchange.order import LiveOrder
 from tests.exchange.market_orders import MARKET, live_order
@@ -25,8 +27,14 @@ def standing(*orders: LiveOrder) -> Book:
 def test_whatever_order_they_come_in_a_level_is_by_key(
     order: list[int], data: st.DataObject
 ) -> None:
-    book = Book(MARKET)
     lives = {number: live_order(number, "sell", number) for number in order}
+    steps_max = data.draw(st.sampled_from([0, 1, 8, 1_024]))
+    with patch.object(book_module, "LATE_STEPS_MAX", steps_max):
+        come_and_go(order, lives, data)
+
+
+def come_and_go(order: list[int], lives: dict[int, LiveOrder], data: st.DataObject) -> None:
+    book = Book(MARKET)
     gone: set[int] = set()
     for position, number in enumerate(order):
         book.add(lives[number])
@@ -43,7 +51,7 @@ def test_whatever_order_they_come_in_a_level_is_by_key(
 
 
 def test_a_flood_of_latecomers_is_in_order_when_somebody_looks() -> None:
-    numbers = list(range(1, 5 * LATE_STEPS_MAX))
+    numbers = list(range(1, 3 * LATE_STEPS_MAX))
     book = standing(*[live_order(number, "buy") for number in reversed(numbers)])
     assert [int(live.order_id, 16) for live in book.orders()] == numbers
     book.add(live_order(0, "buy", time_ms=0))

@@ -18,7 +18,7 @@ from tests.exchange.naive_market import NaiveMarket, Refused
 
 # `make fuzz-engine` asks for more.
 SEQUENCES = int(os.environ.get("ENGINE_SEQUENCES", "10000"))
-COMMANDS_MAX = 40
+COMMANDS_MAX = 30
 
 
 class Pair:
