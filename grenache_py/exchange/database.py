@@ -16,6 +16,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
+from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
@@ -23,7 +24,7 @@ from grenache_py.exchange import queries, retention, tables
 from grenache_py.exchange.errors import StoreError, StoreFault
 from grenache_py.exchange.rows import Row, Snapshot
 
-__all__ = ["Database", "copy", "schema_steps", "translated", "verify_pages"]
+__all__ = ["Database", "copy", "read_only", "schema_steps", "translated", "verify_pages"]
 
 APPLICATION_ID = 0x67725078  # "grPx", in the file's header: this is an exchange's store
 SQLITE_MIN = (3, 32, 0)  # 32,766 parameters a statement; VACUUM INTO; upserts
@@ -252,6 +253,32 @@ def verify_pages(connection: Connection, path: str) -> None:
             f"{path} is damaged ({' '.join(str(damage).split())}): keep it, and see "
             "'A damaged file' in docs/store-schema.rst",
         )
+
+
+def read_only(path: str) -> Connection:
+    """
+    Open a store, a backup or a file that a daemon is using, to look at it.
+
+    Raises:
+        StoreError: it cannot be opened, or is not a store this program understands.
+    """
+    if not os.path.isfile(path):
+        raise StoreError("io", f"{path}: there is no such file")
+    uri = f"{Path(os.path.abspath(path)).as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    try:
+        with translated(path):
+            if _pragma(connection, "application_id") != APPLICATION_ID:
+                raise StoreError("refused", f"{path} is not the store of an exchange")
+            version, known = _pragma(connection, "user_version"), len(schema_steps())
+            if version != known:
+                raise StoreError(
+                    "refused", f"{path} has schema {version}, this program reads schema {known}"
+                )
+    except StoreError:
+        connection.close()
+        raise
+    return connection
 
 
 def copy(connection: Connection, path: str) -> None:

@@ -7,6 +7,7 @@ store can run them on its reading thread, and a test or a tool on any connection
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from sqlite3 import Connection
 from typing import Any, NamedTuple, TypeVar
 
@@ -34,11 +35,15 @@ from grenache_py.exchange.tables import (
 __all__ = [
     "Candle",
     "Counts",
+    "all_log_entries",
+    "all_orders",
+    "all_trades",
     "candles",
     "client_ids",
     "counts",
     "load",
     "log_entries",
+    "meta",
     "order",
     "order_by_client_id",
     "order_events",
@@ -64,12 +69,12 @@ def _rows(connection: Connection, kind: type[R], sql: str, *parameters: Any) -> 
     return [kind._make(row) for row in connection.execute(sql, parameters)]
 
 
+def _order(row: tuple[Any, ...]) -> OrderRow:
+    return OrderRow._make((*row[:ORDER_VALUE], int(row[ORDER_VALUE]), *row[ORDER_VALUE + 1 :]))
+
+
 def _orders(connection: Connection, sql: str, *parameters: Any) -> list[OrderRow]:
-    at = ORDER_VALUE
-    return [
-        OrderRow._make((*row[:at], int(row[at]), *row[at + 1 :]))
-        for row in connection.execute(_SELECT_ORDER + sql, parameters)
-    ]
+    return list(map(_order, connection.execute(_SELECT_ORDER + sql, parameters)))
 
 
 _SELECT_LOG = (
@@ -94,7 +99,7 @@ def load(connection: Connection) -> Snapshot:
         CLOSED_ORDERS_MAX,
     )
     return Snapshot(
-        meta=dict(connection.execute("SELECT name, value FROM meta")),
+        meta=meta(connection),
         head=tail[-1] if tail else None,
         log_tail=tail,
         orders=live + closed[::-1],
@@ -139,6 +144,27 @@ def markets(connection: Connection) -> list[str]:
             ") SELECT market FROM found WHERE market IS NOT NULL"
         )
     ]
+
+
+def meta(connection: Connection) -> dict[str, int]:
+    """All named integers."""
+    return dict(connection.execute("SELECT name, value FROM meta"))
+
+
+def all_orders(connection: Connection, live_only: bool = False) -> Iterator[OrderRow]:
+    """Every own order, oldest first, one at a time."""
+    sql = _SELECT_ORDER + ("WHERE live = 1 " if live_only else "") + "ORDER BY position"
+    return map(_order, connection.execute(sql))
+
+
+def all_trades(connection: Connection) -> Iterator[TradeRow]:
+    """Every trade, in the order they were learned, one at a time."""
+    return map(TradeRow._make, connection.execute(_SELECT_TRADE + "ORDER BY number"))
+
+
+def all_log_entries(connection: Connection) -> Iterator[LogRow]:
+    """Every entry of the own log, oldest first, one at a time."""
+    return map(LogRow._make, connection.execute(_SELECT_LOG + "ORDER BY position"))
 
 
 def order(connection: Connection, order_id: str) -> OrderRow | None:

@@ -1,0 +1,159 @@
+"""
+A store's history for other programs, and the proof that its log leads to its book.
+
+Shell. Reads one SQLite file, which a daemon may be using at the same time, and writes lines to
+the stream it is given. Money is written as decimal strings, times as milliseconds since 1970.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from sqlite3 import Connection
+from typing import Any, TextIO
+
+import msgspec
+
+from grenache_py.exchange import queries
+from grenache_py.exchange.database import read_only, translated
+from grenache_py.exchange.ledger import own_from_row
+from grenache_py.exchange.market import Market
+from grenache_py.exchange.replay import LogReplay, Proof, compare, markets_of
+from grenache_py.exchange.rows import OrderRow, TradeRow
+from grenache_py.exchange.signed import Verifier
+
+__all__ = ["EXPORTS", "prove", "write_csv", "write_jsonl"]
+
+Exported = Iterator[dict[str, Any]]
+
+
+def _orders(connection: Connection, markets: Mapping[str, Market]) -> Exported:
+    """Own orders, oldest first."""
+    for row in queries.all_orders(connection):
+        yield _order(row, markets[row.market])
+
+
+def _order(row: OrderRow, market: Market) -> dict[str, Any]:
+    live = own_from_row(row, "").live
+    return {
+        "order_id": row.order_id,
+        "client_order_id": row.client_order_id,
+        "account": row.account,
+        "market": row.market,
+        "side": row.side,
+        "type": row.type,
+        "time_in_force": row.time_in_force,
+        "price": market.format_price(row.price_ticks) if row.price_ticks else None,
+        "stop_price": market.format_price(row.stop_ticks) if row.stop_ticks else None,
+        "quantity": market.format_quantity(row.quantity_lots),
+        "filled": market.format_quantity(row.filled),
+        "remaining": market.format_quantity(row.open),
+        "in_doubt": market.format_quantity(row.reserved),
+        "status": live.status,
+        "average_price": market.format_average(row.value, row.filled) if row.filled else None,
+        "time": row.time_ms,
+        "updated": row.updated_ms,
+    }
+
+
+def _trades(connection: Connection, markets: Mapping[str, Market]) -> Exported:
+    """All trades this home heard of, in that order."""
+    for row in queries.all_trades(connection):
+        market = markets[row.market]
+        yield {
+            "trade_id": row.trade_id,
+            "market": row.market,
+            "price": market.format_price(row.price_ticks),
+            "quantity": market.format_quantity(row.quantity_lots),
+            "side": row.side,
+            "maker_order": row.maker_order,
+            "taker_order": row.taker_order,
+            "maker_home": row.maker_home,
+            "taker_home": row.taker_home,
+            "time": row.time_ms,
+        }
+
+
+def _log(connection: Connection, markets: Mapping[str, Market]) -> Exported:
+    """The home's own signed log."""
+    for row in queries.all_log_entries(connection):
+        yield {
+            "epoch": row.epoch,
+            "seq": row.seq,
+            "hash": row.hash,
+            "payload": row.payload,
+            "path": row.path.hex(),
+            "leaf": row.leaf,
+            "size": row.size,
+            "signature": row.signature.hex(),
+        }
+
+
+#: What can be exported, by name.
+EXPORTS: dict[str, Callable[[Connection, Mapping[str, Market]], Exported]] = {
+    "orders": _orders,
+    "trades": _trades,
+    "log": _log,
+}
+
+
+def _records(path: str, what: str) -> Exported:
+    with translated(path), closing(read_only(path)) as connection:
+        connection.execute("BEGIN")  # one moment, whatever a daemon writes meanwhile
+        yield from EXPORTS[what](connection, markets_of(queries.meta(connection)))
+
+
+def write_csv(path: str, what: str, to: TextIO) -> int:
+    """
+    Write ``what`` of the store at ``path`` as CSV (RFC 4180, with a header line).
+
+    Returns:
+        the number of records.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    count = 0
+    writer: csv.DictWriter[str] | None = None
+    for record in _records(path, what):
+        if writer is None:
+            writer = csv.DictWriter(to, record)
+            writer.writeheader()
+        writer.writerow(record)
+        count += 1
+    return count
+
+
+def write_jsonl(path: str, what: str, to: TextIO) -> int:
+    """Write ``what`` of the store at ``path``, one JSON object a line; see ``write_csv``."""
+    count = 0
+    for record in _records(path, what):
+        to.write(msgspec.json.encode(record).decode() + "\n")
+        count += 1
+    return count
+
+
+def prove(
+    path: str, verifier: Verifier | None = None, told: Callable[[int], None] | None = None
+) -> Proof:
+    """
+    Play the log of the store at ``path`` again and compare.
+
+    Args:
+        verifier: also checks every signature.
+        told: called with the number of entries done, now and then.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with translated(path), closing(read_only(path)) as connection:
+        connection.execute("BEGIN")
+        replay = LogReplay(markets_of(queries.meta(connection)), verifier)
+        for row in queries.all_log_entries(connection):
+            replay.apply(row)
+            if told is not None and not replay.entries % 1000:
+                told(replay.entries)
+        orders: Iterable[OrderRow] = queries.all_orders(connection, live_only=True)
+        trades: Iterable[TradeRow] = queries.all_trades(connection)
+        return compare(replay, orders, trades)
