@@ -8,7 +8,7 @@ JOBS   ?= auto
 PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rooms pytest trial fuzz sim-dht bench-krpc news clean
+.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim sim-dht bench-krpc bench-market bench-rpc news clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,11 +48,27 @@ fuzz: $(STAMP) ## fuzz every parser, guided by coverage (FUZZ_PARSERS="krpc http
 	for parser in $(FUZZ_PARSERS); do \
 	    $(BIN)/python -m tests.fuzz $$parser --seconds $(FUZZ_SECONDS) || exit 1; done
 
+SEQUENCES ?= 200000
+fuzz-engine: $(STAMP) ## the market against the naive one, longer (SEQUENCES=200000, 5 min)
+	ENGINE_SEQUENCES=$(SEQUENCES) $(PYTEST) -n $(JOBS) --dist load tests/exchange/test_local_market.py \
+	    tests/exchange/test_matching.py
+
+SEEDS ?= 1000
+sim: $(STAMP) ## the exchange under simulated trouble (SEEDS=1000, START=0)
+	$(BIN)/python -m tests.sim.exchange --seeds $(SEEDS) --start $(or $(START),0)
+
 sim-dht: $(STAMP) ## rings of up to 2000 DHT nodes on a virtual clock, loss and churn (3 min)
 	$(BIN)/python -m benchmarks.dht_simulation --svg docs/dht-scaling.svg
 
 bench-krpc: $(STAMP) ## KRPC answers a second beside the Node grape (needs npm)
 	$(BIN)/python -m benchmarks.dht_krpc
+
+bench-rpc: $(STAMP) ## RPC requests a second beside the Node packages (needs npm)
+	$(BIN)/python -m benchmarks.rpc
+
+bench-market: $(STAMP) ## the market: engine beside other engines, orders through the socket
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m benchmarks.market_engine --write docs/benchmarks/market-engine.rst
 
 news: $(STAMP) ## the changelog entries that wait for a release
 	$(BIN)/towncrier build --draft
