@@ -604,6 +604,50 @@ def _run_in_reactor(reactor: Any, coroutine: Any) -> None:
         outcome[0].raiseException()
 
 
+# Its file.
+
+DATA_FILE = "exchange-data/exchange.sqlite"
+
+
+def _store_file(path: str) -> str:
+    """The store in a data directory, or the file itself (a backup)."""
+    return os.path.join(path, "exchange.sqlite") if os.path.isdir(path) else path
+
+
+@exchange.command()
+@click.argument("what", type=click.Choice(["orders", "trades", "log"]), default="orders")
+@click.argument("file", default=DATA_FILE)
+@click.option("--format", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+def export(what: str, file: str, format: str) -> None:
+    """
+    Write all orders, trades or log entries of a store to stdout.
+
+    FILE is a data directory, its exchange.sqlite or a backup; a daemon may be using it.
+    """
+    from grenache_py.exchange.export import write_csv, write_jsonl
+
+    write = write_csv if format == "csv" else write_jsonl
+    if not write(_store_file(file), what, sys.stdout):
+        sys.exit(EXIT_NOTHING)
+
+
+@exchange.command()
+@click.argument("file", default=DATA_FILE)
+@click.pass_obj
+def replay(tool: Tool, file: str) -> None:
+    """
+    Play a store's log again and prove that it leads to its orders, trades and books.
+
+    FILE is a data directory, its exchange.sqlite or a backup; a daemon may be using it.
+    """
+    from grenache_py.exchange.export import prove
+
+    proof = prove(_store_file(file))
+    tool.out({"holds": proof.holds, **attrs.asdict(proof)}, lambda: show.proof_table(proof))
+    if not proof.holds:
+        sys.exit(EXIT_FAILED)
+
+
 @exchange.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grenache_py.exchange.doctor import Finding
+from grenache_py.exchange.replay import Proof
 
 __all__ = [
     "book_table",
@@ -28,6 +29,7 @@ __all__ = [
     "orders_table",
     "peers_table",
     "percentile",
+    "proof_table",
     "status_table",
     "trade_line",
     "trades_table",
@@ -213,6 +215,26 @@ def status_table(status: dict[str, Any]) -> Table:
             table.add_row(name, ", ".join(map(str, value)) or "-")
         else:
             table.add_row(name, _word(value))
+    return table
+
+
+def proof_table(proof: Proof) -> Table:
+    """What playing a log again has shown, the verdict last."""
+    table = status_table(
+        {
+            "home": proof.home,
+            "entries": f"{proof.entries}, {proof.gaps or 'no'} gaps, {proof.beats} heartbeats agree",
+            "live orders": proof.live_orders,
+            "trades": proof.trades,
+        }
+    )
+    for symbol, (orders, follows, stored) in proof.books.items():
+        table.add_row(symbol, f"{orders} standing orders, hash {follows}")
+        if follows != stored:
+            table.add_row("", f"but stored is the book {stored}")
+    for problem in proof.problems:
+        table.add_row("problem", problem, style="red")
+    table.add_row("proven", "yes" if proof.holds else "NO")
     return table
 
 
