@@ -24,7 +24,14 @@ from twisted.python.failure import Failure
 
 from grenache_py.deferreds import Background
 from grenache_py.exchange.effects import Batch, CloseLink, Send
-from grenache_py.exchange.errors import BUSY, INTERNAL_ERROR, SHUTTING_DOWN, OrderError, StoreError
+from grenache_py.exchange.errors import (
+    BUSY,
+    INTERNAL_ERROR,
+    SHUTTING_DOWN,
+    TOO_LARGE,
+    OrderError,
+    StoreError,
+)
 from grenache_py.exchange.feed import Staged
 from grenache_py.exchange.methods import Desk
 from grenache_py.exchange.outbound import Outbound
@@ -183,7 +190,7 @@ class BatchLoop:
             return
         if line is None:
             message = f"A line has at most {LINE_BYTES_MAX} bytes; this link ends here."
-            connection.send(error_line(None, INTERNAL_ERROR, message))
+            connection.send(error_line(None, TOO_LARGE, message))
             connection.flush()
             connection.close()
             return

@@ -65,6 +65,7 @@ class LineConnection(Protocol):
         self._input_ended = False
         self._too_long_told = False
         self._closing = False
+        self._left = False
         self._lost = False
         self._again: IDelayedCall | None = None
         self._stalled: IDelayedCall | None = None
@@ -190,10 +191,10 @@ class LineConnection(Protocol):
             transport.abortConnection()
 
     def _leave_if_done(self) -> None:
-        if self._lost or self.outbound.size or self.unreleased:
+        if self._left or self._lost or self.outbound.size or self.unreleased:
             return
         if self._closing or (self._input_ended and not self._inbox):
-            self._closing = True
+            self._closing = self._left = True
             transport: Any = self.transport
             transport.unregisterProducer()  # or the transport would wait for it
             transport.loseConnection()

@@ -43,6 +43,9 @@ class Rate:
         return cls(per_s, burst)
 
 
+ROUNDING = 1e-5
+"""Whoever comes back exactly when told to must not be refused for the last bit of a float."""
+
 NO_LIMIT = Rate(0, 1)
 
 
@@ -64,7 +67,7 @@ class TokenBucket:
         if now > self._filled_at:
             self._tokens = min(rate.burst, self._tokens + (now - self._filled_at) * rate.per_s)
         self._filled_at = now  # a clock set back must not hold the sender up
-        if self._tokens >= 1:
+        if self._tokens > 1 - ROUNDING:
             self._tokens -= 1
             return 0
         return max(1, ceil((1 - self._tokens) / rate.per_s * 1000))

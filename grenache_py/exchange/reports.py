@@ -53,7 +53,8 @@ def execution_report(
         "type": order.type,
         "time_in_force": order.time_in_force,
         "price": market.format_price(order.price_ticks) if order.price_ticks else None,
-        "quantity": quantity(live.quantity),
+        # What a replace took off an order is no part of it any more.
+        "quantity": quantity(live.quantity if live.reason else live.quantity - live.closed),
         "filled": quantity(filled) if filled else "0",
         "remaining": quantity(live.open + live.reserved),
         "in_doubt": quantity(live.reserved) if live.reserved else "0",

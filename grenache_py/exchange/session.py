@@ -8,7 +8,7 @@ batch is sealed, results that wait for the store. Every request is answered (cau
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import iscoroutine
+from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from typing import Any
 
 from msgspec import UNSET, Raw, UnsetType
@@ -89,8 +89,8 @@ class Answer:
         Where that changed the node, ``ready`` is None afterwards: seal and release it again.
         """
         unsealed = False
-        for number, (id, part) in enumerate(self._parts):
-            if not iscoroutine(part):
+        for number, (id, part) in enumerate(list(self._parts)):
+            if not iscoroutine(part) or self.ready is not None:
                 continue
             try:
                 value = await part
@@ -103,9 +103,10 @@ class Answer:
                     unsealed = True
                 else:
                     value = _result(id, value)
-            self._parts[number] = (id, value)
+            if self.ready is None:
+                self._parts[number] = (id, value)
         self.waits = False
-        if not unsealed:
+        if not unsealed and self.ready is None:
             self.release()
 
     def release(self) -> None:
@@ -120,15 +121,22 @@ class Answer:
         return batch_line(lines) if self._batch else lines[0]
 
     def discard(self) -> None:
-        """Nobody is there to hear it any more."""
+        """Nobody is there to hear it any more: nothing further is begun for it."""
+        self._close_unstarted()
+        self._parts.clear()
+        self._after.clear()
+        self.ready = b""
+
+    def _close_unstarted(self) -> None:
         for _, part in self._parts:
-            if iscoroutine(part):
+            if iscoroutine(part) and getcoroutinestate(part) == CORO_CREATED:
                 part.close()
 
     def refuse(self, code: int, message: str) -> None:
         """Answer every request with an error instead: what was done is not durable."""
-        self.discard()
+        self._close_unstarted()
         self._after.clear()
+        self.waits = False
         lines = [_error(id, code, message) for id, _ in self._parts]
         self.ready = self._join([line for line in lines if line])
 

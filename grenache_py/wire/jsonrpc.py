@@ -138,6 +138,7 @@ def _why_not(line: bytes, error: Exception) -> Malformed:
     if isinstance(error, RecursionError):
         return Malformed(PARSE_ERROR, "This JSON is nested too deeply.")
     try:
+        line.decode()
         value = _decode_any(line)
     except UnicodeDecodeError:
         return Malformed(PARSE_ERROR, "This line is not UTF-8.")

@@ -1,0 +1,203 @@
+"""A whole peer for tests: the real node, batches, sessions and connections, on a virtual clock.
+
+The store is the real database in memory whose commits a test lets happen, fail or hang; the
+transports are strings. Nothing here opens a socket or waits.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from grenache_py.exchange import queries
+from grenache_py.exchange.access import ALL_SCOPES, Grant
+from grenache_py.exchange.batches import BatchLoop
+from grenache_py.exchange.database import Database
+from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.feed import Feed
+from grenache_py.exchange.keys import Identity
+from grenache_py.exchange.market import Market
+from grenache_py.exchange.methods import Client, Desk, Facts
+from grenache_py.exchange.node import ExchangeNode, NodeConfig
+from grenache_py.exchange.office import StoreOffice
+from grenache_py.exchange.peering import PeeringConfig
+from grenache_py.exchange.protocol import ClientLines, PeerLines
+from grenache_py.exchange.rates import NO_LIMIT, Rate, RateLimits
+from grenache_py.exchange.reports import trades_until
+from grenache_py.exchange.rows import Row, Snapshot
+from grenache_py.exchange.session import Session
+
+START = 1_700_000_000.0
+MARKET = Market.parse("BTC-USD:tick=0.01,lot=0.0001")
+
+
+class MemoryStore:
+    """The store's face on an in-memory database.
+
+    Attributes:
+        held: when a list, commits wait in it as functions until a test calls them.
+        broken: when set, commits and opening fail with it.
+    """
+
+    size_bytes = 0
+
+    def __init__(self) -> None:
+        self._database = Database(":memory:")
+        self._database.open()
+        self.held: list[Callable[[], None]] | None = None
+        self.broken: StoreError | None = None
+        self.committed: list[list[Row]] = []
+
+    def open(self) -> Deferred[Snapshot]:
+        return fail(self.broken) if self.broken else succeed(self._database.load())
+
+    def commit(self, rows: list[Row]) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+
+        def happen() -> None:
+            if self.broken:
+                done.errback(self.broken)
+                return
+            self._database.commit(rows)
+            self.committed.append(rows)
+            done.callback(None)
+
+        if self.held is None:
+            happen()
+        else:
+            self.held.append(happen)
+        return done
+
+    def may_have_used(self, account: str, client_order_id: str) -> bool:
+        return queries.order_by_client_id(self._c, account, client_order_id) is not None
+
+    @property
+    def _c(self) -> Any:
+        return self._database.connection
+
+    def __getattr__(self, name: str) -> Any:
+        query = getattr(queries, name)
+        return lambda *args, **kwargs: succeed(query(self._c, *args, **kwargs))
+
+
+class Connection:
+    """A client at the other end of a string transport."""
+
+    def __init__(self, peer: Peer, grant: Grant) -> None:
+        self.peer = peer
+        self.lines = ClientLines(peer.clock, peer.batches.client_line, peer.batches.client_lost)
+        client = Client(grant, self.lines.outbound)
+        self.lines.session = Session(
+            peer.desk, client, peer.limits, peer.clock.seconds(), peer.bugs.append
+        )
+        peer.batches.client_opened(self.lines)
+        self.transport = StringTransport()
+        self.lines.makeConnection(self.transport)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes, and let the reactor turn."""
+        self.lines.dataReceived(data)
+        self.peer.turn()
+
+    def received(self) -> list[Any]:
+        """What has come since the last call, one value a line."""
+        data = self.transport.value()
+        self.transport.clear()
+        assert data == b"" or data.endswith(b"\n")
+        return [json.loads(line) for line in data.splitlines()]
+
+    def ask(self, line: bytes | str) -> Any:
+        """Send one line; return the one answer to it."""
+        data = line.encode() if isinstance(line, str) else line
+        self.send(data + b"\n")
+        (answer,) = self.received()
+        return answer
+
+    def call(self, method: str, **params: Any) -> Any:
+        """Call a method and return its result, or its error object."""
+        request = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
+        answer = self.ask(json.dumps(request))
+        assert answer["jsonrpc"] == "2.0" and answer["id"] == 7
+        return answer["result"] if "result" in answer else answer["error"]
+
+    def place(self, side: str, quantity: str, price: str, **more: Any) -> Any:
+        """Place a limit order."""
+        return self.call(
+            "order.place", market="BTC-USD", side=side, quantity=quantity, price=price, **more
+        )
+
+
+class Peer:
+    """One peer; ``batches.node`` is there at once."""
+
+    def __init__(self, *, rate: Rate = NO_LIMIT, account_rate: Rate = NO_LIMIT) -> None:
+        self.clock = Clock()
+        self.clock.advance(START)
+        self.store: Any = MemoryStore()
+        self.identity = Identity.from_seed(b"\1" * 32)
+        self.bugs: list[str] = []
+        self.dialled: list[str] = []
+        self.limits = RateLimits(rate, account_rate)
+        self.shut_down: list[bool] = []
+        office = StoreOffice(
+            self.store,
+            self.identity.key,
+            self.clock.seconds,
+            self._status,
+            lambda level, namespace: None,
+            lambda: self.shut_down.append(True),
+        )
+        feed = Feed({"BTC-USD": MARKET}, self._trades_behind)
+        facts = Facts(self.identity.key, "main", "0", START, False)
+        self.tokens: dict[str, Grant] = {}
+        self.desk = Desk(feed, office, facts, self.tokens.get)
+        self.batches = BatchLoop(
+            self.store, self.clock, self.desk, self._make_node, self.dialled.append
+        )
+        Deferred.fromCoroutine(self.batches.start())
+        self.turn()
+
+    async def _status(self) -> dict[str, Any]:
+        return {"store": self.batches.failed or "ok"}
+
+    def _make_node(self, snapshot: Snapshot, now: float) -> ExchangeNode:
+        config = NodeConfig(PeeringConfig("main"), (MARKET,))
+        return ExchangeNode(config, self.identity, snapshot, random.Random(1), now)
+
+    def _trades_behind(self, copy: Any) -> Any:
+        node = self.batches.node
+        assert node is not None
+        now = node.order(copy.order_id)
+        assert now is not None
+        return trades_until(node.trades_of(copy.order_id), now.filled - copy.filled)
+
+    def turn(self, turns: int = 20) -> None:
+        """Let the reactor turn, time standing still."""
+        for _ in range(turns):
+            self.clock.advance(0)
+
+    def connect(self, grant: Grant = Grant(ALL_SCOPES)) -> Connection:
+        """A client connects."""
+        return Connection(self, grant)
+
+    def link(self, number: int = 1) -> tuple[PeerLines, StringTransport]:
+        """Another peer connects."""
+        batches = self.batches
+        lines = PeerLines(
+            self.clock,
+            number,
+            f"192.0.2.{number}:7071",
+            lambda connection: batches.link_opened(connection, False),
+            batches.peer_line,
+            batches.link_lost,
+        )
+        transport = StringTransport()
+        lines.makeConnection(transport)
+        self.turn()
+        return lines, transport

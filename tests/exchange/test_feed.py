@@ -1,0 +1,218 @@
+"""Subscriptions: nothing missed, nothing twice, and a gap instead of memory."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from grenache_py.exchange.mirror import BookMirror
+from grenache_py.exchange.outbound import NOTES_BYTES_MAX, NOTES_MAX, Outbound
+from tests.exchange.peer import Peer
+
+
+def test_a_follower_of_a_book_has_it_at_every_step() -> None:
+    rng = random.Random(7)
+    peer = Peer()
+    trader, watcher = peer.connect(), peer.connect()
+    for _ in range(50):
+        _random_order(trader, rng)
+    mirror = BookMirror(watcher.call("book.subscribe", market="BTC-USD"))
+    for _ in range(300):
+        _random_order(trader, rng)
+        for note in watcher.received():
+            assert note["method"] == "book.update"
+            assert mirror.apply(note["params"]), "prev_seq or checksum does not fit"
+        book = trader.call("book.get", market="BTC-USD", depth=500)
+        assert mirror.snapshot(500) == {
+            "market": "BTC-USD",
+            "seq": book["seq"],
+            "bids": [tuple(level) for level in book["bids"]],
+            "asks": [tuple(level) for level in book["asks"]],
+        }
+        assert mirror.checksum() == book["checksum"]
+
+
+def _random_order(trader: object, rng: random.Random) -> None:
+    if rng.random() < 0.2:
+        trader.call("order.cancel_all")  # type: ignore[attr-defined]
+    trader.place(  # type: ignore[attr-defined]
+        rng.choice(["buy", "sell"]), str(rng.randint(1, 5)), str(rng.randint(95, 105))
+    )
+
+
+def test_a_snapshot_during_a_commit_and_the_updates_after_it_fit_together() -> None:
+    peer = Peer()
+    trader, watcher = peer.connect(), peer.connect()
+    peer.store.held = []
+    trader.send(b"buy BTC-USD 1 @ 100\n")  # committing
+    trader.send(b"buy BTC-USD 2 @ 99\n")  # in memory, for the next batch
+    watcher.send(b"watch BTC-USD\n")
+    trader.send(b"buy BTC-USD 3 @ 98\n")
+    assert watcher.received() == []
+    lines = []
+    while peer.store.held:
+        peer.store.held.pop(0)()
+        peer.turn()
+        lines += watcher.received()
+    snapshot, *updates = lines
+    mirror = BookMirror(snapshot["result"])
+    assert all(mirror.apply(note["params"]) for note in updates)
+    assert mirror.levels("buy", 9) == [("100", "1", 1), ("99", "2", 1), ("98", "3", 1)]
+
+
+def test_trades_are_told_once_per_batch_and_not_after_unsubscribing() -> None:
+    peer = Peer()
+    trader, watcher = peer.connect(), peer.connect()
+    trader.place("sell", "1", "100")
+    trader.place("sell", "1", "101")
+    assert watcher.call("trades.subscribe", market="BTC-USD")["trades"] == []
+    trader.place("buy", "2", "101")
+    (note,) = watcher.received()
+    assert note["method"] == "trades.update"
+    assert [trade["price"] for trade in note["params"]["trades"]] == ["100", "101"]
+    again = watcher.call("trades.subscribe", market="BTC-USD")
+    assert [trade["price"] for trade in again["trades"]] == ["100", "101"]
+    assert watcher.call("trades.unsubscribe", market="BTC-USD")["ended"]
+    trader.place("sell", "1", "100")
+    trader.place("buy", "1", "100")
+    assert watcher.received() == []
+
+
+def test_own_orders_are_numbered_without_gaps_and_by_account() -> None:
+    peer = Peer()
+    alice, bob, watcher = peer.connect(), peer.connect(), peer.connect()
+    first = alice.place("sell", "2", "100", account="alice")
+    began = watcher.call("orders.subscribe", account="alice")
+    assert [order["order_id"] for order in began["orders"]] == [first["order_id"]]
+    assert (began["seq"], began["complete"]) == (1, True)
+    bob.place("buy", "0.5", "100", account="bob")
+    bob.place("buy", "0.5", "100", account="bob")
+    alice.call("order.cancel", order_id=first["order_id"])
+    notes = [note["params"] for note in watcher.received()]
+    assert [note["seq"] for note in notes] == [2, 3, 4]
+    assert [note["order"]["filled"] for note in notes] == ["0.5", "1", "1"]
+    assert [len(note["order"]["trades"]) for note in notes] == [1, 2, 2]
+    assert notes[-1]["order"]["status"] == "cancelled"
+
+
+def test_who_comes_back_with_its_last_number_misses_nothing() -> None:
+    peer = Peer()
+    trader = peer.connect()
+    order = trader.place("sell", "3", "100", account="a")
+    for _ in range(3):
+        trader.place("buy", "0.5", "100", account="b")
+    trader.call("order.cancel", order_id=order["order_id"])
+    watcher = peer.connect()
+    watcher.send(
+        b'{"jsonrpc":"2.0","id":1,"method":"orders.subscribe","params":'
+        b'{"account":"a","from_seq":2}}\n'
+    )
+    answer, *notes = watcher.received()
+    assert (answer["result"]["seq"], answer["result"]["orders"]) == (2, None)
+    assert [note["params"]["seq"] for note in notes] == [3, 4, 5]
+    reports = [note["params"]["order"] for note in notes]
+    assert [report["filled"] for report in reports] == ["1", "1.5", "1.5"]
+    assert [len(report["trades"]) for report in reports] == [2, 3, 3]
+    assert [report["status"] for report in reports] == [
+        "partially_filled", "partially_filled", "cancelled",
+    ]  # fmt: skip
+    trader.place("sell", "1", "105", account="a")
+    (note,) = watcher.received()
+    assert note["params"]["seq"] == 6
+
+
+@pytest.mark.parametrize("from_seq", [0, 1, 2])
+def test_updates_under_way_while_catching_up_come_once_and_in_order(from_seq: int) -> None:
+    peer = Peer()
+    trader, watcher = peer.connect(), peer.connect()
+    trader.place("buy", "1", "100", account="a")
+    trader.place("buy", "1", "99", account="a")
+    peer.store.held = []
+    trader.send(b"buy BTC-USD 1 @ 98 account=a\n")
+    watcher.send(
+        b'{"jsonrpc":"2.0","id":1,"method":"orders.subscribe","params":{"account":"a","from_seq":'
+        + str(from_seq).encode()
+        + b"}}\n"
+    )
+    trader.send(b"buy BTC-USD 1 @ 97 account=a\n")
+    while peer.store.held:
+        peer.store.held.pop(0)()
+        peer.turn()
+    answer, *notes = watcher.received()
+    assert answer["result"]["seq"] == from_seq
+    assert [note["params"]["seq"] for note in notes] == list(range(from_seq + 1, 5))
+
+
+def test_a_number_from_the_future_or_too_long_ago_gets_a_snapshot() -> None:
+    peer = Peer()
+    trader, watcher = peer.connect(), peer.connect()
+    for _ in range(3):
+        trader.place("buy", "1", "100")
+    ahead = watcher.call("orders.subscribe", from_seq=99)
+    assert (ahead["seq"], len(ahead["orders"])) == (3, 3)
+
+
+def test_a_client_that_does_not_read_gets_one_gap_and_others_are_served() -> None:
+    peer = Peer()
+    trader, slow, quick = peer.connect(), peer.connect(), peer.connect()
+    slow.call("book.subscribe", market="BTC-USD")
+    quick.call("book.subscribe", market="BTC-USD")
+    slow.lines.pauseProducing()
+    for number in range(NOTES_MAX + 50):
+        trader.place("buy", "0.0001", f"{100 + number % 50}")
+        assert slow.lines.outbound.size <= NOTES_BYTES_MAX
+    assert slow.received() == []
+    assert len(quick.received()) == NOTES_MAX + 50
+    slow.lines.resumeProducing()
+    (gap,) = slow.received()
+    assert gap == {
+        "jsonrpc": "2.0", "method": "gap", "params": {"subscription": "book:BTC-USD"},
+    }  # fmt: skip
+    trader.place("buy", "1", "90")
+    assert slow.received() == [], "the subscription has ended"
+    assert slow.call("book.subscribe", market="BTC-USD")["bids"]
+
+
+def test_a_gap_leaves_other_subscriptions_and_answers_alone() -> None:
+    outbound = Outbound()
+    outbound.answer(b"one\n")
+    for _ in range(NOTES_MAX):
+        assert outbound.note("book:A", b"a\n")
+    assert outbound.note("book:B", b"b\n")
+    outbound.answer(b"two\n")
+    assert not outbound.note("book:A", b"a\n")
+    lines = outbound.take(10**9).splitlines()
+    assert lines[:3] == [b"one", b"b", b"two"]
+    assert b"gap" in lines[3] and len(lines) == 4
+    assert outbound.size == 0
+
+
+def test_a_deep_book_is_told_completely() -> None:
+    peer = Peer()
+    trader, watcher = peer.connect(), peer.connect()
+    node = peer.batches.node
+    assert node is not None
+    for number in range(1200):
+        trader.lines.dataReceived(f"buy BTC-USD 1 @ {number + 1}\n".encode())
+    peer.turn(100)
+    watcher.send(b"watch BTC-USD\n")
+    answer, *rest = watcher.received()
+    mirror = BookMirror(answer["result"])
+    assert len(answer["result"]["bids"]) == 500
+    assert all(mirror.apply(note["params"]) for note in rest)
+    assert len(mirror.levels("buy", 5000)) == 1200
+
+
+def test_a_client_that_leaves_is_forgotten() -> None:
+    from twisted.internet.error import ConnectionDone
+    from twisted.python.failure import Failure
+
+    peer = Peer()
+    watcher, trader = peer.connect(), peer.connect()
+    watcher.send(b"watch BTC-USD\n")
+    assert len(peer.desk.feed) == 2
+    watcher.lines.connectionLost(Failure(ConnectionDone()))
+    assert len(peer.desk.feed) == 0
+    assert peer.batches.clients == 1
+    trader.place("buy", "1", "100")
