@@ -220,10 +220,11 @@ def status_table(status: dict[str, Any]) -> Table:
 
 def proof_table(proof: Proof) -> Table:
     """What playing a log again has shown, the verdict last."""
+    gaps = proof.gaps or "no"
     table = status_table(
         {
             "home": proof.home,
-            "entries": f"{proof.entries}, {proof.gaps or 'no'} gaps, {proof.beats} heartbeats agree",
+            "entries": f"{proof.entries}, {gaps} gaps, {proof.beats} heartbeats agree",
             "live orders": proof.live_orders,
             "trades": proof.trades,
         }
