@@ -47,7 +47,7 @@ class DHTConfig:
     peers_per_name_max: int = 1000
     """Peers of one name; the oldest goes first."""
 
-    peers_per_source_max: int = 10_000
+    peers_per_source_max: int = 25_000
     """Peers announced from one IP address, so that one source cannot push out the others."""
 
     values_max: int = 100

@@ -116,7 +116,7 @@ class Lookup:
     # --- candidates ---------------------------------------------------------------------
 
     def begin(self, contacts: Iterable[Contact]) -> None:
-        """Start from contacts of the routing table."""
+        """Start from contacts of the routing table, nearest first."""
         number = self._number
         for contact in contacts:
             self._seen.add(contact.compact)
@@ -125,7 +125,6 @@ class Lookup:
             )
             self._by_address[contact.address] = candidate
             self._candidates.append(candidate)
-        self._candidates.sort()
 
     def begin_at(self, addresses: Iterable[Address]) -> None:
         """Start from addresses whose ids are not known."""

@@ -216,10 +216,18 @@ class RoutingTable:
         such contacts up, and each would cost whoever asks them a wait.
         """
         number = key_number(key)
+        if len(self.by_id) <= count:  # a small ring: everybody
+            found = [
+                contact
+                for contact in self.by_id.values()
+                if not contact.failures and (contact.verified or unverified)
+            ]
+            found.sort(key=lambda contact: contact.number ^ number)
+            return found
         shared = prefix_length(self.own_number ^ number)
         buckets = self.buckets
         last = len(buckets) - 1
-        found: list[Contact] = []
+        found = []
         # Contacts in the key's own bucket share more bits with it than any other; those in
         # all deeper buckets part from it at the same bit; each shallower bucket is farther.
         groups: list[list[Bucket]] = []
