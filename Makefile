@@ -43,6 +43,7 @@ trial: $(STAMP) ## the suite's TestCases under Twisted's own runner
 
 FUZZ_PARSERS = $(patsubst tests/fuzz/target_%.py,%,$(wildcard tests/fuzz/target_*.py))
 FUZZ_SECONDS ?= 600
+SOAK_SECONDS ?= 600
 fuzz: $(STAMP) ## fuzz every parser, guided by coverage (FUZZ_PARSERS="krpc http", FUZZ_SECONDS=600)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	for parser in $(FUZZ_PARSERS); do \
@@ -59,6 +60,12 @@ sim: $(STAMP) ## the exchange under simulated trouble (SEEDS=1000, START=0)
 
 sim-dht: $(STAMP) ## rings of up to 2000 DHT nodes on a virtual clock, loss and churn (3 min)
 	$(BIN)/python -m benchmarks.dht_simulation --svg docs/dht-scaling.svg
+
+bench-grape: $(STAMP) ## every figure of a grape beside the Node grape's (needs npm; wrk if there is one)
+	$(BIN)/python -m benchmarks.grape_side_by_side --write docs/benchmarks/grape.rst
+
+soak-ring: $(STAMP) ## a ring of Node's grapes and ours, members killed at random (SOAK_SECONDS=600)
+	$(BIN)/python -m tests.interop.ring_soak --seconds $(SOAK_SECONDS)
 
 bench-krpc: $(STAMP) ## KRPC answers a second beside the Node grape (needs npm)
 	$(BIN)/python -m benchmarks.dht_krpc
