@@ -98,9 +98,8 @@ def main() -> None:
     parser.add_argument("--dir", default=None, help="where the data is; the disk that is measured")
     parser.add_argument("--check", action="store_true", help="fail below the required figures")
     arguments = parser.parse_args()
-    resource.setrlimit(
-        resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-    )
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
     with tempfile.TemporaryDirectory(dir=arguments.dir) as name:
         directory = Path(name)
         for rows, rate in disk_rates(directory).items():

@@ -107,13 +107,14 @@ def decode_requests(line: bytes) -> Request | list[Request | Malformed]:
             be used are `Malformed` values in their places instead.
     """
     try:
+        if not line.isascii():
+            line.decode()  # the decoder passes over what it does not need
         return _decode_request(line)
     except _BROKEN as error:
         if not line.lstrip().startswith(b"["):
             raise _why_not(line, error) from None
     try:
         items = _decode_items(line)
-        _decode_any(line)  # a raw item's text is not checked to be UTF-8
     except _BROKEN as error:
         raise _why_not(line, error) from None
     if not items:

@@ -33,6 +33,7 @@ from grenache_py.exchange.reports import trades_until
 from grenache_py.exchange.rows import Row, Snapshot
 from grenache_py.exchange.session import Session
 
+EVERYTHING = Grant(ALL_SCOPES)
 START = 1_700_000_000.0
 MARKET = Market.parse("BTC-USD:tick=0.01,lot=0.0001")
 
@@ -182,7 +183,7 @@ class Peer:
         for _ in range(turns):
             self.clock.advance(0)
 
-    def connect(self, grant: Grant = Grant(ALL_SCOPES)) -> Connection:
+    def connect(self, grant: Grant = EVERYTHING) -> Connection:
         """A client connects."""
         return Connection(self, grant)
 

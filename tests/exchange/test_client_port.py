@@ -310,7 +310,7 @@ def test_a_store_that_fails_refuses_tells_everybody_and_comes_back() -> None:
     client, watcher = peer.connect(), peer.connect()
     kept = client.place("buy", "1", "100")
     watcher.call("book.subscribe", market="BTC-USD")
-    link, link_transport = peer.link()
+    _, link_transport = peer.link()
     peer.store.broken = StoreError("full", "no space left on the disk")
     error = client.place("buy", "1", "99", client_order_id="again")
     assert error["code"] == -32010 and "may not have happened" in error["message"]

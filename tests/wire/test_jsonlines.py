@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ def split(data: bytes, *cuts: int, line_bytes_max: int = 20) -> tuple[list[bytes
     splitter = LineSplitter(line_bytes_max)
     lines: list[bytes] = []
     places = [0, *sorted(cuts), len(data)]
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         lines += splitter.feed(data[start:end])
     return lines, splitter.too_long
 

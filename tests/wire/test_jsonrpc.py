@@ -31,6 +31,7 @@ def test_params_may_be_left_out_and_unknown_members_are_passed_over() -> None:
         (b'{"jsonrpc":"2.0","method":"m","id":1,}', -32700, "not JSON", None),
         (b'{"jsonrpc":1,"method" garbage', -32700, "not JSON", None),
         (b'{"jsonrpc":"2.0","method":"\xff","id":1}', -32700, "not UTF-8", None),
+        (b'{"jsonrpc":"2.0","method":"m","id":1,"\xc3":1}', -32700, "not UTF-8", None),
         (b"\xff", -32700, "not UTF-8", None),
         (b"[" * 60_000, -32700, "nested too deeply", None),
         (b'{"jsonrpc":"2.0","id":1,"method":"m","params":' + b"[" * 60_000, -32700, "n", None),
