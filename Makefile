@@ -8,7 +8,7 @@ JOBS   ?= auto
 PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim sim-dht bench-krpc bench-market bench-rpc news clean
+.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim sim-dht crash bench-krpc bench-market bench-rpc news clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -57,6 +57,10 @@ fuzz-engine: $(STAMP) ## the market against the naive one, longer (SEQUENCES=200
 SEEDS ?= 1000
 sim: $(STAMP) ## the exchange under simulated trouble (SEEDS=1000, START=0)
 	$(BIN)/python -m tests.sim.exchange --seeds $(SEEDS) --start $(or $(START),0)
+
+KILLS ?= 200
+crash: $(STAMP) ## kill -9 a loaded daemon again and again, hold it to its promises (KILLS=200, 8 min)
+	$(BIN)/python -m tests.exchange.crash --kills $(KILLS)
 
 sim-dht: $(STAMP) ## rings of up to 2000 DHT nodes on a virtual clock, loss and churn (3 min)
 	$(BIN)/python -m benchmarks.dht_simulation --svg docs/dht-scaling.svg

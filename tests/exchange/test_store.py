@@ -158,7 +158,8 @@ async def test_reads_see_every_batch_that_was_acknowledged(store: Store) -> None
     assert (await store.counts()).orders == 29
     assert len(await store.orders(9, account="alice", status="closed")) == 9
     assert [c.trades for c in await store.candles("BTC-USD", 10, 0, 99)] == [9, 10, 10]
-    assert await store.volume_lots("BTC-USD", 0) == sum(trade_row(n).quantity_lots for n in range(1, 30))
+    volume = sum(trade_row(n).quantity_lots for n in range(1, 30))
+    assert await store.volume_lots("BTC-USD", 0) == volume
     assert store.size_bytes > 50_000
 
 

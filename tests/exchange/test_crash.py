@@ -1,0 +1,74 @@
+"""A real daemon, killed at any moment, or on a disk that fills up (``make crash``: longer)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.exchange.crash import ROOT, torment
+from tests.exchange.test_database import can_mount
+
+pytestmark = pytest.mark.network
+
+
+def test_a_killed_daemon_keeps_every_promise(tmp_path: Path) -> None:
+    assert torment(tmp_path, kills=4, seed=20261122, traders=4) > 50
+
+
+FULL_DISK = """
+import os, subprocess, sys, time
+from pathlib import Path
+from tests.exchange.crash import Daemon, Promises, check_file
+place = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(place)], check=True)
+(place / "ballast").write_bytes(b"x" * 2_000_000)
+promises, number, refusal = Promises("alice"), 0, None
+
+def order(connection):
+    global number
+    number += 1
+    params = dict(market="BTC-USD", account="alice", side="buy", type="limit", quantity="1",
+                  price="100", client_order_id=f"alice-{number}")
+    promises.placed[params["client_order_id"]] = params
+    answer = connection.answer("order.place", **params)
+    promises.note("order.place", params, answer)
+    return answer.get("error")
+
+daemon = Daemon(place)
+try:
+    connection = daemon.connect()
+    while refusal is None:
+        refusal = order(connection)
+    print(len(promises.ids) > 10, refusal["code"], order(connection)["code"])
+    time.sleep(0.7)  # at least one try to open it again, in vain
+    print(daemon.log.read_text().count("no space is left"))
+    os.remove(place / "ballast")
+    deadline = time.monotonic() + 20
+    while order(connection) is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    print(order(connection))
+finally:
+    daemon.kill()
+check_file(place, [promises])
+print("store is back" in daemon.log.read_text(), "store failed" in daemon.log.read_text())
+"""
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs unprivileged mount namespaces")
+def test_a_full_disk_refuses_orders_until_there_is_room(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["unshare", "-rm", sys.executable, "-c", FULL_DISK, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    many, told, order, back = done.stdout.splitlines()
+    assert many == "True -32010 -32010"
+    assert int(told) == 1  # once, not at every try
+    assert (order, back) == ("None", "True True")
