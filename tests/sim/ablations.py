@@ -16,7 +16,7 @@ import msgspec
 
 from grenache_py.exchange.clock import HybridClock
 from grenache_py.exchange.home import Home
-from grenache_py.exchange.maker import Maker, _Stored
+from grenache_py.exchange.maker import Maker
 from grenache_py.exchange.matching import Outcome
 from grenache_py.exchange.order import LiveOrder
 from grenache_py.exchange.peering import Peering
@@ -69,7 +69,7 @@ def switched_off(ablation: Ablation) -> Iterator[None]:
 
 
 _request, _tick, _query = Taker._request, Taker.tick, Maker.query
-_match, _maker_order, _store = Home._match, Maker._maker_order, Maker._store
+_match, _maker_order = Home._match, Maker._maker_order
 _take = Sync.take
 
 
@@ -97,13 +97,6 @@ def _harmless_query(self: Maker, *args: Any) -> Any:
 
 def _refusal_unstored(self: Maker, fill: str, home: str, deadline: int, why: Any) -> Any:
     return self._refuse(fill, home, why)
-
-
-def _refusal_in_memory(self: Maker, fill: str, stored: _Stored) -> None:
-    rows = len(self.outbox.unsealed)
-    _store(self, fill, stored)
-    if not stored.unsettled:
-        del self.outbox.unsealed[rows:]
 
 
 def _any_role(self: Home, live: LiveOrder, *args: Any, **more: Any) -> Outcome:
@@ -194,15 +187,7 @@ ABLATIONS = (
         prepare=_crowded,
         faults=("duplicate", "delay", "loss"),
         orders=150,
-    ),
-    Ablation(
-        "refusals are lost in a crash",
-        60,
-        ("I2", "I3"),
-        ((Maker, "_store", _refusal_in_memory),),
-        prepare=_crowded,
-        faults=("duplicate", "delay", "loss", "crash"),
-        orders=150,
+        start=8,
     ),
     Ablation(
         "what is decided leaves before it is durable",

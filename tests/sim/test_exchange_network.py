@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections import Counter
@@ -270,7 +271,7 @@ def test_bytes_may_be_cut_anywhere() -> None:
     def crumbs(line: bytes) -> list[tuple[int, bytes]]:
         cuts = sorted(rng.sample(range(1, len(line)), min(5, len(line) - 1)))
         edges = [0, *cuts, len(line)]
-        return [(i, line[a:b]) for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False))]
+        return [(i, line[a:b]) for i, (a, b) in enumerate(itertools.pairwise(edges))]
 
     world.network._parts = crumbs  # type: ignore[method-assign]
     world.network.faults = Faults()
