@@ -3,7 +3,7 @@ A home's log, played again: does it lead to the orders, trades and books that ar
 
 Pure. The log says everything that a home ever published, each entry chained to the one before
 by its hash. ``LogReplay`` applies entries with the rules any neighbour would hold the home to
-(versions and ``filled`` only rise, what is closed stays closed, quantities add up, order ids are
+(versions and ``filled`` only rise, what is closed stays closed, trades add up, order ids are
 hashes, heartbeats name the live set that follows from the entries before them), and ``compare``
 holds the outcome against the store's own tables: order by order, and by the hash of each book.
 
@@ -14,6 +14,7 @@ orders that closed in the gap is not.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import attrs
@@ -86,6 +87,7 @@ class LogReplay:
     gaps: int = 0
     beats: int = 0
     problems: list[str] = attrs.Factory(list)
+    _traded: Counter[str] = attrs.Factory(Counter)
     _fingerprint: int = 0
     _complete: bool = True
 
@@ -120,6 +122,7 @@ class LogReplay:
         if entry.epoch != self.epoch:
             # All orders of the old epoch were given up (see --new-epoch).
             self.live.clear()
+            self._traded.clear()
             self.seq, self.hash, self._fingerprint, self._complete = 0, GENESIS, 0, True
         if entry.seq != self.seq + 1:
             self.gaps += 1
@@ -139,8 +142,12 @@ class LogReplay:
             self.live[order.order_id] = live
         for body in entry.trades:
             trade = trade_from_body(body, self.markets[body.market])
-            if self.trades.setdefault(trade.trade_id, trade) != trade:
-                raise RemoteProtocolError(f"tells trade {trade.trade_id} in another way")
+            if trade.trade_id in self.trades:
+                raise RemoteProtocolError(f"tells trade {trade.trade_id} again")
+            self.trades[trade.trade_id] = trade
+            for order_id in (trade.maker_order, trade.taker_order):
+                if order_id in self.live:
+                    self._traded[order_id] += trade.quantity_lots
         for state in entry.states:
             self._state(state)
         if entry.beat is not None and self._complete:
@@ -167,6 +174,9 @@ class LogReplay:
             self._fingerprint -= element(live.order_id, was[0])
         if live.terminal:
             del self.live[live.order_id]
+            traded = self._traded.pop(live.order_id, 0)
+            if self._complete and traded != live.filled:
+                raise RemoteProtocolError(f"order {live.order_id} closes with other trades")
         else:
             self._fingerprint += element(live.order_id, live.version)
         self._fingerprint %= FINGERPRINT_MODULUS
