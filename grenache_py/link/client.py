@@ -323,10 +323,9 @@ class Link:
             answers.check_name(name)
         except LocalProtocolError:
             return fail()
-        if not fresh:
-            known = self._cache.get(name, self.clock.seconds())
-            if known is not None:
-                return succeed(known)
+        known = None if fresh else self.known(name)
+        if known is not None:
+            return succeed(known)
 
         async def ask(attempts: list[str]) -> list[str]:
             found = await self._ask("lookup", name, answers.lookup_answer, attempts)
@@ -334,6 +333,10 @@ class Link:
             return found
 
         return self._share(("lookup", name), ask).addCallback(list)
+
+    def known(self, name: str) -> list[str] | None:
+        """Return the answer that `lookup` would give without asking, None if it would ask."""
+        return self._cache.get(name, self.clock.seconds())
 
     def forget(self, name: str, address: str | None = None) -> None:
         """Drop an address found dead, or with None the whole cached answer, for ``name``."""

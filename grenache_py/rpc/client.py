@@ -273,18 +273,28 @@ class RPCClient:
             attempt.work.cancel()
 
         attempt.waiter = Deferred(cancelled)
-        if address is None:
-            coroutine = self._to_some_address(
-                name, lambda to: self._transport.call(to, rid, frame), attempt
-            )
-        else:
-            attempt.address = address
-            coroutine = self._transport.call(address, rid, frame)
-        attempt.work = Deferred.fromCoroutine(coroutine)
+        attempt.work = self._send(name, rid, frame, attempt, address)
         attempt.work.addBoth(self._settle, rid, attempt)
         if rid in self._attempts:
             self._timer.arm(deadline_at)
         return attempt.waiter
+
+    def _send(
+        self, name: str, rid: str, frame: bytes, attempt: _Attempt, address: str | None
+    ) -> Deferred[Any]:
+        if address is not None:
+            attempt.address = address
+            return Deferred.fromCoroutine(self._transport.call(address, rid, frame))
+        known = self._link.known(name)
+        if known:
+            # The usual case, where nothing has to be waited for, costs no coroutine.
+            attempt.address = self._destinations.first(known, self._clock.seconds())
+            work = self._transport.call_now(attempt.address, rid, frame)
+            if work is not None:
+                return work
+        return Deferred.fromCoroutine(
+            self._to_some_address(name, lambda to: self._transport.call(to, rid, frame), attempt)
+        )
 
     def _settle(self, result: Any, rid: str, attempt: _Attempt) -> None:
         if self._attempts.take(rid) is None:

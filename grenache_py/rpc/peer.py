@@ -240,6 +240,10 @@ class Destinations:
                 shuffled.sort(key=lambda one: max(0.0, self._suspects.get(one, (0, now))[1] - now))
         return shuffled
 
+    def first(self, addresses: list[str], now: float) -> str:
+        """Return the one of ``addresses`` to try first, as ``order`` would; there is one."""
+        return addresses[0] if len(addresses) == 1 else self.order(addresses, now)[0]
+
     def failed(self, address: str, now: float) -> None:
         """Set ``address`` aside: nobody accepted a connection there."""
         failures, _ = self._suspects.pop(address, (0, 0.0))

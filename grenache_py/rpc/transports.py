@@ -12,7 +12,7 @@ import ipaddress
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import (
@@ -43,6 +43,7 @@ __all__ = [
     "client_endpoint",
 ]
 
+T = TypeVar("T")
 #: Returns the TLS side of a connection to ``host``; ``optionsForClientTLS`` makes such things.
 TLSFor = Callable[[str], Any]
 #: Error and data of a reply.
@@ -60,6 +61,9 @@ class NotConnected(GrenacheError):
 
 class Transport(Protocol):
     """What a client needs of its connections."""
+
+    def call_now(self, address: str, rid: str, frame: bytes) -> Deferred[Reply] | None:
+        """Send one request over a connection that is open; None if there is none."""
 
     async def call(self, address: str, rid: str, frame: bytes) -> Reply:
         """Send one request to ``address``; NotConnected, PeerLost or BadFrame if it fails."""
@@ -131,15 +135,33 @@ class HTTPTransport:
         self._connections = Connections()
         self._sweeper: IDelayedCall | None = None
 
+    def call_now(self, address: str, rid: str, frame: bytes) -> Deferred[Reply] | None:
+        host = self._hosts.get(address)
+        connection = self._kept(host) if host is not None else None
+        if host is None or connection is None:
+            return None
+        return self._send(host, connection, rid, frame)
+
     async def call(self, address: str, rid: str, frame: bytes) -> Reply:
         host = self._host(address)
+        return await self._send(host, await self._take(host), rid, frame)
+
+    def _send(
+        self, host: _HTTPHost, connection: HTTPClientConnection, rid: str, frame: bytes
+    ) -> Deferred[Reply]:
         if self._compress:
             frame = gzip.compress(frame, compresslevel=6, mtime=0)
-        connection = await self._take(host)
-        try:
-            status, body = await connection.call(host.head % len(frame) + frame)
-        finally:
+        answer = connection.call(host.head % len(frame) + frame)
+
+        def free(result: T) -> T:
             self._give_back(host, connection)
+            return result
+
+        answer.addBoth(free)
+        return answer.addCallback(self._read, host.address, rid)
+
+    def _read(self, answer: tuple[int, bytes], address: str, rid: str) -> Reply:
+        status, body = answer
         if self._compress:
             plain = gunzip(body, self._reply_bytes_max)
             body = body if plain is None else plain
@@ -190,14 +212,21 @@ class HTTPTransport:
             host = self._hosts[address] = _HTTPHost(address, self._compress)
         return host
 
+    def _kept(self, host: _HTTPHost) -> HTTPClientConnection | None:
+        """Return a connection that is idle and still open, the one used last."""
+        while host.idle:
+            connection = host.idle.pop()
+            if connection.is_free():
+                return connection
+            host.all.discard(connection)
+            connection.close()
+        return None
+
     async def _take(self, host: _HTTPHost) -> HTTPClientConnection:
         """Return a free connection: a kept one, a new one, or the next that becomes free."""
-        while host.idle:
-            kept = host.idle.pop()
-            if kept.is_free():
-                return kept
-            host.all.discard(kept)
-            kept.close()
+        kept = self._kept(host)
+        if kept is not None:
+            return kept
         if host.connecting + len(host.all) >= self._connections_max:
             waiter: Deferred[HTTPClientConnection | None] = Deferred(host.waiting.remove)
             host.waiting.append(waiter)
@@ -296,6 +325,12 @@ class WebSocketTransport:
         self._connecting: dict[str, OneShot[RPCClientSocket]] = {}
         self._retiring: set[RPCClientSocket] = set()
         self._sweeper: IDelayedCall | None = None
+
+    def call_now(self, address: str, rid: str, frame: bytes) -> Deferred[Reply] | None:
+        socket = self._sockets.get(address)
+        if socket is None or not socket.is_usable():
+            return None
+        return socket.call(rid, frame)
 
     async def call(self, address: str, rid: str, frame: bytes) -> Reply:
         socket = self._sockets.get(address)
