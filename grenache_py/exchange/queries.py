@@ -260,21 +260,23 @@ class Candle(NamedTuple):
 def candles(
     connection: Connection, market: str, interval_ms: int, from_ms: int, limit: int
 ) -> list[Candle]:
-    """The first ``limit`` intervals with trades at or after ``from_ms``, oldest first."""
-    # The bare columns of a min() or max() query come from the row that has it; two numbers in
-    # one query would leave that open, so open and close are looked up by time and number.
+    """
+    The first ``limit`` intervals with trades at or after ``from_ms``, oldest first.
+
+    ``interval_ms`` and ``from_ms`` are whole minutes: that is what bars are kept of.
+    """
     return _rows(
         connection,
         Candle,
         "SELECT start, "
-        "(SELECT price_ticks FROM trades WHERE market = ?1 AND time_ms >= start"
-        " ORDER BY time_ms, number LIMIT 1), "
+        "(SELECT open FROM bars WHERE market = ?1 AND time_ms >= start"
+        " ORDER BY time_ms LIMIT 1), "
         "high, low, "
-        "(SELECT price_ticks FROM trades WHERE market = ?1 AND time_ms < start + ?2"
-        " ORDER BY time_ms DESC, number DESC LIMIT 1), "
+        "(SELECT close FROM bars WHERE market = ?1 AND time_ms < start + ?2"
+        " ORDER BY time_ms DESC LIMIT 1), "
         "volume, trades FROM ("
-        " SELECT time_ms / ?2 * ?2 AS start, max(price_ticks) AS high, min(price_ticks) AS low,"
-        " sum(quantity_lots) AS volume, count(*) AS trades FROM trades"
+        " SELECT time_ms / ?2 * ?2 AS start, max(high) AS high, min(low) AS low,"
+        " sum(volume) AS volume, sum(trades) AS trades FROM bars"
         " WHERE market = ?1 AND time_ms >= ?3 GROUP BY start ORDER BY start LIMIT ?4)",
         market,
         interval_ms,
@@ -284,8 +286,11 @@ def candles(
 
 
 def volume_lots(connection: Connection, market: str, from_ms: int) -> int:
-    """Lots traded in ``market`` since ``from_ms``."""
-    sql = "SELECT coalesce(sum(quantity_lots), 0) FROM trades WHERE market = ? AND time_ms >= ?"
+    """Lots traded in ``market`` since the minute that holds ``from_ms``."""
+    sql = (
+        "SELECT coalesce(sum(volume), 0) FROM bars"
+        " WHERE market = ?1 AND time_ms >= ?2 / 60000 * 60000"
+    )
     (lots,) = connection.execute(sql, (market, from_ms)).fetchone()
     return int(lots)
 

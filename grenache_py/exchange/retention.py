@@ -30,6 +30,7 @@ class Retention:
 
     Attributes:
         closed_orders_max: also the horizon of client_order_id idempotence.
+        bars_max: minutes of candles, of all markets; they outlive the trades they sum up.
         log_entries_max: besides the entries that prove live orders. A peer that is further
             behind reconciles the live set instead of following the log.
     """
@@ -38,6 +39,8 @@ class Retention:
     closed_orders_age_ms: int = 90 * DAY_MS
     trades_max: int = 2_000_000
     trades_age_ms: int = 90 * DAY_MS
+    bars_max: int = 1_000_000
+    bars_age_ms: int = 400 * DAY_MS
     order_events_max: int = 2_000_000
     order_events_age_ms: int = 30 * DAY_MS
     log_entries_max: int = 500_000
@@ -50,6 +53,7 @@ class Plan:
 
     closed_before_ms: int
     trades_below: int
+    bars_below: int
     events_below: int
     log_below: int
     log_kept: frozenset[int] = attrs.field(repr=False)
@@ -73,6 +77,7 @@ def plan(connection: Connection, keep: Retention, now_ms: int) -> Plan:
     return Plan(
         closed_before_ms=closed_before_ms,
         trades_below=_below(connection, "trades", keep.trades_max, now_ms - keep.trades_age_ms),
+        bars_below=_below(connection, "bars", keep.bars_max, now_ms - keep.bars_age_ms),
         events_below=_below(
             connection, "order_events", keep.order_events_max, now_ms - keep.order_events_age_ms
         ),
@@ -134,6 +139,11 @@ def prune(connection: Connection, plan: Plan) -> Iterator[int]:
             "DELETE FROM trades WHERE number IN"
             " (SELECT number FROM trades WHERE number < ? ORDER BY number LIMIT ?)",
             plan.trades_below,
+        ),
+        (
+            "DELETE FROM bars WHERE number IN"
+            " (SELECT number FROM bars WHERE number < ? ORDER BY number LIMIT ?)",
+            plan.bars_below,
         ),
         (
             "DELETE FROM order_events WHERE number IN"

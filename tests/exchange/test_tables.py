@@ -214,22 +214,25 @@ def test_events_come_with_their_order_as_it_is_now(database: Database) -> None:
 
 @given(
     seed=st.integers(0, 2**32),
-    interval=st.sampled_from([1, 7, 60, 1000]),
-    since=st.integers(0, 400),
+    minutes=st.sampled_from([1, 7, 60, 1440]),
+    since=st.integers(0, 40),
     limit=st.integers(1, 9),
 )
 @settings(max_examples=60, deadline=None)
 def test_candles_are_what_a_loop_over_the_trades_gives(
-    seed: int, interval: int, since: int, limit: int
+    seed: int, minutes: int, since: int, limit: int
 ) -> None:
     rng = random.Random(seed)
     trades = [
-        trade_row(n, rng, time_ms=rng.randrange(400), market=rng.choice("AB")) for n in range(60)
+        trade_row(n, rng, time_ms=rng.randrange(400) * 6_000, market=rng.choice("AB"))
+        for n in range(60)
     ]
     database = Database(":memory:")
     database.open()
     database.commit(trades)
-    since -= since % interval
+    database.commit(trades[::7])  # told again: counted once
+    interval = minutes * 60_000
+    since = since * 60_000 // interval * interval
     expected: dict[int, list[rows.TradeRow]] = {}
     for trade in sorted(trades, key=lambda trade: trade.time_ms):  # stable: as learned
         if trade.market == "A" and trade.time_ms >= since:
@@ -336,6 +339,23 @@ def test_pruning_takes_the_oldest_and_nothing_that_lives(seed: int) -> None:
     assert after.event_seqs == before.event_seqs
     assert after.order_logs == before.order_logs
     assert prune(database, keep, now_ms=100) == 0 or deleted == 0
+
+
+def test_candles_outlive_the_trades_they_sum_up_and_are_bounded_too(database: Database) -> None:
+    minutes = [n * 60_000 for n in range(1, 11)]
+    database.commit([trade_row(n, time_ms=time_ms) for n, time_ms in enumerate(minutes)])
+    connection = database.connection
+
+    def starts() -> list[int]:
+        return [candle.time_ms for candle in queries.candles(connection, "BTC-USD", 60_000, 0, 99)]
+
+    prune(database, Retention(trades_max=2), now_ms=600_000)
+    assert len(queries.trades(connection, "BTC-USD", 99)) == 2
+    assert starts() == minutes
+    prune(database, Retention(bars_max=7), now_ms=600_000)
+    assert starts() == minutes[3:]
+    prune(database, Retention(bars_age_ms=120_000), now_ms=600_000)
+    assert starts() == minutes[7:]
 
 
 def test_old_epochs_count_as_log_entries_too(database: Database) -> None:

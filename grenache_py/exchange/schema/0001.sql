@@ -98,9 +98,42 @@ CREATE TABLE trades (
     time_ms       INTEGER NOT NULL
 );
 CREATE INDEX trades_by_market ON trades (market);
-CREATE INDEX trades_by_time ON trades (market, time_ms);
 CREATE INDEX trades_by_maker ON trades (maker_order);
 CREATE INDEX trades_by_taker ON trades (taker_order);
+
+-- The trades of one minute, summed up as they come, so that neither a candle nor the volume of a
+-- day reads a million trades. time_ms is the minute's begin; a trade that another home tells of
+-- late goes into the minute it was made in.
+CREATE TABLE bars (
+    number   INTEGER PRIMARY KEY,
+    market   TEXT NOT NULL,
+    time_ms  INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms  INTEGER NOT NULL,
+    open     INTEGER NOT NULL,
+    high     INTEGER NOT NULL,
+    low      INTEGER NOT NULL,
+    close    INTEGER NOT NULL,
+    volume   INTEGER NOT NULL,
+    trades   INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX bars_by_market ON bars (market, time_ms);
+CREATE TRIGGER trades_into_bars AFTER INSERT ON trades BEGIN
+    INSERT INTO bars
+        (market, time_ms, first_ms, last_ms, open, high, low, close, volume, trades)
+    VALUES
+        (new.market, new.time_ms / 60000 * 60000, new.time_ms, new.time_ms, new.price_ticks,
+         new.price_ticks, new.price_ticks, new.price_ticks, new.quantity_lots, 1)
+    ON CONFLICT (market, time_ms) DO UPDATE SET
+        open = CASE WHEN excluded.first_ms < first_ms THEN excluded.open ELSE open END,
+        close = CASE WHEN excluded.last_ms >= last_ms THEN excluded.close ELSE close END,
+        first_ms = min(first_ms, excluded.first_ms),
+        last_ms = max(last_ms, excluded.last_ms),
+        high = max(high, excluded.high),
+        low = min(low, excluded.low),
+        volume = volume + excluded.volume,
+        trades = trades + 1;
+END;
 
 CREATE TABLE intents (
     number      INTEGER PRIMARY KEY,
