@@ -18,8 +18,8 @@ from grenache_py.exchange.order import NewOrder
 
 __all__ = ["Market", "Step"]
 
-# The store and other implementations keep counts in signed 64-bit integers.
-COUNT_MAX = 2**63 - 1
+# Exact in a browser's numbers as well, and SQLite can add up a thousand of them in 64 bits.
+COUNT_MAX = 2**53 - 1
 # Longer than any number in range can be: 19 digits, a point and as many decimals again.
 NUMBER_CHARS_MAX = 40
 DECIMALS_MAX = 18
@@ -97,8 +97,8 @@ class Step:
         else:
             count = units
         if not 0 < count <= COUNT_MAX:
-            reason = "must be more than 0" if count <= 0 else "is too large"
-            raise OrderError(INVALID_PARAMS, f"{field} {text} {reason}", field=field)
+            limit = f"must be at most {self.format(COUNT_MAX)}" if count else "must be more than 0"
+            raise OrderError(INVALID_PARAMS, f"{field} {text} {limit}", field=field)
         return count
 
     def _not_a_multiple(self, text: str, field: str, units_below: int) -> OrderError:
