@@ -72,6 +72,7 @@ class Link:
         ready: proven, and the one link to that peer that is used.
         heard: when the last message came.
         heads: the heads it told of, by origin.
+        heads_again: it did not deliver what it promised; its heads are not believed until then.
         told: the heads it was told, or told of itself, by origin.
         mesh: entries are pushed to it at once (``gossip.py``).
         mesh_again: not grafted before this time.
@@ -93,6 +94,7 @@ class Link:
     pings_missed: int = 0
     latency_s: float | None = None
     heads: dict[str, Head] = attrs.Factory(dict)
+    heads_again: float = 0.0
     told: dict[str, Head] = attrs.Factory(dict)
     mesh: bool = False
     mesh_again: float = 0.0

@@ -56,6 +56,8 @@ HEADS_S = 5.0
 HEADS_ALL_S = 30.0
 #: An announced entry that does not come within this time counts against the link.
 WANT_S = 3.0
+#: A neighbour that promised heads and did not deliver is not believed for so long.
+DISTRUST_S = 30.0
 #: Catch-ups are begun at most this often.
 SESSION_S = 2.0
 #: Ranges being fetched at once.
@@ -252,7 +254,7 @@ class Sync:
         for origin in [o for o, fetch in self._fetches.items() if fetch.link == link.id]:
             del self._fetches[origin]
         if self._session is not None and self._session.link is link:
-            self._break()
+            self._break(now)
 
     def _heartbeat(self, lazy: list[Link], now: float) -> None:
         moved = self._peering.gossip.moved_heads()
@@ -294,7 +296,10 @@ class Sync:
     # Hearing heads, and fetching what they promise.
 
     def _heads_told(self, link: Link, params: Params, now: float) -> Result:
-        for origin, head in _heads(params):
+        heads = _heads(params)
+        if now < link.heads_again:
+            return None
+        for origin, head in heads:
             if not _room(link, origin):
                 break
             if head[:2] >= link.heads.get(origin, _NOTHING)[:2]:
@@ -305,7 +310,10 @@ class Sync:
         return None
 
     def _have_told(self, link: Link, params: Params, now: float) -> Result:
-        for origin, head in _heads(params):
+        heads = _heads(params)
+        if now < link.heads_again:
+            return None
+        for origin, head in heads:
             if _room(link, origin) and head[:2] >= link.heads.get(origin, _NOTHING)[:2]:
                 link.heads[origin] = head
                 # The mesh most likely brings it within the second; ask if it does not.
@@ -369,6 +377,8 @@ class Sync:
             self._fetches.pop(origin, None)
             if result is not None:
                 self._range_came(origin, link, result, then)
+            else:
+                self._broken_promise(link, then)
 
         self._fetches[origin] = _Fetch(link.id, (epoch, last), float("inf"))
         self._peering.request(
@@ -390,10 +400,16 @@ class Sync:
             self.fetched += 1
         after = self._archive.head(origin)
         if after == before:
-            # It promised more than it has; do not believe this head again.
-            link.heads.pop(origin, None)
+            link.heads.pop(origin, None)  # it promised more than it has
         else:
             self._consider(origin, link, now)
+
+    def _broken_promise(self, link: Link, now: float) -> None:
+        """``link`` told of something and did not deliver it: others shall be asked for a while."""
+        if link.ready:
+            link.heads.clear()
+            link.heads_again = now + DISTRUST_S
+            self._peering.penalise(link, -3.0, "what it told of did not come", now)
 
     def _expire(self, now: float) -> None:
         for origin, fetch in list(self._fetches.items()):
@@ -403,8 +419,7 @@ class Sync:
                 del self._fetches[origin]
                 link = self._peering.links.get(fetch.link)
                 if link is not None:
-                    link.heads.pop(origin, None)
-                    self._peering.penalise(link, -3.0, "announced entries did not come", now)
+                    self._broken_promise(link, now)
         for origin, (number, _) in list(self._lazy.items()):
             if number not in self._peering.links:
                 del self._lazy[origin]
@@ -490,9 +505,12 @@ class Sync:
         session.to_ask = list(reversed(origins))
         self._ask_beats(session, now)
 
-    def _break(self) -> None:
-        self._session = None
-        self.broken += 1
+    def _break(self, now: float) -> None:
+        """The catch-up ended early; what it brought is kept, the next one brings the rest."""
+        if self._session is not None:
+            link, self._session = self._session.link, None
+            self.broken += 1
+            self._broken_promise(link, now)
 
     def _ask_beats(self, session: _Session, now: float) -> None:
         while session.to_ask and session.open_requests < _REQUESTS_AT_ONCE:
@@ -516,7 +534,7 @@ class Sync:
             session.open_requests -= 1
             entries = None if result is None else _signed_list(result)
             if result is None and error is None:
-                self._break()
+                self._break(now)
                 return
             if entries:
                 session.beats[origin] = entries
@@ -531,12 +549,12 @@ class Sync:
             if self._session is not session or session.asking is None:
                 return
             if result is None:
-                self._break()
+                self._break(now)
                 return
             try:
                 following = session.asking.receive(_frame(result))
             except RemoteProtocolError:
-                self._break()
+                self._break(now)
                 raise
             session.rounds += 1
             if following is None or session.rounds > _ROUNDS_MAX:
@@ -576,7 +594,7 @@ class Sync:
             session.open_requests -= 1
             records = None if result is None else result.get("records")
             if not isinstance(records, list):
-                self._break()
+                self._break(now)
                 return
             for pair in records:
                 if not isinstance(pair, list) or len(pair) != 2:

@@ -173,11 +173,12 @@ ABLATIONS = (
     ),
     Ablation(
         "asking about an unknown fill does not make it impossible",
-        400,
+        60,
         ("I2", "I3"),
         ((Maker, "query", _harmless_query),),
         faults=("loss", "duplicate", "delay", "reorder", "clock jump"),
         prepare=_watch_trades_only,
+        start=185,
     ),
     Ablation(
         "refusals are not stored",

@@ -253,6 +253,8 @@ class Checker:
             for own in node.ledger.own.values():
                 if own.live.reserved:
                     raise Violation(f"L3: {peer.name} still reserves {own.live}")
+            if node.peering.scores.banned_until:
+                raise Violation(f"3.5: {peer.name} banned an honest peer")
             if node.alarms():
                 raise Violation(f"L: {peer.name} alarms {node.alarms()}")
         if len(digests) > 1:

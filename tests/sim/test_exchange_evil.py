@@ -1,0 +1,247 @@
+"""What an evil peer can do (distributed.md 2.11), tried: it is stopped, bounded or proven."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from grenache_py.exchange.handshake import HandshakeError
+from grenache_py.exchange.log import GENESIS, Beat, OrderBody, StateBody, order_id
+from tests.sim.evil import EvilPeer
+from tests.sim.exchange_world import World
+from tests.sim.test_exchange_network import BTC, digest, place, quiet_world
+
+BEAT = Beat(20_000, 0, "0" * 64)
+
+
+def with_evil(peers: int = 3) -> tuple[World, EvilPeer]:
+    """An honest network and one that is not, linked to its first peer."""
+    world = quiet_world(peers)
+    evil = EvilPeer("evil", world.network)
+    evil.dial(world.peers[0])
+    world.clock.run_until(world.clock.now + 1.0)
+    node = world.peers[0].node
+    assert node is not None
+    assert evil.identity.key in node.peering.by_key
+    return world, evil
+
+
+def unharmed(world: World) -> None:
+    """Honest peers keep their links to each other and still trade."""
+    place(world.peers[1], "sell", 3, 1000)
+    world.clock.run_until(world.clock.now + 1.0)
+    place(world.peers[2], "buy", 3, 1000)
+    world.clock.run_until(world.clock.now + 5.0)
+    for peer in world.peers:
+        assert peer.node is not None
+        assert len(peer.node.tape(BTC)) == 1
+        assert {other.identity.key for other in world.peers} - {peer.identity.key} <= set(
+            peer.node.peering.by_key
+        )
+    assert len({digest(peer) for peer in world.peers}) == 1
+
+
+def order_entry(evil: EvilPeer, world: World, quantity: str = "0.001") -> dict[str, Any]:
+    """Members of an entry that publishes an order of the evil peer."""
+    time = (int((1_700_000_000 + world.clock.now) * 1000), 1)
+    identity = order_id(
+        evil.identity.key, BTC, "sell", "limit", quantity, time, "10", None, "gtc", False, None
+    )
+    return {
+        "order": OrderBody(identity, BTC, "sell", "limit", quantity, time, "10"),
+        "states": (StateBody(identity, 1, quantity, "0", "0", ""),),
+    }
+
+
+def test_forged_entries_change_nothing_and_are_soon_not_read_any_more() -> None:
+    world, evil = with_evil()
+    entry, _ = evil.entry(1, GENESIS, world.clock.now, beat=BEAT)
+    victim = world.peers[1].identity.key
+    forged = {**entry, "payload": entry["payload"].replace(evil.identity.key, victim)}
+    forged["payload"] = forged["payload"].replace('"seq":1,', '"seq":9999,')
+    for _ in range(15):
+        evil.notify("gossip.publish", entries=[forged])
+    world.clock.run_until(world.clock.now + 2.0)
+    node = world.peers[0].node
+    assert node is not None
+    link = node.peering.by_key[evil.identity.key]
+    assert node.peering.ignored(link, world.peers[0].wall())
+    assert not link.mesh
+    unharmed(world)
+
+
+def test_a_banned_peer_cannot_come_straight_back() -> None:
+    world, evil = with_evil()
+    for _ in range(15):
+        evil.notify("sync.heads", heads="none")
+    world.clock.run_until(world.clock.now + 1.0)
+    evil.dial(world.peers[0])
+    world.clock.run_until(world.clock.now + 2.0)
+    node = world.peers[0].node
+    assert node is not None
+    assert evil.identity.key not in node.peering.by_key
+
+
+def test_replayed_entries_are_not_forwarded() -> None:
+    """2.7, I12: what changed nothing goes nowhere."""
+    world, evil = with_evil()
+    entry, _ = evil.entry(1, GENESIS, world.clock.now, beat=BEAT)
+    evil.notify("gossip.publish", entries=[entry])
+    world.clock.run_until(world.clock.now + 1.0)
+    nodes = [peer.node for peer in world.peers if peer.node is not None]
+    assert all(evil.identity.key in node.replica.origins for node in nodes)
+    published = [node.peering.gossip.published for node in nodes]
+    for _ in range(100):
+        evil.notify("gossip.publish", entries=[entry] * 20)
+    world.clock.run_until(world.clock.now + 1.0)
+    beats = 3 * len(nodes)  # their own heartbeats may have come due
+    assert sum(n.peering.gossip.published for n in nodes) <= sum(published) + 2 * beats
+    unharmed(world)
+
+
+def test_two_stories_are_proven_to_everybody() -> None:
+    """Equivocation: the pair of entries is the proof, and travels further than the liar."""
+    world, evil = with_evil()
+    one, first_hash = evil.entry(1, GENESIS, world.clock.now, beat=BEAT)
+    honest, _ = evil.entry(2, first_hash, world.clock.now, **order_entry(evil, world))
+    other, _ = evil.entry(2, first_hash, world.clock.now + 0.001, beat=BEAT)
+    evil.notify("gossip.publish", entries=[one, honest])
+    world.clock.run_until(world.clock.now + 1.0)
+    last = world.peers[2].node
+    assert last is not None
+    assert last.books[BTC].best_ask() == 1000
+    evil.notify("gossip.publish", entries=[other])
+    world.clock.run_until(world.clock.now + 2.0)
+    for peer in world.peers:
+        assert peer.node is not None
+        assert peer.node.replica.origins[evil.identity.key].frozen
+        assert peer.node.books[BTC].best_ask() is None, "its orders have left the book"
+    unharmed(world)
+
+
+def test_a_late_joiner_learns_the_proof() -> None:
+    world, evil = with_evil()
+    one, _ = evil.entry(1, GENESIS, world.clock.now, beat=BEAT)
+    other, _ = evil.entry(1, GENESIS, world.clock.now + 0.001, beat=BEAT)
+    evil.notify("gossip.publish", entries=[one, other])
+    world.clock.run_until(world.clock.now + 2.0)
+    late = world.add_peer("late", 3)
+    late.start()
+    world.clock.run_until(world.clock.now + 8.0)
+    assert late.node is not None
+    assert late.node.replica.origins[evil.identity.key].frozen
+    assert late.node.sync.synced
+
+
+def test_heads_that_do_not_exist_cost_the_liar_not_the_network() -> None:
+    """Withholding: it says it has more, and delivers nothing."""
+    world, evil = with_evil()
+    victim = world.peers[1].identity.key
+    for step in range(20):
+        evil.notify("sync.heads", heads=[[victim, 1, 1000 + step, "ab" * 32]])
+        world.clock.run_until(world.clock.now + 1.0)
+    world.clock.run_until(world.clock.now + 15.0)
+    unharmed(world)
+    node = world.peers[0].node
+    assert node is not None
+    assert node.sync.synced, "a head nobody can show is not believed for ever"
+
+
+def test_entries_from_the_future_are_not_taken() -> None:
+    """False time: forward-dating is refused beyond 5 s, and nobody's clock follows it."""
+    world, evil = with_evil()
+    entry, _ = evil.entry(1, GENESIS, world.clock.now + 60.0, beat=BEAT)
+    evil.notify("gossip.publish", entries=[entry])
+    world.clock.run_until(world.clock.now + 2.0)
+    for peer in world.peers:
+        assert peer.node is not None
+        origin = peer.node.replica.origins.get(evil.identity.key)
+        assert origin is None or origin.seq == 0
+        assert peer.node.clock.ms < (1_700_000_000 + world.clock.now + 6) * 1000
+    unharmed(world)
+
+
+def test_a_maker_that_never_answers_holds_a_bounded_hostage() -> None:
+    """2.8: its home is put on hold after the first time-out; the owner sees the doubt."""
+    world, evil = with_evil()
+    one, first_hash = evil.entry(1, GENESIS, world.clock.now, beat=BEAT)
+    bait, _ = evil.entry(2, first_hash, world.clock.now, **order_entry(evil, world, "1"))
+    evil.notify("gossip.publish", entries=[one, bait])
+    world.clock.run_until(world.clock.now + 1.0)
+    taker = world.peers[0]
+    place(taker, "buy", 10, 1000)
+    world.clock.run_until(world.clock.now + 4.0)
+    assert taker.node is not None
+    assert [fill["quantity"] for fill in taker.node.in_doubt()] == ["0.001"]
+    assert evil.identity.key in taker.node.taker.on_hold
+    place(taker, "buy", 10, 1000)
+    world.clock.run_until(world.clock.now + 2.0)
+    assert len(taker.node.taker.intents) == 1, "no second order was sent after the first"
+
+
+def test_an_answer_that_was_not_asked_for_settles_nothing() -> None:
+    world, evil = with_evil()
+    taker = world.peers[0]
+    place(world.peers[1], "sell", 5, 1000)
+    world.clock.run_until(world.clock.now + 1.0)
+    evil.send({"jsonrpc": "2.0", "id": 1, "result": {"answer": {"payload": "{}"}}})
+    evil.send({"jsonrpc": "2.0", "id": "x", "result": [1, 2]})
+    order = place(taker, "buy", 5, 1000)
+    world.clock.run_until(world.clock.now + 3.0)
+    assert taker.node is not None
+    live = taker.node.order(order)
+    assert live is not None
+    assert live.filled == 5
+
+
+def test_a_clone_of_a_neighbours_key_cannot_be_faked() -> None:
+    """A handshake with somebody else's key fails at the proof."""
+    world = quiet_world(2)
+    evil = EvilPeer("evil", world.network)
+    real = evil.identity
+    evil.identity = type(real)(world.peers[1].identity.key, b"\0" * 32, real.scheme)
+    evil.dial(world.peers[0])
+    with pytest.raises(HandshakeError, match="did not prove its key"):
+        world.clock.run_until(world.clock.now + 8.0)
+    node = world.peers[0].node
+    assert node is not None
+    assert not node.peering.clones
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"jsonrpc": "2.0", "method": 5},
+        {"jsonrpc": "2.0", "method": "gossip.publish"},
+        {"jsonrpc": "2.0", "method": "gossip.publish", "params": {"entries": [1]}},
+        {"jsonrpc": "2.0", "method": "gossip.publish", "params": {"entries": [{}]}},
+        {"jsonrpc": "2.0", "id": 77, "method": "sync.range", "params": {"origin": 7}},
+        {"jsonrpc": "2.0", "id": 77, "method": "sync.range", "params": []},
+        {"jsonrpc": "2.0", "id": 77, "method": "sync.reconcile", "params": {"frame": "%%"}},
+        {"jsonrpc": "2.0", "id": 77, "method": "sync.reconcile", "params": {"frame": "/////w=="}},
+        {"jsonrpc": "2.0", "id": 77, "method": "sync.records", "params": {"ids": ["zz"]}},
+        {"jsonrpc": "2.0", "id": 77, "method": "fill.request", "params": {"fill": {}}},
+        {"jsonrpc": "2.0", "id": 77, "method": "fill.query", "params": {"fill": "ab" * 16}},
+        {"jsonrpc": "2.0", "method": "gossip.prune", "params": {"backoff_s": "long"}},
+        {"jsonrpc": "2.0", "method": "peer.addresses", "params": {"records": [{}]}},
+        {"jsonrpc": "2.0", "method": "gossip.proof", "params": {}},
+        {"jsonrpc": "2.0", "id": None, "method": "no.such.method", "params": {}},
+        {"jsonrpc": "2.0", "id": {"a": 1}, "method": "peer.ping", "params": {}},
+        {"jsonrpc": "2.0"},
+    ],
+    ids=str,
+)
+def test_nonsense_is_answered_and_survived(message: dict[str, Any]) -> None:
+    """F20, F31, F33: an error object that says what is wrong, and life goes on."""
+    world, evil = with_evil(peers=1)
+    evil.send(message)
+    world.clock.run_until(world.clock.now + 1.0)
+    node = world.peers[0].node
+    assert node is not None
+    assert evil.identity.key in node.peering.by_key, "one mistake does not end a link"
+    if "method" in message and message.get("id") == 77:
+        errors = [m["error"] for m in evil.received if m.get("id") == 77]
+        assert len(errors) == 1
+        assert errors[0]["code"] < 0
+        assert errors[0]["message"]
