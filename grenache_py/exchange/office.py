@@ -18,9 +18,6 @@ from grenache_py.exchange.store import Store
 
 __all__ = ["StoreOffice"]
 
-RECENT_CANDLES_FACTOR = 4
-"""How far back candles are looked for when none says after when: so many times the page."""
-
 
 class StoreOffice:
     """The `methods.Office` of a daemon."""
@@ -29,14 +26,12 @@ class StoreOffice:
         self,
         store: Store,
         home: str,
-        now: Callable[[], float],
         status: Callable[[], Awaitable[dict[str, Any]]],
         log_level: Callable[[str, str], None],
         shutdown: Callable[[], None],
     ) -> None:
         self._store = store
         self._home = home
-        self._now = now
         self.status = status
         self.log_level = log_level
         self.shutdown = shutdown
@@ -106,18 +101,9 @@ class StoreOffice:
     async def candles(
         self, market: str, interval_ms: int, after_ms: int | None, limit: int
     ) -> list[tuple[int, int, int, int, int, int]]:
-        if after_ms is not None:
-            start = (after_ms // interval_ms + 1) * interval_ms
-            return await self._candles(market, interval_ms, start, limit)
-        # The newest: intervals without trades are left out, so look further back than the page.
-        span = RECENT_CANDLES_FACTOR * limit
-        start = max(0, (int(self._now() * 1000) // interval_ms - span + 1) * interval_ms)
-        return (await self._candles(market, interval_ms, start, span))[-limit:]
-
-    async def _candles(
-        self, market: str, interval_ms: int, start: int, limit: int
-    ) -> list[tuple[int, int, int, int, int, int]]:
-        return [row[:6] for row in await self._store.candles(market, interval_ms, start, limit)]
+        start = None if after_ms is None else (after_ms // interval_ms + 1) * interval_ms
+        found = await self._store.candles(market, interval_ms, start, limit)
+        return [candle[:6] for candle in found]
 
     async def backup(self, path: str) -> dict[str, Any]:
         await self._store.backup(path)

@@ -258,13 +258,21 @@ class Candle(NamedTuple):
 
 
 def candles(
-    connection: Connection, market: str, interval_ms: int, from_ms: int, limit: int
+    connection: Connection, market: str, interval_ms: int, from_ms: int | None, limit: int
 ) -> list[Candle]:
     """
     The first ``limit`` intervals with trades at or after ``from_ms``, oldest first.
 
-    ``interval_ms`` and ``from_ms`` are whole minutes: that is what bars are kept of.
+    With None, the newest ``limit``. ``interval_ms`` and ``from_ms`` are whole minutes: that is
+    what bars are kept of.
     """
+    if from_ms is None:
+        sql = (
+            "SELECT min(start) FROM (SELECT DISTINCT time_ms / ?2 * ?2 AS start FROM bars"
+            " WHERE market = ?1 ORDER BY start DESC LIMIT ?3)"
+        )
+        (oldest,) = connection.execute(sql, (market, interval_ms, limit)).fetchone()
+        from_ms = oldest or 0
     return _rows(
         connection,
         Candle,

@@ -115,7 +115,7 @@ class ExchangeService(Service):
         self._limits = RateLimits(config.connection_rate, config.account_rate)
         self.store = Store(config.data, reactor)
         office = StoreOffice(
-            self.store, self.identity.key, reactor.seconds, self._status, log_level, self._shutdown
+            self.store, self.identity.key, self._status, log_level, self._shutdown
         )
         facts = Facts(
             self.identity.key,

@@ -312,9 +312,9 @@ class Store:
         return self._read(queries.trades_of, order_id, limit)
 
     def candles(
-        self, market: str, interval_ms: int, from_ms: int, limit: int
+        self, market: str, interval_ms: int, from_ms: int | None, limit: int
     ) -> Deferred[list[Candle]]:
-        """The first ``limit`` intervals with trades since ``from_ms``, oldest first."""
+        """The first ``limit`` intervals with trades since ``from_ms`` (None: the newest)."""
         return self._read(queries.candles, market, interval_ms, from_ms, limit)
 
     def volume_lots(self, market: str, from_ms: int) -> Deferred[int]:

@@ -149,7 +149,6 @@ class Peer:
         office = StoreOffice(
             self.store,
             self.identity.key,
-            self.clock.seconds,
             self._status,
             lambda level, namespace: None,
             lambda: self.shut_down.append(True),

@@ -237,21 +237,21 @@ def test_candles_are_what_a_loop_over_the_trades_gives(
     for trade in sorted(trades, key=lambda trade: trade.time_ms):  # stable: as learned
         if trade.market == "A" and trade.time_ms >= since:
             expected.setdefault(trade.time_ms // interval * interval, []).append(trade)
-    assert (
-        queries.candles(database.connection, "A", interval, since, limit)
-        == [
-            Candle(
-                start,
-                group[0].price_ticks,
-                max(trade.price_ticks for trade in group),
-                min(trade.price_ticks for trade in group),
-                group[-1].price_ticks,
-                sum(trade.quantity_lots for trade in group),
-                len(group),
-            )
-            for start, group in sorted(expected.items())
-        ][:limit]
-    )
+    candles = [
+        Candle(
+            start,
+            group[0].price_ticks,
+            max(trade.price_ticks for trade in group),
+            min(trade.price_ticks for trade in group),
+            group[-1].price_ticks,
+            sum(trade.quantity_lots for trade in group),
+            len(group),
+        )
+        for start, group in sorted(expected.items())
+    ]
+    assert queries.candles(database.connection, "A", interval, since, limit) == candles[:limit]
+    newest = queries.candles(database.connection, "A", interval, None, limit)
+    assert newest[-len(candles) :] == candles[-limit:]
     volume = sum(t.quantity_lots for t in trades if t.market == "A" and t.time_ms >= since)
     assert queries.volume_lots(database.connection, "A", since) == volume
 
