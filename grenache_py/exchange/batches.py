@@ -69,6 +69,7 @@ class BatchLoop:
         node: None before the first `start`, replaced after a failure of the store.
         failed: why the store cannot be used at the moment; "" while it can.
         commits, commit_seconds, commit_rows: how the disk does.
+        requests: lines of clients.
         lines_refused: lines from peers that were no messages.
     """
 
@@ -95,6 +96,7 @@ class BatchLoop:
             (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2)
         )
         self.lines_refused = 0
+        self.requests = 0
         self._store = store
         self._clock = clock
         self._desk = desk
@@ -152,6 +154,7 @@ class BatchLoop:
     def client_line(self, connection: ClientLines, line: bytes | None) -> None:
         """Carry out a line of a client; None for one that was too long."""
         session = connection.session
+        self.requests += 1
         if line is None:
             answer = session.too_long()
         else:
@@ -308,8 +311,8 @@ class BatchLoop:
             elif isinstance(send, CloseLink):
                 connection = links.get(send.link)
                 if connection is not None:
-                    self.log.info(
-                        "link to {peer} closed: {reason}",
+                    self.log.debug(
+                        "closing the link to {peer}: {reason}",
                         peer=connection.address,
                         reason=send.reason,
                     )

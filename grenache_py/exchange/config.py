@@ -44,6 +44,7 @@ class ExchangeConfig:
         connection_rate, account_rate: requests; orders, cancels and replaces.
         clients_max: connections to the client port at a time; one more is refused.
         http_trading: whether the page at the HTTP port may place orders.
+        new_epoch: the disk is an old copy: close its orders and begin a new log.
     """
 
     data: str = "exchange-data"
@@ -62,6 +63,7 @@ class ExchangeConfig:
     account_rate: Rate = NO_LIMIT
     clients_max: int = 4000
     http_trading: bool = False
+    new_epoch: bool = False
 
     @property
     def service_name(self) -> str:
@@ -272,6 +274,14 @@ OPTIONS = (
         read=_integer(1, 1_000_000),
         takes="N",
         about="connections of clients at a time [default: 4000]",
+    ),
+    Option(
+        name="new-epoch",
+        field="new_epoch",
+        read=_flag,
+        takes="",
+        about="for one start only: this disk is an old copy; close its orders and begin a new "
+        "log (docs/consistency.rst)",
     ),
 )
 """Every setting of an exchange; logging and ``--config`` belong to the command line alone."""

@@ -69,8 +69,8 @@ def _identity(status: dict[str, Any]) -> Finding:
             "identity",
             "bad",
             alarms[0],
-            "Stop every other daemon with this key. If the data directory is an old copy, do not"
-            " use it: start a new one.",
+            "Stop every other daemon with this key. If this data directory is an old copy, start"
+            " once with --new-epoch, which gives up its open orders, or begin with a new one.",
         )
     return Finding("identity", "good", f"peer {status['peer']}")
 

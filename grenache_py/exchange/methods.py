@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from grenache_py.exchange import params as p
-from grenache_py.exchange.access import Grant
+from grenache_py.exchange.access import ALL_SCOPES, Grant
 from grenache_py.exchange.book import Book
 from grenache_py.exchange.errors import (
     ALREADY_CLOSED,
@@ -182,11 +182,13 @@ class Client:
     Attributes:
         grant: what it may do now.
         outbound: where its notifications go.
+        ceiling: what no token gives it more than.
         leaving: set when it said ``quit``: closed once its answers are out.
     """
 
     grant: Grant
     outbound: Outbound
+    ceiling: frozenset[str] = ALL_SCOPES
     name: str = ""
     leaving: bool = False
 
@@ -333,7 +335,7 @@ def hello(desk: Desk, client: Client, params: p.Hello, now: float) -> Result:
             raise OrderError(
                 NOT_AUTHORISED, "This token is not known here; check the daemon's token file."
             )
-        client.grant = grant
+        client.grant = Grant(grant.scopes & client.ceiling, grant.account)
     client.name = params.client
     facts = desk.facts
     return {

@@ -31,8 +31,11 @@ from grenache_py.exchange.config import ExchangeConfig
 from grenache_py.exchange.discovery import Discovery
 from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
 from grenache_py.exchange.feed import Feed
+from grenache_py.exchange.gauges import exposition, health
+from grenache_py.exchange.http import HTTPConnection, Page, static_pages
 from grenache_py.exchange.keyfile import read_or_make_identity, read_tokens
 from grenache_py.exchange.keys import Identity
+from grenache_py.exchange.links import Link
 from grenache_py.exchange.methods import Client, Desk, Facts
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.office import StoreOffice
@@ -44,6 +47,8 @@ from grenache_py.exchange.reports import trades_until
 from grenache_py.exchange.rows import Snapshot
 from grenache_py.exchange.session import Session
 from grenache_py.exchange.store import Store
+from grenache_py.metrics import CONTENT_TYPE
+from grenache_py.wire.jsonrpc import encode
 
 __all__ = ["EmbeddedGrape", "ExchangeService"]
 
@@ -103,6 +108,7 @@ class ExchangeService(Service):
         self._version = version
         self._grape = grape
         self._log_level = log_level
+        self._new_epoch = config.new_epoch
         self.identity: Identity = read_or_make_identity(config.data)
         self._tokens: Tokens | None = (
             read_tokens(config.tokens_file) if config.tokens_file else None
@@ -113,7 +119,7 @@ class ExchangeService(Service):
         self._dials: dict[Deferred[Any], str] = {}
         self._background = Background(self.log)
         self._limits = RateLimits(config.connection_rate, config.account_rate)
-        self.store = Store(config.data, reactor)
+        self.store = Store(config.data, reactor, accept_copy=config.new_epoch)
         office = StoreOffice(
             self.store, self.identity.key, self._status, log_level, self._shutdown
         )
@@ -174,6 +180,7 @@ class ExchangeService(Service):
         await self._listen("peer", config.peer, self._peer_factory())
         await self.batches.start()
         await self._listen("client", config.client, self._client_factory())
+        await self._listen("http", config.http, self._http_factory())
         grapes = list(config.grapes)
         if self._grape is not None:
             self._grape.startService()
@@ -228,14 +235,38 @@ class ExchangeService(Service):
         listen = config.advertise
         if not listen and self.peer_port is not None:
             listen = f":{self.peer_port}"
+        # Only the first node of a process: a store that failed is no second disaster.
+        new_epoch, self._new_epoch = self._new_epoch, False
         peering = PeeringConfig(
             network=config.network,
             listen=listen,
             connect=config.connect,
             software=f"grenache-py/{self._version}",
         )
-        return ExchangeNode(
-            NodeConfig(peering, config.markets), self.identity, snapshot, self._rng, now
+        node = ExchangeNode(
+            NodeConfig(peering, config.markets, new_epoch=new_epoch),
+            self.identity,
+            snapshot,
+            self._rng,
+            now,
+        )
+        node.peering.on_ready.append(self._log_linked)
+        node.peering.on_gone.append(self._log_unlinked)
+        return node
+
+    def _log_linked(self, link: Link, now: float) -> None:
+        self.log.info(
+            "linked to peer {peer} at {address} ({direction})",
+            peer=link.key[:8],
+            address=link.listen or link.address,
+            direction="outbound" if link.outbound else "inbound",
+        )
+
+    def _log_unlinked(self, link: Link, now: float) -> None:
+        self.log.info(
+            "no link to peer {peer} any more, {links} left",
+            peer=link.key[:8],
+            links=self.batches.links,
         )
 
     def _trades_behind(self, copy: LiveOrder) -> Iterable[Trade]:
@@ -246,6 +277,9 @@ class ExchangeService(Service):
         return trades_until(node.trades_of(copy.order_id), now.filled - copy.filled)
 
     async def _status(self) -> dict[str, Any]:
+        return self._counters()
+
+    def _counters(self) -> dict[str, Any]:
         batches = self.batches
         return {
             "time": int(self._reactor.seconds() * 1000),
@@ -253,7 +287,10 @@ class ExchangeService(Service):
             "advertise": self._config.advertise or None,
             "clients": batches.clients,
             "subscriptions": len(self.desk.feed),
+            "gaps": self.desk.feed.gaps,
+            "requests": batches.requests,
             "commits": batches.commits,
+            "commit_rows": batches.commit_rows,
             "store": batches.failed or "ok",
             "store_bytes": self.store.size_bytes,
             "grapes": self.discovery.status(),
@@ -268,12 +305,15 @@ class ExchangeService(Service):
     def _client_factory(self) -> Factory:
         return ClientPort(self._accept_client)
 
-    def _accept_client(self, address: Any) -> Any:
+    def _accept_client(self, address: Any) -> ClientLines | None:
+        return self._client(self._first_grant(address))
+
+    def _client(self, grant: Grant, ceiling: frozenset[str] = ALL_SCOPES) -> ClientLines | None:
         if self.batches.clients >= self._config.clients_max:
             return None
         batches = self.batches
         connection = ClientLines(self._reactor, batches.client_line, batches.client_lost)
-        client = Client(self._first_grant(address), connection.outbound)
+        client = Client(grant, connection.outbound, ceiling)
         connection.session = Session(
             self.desk, client, self._limits, self._reactor.seconds(), self._on_bug
         )
@@ -287,6 +327,43 @@ class ExchangeService(Service):
         if isinstance(address, (IPv4Address, IPv6Address)) and not _is_loopback(address.host):
             return Grant(frozenset({"read"}))
         return Grant(ALL_SCOPES)
+
+    # The page.
+
+    def _http_factory(self) -> Factory:
+        pages = static_pages()
+        pages["/health"] = self._health
+        pages["/metrics"] = self._metrics
+
+        def accept(address: Any) -> HTTPConnection:
+            return HTTPConnection(self._reactor, pages, self._accept_stream)
+
+        return HTTPPort(accept)
+
+    def _accept_stream(self, address: Any) -> ClientLines | None:
+        """A page's stream: no admin, and no orders unless the operator or a token allows them."""
+        allowed = {"read", "trade"} if self._config.http_trading else {"read"}
+        scopes = self._first_grant(address).scopes & allowed
+        return self._client(Grant(scopes), ceiling=frozenset({"read", "trade"}))
+
+    def _facts(self) -> dict[str, Any] | None:
+        node = self.batches.node
+        if node is None:
+            return None
+        return {**node.status(self._reactor.seconds()), **self._counters()}
+
+    def _health(self) -> Page:
+        facts = self._facts()
+        if facts is None:
+            ok, said = False, {"ok": False, "store": self.batches.failed or "opening"}
+        else:
+            ok, said = health(facts)
+        return Page(encode(said) + b"\n", "application/json", 200 if ok else 503)
+
+    def _metrics(self) -> Page:
+        facts = self._facts()
+        text = "" if facts is None else exposition(facts, self.batches.commit_seconds)
+        return Page(text.encode(), CONTENT_TYPE, 503 if facts is None else 200)
 
     def _on_bug(self, method: str) -> None:
         self.log.failure("{method} failed", method=method)
@@ -382,6 +459,10 @@ class ClientPort(_Port):
     """What Twisted calls the client port in its log."""
 
 
+class HTTPPort(_Port):
+    """What Twisted calls the HTTP port in its log."""
+
+
 class PeerPort(_Port):
     """What Twisted calls the peer port in its log."""
 
@@ -399,4 +480,5 @@ def place(listening: IListeningPort) -> str:
     host: Any = listening.getHost()
     if hasattr(host, "port"):
         return f"{host.host}:{host.port}"
-    return str(getattr(host, "name", host))
+    name = getattr(host, "name", host)
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)

@@ -111,7 +111,7 @@ def decode_requests(line: bytes) -> Request | list[Request | Malformed]:
             line.decode()  # the decoder passes over what it does not need
         return _decode_request(line)
     except _BROKEN as error:
-        if not line.lstrip().startswith(b"["):
+        if isinstance(error, UnicodeDecodeError) or not line.lstrip().startswith(b"["):
             raise _why_not(line, error) from None
     try:
         items = _decode_items(line)

@@ -90,7 +90,7 @@ class MemoryStore:
 class Connection:
     """A client at the other end of a string transport."""
 
-    def __init__(self, peer: Peer, grant: Grant) -> None:
+    def __init__(self, peer: Peer, grant: Grant, transport: StringTransport | None) -> None:
         self.peer = peer
         self.lines = ClientLines(peer.clock, peer.batches.client_line, peer.batches.client_lost)
         client = Client(grant, self.lines.outbound)
@@ -98,8 +98,9 @@ class Connection:
             peer.desk, client, peer.limits, peer.clock.seconds(), peer.bugs.append
         )
         peer.batches.client_opened(self.lines)
-        self.transport = StringTransport()
-        self.lines.makeConnection(self.transport)
+        if transport is not None:
+            self.transport = transport
+            self.lines.makeConnection(transport)
 
     def send(self, data: bytes) -> None:
         """Send bytes, and let the reactor turn."""
@@ -184,7 +185,11 @@ class Peer:
 
     def connect(self, grant: Grant = EVERYTHING) -> Connection:
         """A client connects."""
-        return Connection(self, grant)
+        return Connection(self, grant, StringTransport())
+
+    def stream(self, grant: Grant) -> ClientLines:
+        """A client that has no transport yet."""
+        return Connection(self, grant, None).lines
 
     def link(self, number: int = 1) -> tuple[PeerLines, StringTransport]:
         """Another peer connects."""

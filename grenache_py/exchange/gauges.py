@@ -1,0 +1,74 @@
+"""
+What ``GET /metrics`` and ``GET /health`` of the exchange say.
+
+Pure: plain counters in, text or JSON out. Names of metrics stand here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from grenache_py.metrics import Exposition, Histogram
+
+__all__ = ["exposition", "health"]
+
+
+def health(status: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
+    """
+    Whether this peer serves, and why (not): for load balancers and ``docker`` checks.
+
+    A peer without links serves: it is a market of one. A peer whose store failed, or that must
+    not serve because of an alarm, does not.
+    """
+    alarms = list(status["alarms"])
+    ok = status["store"] == "ok" and not alarms
+    return ok, {
+        "ok": ok,
+        "store": status["store"],
+        "alarms": alarms,
+        "synced": status["synced"],
+        "links": status["links"],
+        "uptime_s": status["uptime_s"],
+    }
+
+
+def exposition(status: Mapping[str, Any], commit_seconds: Histogram) -> str:
+    """All metrics, as Prometheus text."""
+    out = Exposition()
+    fills, gossip, grapes = status["fills"], status["gossip"], status["grapes"]
+    out.gauge("exchange_up", "1 while requests are carried out.", int(health(status)[0]))
+    out.gauge("exchange_uptime_seconds", "Since the node was made.", status["uptime_s"])
+    out.gauge("exchange_store_ok", "0 while the store cannot be used.", status["store"] == "ok")
+    out.gauge("exchange_store_bytes", "Size of the database.", status["store_bytes"])
+    out.counter("exchange_commits_total", "Transactions written.", status["commits"])
+    out.counter("exchange_commit_rows_total", "Rows written.", status["commit_rows"])
+    out.histogram("exchange_commit_seconds", "From batch to disk.", commit_seconds)
+    out.gauge("exchange_clients", "Connections of clients.", status["clients"])
+    out.counter("exchange_requests_total", "Requests of clients.", status["requests"])
+    out.gauge("exchange_subscriptions", "Subscriptions of clients.", status["subscriptions"])
+    out.counter("exchange_gaps_total", "Subscriptions of clients too slow.", status["gaps"])
+    out.gauge("exchange_links", "Links to other peers.", status["links"])
+    out.gauge("exchange_synced", "1 when all logs told of are held.", status["synced"])
+    out.gauge("exchange_alarms", "Reasons not to serve.", len(status["alarms"]))
+    out.gauge(
+        "exchange_orders",
+        "Live orders, by where they live.",
+        [({"home": home}, count) for home, count in status["orders"].items()],
+    )
+    out.gauge("exchange_origins", "Other homes known of.", len(status["origins"]))
+    out.gauge("exchange_fills_in_doubt", "Fills whose answer is awaited.", fills["in_doubt"])
+    for name in ("requested", "settled", "asked_again", "answered", "refused", "poisoned"):
+        out.counter(f"exchange_fills_{name}_total", f"Fills {name.replace('_', ' ')}.", fills[name])
+    out.counter("exchange_entries_applied_total", "Log entries of others.", gossip["applied"])
+    out.counter("exchange_entries_sent_total", "Lines of gossip sent.", gossip["lines"])
+    out.counter(
+        "exchange_signatures_checked_total", "Roots verified.", gossip["signatures_checked"]
+    )
+    out.gauge("exchange_clock_ahead_seconds", "Of this clock.", status["clock_ahead_ms"] / 1000)
+    out.gauge(
+        "exchange_announced_seconds_ago",
+        "Since a lookup last showed this peer's own record; -1: never.",
+        -1 if grapes["seen_s_ago"] is None else grapes["seen_s_ago"],
+    )
+    return out.text()
