@@ -110,9 +110,10 @@ class DHTNode:
         self._upkeep = Upkeep(config, self.table, self._queries, rng, now)
         self._finished: list[Operation] = []
         self._lookups: dict[bytes, PeersLookup] = {}
-        self._operations: set[Operation] = set()
-        self._deadlines: list[tuple[float, int, Operation]] = []
-        self._deadline_count = 0
+        self._operations: dict[int, Operation] = {}
+        self._operations_started = 0
+        # By operation number; an entry may outlive its operation, and is then skipped.
+        self._deadlines: list[tuple[float, int]] = []
         # Where a key was stored last: table version and time of the lookup, and its nodes.
         self._targets: dict[bytes, tuple[int, float, list[Target]]] = {}
 
@@ -153,8 +154,8 @@ class DHTNode:
         self._queries.overdue(now)
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now:
-            operation = heapq.heappop(deadlines)[2]
-            if not operation.done:
+            operation = self._operations.get(heapq.heappop(deadlines)[1])
+            if operation is not None:
                 operation.expire(now)
         if now >= self._upkeep.due():
             self.peers.expire(now)
@@ -169,7 +170,7 @@ class DHTNode:
         if queries is not None and queries < due:
             due = queries
         deadlines = self._deadlines
-        while deadlines and deadlines[0][2].done:
+        while deadlines and deadlines[0][1] not in self._operations:
             heapq.heappop(deadlines)
         if deadlines and deadlines[0][0] < due:
             due = deadlines[0][0]
@@ -206,7 +207,7 @@ class DHTNode:
 
     def running(self) -> list[Operation]:
         """The operations under way."""
-        return list(self._operations)
+        return list(self._operations.values())
 
     def state(self) -> DHTState:
         """What is worth keeping for the next run."""
@@ -383,16 +384,17 @@ class DHTNode:
 
     def set_deadline(self, operation: Operation, due: float) -> None:
         """Let ``operation`` expire at ``due``."""
-        self._deadline_count += 1
-        heapq.heappush(self._deadlines, (due, self._deadline_count, operation))
+        heapq.heappush(self._deadlines, (due, operation.number))
 
     def started(self, operation: Operation) -> None:
-        """``operation`` has begun."""
-        self._operations.add(operation)
+        """``operation`` has begun; it gets its number."""
+        self._operations_started += 1
+        operation.number = self._operations_started
+        self._operations[operation.number] = operation
 
     def finished(self, operation: Operation) -> None:
         """``operation`` has ended."""
-        self._operations.remove(operation)
+        del self._operations[operation.number]
         if type(operation) is PeersLookup:
             del self._lookups[operation.lookup.key]
         self._finished.append(operation)

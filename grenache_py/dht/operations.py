@@ -86,7 +86,7 @@ class Node(Protocol):
         """Let ``operation`` expire at ``due``."""
 
     def started(self, operation: Operation) -> None:
-        """``operation`` has begun."""
+        """``operation`` has begun; it gets its number."""
 
     def finished(self, operation: Operation) -> None:
         """``operation`` has ended."""
@@ -101,9 +101,10 @@ class Operation:
         result: What it found or did.
         error: Why it failed, or None.
         context: For the caller's use; the node never looks at it.
+        number: The node's, to know it by.
     """
 
-    __slots__ = ("context", "done", "error", "node", "result")
+    __slots__ = ("context", "done", "error", "node", "number", "result")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -111,6 +112,7 @@ class Operation:
         self.result: object = None
         self.error: DHTError | None = None
         self.context: object = None
+        self.number = 0
         node.started(self)
 
     def expire(self, now: float) -> None:
@@ -267,7 +269,7 @@ class PeersLookup(Traversal):
 @lru_cache(maxsize=4096)
 def _host_and_port(peer: bytes) -> str:
     host, port = expand_address(peer)
-    return f"{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class ItemLookup(Traversal):

@@ -72,14 +72,9 @@ class Queries:
         self.outbox.append((datagram, address))
 
     def ping(self, contact: Contact, now: float) -> None:
-        """
-        Ask ``contact`` whether it is there.
-
-        One that is not in the table stands for an address whose id is in doubt.
-        """
+        """Ask ``contact``, which is in the table or was just put off, whether it is there."""
         contact.pinged = True
-        known = self._table.by_id.get(contact.node_id) is contact
-        self.ask(self._ping_halves, contact.address, contact if known else None, self, None, now)
+        self.ask(self._ping_halves, contact.address, contact, self, None, now)
 
     def ping_address(self, address: Address, now: float) -> None:
         """Ask whoever may be at ``address``."""

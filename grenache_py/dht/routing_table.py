@@ -116,8 +116,8 @@ class RoutingTable:
         A node that is not read-only asked us something.
 
         Returns:
-            A contact to ping: the asker when it is new, or the one it might replace.
-            A contact that is not in the table stands for an address whose id is in doubt.
+            A contact to ping: the asker when it is new, the one it might replace, or the
+            one whose id or address it claims. None when that one is being pinged.
         """
         contact = self.by_id.get(node_id)
         if contact is not None:
@@ -127,9 +127,10 @@ class RoutingTable:
             return contact if not contact.pinged and now - contact.seen_at > 15.0 else None
         if node_id == self.own_id:
             return None
+        known = self.by_address.get(address)
+        if known is not None:  # its answer will tell which id it has
+            return None if known.pinged else known
         newcomer = Contact(node_id, address, now, verified=False)
-        if address in self.by_address:
-            return newcomer  # the address will say which id it has
         if self._has_room(newcomer):
             self._insert(newcomer)
             return newcomer

@@ -59,6 +59,7 @@ class Pending:
         mark: What the asker attached, to find its own records again.
         halves: To send it again; None when it must not be sent twice.
         sent_at: Seconds; ``again_at`` likewise, for the repetition.
+        due: When the present wait runs out.
         waits: How many times a wait ran out: 0, 1 (sent again), 2 (slow).
     """
 
@@ -68,6 +69,7 @@ class Pending:
         "again_txid",
         "asker",
         "contact",
+        "due",
         "halves",
         "mark",
         "sent_at",
@@ -92,6 +94,7 @@ class Pending:
         self.mark = mark
         self.halves = halves
         self.sent_at = now
+        self.due = now
         self.again_txid = b""
         self.again_at = now
         self.waits = 0
@@ -140,9 +143,9 @@ class Transactions:
         self._block = b""
         self._used = 0
         self._pending: dict[bytes, Pending] = {}
-        # Entries outlive their query when it is answered; they are skipped when they come up.
-        self._deadlines: list[tuple[float, int, Pending]] = []
-        self._count = 0
+        # Entries outlive their query when it is answered, and are skipped when they come up;
+        # so that they do not keep it alive, they hold its id only.
+        self._deadlines: list[tuple[float, bytes]] = []
 
     def __len__(self) -> int:
         """Transaction ids in use; a repeated query has two."""
@@ -175,11 +178,8 @@ class Transactions:
         txid = self._fresh_txid()
         pending = Pending(txid, address, contact, asker, mark, None if once else halves, now)
         self._pending[txid] = pending
-        self._count += 1
-        heapq.heappush(
-            self._deadlines,
-            (now + self.round_trips.slow_after(contact), self._count, pending),
-        )
+        pending.due = now + self.round_trips.slow_after(contact)
+        heapq.heappush(self._deadlines, (pending.due, txid))
         return halves[0] + txid + halves[1]
 
     def again(self, pending: Pending, now: float) -> bytes | None:
@@ -229,10 +229,13 @@ class Transactions:
     def next_deadline(self) -> float | None:
         """When `overdue` may have something to say; never too late, sometimes too early."""
         deadlines = self._deadlines
-        pending = self._pending
-        while deadlines and pending.get(deadlines[0][2].txid) is not deadlines[0][2]:
+        while deadlines:
+            due, txid = deadlines[0]
+            pending = self._pending.get(txid)
+            if pending is not None and pending.due == due:
+                return due
             heapq.heappop(deadlines)
-        return deadlines[0][0] if deadlines else None
+        return None
 
     def overdue(self, now: float) -> Pending | None:
         """
@@ -243,8 +246,9 @@ class Transactions:
         """
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now:
-            pending = heapq.heappop(deadlines)[2]
-            if self._pending.get(pending.txid) is not pending:
+            due, txid = heapq.heappop(deadlines)
+            pending = self._pending.get(txid)
+            if pending is None or pending.due != due:
                 continue
             pending.waits += 1
             if pending.waits == 1 and pending.halves is None:
@@ -253,12 +257,10 @@ class Transactions:
                 self._forget(pending)
                 return pending
             wait = self.round_trips.slow_after(pending.contact)
-            due = (
-                now + wait
-                if pending.waits == 1
-                else max(now + wait, pending.sent_at + self.round_trips.lost_after(wait))
-            )
-            self._count += 1
-            heapq.heappush(deadlines, (due, self._count, pending))
+            pending.due = now + wait
+            if pending.waits == 2:
+                lost_at = pending.sent_at + self.round_trips.lost_after(wait)
+                pending.due = max(pending.due, lost_at)
+            heapq.heappush(deadlines, (pending.due, txid))
             return pending
         return None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grenache_py.dht.node_id import key_number
-from grenache_py.dht.routing_table import Contact, RoutingTable
+from grenache_py.dht.routing_table import RoutingTable
 from grenache_py.wire.krpc import Address
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "xor_distance.json").read_text())
@@ -188,9 +188,10 @@ def test_an_address_that_answers_under_a_new_id_is_one_contact() -> None:
 def test_a_claim_to_a_known_address_is_checked_before_it_is_believed() -> None:
     table = filled([near(0, 1)])
     doubt = table.heard_query(near(0, 2), address(0), NOW + 5)
-    assert isinstance(doubt, Contact)
-    assert doubt.address == address(0)
+    assert doubt is table.by_id[near(0, 1)]
     assert near(0, 2) not in table.by_id, "anyone can send a query in its name"
+    doubt.pinged = True
+    assert table.heard_query(near(0, 3), address(0), NOW + 5) is None, "one ping is enough"
 
 
 def test_a_known_id_at_a_new_address_does_not_displace_a_live_contact() -> None:
