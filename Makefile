@@ -8,7 +8,7 @@ JOBS   ?= auto
 PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim sim-dht crash bench-krpc bench-market bench-rpc news clean
+.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim sim-dht crash bench-gossip bench-krpc bench-market bench-rpc news clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -70,6 +70,9 @@ bench-grape: $(STAMP) ## every figure of a grape beside the Node grape's (needs 
 
 soak-ring: $(STAMP) ## a ring of Node's grapes and ours, members killed at random (SOAK_SECONDS=600)
 	$(BIN)/python -m tests.interop.ring_soak --seconds $(SOAK_SECONDS)
+
+bench-gossip: $(STAMP) ## gossip among up to 1000 peers on a virtual clock: copies, delay, bytes
+	$(BIN)/python -m benchmarks.exchange_gossip --svg docs/exchange-gossip.svg
 
 bench-krpc: $(STAMP) ## KRPC answers a second beside the Node grape (needs npm)
 	$(BIN)/python -m benchmarks.dht_krpc
