@@ -1,9 +1,8 @@
 """
 The client of one or several grapes: look up, announce, put, get.
 
-Shell: owns one HTTP connection pool and the timers of its announcements. All rules
-(what an answer means, whom to ask next, when to announce again) are in the pure
-modules beside it.
+Shell: owns the requests in flight and the announcements. All rules (what an answer
+means, whom to ask next, when to announce again) are in the pure modules beside it.
 """
 
 from __future__ import annotations
@@ -16,36 +15,19 @@ from urllib.parse import urlsplit
 
 import attrs
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail, succeed
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import (
-    Agent,
-    HTTPConnectionPool,
-    RequestTransmissionFailed,
-    ResponseDone,
-    ResponseFailed,
-    ResponseNeverReceived,
-)
-from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
 
 from grenache_py.errors import GrenacheError, LocalProtocolError
 from grenache_py.link import answers
+from grenache_py.link.announcement import Announcement
 from grenache_py.link.announcing import EVERY_S_DEFAULT, AnnounceSchedule
 from grenache_py.link.cache import LookupCache
-from grenache_py.link.errors import (
-    BadAnswer,
-    GrapeRefused,
-    GrapeUnreachable,
-    LinkBusy,
-    LinkError,
-)
+from grenache_py.link.errors import BadAnswer, GrapeRefused, GrapeUnreachable, LinkBusy
 from grenache_py.link.grapes import GrapeRing
+from grenache_py.link.http import TRANSPORT_ERRORS, GrapeHTTP, describe
 from grenache_py.link.items import (
     Item,
     check_salt,
@@ -61,52 +43,8 @@ __all__ = ["Announcement", "Link"]
 
 T = TypeVar("T")
 
-#: A grape's longest honest answer is 100 addresses; an item of 1000 bytes may grow sixfold in JSON.
-ANSWER_BYTES_MAX = 262_144
 #: A pause before the grapes are asked once more, for the connection that was closed just now.
 SECOND_ROUND_S = 0.2
-#: Below the 5 s after which grapes close an idle connection, so that ours is never the stale one.
-IDLE_CONNECTION_S = 4
-
-_HEADERS = Headers({"Content-Type": ["application/json"], "Accept": ["application/json"]})
-_TRANSPORT_ERRORS = (
-    ConnectError,
-    DNSLookupError,
-    RequestTransmissionFailed,
-    ResponseFailed,
-    TimeoutError,
-    ConnectionError,
-)
-
-
-class _Body(Protocol):
-    """Collect one response body, at most so many bytes of it."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self._parts: list[bytes] = []
-        self._size = 0
-        self.done: Deferred[bytes] = Deferred(lambda _: self._hang_up())
-
-    def _hang_up(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-    def dataReceived(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size <= self._bytes_max:
-            self._parts.append(data)
-        elif not self.done.called:
-            self.done.errback(BadAnswer(f"an answer of more than {self._bytes_max} bytes"))
-            self._hang_up()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.done.called:
-            return
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self.done.callback(b"".join(self._parts))
-        else:
-            self.done.errback(reason)
 
 
 @attrs.define(eq=False)
@@ -131,112 +69,6 @@ class _Shared(Generic[T]):
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             waiter.callback(result)  # a Failure given to callback() is an errback
-
-
-class Announcement:
-    """
-    A service that is kept announced; made by :meth:`Link.start_announcing`.
-
-    Attributes:
-        name: the service.
-        port: where it listens, on the host of the grape.
-        last_success: clock seconds of the last announcement a grape accepted, or None.
-        last_count: how many other grapes recorded it then.
-        last_error: why the last try failed, None after a success.
-    """
-
-    _log = Logger()
-
-    def __init__(self, link: Link, name: str, port: int, schedule: AnnounceSchedule) -> None:
-        self.name = name
-        self.port = port
-        self.last_success: float | None = None
-        self.last_count = 0
-        self.last_error: GrenacheError | None = None
-        self._link = link
-        self._schedule = schedule
-        self._waiting: list[Deferred[int]] = []
-        self._timer: IDelayedCall | None = None
-        self._request: Deferred[None] | None = None
-        self._stopped = False
-
-    def when_announced(self) -> Deferred[int]:
-        """
-        Wait until the service has been announced once.
-
-        Fires with: how many other grapes recorded it, at once if it has been announced before.
-        Fails with:
-            CancelledError: announcing was stopped, or the caller cancelled.
-        Cancel: only this wait ends; the announcing goes on.
-        """
-        if self.last_success is not None:
-            return succeed(self.last_count)
-        if self._stopped:
-            return fail(CancelledError())
-        waiter: Deferred[int] = Deferred(self._waiting.remove)
-        self._waiting.append(waiter)
-        return waiter
-
-    def stop(self) -> None:
-        """Announce no more. Grapes forget the service when its record expires, in 2 minutes."""
-        if self._stopped:
-            return
-        self._stopped = True
-        self._link._stopped_announcing(self)
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._request is not None:
-            self._request.cancel()
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.errback(CancelledError())
-
-    def _announce(self) -> None:
-        self._timer = None
-        self._request = Deferred.fromCoroutine(self._announce_once())
-        self._request.addErrback(
-            lambda failure: self._log.failure("announcing {name}", failure, name=self.name)
-        )
-
-    async def _announce_once(self) -> None:
-        try:
-            count = await self._link.announce(self.name, self.port)
-        except CancelledError:
-            return
-        except LinkError as error:
-            self._failed(error)
-            pause = self._schedule.failed()
-        else:
-            self._succeeded(count)
-            pause = self._schedule.succeeded()
-        self._request = None
-        if not self._stopped:
-            self._timer = self._link.clock.callLater(pause, self._announce)
-
-    def _failed(self, error: LinkError) -> None:
-        if self.last_error is None:  # the first of a row; the others say the same again
-            self._log.warn(
-                "{name} port {port} is not announced: {error}",
-                name=self.name,
-                port=self.port,
-                error=str(error),
-            )
-        self.last_error = error
-
-    def _succeeded(self, count: int) -> None:
-        if self.last_error is not None or self.last_success is None:
-            self._log.info(
-                "{name} port {port} is announced, recorded by {count} other grapes",
-                name=self.name,
-                port=self.port,
-                count=count,
-            )
-        self.last_success = self._link.clock.seconds()
-        self.last_count = count
-        self.last_error = None
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(count)
 
 
 class Link:
@@ -290,11 +122,7 @@ class Link:
         self._in_flight: dict[object, _Shared[Any]] = {}
         self._announcements: dict[tuple[str, int], Announcement] = {}
         self._closed = False
-        self._pool = HTTPConnectionPool(reactor)
-        self._pool.cachedConnectionTimeout = IDLE_CONNECTION_S
-        self._pool.maxPersistentPerHost = 8
-        agent = Agent(reactor, connectTimeout=attempt_timeout_s, pool=self._pool)
-        self._http = http or HTTPClient(agent)
+        self._http = GrapeHTTP(reactor, attempt_timeout_s, http)
 
     @property
     def grapes(self) -> list[str]:
@@ -384,8 +212,10 @@ class Link:
         running = self._announcements.get(key)
         if running is None:
             schedule = AnnounceSchedule(self._rng, every_s)
-            running = self._announcements[key] = Announcement(self, name, port, schedule)
-            running._announce()
+            running = self._announcements[key] = Announcement(
+                name, port, schedule, self.clock, self.announce, self._stopped_announcing
+            )
+            running.begin()
         return running
 
     def stop_announcing(self, name: str, port: int) -> bool:
@@ -496,8 +326,7 @@ class Link:
         for shared in list(self._in_flight.values()):
             if shared.task is not None:
                 shared.task.cancel()
-        closed: Deferred[None] = self._pool.closeCachedConnections()
-        return closed
+        return self._http.close()
 
     def _stopped_announcing(self, announcement: Announcement) -> None:
         del self._announcements[announcement.name, announcement.port]
@@ -556,7 +385,7 @@ class Link:
                 await deferLater(self.clock, pause_s)
             for grape in self._grapes.order(self.clock.seconds()):
                 try:
-                    answer = parse(*await self._post(f"{grape}/{command}", body))
+                    answer = parse(*await self._http.post(f"{grape}/{command}", body))
                 except GrapeRefused as error:
                     self._grapes.succeeded(grape)
                     error.grape = grape
@@ -566,7 +395,7 @@ class Link:
                 except BadAnswer as error:
                     self._grapes.failed(grape, self.clock.seconds())
                     attempts.append(f"{grape}: {error}")
-                except _TRANSPORT_ERRORS as error:
+                except TRANSPORT_ERRORS as error:
                     self._grapes.failed(grape, self.clock.seconds())
                     attempts.append(f"{grape}: {describe(error, self._attempt_timeout_s)}")
                 else:
@@ -575,52 +404,6 @@ class Link:
             if refusal is not None:
                 raise refusal
         raise GrapeUnreachable("no grape answered", attempts)
-
-    def _post(self, url: str, body: bytes) -> Deferred[tuple[int, bytes]]:
-        exchange = Deferred.fromCoroutine(self._exchange(url, body))
-        return cancelled_cleanly(exchange).addTimeout(self._attempt_timeout_s, self.clock)
-
-    async def _exchange(self, url: str, body: bytes) -> tuple[int, bytes]:
-        try:
-            response = await self._request(url, body)
-        except ResponseNeverReceived as error:
-            # Most likely a kept connection that the grape closed while it was idle. Every
-            # request to a grape may be repeated, so a new connection is worth one try.
-            if not all(reason.check(ConnectionClosed) for reason in error.reasons):
-                raise
-            response = await self._request(url, body)
-        collected = _Body(ANSWER_BYTES_MAX)
-        response.deliverBody(collected)
-        return response.code, await collected.done
-
-    def _request(self, url: str, body: bytes) -> Deferred[Any]:
-        return self._http.request(
-            "POST", url, data=body, headers=_HEADERS, allow_redirects=False, unbuffered=True
-        )
-
-
-def cancelled_cleanly(work: Deferred[T]) -> Deferred[T]:
-    """
-    Pass on what ``work`` fires or fails with.
-
-    Cancel: cancels ``work`` and fails with CancelledError whatever ``work`` makes of that;
-        Agent answers a cancel with all sorts of failures, none of which is a dead grape.
-    """
-    cancelled = False
-
-    def cancel(_: Deferred[T]) -> None:
-        nonlocal cancelled
-        cancelled = True
-        work.cancel()
-
-    outcome: Deferred[T] = Deferred(cancel)
-
-    def settle(result: T | Failure) -> None:
-        if not cancelled:
-            outcome.callback(result)  # a Failure given to callback() is an errback
-
-    work.addBoth(settle)
-    return outcome
 
 
 def check_grape_url(url: str) -> str:
@@ -635,13 +418,3 @@ def check_grape_url(url: str) -> str:
     if parts.query or parts.fragment:
         raise LocalProtocolError(f"a grape's URL has no query and no fragment: {url!r}")
     return url.rstrip("/")
-
-
-def describe(error: Exception, timeout_s: float) -> str:
-    """Return one line a person can act on for what happened to a request."""
-    if isinstance(error, TimeoutError):
-        return f"no answer within {timeout_s:g} s"
-    if isinstance(error, ResponseFailed):
-        reasons = [reason.getErrorMessage() for reason in error.reasons]
-        return f"the connection was lost: {', '.join(reasons)}"
-    return str(error).rstrip(".") or type(error).__name__
