@@ -14,8 +14,10 @@ from grenache_py.rpc.errors import (
 )
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.peer import Request
-from grenache_py.rpc.service import Publisher, RPCServer, Subscriber
+from grenache_py.rpc.publisher import Publisher
+from grenache_py.rpc.service import RPCServer
 from grenache_py.rpc.streams import ClientStream, ServerStream
+from grenache_py.rpc.subscriber import Subscriber
 
 __all__ = [
     "BadFrame",

@@ -1,5 +1,5 @@
 """
-RPC over HTTP: one connection, seen from the server and from the client.
+RPC over HTTP, the server's side of a connection.
 
 Shell: owns its transport. Twisted's own ``web.server`` answers some 9,000 requests a
 second where a Protocol on httptools answers 70,000, hence this one. What it speaks is
@@ -11,39 +11,28 @@ an answer with status 200 in the same form, gzipped if the request said
 from __future__ import annotations
 
 import gzip
-import socket
-import zlib
 from collections import deque
 from typing import Any
 
 import httptools
 import msgspec
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from grenache_py.rpc.errors import BadFrame, PeerLost
+from grenache_py.rpc.errors import BadFrame
 from grenache_py.rpc.limits import ServerLimits
-from grenache_py.rpc.peer import decode_request, encode_reply
-from grenache_py.rpc.protocol import Answering, Connections
+from grenache_py.rpc.peer import decode_request, encode_reply, gunzip
+from grenache_py.rpc.protocol import Answering, Connections, peer_certificate
 from grenache_py.rpc.streams import (
-    ClientStream,
     IncomingBytes,
     OutgoingBytes,
     ServerStream,
     lost,
 )
 
-__all__ = [
-    "HTTPClientConnection",
-    "HTTPServerConnection",
-    "HTTPServerFactory",
-    "gunzip",
-    "peek",
-    "peer_certificate",
-]
+__all__ = ["HTTPServerConnection", "HTTPServerFactory"]
 
 _JSON = b"Content-Type: application/json\r\n"
 _REASONS = {
@@ -54,23 +43,6 @@ _REASONS = {
     431: b"431 Request Header Fields Too Large",
     500: b"500 Internal Server Error",
 }
-
-
-def gunzip(body: bytes, bytes_max: int) -> bytes | None:
-    """
-    Return ``body`` decompressed, None if it is not gzip.
-
-    Raises:
-        BadFrame: it would be more than ``bytes_max``.
-    """
-    inflate = zlib.decompressobj(31)
-    try:
-        plain = inflate.decompress(body, bytes_max)
-    except zlib.error:
-        return None
-    if inflate.unconsumed_tail:
-        raise BadFrame(f"a body of more than {bytes_max} bytes when decompressed")
-    return plain if inflate.eof else None
 
 
 def _json_header(text: str | None) -> Any:
@@ -430,212 +402,6 @@ class _ChunkedReply:
         head = b"HTTP/1.1 500 Internal Server Error\r\n%bContent-Length: %d\r\n\r\n"
         self._connection.write_reply(self._reply, head % (_JSON, len(body)) + body, done=True)
         self._connection.stream_ended()
-
-
-@implementer(IPushProducer)
-class HTTPClientConnection(Protocol):
-    """
-    A client's connection to one server: one request at a time, then the next.
-
-    Attributes:
-        usable: whether another request may be sent on it.
-        idle_since: clock seconds at which the last answer ended.
-    """
-
-    transport: Any  # TCP or TLS; both are also an IConsumer and an IPushProducer
-
-    def __init__(self, address: str, reply_bytes_max: int, connections: Connections) -> None:
-        self.address = address
-        self._connections = connections
-        self.usable = True
-        self.idle_since = 0.0
-        self._reply_bytes_max = reply_bytes_max
-        self._parser = httptools.HttpResponseParser(self)
-        self._waiter: Deferred[tuple[int, bytes]] | None = None
-        self._stream: ClientStream | None = None
-        self._incoming: IncomingBytes | None = None
-        self._outgoing: OutgoingBytes | None = None
-        self._ended: Deferred[None] | None = None
-        self._held = False
-        self._body: list[bytes] = []
-        self._size = 0
-        self._headers_done = False
-        self._until_eof = True
-
-    def connectionMade(self) -> None:
-        self.transport.setTcpNoDelay(True)
-        self._connections.add(self)
-
-    def is_free(self) -> bool:
-        """Whether a request may be sent, as far as can be known."""
-        # What a server sends on an idle connection is its end, TLS or not.
-        return self.usable and peek(self.transport) is None
-
-    def call(self, request: bytes) -> Deferred[tuple[int, bytes]]:
-        """
-        Send one request.
-
-        Fires with: status and body of the answer.
-        Fails with:
-            PeerLost: the connection went away first.
-            BadFrame: the answer is not HTTP, or too large.
-        Cancel: the connection is dropped, since an answer may still be on its way.
-        """
-        assert self._waiter is None and self.usable
-        self._waiter = Deferred(lambda _: self._drop())
-        self.transport.write(request)
-        return self._waiter
-
-    def open(self, head: bytes) -> tuple[ClientStream, Deferred[None]]:
-        """Begin a stream; the Deferred fires when the connection is free or gone."""
-        self.transport.registerProducer(self, True)
-        self._incoming = IncomingBytes(self._hold)
-        self._outgoing = OutgoingBytes(self)
-        self._stream = ClientStream(self.address, self._incoming, self._outgoing, self._drop)
-        self._ended = Deferred()
-        self.transport.write(head)
-        return self._stream, self._ended
-
-    def send_chunk(self, data: bytes) -> None:
-        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-    def send_end(self) -> None:
-        self.transport.write(b"0\r\n\r\n")
-
-    def close(self) -> None:
-        """Close the connection."""
-        self.usable = False
-        self.transport.loseConnection()
-
-    def _drop(self) -> None:
-        self.usable = False
-        self._waiter = None
-        self.transport.abortConnection()
-
-    def _hold(self, held: bool) -> None:
-        if held and not self._held:
-            self.transport.pauseProducing()
-        elif self._held and not held and self.usable:
-            self.transport.resumeProducing()
-        self._held = held
-
-    def pauseProducing(self) -> None:
-        if self._outgoing is not None:
-            self._outgoing.hold(True)
-
-    def resumeProducing(self) -> None:
-        if self._outgoing is not None:
-            self._outgoing.hold(False)
-
-    def stopProducing(self) -> None:
-        pass
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._waiter is None and self._stream is None:
-            self._drop()  # nobody asked
-            return
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(BadFrame(f"{self.address} does not speak HTTP: {error}"))
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.usable = False
-        self._connections.discard(self)
-        if self._headers_done and self._until_eof:
-            self.on_message_complete()
-        else:
-            self._fail(PeerLost(f"the connection to {self.address} was lost"))
-
-    def on_message_begin(self) -> None:
-        self._body.clear()
-        self._size = 0
-        self._headers_done = False
-        self._until_eof = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() in (b"content-length", b"transfer-encoding"):
-            self._until_eof = False
-
-    def on_headers_complete(self) -> None:
-        self._headers_done = True
-        if self._stream is not None:
-            self._stream.status = self._parser.get_status_code()
-
-    def on_body(self, data: bytes) -> None:
-        if self._incoming is not None:
-            self._incoming.feed(data)
-            return
-        self._size += len(data)
-        if self._size > self._reply_bytes_max:
-            self._fail(BadFrame(f"{self.address} answered with more than {self._size} bytes"))
-        else:
-            self._body.append(data)
-
-    def on_message_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status < 200:
-            return
-        self._headers_done = False
-        if not self._parser.should_keep_alive():
-            self.usable = False
-        incoming = self._incoming
-        if incoming is not None:
-            assert self._outgoing is not None
-            if not self._outgoing.finished:
-                self.usable = False  # it answered before it had read everything
-            self._free()  # first, so that the reader may use the connection again at once
-            incoming.end()
-            return
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            waiter.callback((status, b"".join(self._body)))
-
-    def _free(self) -> None:
-        self._hold(False)
-        self.transport.unregisterProducer()
-        self._stream = self._incoming = self._outgoing = None
-        if not self.usable:
-            self.transport.loseConnection()
-        ended, self._ended = self._ended, None
-        if ended is not None:
-            ended.callback(None)
-
-    def _fail(self, error: Exception) -> None:
-        self.usable = False
-        self.transport.abortConnection()
-        waiter, self._waiter = self._waiter, None
-        if self._incoming is not None and self._outgoing is not None:
-            self._incoming.end(error)
-            self._outgoing.lost(error)
-            self._free()
-        if waiter is not None:
-            waiter.errback(error)
-
-
-def peer_certificate(transport: Any) -> Any:
-    """Return the other side's certificate in secure mode, None if it has shown none."""
-    if not ISSLTransport.providedBy(transport):
-        return None
-    certificate: Any = transport.getPeerCertificate()
-    return certificate.to_cryptography() if certificate is not None else None
-
-
-def peek(transport: Any) -> bytes | None:
-    """
-    Return a byte that waits to be read, ``b""`` at the end of the connection, None for neither.
-
-    A server that restarted may have closed a kept connection long ago while this process
-    was busy; asking the kernel saves a request from being sent into the void.
-    """
-    tcp = getattr(transport, "transport", transport)  # below TLS, if there is any
-    try:
-        first: bytes = tcp.getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except (BlockingIOError, InterruptedError):
-        return None
-    except OSError:
-        return b""
-    return first
 
 
 class HTTPServerFactory(Factory):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 import re
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
@@ -29,6 +30,7 @@ __all__ = [
     "decode_request",
     "encode_reply",
     "encode_request",
+    "gunzip",
     "split_address",
 ]
 
@@ -125,6 +127,23 @@ def decode_reply(body: bytes) -> tuple[Any, RPCFailure | None, Any]:
     if not err:
         return frame[0], None, data
     return frame[0], RPCFailure(err if isinstance(err, str) else _encode(err).decode(), data), data
+
+
+def gunzip(body: bytes, bytes_max: int) -> bytes | None:
+    """
+    Return ``body`` decompressed, None if it is not gzip.
+
+    Raises:
+        BadFrame: it would be more than ``bytes_max``.
+    """
+    inflate = zlib.decompressobj(31)
+    try:
+        plain = inflate.decompress(body, bytes_max)
+    except zlib.error:
+        return None
+    if inflate.unconsumed_tail:
+        raise BadFrame(f"a body of more than {bytes_max} bytes when decompressed")
+    return plain if inflate.eof else None
 
 
 def split_address(address: str) -> tuple[str, int]:

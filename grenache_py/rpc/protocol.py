@@ -9,11 +9,12 @@ of the texts below.
 from __future__ import annotations
 
 import inspect
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,7 +23,14 @@ from grenache_py.rpc.errors import NotSendable, RPCFailure
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.peer import Request, RequestTable, encode_reply
 
-__all__ = ["Answering", "Connections", "DeadlineTimer", "Handler"]
+__all__ = [
+    "Answering",
+    "Connections",
+    "DeadlineTimer",
+    "Handler",
+    "peek",
+    "peer_certificate",
+]
 
 #: A program's handler: returns a result that JSON can express, a Deferred or a coroutine of
 #: one; raises RPCFailure to answer with an error.
@@ -219,3 +227,28 @@ class Answering:
             self._log.error("answering {key}: {error}", key=repr(request.key), error=str(error))
             frame = encode_reply(request.rid, ERR_REPLY_ENCODING)
         send(frame)
+
+
+def peer_certificate(transport: Any) -> Any:
+    """Return the other side's certificate in secure mode, None if it has shown none."""
+    if not ISSLTransport.providedBy(transport):
+        return None
+    certificate: Any = transport.getPeerCertificate()
+    return certificate.to_cryptography() if certificate is not None else None
+
+
+def peek(transport: Any) -> bytes | None:
+    """
+    Return a byte that waits to be read, ``b""`` at the end of the connection, None for neither.
+
+    A server that restarted may have closed a kept connection long ago while this process
+    was busy; asking the kernel saves a request from being sent into the void.
+    """
+    tcp = getattr(transport, "transport", transport)  # below TLS, if there is any
+    try:
+        first: bytes = tcp.getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except (BlockingIOError, InterruptedError):
+        return None
+    except OSError:
+        return b""
+    return first

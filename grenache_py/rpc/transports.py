@@ -28,8 +28,8 @@ from twisted.internet.protocol import Factory
 from grenache_py.deferreds import DeadlinePassed, OneShot, deadline
 from grenache_py.errors import GrenacheError
 from grenache_py.rpc.errors import BadFrame, PeerLost, RPCFailure
-from grenache_py.rpc.http import HTTPClientConnection, gunzip
-from grenache_py.rpc.peer import decode_reply, split_address
+from grenache_py.rpc.http_client import HTTPClientConnection
+from grenache_py.rpc.peer import decode_reply, gunzip, split_address
 from grenache_py.rpc.protocol import Connections
 from grenache_py.rpc.streams import ClientStream
 from grenache_py.rpc.websocket import CLOSE_TIMEOUT_S, RPCClientSocket

@@ -27,10 +27,9 @@ from websockets.uri import parse_uri
 from zope.interface import implementer
 
 from grenache_py.rpc.errors import BadFrame, PeerLost, RPCFailure
-from grenache_py.rpc.http import peek, peer_certificate
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.peer import decode_reply, decode_request, encode_reply
-from grenache_py.rpc.protocol import Answering, Connections
+from grenache_py.rpc.protocol import Answering, Connections, peek, peer_certificate
 from grenache_py.rpc.pubsub import Outbox
 
 __all__ = [

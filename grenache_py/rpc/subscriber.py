@@ -1,0 +1,197 @@
+"""
+The subscriber: messages of one publisher, or of the next when that one is gone.
+
+Service: finds a publisher, connects, and does so again until it is stopped.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline, every
+from grenache_py.link.answers import check_name
+from grenache_py.link.client import Link
+from grenache_py.link.errors import LinkError
+from grenache_py.rpc.errors import NoPeerFound, PeerLost
+from grenache_py.rpc.peer import Destinations
+from grenache_py.rpc.protocol import Connections
+from grenache_py.rpc.pubsub import ReconnectSchedule
+from grenache_py.rpc.transports import NotConnected, TLSFor, connect
+from grenache_py.rpc.websocket import (
+    CLOSE_TIMEOUT_S,
+    SubscriberSocket,
+)
+
+__all__ = ["Subscriber"]
+
+
+class Subscriber(Service):
+    """
+    Receives what one publisher announced under a name sends, and finds another when it is gone.
+
+    Args:
+        link: finds the publishers.
+        name: the service name, which is the topic.
+        on_message: called with each message, ``str`` or ``bytes``.
+        reactor: connects, and keeps the time.
+        connect_timeout_s: what one publisher gets to accept the connection.
+        silence_s: a connection that has been silent so long is pinged, and given up when the
+            ping is not answered in as long again.
+        message_bytes_max: a larger message ends the connection.
+        tls: for publishers in secure mode, as for RPCClient.
+        rng: picks the publisher; the system's generator if None.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        link: Link,
+        name: str,
+        on_message: Callable[[str | bytes], None],
+        reactor: Any,
+        *,
+        connect_timeout_s: float = 3.0,
+        silence_s: float = 30.0,
+        message_bytes_max: int = 16_777_216,
+        tls: TLSFor | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._link = link
+        self._name = check_name(name)
+        self._on_message = on_message
+        self._reactor = reactor
+        self._connect_timeout_s = connect_timeout_s
+        self._silence_s = silence_s
+        self._message_bytes_max = message_bytes_max
+        self._tls = tls
+        rng = rng or random.SystemRandom()
+        self._destinations = Destinations(rng)
+        self._schedule = ReconnectSchedule(rng)
+        self._background = Background(self._log)
+        self._connections = Connections()
+        self._connected: OneShot[str] = OneShot()
+        self._socket: SubscriberSocket | None = None
+
+    @property
+    def address(self) -> str | None:
+        """The publisher that is connected now, or None."""
+        return self._socket.address if self._socket is not None else None
+
+    def start(self) -> None:
+        """Find a publisher and stay connected to one until stopped."""
+        self._background.spawn(f"subscription to {self._name}", self._run())
+
+    def stop(self) -> Deferred[None]:
+        """
+        Close the connection.
+
+        Fires with: None.
+        Cancel: not supported.
+        """
+        return Deferred.fromCoroutine(self._stop())
+
+    def when_connected(self) -> Deferred[str]:
+        """
+        Wait for a connection, or get the present one.
+
+        Fires with: the publisher's address.
+        Cancel: only this wait ends.
+        """
+        return self._connected.when()
+
+    def startService(self) -> None:
+        super().startService()
+        self.start()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return self.stop()
+
+    async def _stop(self) -> None:
+        await self._background.stop()
+        await self._connections.when_empty(self._reactor, 2 * CLOSE_TIMEOUT_S)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._connect_and_receive()
+            except (NoPeerFound, LinkError, NotConnected, PeerLost) as error:
+                if not self._schedule.failures:
+                    self._log.info("{name}: {error}", name=self._name, error=str(error))
+            await deferLater(self._reactor, self._schedule.next_pause())
+
+    async def _connect_and_receive(self) -> None:
+        addresses = await self._link.lookup(self._name, fresh=self._schedule.failures > 0)
+        if not addresses:
+            raise NoPeerFound(f"nobody is announced as {self._name!r}")
+        address = self._destinations.order(addresses, self._reactor.seconds())[0]
+        try:
+            socket = await self._open(address)
+        except (NotConnected, PeerLost):
+            self._destinations.failed(address, self._reactor.seconds())
+            self._link.forget(self._name, address)
+            raise
+        self._destinations.succeeded(address)
+        self._socket = socket
+        self._schedule.connected()
+        self._connected.fire(address)
+        self._log.info("subscribed to {name} at {address}", name=self._name, address=address)
+        watching = Background(self._log)
+
+        async def watch() -> None:
+            socket.sweep(self._reactor.seconds(), self._silence_s)
+
+        watching.spawn(
+            "watch a subscription",
+            every(lambda: self._silence_s / 4, self._reactor, self._log, "watching", watch),
+        )
+        try:
+            await socket.lost
+        except CancelledError:
+            socket.close()
+            raise
+        finally:
+            self._socket = None
+            self._connected = OneShot()
+            await watching.stop()
+        self._destinations.failed(address, self._reactor.seconds())
+        self._log.info("{name}: {address} is gone", name=self._name, address=address)
+
+    async def _open(self, address: str) -> SubscriberSocket:
+        bare = address.removeprefix("tcp://")
+
+        def make() -> SubscriberSocket:
+            return SubscriberSocket(
+                bare,
+                self._tls is not None,
+                self._reactor,
+                self._message_bytes_max,
+                self._connections,
+                self._receive,
+            )
+
+        timeout_s = self._connect_timeout_s
+        socket: SubscriberSocket = await connect(self._reactor, address, self._tls, timeout_s, make)
+        try:
+            await deadline(socket.opened, timeout_s, self._reactor, "the handshake")
+        except DeadlinePassed as error:
+            socket.transport.abortConnection()
+            raise NotConnected(str(error)) from None
+        except CancelledError:
+            socket.transport.abortConnection()
+            raise
+        return socket
+
+    def _receive(self, message: str | bytes) -> None:
+        try:
+            self._on_message(message)
+        except Exception:  # the program's own code; nothing is awaited here
+            self._log.failure("a message of {name} was not handled", name=self._name)
