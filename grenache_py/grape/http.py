@@ -181,7 +181,7 @@ class Site(ServerFactory):
         elif isinstance(call, api.Answer):
             connection.answer(call.status, call.body)
         else:
-            self._call(call).addCallback(self._give, connection).addErrback(self._fail, connection)
+            self._call(call, connection).addErrback(self._fail, connection)
 
     def _lookup(self, connection: Connection, name: bytes) -> None:
         waiting = self._looking_up.get(name)
@@ -202,18 +202,22 @@ class Site(ServerFactory):
         for connection in self._looking_up.pop(name):
             self._fail(failure, connection)
 
-    def _call(self, call: api.Announce | PutItem | api.Get) -> Deferred[bytes]:
-        """Return the body of the answer to come."""
+    def _call(
+        self, call: api.Announce | PutItem | api.Get, connection: Connection
+    ) -> Deferred[None]:
+        """Ask the DHT; the answer is given when it comes."""
         if isinstance(call, api.Announce):
-            port = call.port or self._own_port()
-            return self._dht.announce(call.name, port).addCallback(api.announce_body)
+            announcing = self._dht.announce(call.name, call.port or self._own_port())
+            return announcing.addCallback(
+                lambda accepted: connection.answer(200, api.announce_body(accepted))
+            )
         if isinstance(call, PutItem):
-            return self._dht.put(call).addCallback(api.put_body)
-        found = self._dht.get(call.target, call.salt, call.use_cache)
-        return found.addCallback(api.get_body, call.salt)
-
-    def _give(self, body: bytes, connection: Connection) -> None:
-        connection.answer(200, body)
+            return self._dht.put(call).addCallback(
+                lambda target: connection.answer(200, api.put_body(target))
+            )
+        return self._dht.get(call.target, call.salt, call.use_cache).addCallback(
+            lambda item: connection.answer(200, api.get_body(item, call.salt))
+        )
 
     def _fail(self, failure: Failure, connection: Connection) -> None:
         error = failure.value

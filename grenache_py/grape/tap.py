@@ -9,6 +9,7 @@ in use, with one readable line on stderr and exit code 1.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import resource
@@ -235,6 +236,7 @@ def _daemon(options: Options) -> Daemon:
 
     running: Any = reactor
     _allow_files(options.grape.connections_max + SPARE_FILES)
+    _collect_less()
     grape = GrapeService(options.grape, running, random.SystemRandom())
     return Daemon(
         "grape",
@@ -242,6 +244,17 @@ def _daemon(options: Options) -> Daemon:
         running,
         when_ready=lambda: succeed(f"DHT on UDP port {grape.dht_port}"),
     )
+
+
+def _collect_less() -> None:
+    """
+    Look for garbage in cycles less often, and never among the modules.
+
+    A request leaves none; with the defaults a put spends a tenth of its time on looking.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 def _allow_files(wanted: int) -> None:
