@@ -16,7 +16,11 @@ from typing import Any
 
 import httptools
 import msgspec
-from twisted.internet.interfaces import IPushProducer, ISSLTransport
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IPushProducer,
+    ISSLTransport,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -62,7 +66,7 @@ class _Reply:
         self.done = False
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHalfCloseableProtocol)
 class HTTPServerConnection(Protocol):
     """
     One client's connection to a server of requests.
@@ -132,12 +136,25 @@ class HTTPServerConnection(Protocol):
             self._stream.outgoing.lost(lost(self._peer))
             self._stream = None
 
+    def readConnectionLost(self) -> None:
+        """The client will send no more, but may well read what it has asked for."""
+        if self._lingers and not self._replies:
+            self.transport.loseConnection()
+        elif self.began_at is not None:
+            self._refuse(400, "the connection ended in the middle of a request")
+        else:
+            self.shut()
+
+    def writeConnectionLost(self) -> None:
+        pass
+
     def pauseProducing(self) -> None:
         self._hold("writing", True)
         if self._stream is not None:
             self._stream.outgoing.hold(True)
 
     def resumeProducing(self) -> None:
+        self.active_at = self.factory.clock.seconds()  # the client reads
         self._hold("writing", False)
         if self._stream is not None:
             self._stream.outgoing.hold(False)
@@ -326,6 +343,8 @@ class HTTPServerConnection(Protocol):
     def write_reply(self, reply: _Reply, data: bytes, done: bool) -> None:
         """Send ``data`` when it is this reply's turn; ``done`` is the last of it."""
         reply.done = done
+        if not done and "writing" not in self._held_by:
+            self.active_at = self.factory.clock.seconds()
         if reply is not self._replies[0]:
             reply.chunks.append(data)
             return

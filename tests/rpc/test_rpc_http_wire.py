@@ -229,6 +229,27 @@ def test_idle_slow_and_half_closed_clients_are_sent_away() -> None:
         wire.hang_up()
 
 
+def test_a_client_that_closes_its_half_still_gets_its_answer() -> None:
+    gate: Deferred = Deferred()
+    wire = serve(lambda _: gate)
+    wire.protocol.dataReceived(post(b'["r","k",0]'))
+    wire.protocol.readConnectionLost()
+    assert not wire.over
+    gate.callback("late")
+    assert Answers(wire.value()).all == [(200, b'["r",null,"late"]')]
+    assert wire.over
+
+
+@pytest.mark.parametrize(("sent", "status"), [(b"", None), (b"POST / HTTP/1.1\r\nX: y", 400)])
+def test_a_client_that_closes_its_half_too_early(sent: bytes, status: int | None) -> None:
+    wire = serve()
+    if sent:
+        wire.protocol.dataReceived(sent)
+    wire.protocol.readConnectionLost()
+    assert [one for one, _ in Answers(wire.value()).all] == ([status] if status else [])
+    assert wire.over
+
+
 def test_more_connections_than_allowed_are_refused() -> None:
     limits = ServerLimits(connections_max=2)
     factory = HTTPServerFactory(answering(), limits, Clock(), None)

@@ -13,6 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
 from grenache_py.deferreds import deadline
 from grenache_py.errors import ConfigError, LocalProtocolError
@@ -516,6 +517,28 @@ async def test_a_server_without_a_link_is_a_server_all_the_same() -> None:
     assert port == server.port > 0
     await server.stop()
     assert server.port == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_refused_is_read_to_the_end_and_then_forgotten(network) -> None:
+    limits = ServerLimits(body_bytes_max=1000)
+    server = await network.server(echo, "http", limits=limits)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n"
+    answer = await deferToThread(raw_exchange, server.port, head + b"x" * 3_000_000)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"a body of more than 1000 bytes" in answer
+    await until(lambda: len(server._factory.connections) == 0)
+
+
+def raw_exchange(port: int, request: bytes) -> bytes:
+    """Send everything, close our half, and return everything that comes back."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
+        parts = []
+        while part := client.recv(65_536):
+            parts.append(part)
+    return b"".join(parts)
 
 
 # publish and subscribe

@@ -158,6 +158,28 @@ async def test_a_lost_caller_ends_the_handlers_wait(network) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_download_may_take_long_but_not_stand_still(network) -> None:
+    limits = ServerLimits(idle_timeout_s=0.3)
+
+    async def drip(stream: ServerStream) -> None:
+        while True:
+            await stream.write(b".")
+            await wait(0.05)
+
+    server = await network.server(echo, "http", stream_handler=drip, limits=limits)
+    stream = await network.client("http").stream("svc")
+    stream.finish()
+    [connection] = server._factory.connections
+    for _ in range(12):
+        assert await stream.read()
+        connection.sweep(reactor.seconds())
+    connection.sweep(reactor.seconds() + 0.4)
+    with pytest.raises(PeerLost):
+        while True:
+            await stream.read()
+
+
+@pytest_twisted.ensureDeferred
 async def test_streams_that_cannot_be_opened(network) -> None:
     address = dead_address()
     network.announce(address)
