@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import random
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -459,19 +459,21 @@ class Sync:
         ids = params.get("ids")
         if not isinstance(ids, list) or len(ids) > 4 * _RECORDS_PER_REQUEST:
             raise RemoteProtocolError("'ids' must be a list of at most 80 element ids")
-        found: list[tuple[Signed, Signed]] = []
+        found: list[Sequence[Signed]] = []
         size = 0
         for text in ids:
             order_id = self._live.order_id(_short(text))
-            record = self._archive.record(order_id) if order_id else None
+            record: Sequence[Signed] | None = self._archive.record(order_id) if order_id else None
             if record is None:
                 continue
+            if record[0] == record[1]:
+                record = record[:1]  # nothing has happened to it yet: one entry is both
             more = sum(len(part.payload) + _WIRE_OVERHEAD for part in record)
             if found and size + more > LINE_BYTES:
                 break  # the asker asks again for what is missing
             found.append(record)
             size += more
-        return {"records": [[order.wire(), state.wire()] for order, state in found]}
+        return {"records": [[part.wire() for part in record] for record in found]}
 
     # Catching up.
 
@@ -597,9 +599,9 @@ class Sync:
                 self._break(now)
                 return
             for pair in records:
-                if not isinstance(pair, list) or len(pair) != 2:
-                    raise RemoteProtocolError("'records' must hold pairs of signed entries")
-                order, state = Signed.from_wire(pair[0]), Signed.from_wire(pair[1])
+                if not isinstance(pair, list) or len(pair) not in (1, 2):
+                    raise RemoteProtocolError("'records' must hold one or two signed entries each")
+                order, state = Signed.from_wire(pair[0]), Signed.from_wire(pair[-1])
                 self.adopted += self._replica.adopt_record(order, state, now)
             session.records += len(records)
             self._ask_records(session, now)
