@@ -8,7 +8,7 @@ JOBS   ?= auto
 PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim sim-dht crash bench-gossip bench-krpc bench-market bench-rpc news clean
+.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim sim-dht crash bench-gossip bench-krpc bench-store bench-market bench-rpc news clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -79,6 +79,9 @@ bench-krpc: $(STAMP) ## KRPC answers a second beside the Node grape (needs npm)
 
 bench-rpc: $(STAMP) ## RPC requests a second beside the Node packages (needs npm)
 	$(BIN)/python -m benchmarks.rpc
+
+bench-store: $(STAMP) ## commits of this disk, and a start from 1,000,000 orders (3 min, 3 GB)
+	$(BIN)/python -m benchmarks.store --write docs/benchmarks/store.rst
 
 bench-market: $(STAMP) ## the market: engine beside other engines, orders through the socket
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
