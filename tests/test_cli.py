@@ -21,7 +21,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from grenache_py.cli import grenache, settings
+from grenache_py.cli import settings
+from grenache_py.cli.commands import grenache
 from grenache_py.link.keys import ItemKey
 from tests import rings
 
@@ -92,8 +93,13 @@ def shell() -> Iterator[Shell]:
 async def test_announce_then_look_up(shell: Shell) -> None:
     assert await shell.run("announce", "svc", "1337") == (0, "recorded by 1 other grapes\n", "")
     assert await shell.run("lookup", "svc") == (0, "127.0.0.1:1337\n", "")
-    code, out, _ = await shell.run("--json", "lookup", "svc")
-    assert (code, json.loads(out)) == (0, ["127.0.0.1:1337"])
+    for argv in (["--json", "lookup", "svc"], ["lookup", "svc", "--json"]):
+        code, out, _ = await shell.run(*argv)
+        assert (code, json.loads(out)) == (0, ["127.0.0.1:1337"])
+    grape = shell.environ.pop("GRENACHE_GRAPES").split(",")[1]
+    found = (0, "127.0.0.1:1337\n", "")
+    assert await shell.run("lookup", "svc", "--grape", f"http://{grape}/") == found
+    assert await shell.run("-g", "127.0.0.1:1", "lookup", "-g", grape, "svc") == found
 
 
 @pytest_twisted.ensureDeferred
@@ -214,6 +220,12 @@ def test_what_is_wrong_is_said(argv: list[str], code: int, words: str) -> None:
     assert result.exit_code == code, result.output
     assert words in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_bad_url_in_the_environment_is_wrong_usage_too() -> None:
+    result = CliRunner().invoke(grenache, ["lookup", "x"], env={"GRENACHE_GRAPES": "ftp://x"})
+    assert result.exit_code == 2
+    assert "http://127.0.0.1:30001, not 'ftp://x'" in result.output
 
 
 def test_keygen_keeps_the_key_that_is_there(tmp_path: Path) -> None:

@@ -15,7 +15,14 @@ from typing import Any
 
 import click
 
-from grenache_py.cli.settings import NOTHING_FOUND, Settings, begin_log, complain, until_interrupted
+from grenache_py.cli.settings import (
+    NOTHING_FOUND,
+    NetworkCommand,
+    Settings,
+    begin_log,
+    complain,
+    until_interrupted,
+)
 from grenache_py.errors import ConfigError
 from grenache_py.link import ItemKey, Link
 from grenache_py.link.announcing import EVERY_S_DEFAULT
@@ -23,7 +30,7 @@ from grenache_py.link.announcing import EVERY_S_DEFAULT
 __all__ = ["announce", "get", "keygen", "lookup", "put"]
 
 
-@click.command()
+@click.command(cls=NetworkCommand)
 @click.argument("name")
 @click.pass_obj
 def lookup(settings: Settings, name: str) -> None:
@@ -43,7 +50,7 @@ def lookup(settings: Settings, name: str) -> None:
     settings.run(work)
 
 
-@click.command()
+@click.command(cls=NetworkCommand)
 @click.argument("name")
 @click.argument("port", type=click.IntRange(1, 65535))
 @click.option(
@@ -73,7 +80,7 @@ def announce(settings: Settings, name: str, port: int, every: float | None) -> N
     settings.run(once if every is None else for_ever)
 
 
-@click.command()
+@click.command(cls=NetworkCommand)
 @click.argument("value")
 @click.option("--key", type=click.Path(dir_okay=False), help="Sign it with this key file: mutable.")
 @click.option("--seq", type=int, help="Version.  [default: microseconds since 1970]")
@@ -100,7 +107,7 @@ def put(
     settings.run(work)
 
 
-@click.command()
+@click.command(cls=NetworkCommand)
 @click.argument("target", metavar="HASH")
 @click.option("--salt", default="", help="The salt it was put with; grapes do not tell it.")
 @click.pass_obj
@@ -119,7 +126,7 @@ def get(settings: Settings, target: str, salt: str) -> None:
     settings.run(work)
 
 
-@click.command()
+@click.command(cls=NetworkCommand)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--force", "-f", is_flag=True, help="Overwrite a key that is there.")
 @click.pass_obj

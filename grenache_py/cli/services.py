@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 
 from grenache_py.cli.settings import (
     FAILED,
+    NetworkCommand,
     Settings,
     begin_log,
     complain,
@@ -53,7 +54,7 @@ _transport = click.option(
 )
 
 
-@click.command()
+@click.command(cls=NetworkCommand)
 @click.argument("name")
 @click.argument("payload", metavar="JSON")
 @_transport
@@ -147,7 +148,7 @@ class _Command(ProcessProtocol):
             pass
 
 
-@click.command()
+@click.command(cls=NetworkCommand)
 @click.argument("name")
 @click.argument("command", nargs=-1, required=True)
 @_transport
@@ -207,7 +208,7 @@ def serve(
     settings.run(work)
 
 
-@click.command()
+@click.command(cls=NetworkCommand)
 @click.argument("name")
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many messages.")
 @click.pass_obj
@@ -265,7 +266,7 @@ class _Lines(LineOnlyReceiver):
             self.ended.callback(None)
 
 
-@click.command()
+@click.command(cls=NetworkCommand)
 @click.argument("name")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="[default: a free one]")
 @click.option("--interface", default="", help="Address to listen on.  [default: all]")

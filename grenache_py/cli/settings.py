@@ -21,11 +21,14 @@ from twisted.internet.task import react
 from grenache_py import logs
 from grenache_py.errors import GrenacheError, LocalProtocolError
 from grenache_py.link import Link
+from grenache_py.link.client import check_grape_url
 from grenache_py.rpc import NoPeerFound
 
 __all__ = [
     "FAILED",
     "NOTHING_FOUND",
+    "SHARED_OPTIONS",
+    "NetworkCommand",
     "Settings",
     "begin_log",
     "complain",
@@ -35,15 +38,21 @@ __all__ = [
 
 FAILED, WRONG_USAGE, NOTHING_FOUND = 1, 2, 3
 
+GRAPE_DEFAULT = "http://127.0.0.1:30001"
+
 Work = Callable[[Any, Link], Coroutine[Any, Any, int | None]]
 
 
 @attrs.frozen
 class Settings:
-    """What the options before the command say."""
+    """What the options that every command takes say."""
 
-    grapes: tuple[str, ...]
-    as_json: bool
+    grapes: tuple[str, ...] = ()
+    as_json: bool = False
+
+    def plus(self, grapes: tuple[str, ...], as_json: bool) -> Settings:
+        """Return the settings with those after the command's name added."""
+        return Settings((*self.grapes, *map(grape_url, grapes)), self.as_json or as_json)
 
     def show(self, value: Any, text: str | None = None) -> None:
         """Print a result for a person, or for a program with ``--json``."""
@@ -57,11 +66,12 @@ class Settings:
 
     def run(self, work: Work) -> NoReturn:
         """Run ``work`` with a Link to the grapes and exit with what it says."""
-        react(lambda reactor: Deferred.fromCoroutine(self._run(reactor, work)))
+        grapes = self.grapes or grapes_of_environment()
+        react(lambda reactor: Deferred.fromCoroutine(self._run(reactor, grapes, work)))
         raise AssertionError("react does not return")
 
-    async def _run(self, reactor: Any, work: Work) -> None:
-        link = Link(self.grapes, reactor)
+    async def _run(self, reactor: Any, grapes: tuple[str, ...], work: Work) -> None:
+        link = Link(grapes, reactor)
         try:
             code = await work(reactor, link)
         except NoPeerFound as error:
@@ -74,6 +84,45 @@ class Settings:
             await link.close()
         if code:
             raise SystemExit(code)
+
+
+def grape_url(text: str) -> str:
+    """Return the URL of a grape given as such or as ``host:port``."""
+    try:
+        return check_grape_url(text if "://" in text else f"http://{text}")
+    except LocalProtocolError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def grapes_of_environment() -> tuple[str, ...]:
+    """Return the grapes that are asked where no option names any."""
+    named = os.environ.get("GRENACHE_GRAPES", "").replace(",", " ").split()
+    return tuple(map(grape_url, named)) or (GRAPE_DEFAULT,)
+
+
+#: What may stand before the command's name or after it.
+SHARED_OPTIONS = (
+    click.Option(
+        ["--grape", "-g", "grapes"],
+        multiple=True,
+        metavar="URL",
+        help="A grape's URL; several times for fail-over."
+        f"  [default: $GRENACHE_GRAPES or {GRAPE_DEFAULT}]",
+    ),
+    click.Option(["--json", "as_json"], is_flag=True, help="Print JSON, one value a line."),
+)
+
+
+class NetworkCommand(click.Command):
+    """A command that also takes the shared options after its name."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(SHARED_OPTIONS)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        ctx.obj = ctx.obj.plus(ctx.params.pop("grapes"), ctx.params.pop("as_json"))
+        return super().invoke(ctx)
 
 
 def complain(message: str, code: int = FAILED) -> int:
