@@ -44,6 +44,7 @@ __all__ = ["DATAGRAM_BYTES_MAX", "DHTNode", "DHTStatus", "Effects"]
 
 DATAGRAM_BYTES_MAX = 65507
 STATE_CONTACTS_MAX = 256
+RING_PAUSE_S = 60.0
 
 
 class Effects(NamedTuple):
@@ -116,6 +117,9 @@ class DHTNode:
         self._deadlines: list[tuple[float, int]] = []
         # Where a key was stored last: table version and time of the lookup, and its nodes.
         self._targets: dict[bytes, tuple[int, float, list[Target]]] = {}
+        # The same when the lookup met every contact of a small ring: good for any key.
+        self._ring: tuple[int, float, list[Target]] | None = None
+        self._ring_from = now
 
     # --- what the shell calls -------------------------------------------------------------
 
@@ -400,26 +404,39 @@ class DHTNode:
         self._finished.append(operation)
 
     def remembered_targets(self, key: bytes, now: float) -> list[Target] | None:
-        """Where ``key`` was stored last, if the table has not changed since."""
+        """Where ``key`` was stored last, or the whole ring, if the table has not changed since."""
         remembered = self._targets.get(key)
+        if remembered is None:
+            remembered = self._ring
         if remembered is None:
             return None
         version, made_at, targets = remembered
-        if version != self.table.version or now - made_at > self.config.table_max_age_s:
-            del self._targets[key]
-            return None
-        return targets
+        if version == self.table.version and now - made_at <= self.config.table_max_age_s:
+            return targets
+        self._targets.pop(key, None)
+        if self._ring is remembered:
+            self._ring = None
+        return None
 
     def remember_targets(self, key: bytes, targets: list[Target], now: float) -> None:
         """Keep ``targets`` for the next time."""
         self._targets.pop(key, None)
-        self._targets[key] = (self.table.version, now, targets)
+        remembered = self._targets[key] = (self.table.version, now, targets)
         if len(self._targets) > self.config.tables_max:
             del self._targets[next(iter(self._targets))]
+        known = self.table.by_address
+        if (
+            now >= self._ring_from
+            and len(targets) == len(known) < self.config.bucket_size
+            and all(target.address in known for target in targets)
+        ):
+            self._ring = remembered
 
-    def forget_targets(self, key: bytes) -> None:
-        """One of them did not accept."""
+    def forget_targets(self, key: bytes, now: float) -> None:
+        """One of them did not accept: it is gone, was restarted, or gives a token per key."""
         self._targets.pop(key, None)
+        self._ring = None
+        self._ring_from = now + RING_PAUSE_S
 
     def _refresh(self, target: bytes, now: float) -> None:
         self.begin(Refresh(self, target), now + self.config.operation_deadline_s, now)

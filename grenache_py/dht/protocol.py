@@ -170,9 +170,11 @@ class DHTProtocol(DatagramProtocol):
             return
         self._flushing = True
         node = self.node
+        sent = False
         try:
             while node.has_effects():
                 datagrams, finished, bootstrap_wanted = node.take_effects()
+                sent = sent or bool(datagrams)
                 for data, address in datagrams:
                     self._send(data, address)
                 for operation in finished:
@@ -181,7 +183,10 @@ class DHTProtocol(DatagramProtocol):
                     self._want_bootstrap()
         finally:
             self._flushing = False
-        due = node.next_deadline()
+        if sent or self._timer is None:  # nothing else brings a deadline nearer
+            self._set_timer(node.next_deadline())
+
+    def _set_timer(self, due: float) -> None:
         timer = self._timer
         if timer is None:
             if self.transport is not None:

@@ -3,10 +3,11 @@ The operations that store something at other nodes: announce and put.
 
 Pure. Both first look for the 20 nearest nodes that give a token, then send to all of
 them, as Node grapes do, so that every node of a small ring holds every key. Nodes and
-tokens are remembered per key. Unlike Node, what is remembered is not used when the
-routing table has changed since, and when one of those nodes refuses or stays silent
-the operation looks again at once: a Node grape fails for up to five minutes after a
-neighbour was restarted.
+tokens are remembered: per key, and in a ring so small that the lookup met everybody
+for any key, since a token of a grape holds for all of them. Unlike Node, what is
+remembered is not used when the routing table has changed since, and when one of those
+nodes refuses or stays silent the operation looks again at once: a Node grape fails for
+up to five minutes after a neighbour was restarted.
 """
 
 from __future__ import annotations
@@ -98,13 +99,13 @@ class WritingNode(Node, Protocol):
     """What a writing operation needs of its node besides."""
 
     def remembered_targets(self, key: bytes, now: float) -> list[Target] | None:
-        """Where ``key`` was stored last, while that still holds."""
+        """Where ``key`` can be stored without looking, while that still holds."""
         ...
 
     def remember_targets(self, key: bytes, targets: list[Target], now: float) -> None:
         """Keep ``targets`` for the next time."""
 
-    def forget_targets(self, key: bytes) -> None:
+    def forget_targets(self, key: bytes, now: float) -> None:
         """One of them did not accept."""
 
 
@@ -206,7 +207,7 @@ class Write(Operation):
         if self._refusal is None or 300 <= error.code < 400:
             self._refusal = (error.code, error.message)
         if error.code == krpc.PROTOCOL_ERROR:
-            self.node.forget_targets(self.key)
+            self.node.forget_targets(self.key, now)
             self._token_refused = True  # most likely: that node was restarted
         self._settle(pending, now)
 
@@ -223,7 +224,7 @@ class Write(Operation):
             else:
                 self._overdue -= 1
             self._slow += 1
-            self.node.forget_targets(self.key)
+            self.node.forget_targets(self.key, now)
         self._step(now)
 
     def lost(self, pending: Pending, now: float) -> None:

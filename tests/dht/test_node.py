@@ -210,6 +210,32 @@ def test_the_next_announce_writes_at_once() -> None:
     assert announce.result == 1
 
 
+def test_in_a_small_ring_the_tokens_of_one_name_serve_for_all() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    announce_to_alice(talk)
+    talk.reply(queries(talk, b"announce_peer")[ALICE], ALICE, id=ALICE_ID)
+    talk.node.announce(b"another", 1, talk.now)
+    write = queries(talk, b"announce_peer")[ALICE]
+    assert (write[b"a"][b"info_hash"], write[b"a"][b"token"]) == (b"another", b"tok")
+    # A node that gives a token per name, as libtorrent does, is not asked like this again.
+    talk.refuse(write, ALICE, 203, "bad token")
+    look = queries(talk, b"get_peers")[ALICE]
+    talk.reply(look, ALICE, id=ALICE_ID, token=b"own", nodes=b"")
+    talk.reply(queries(talk, b"announce_peer")[ALICE], ALICE, id=ALICE_ID)
+    talk.node.announce(b"third", 1, talk.now)
+    assert ALICE in queries(talk, b"get_peers")
+
+
+def test_a_ring_that_is_not_known_whole_is_looked_at_for_each_name() -> None:
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB))
+    talk.node.announce(NAME, 1, talk.now)
+    asked = queries(talk, b"get_peers")
+    talk.reply(asked[ALICE], ALICE, id=ALICE_ID, token=b"tok", nodes=b"")
+    talk.reply(asked[BOB], BOB, id=BOB_ID, nodes=b"")  # gives no token
+    talk.node.announce(b"another", 1, talk.now)
+    assert set(queries(talk, b"get_peers")) == {ALICE, BOB}
+
+
 def test_a_node_that_joined_since_is_written_to_as_well() -> None:
     talk = talk_with((ALICE_ID, ALICE))
     announce_to_alice(talk)
