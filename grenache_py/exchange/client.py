@@ -64,15 +64,7 @@ class Client:
         self._notifications: deque[Response] = deque()
         self._next_id = 0
         try:
-            if "/" in address:
-                self._socket = socket.socket(socket.AF_UNIX)
-                self._socket.settimeout(CONNECT_TIMEOUT_S)
-                self._socket.connect(address)
-            else:
-                host, _, port = address.rpartition(":")
-                place = (host.strip("[]"), int(port))
-                self._socket = socket.create_connection(place, CONNECT_TIMEOUT_S)
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket = _connected(address)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise CannotReach(
@@ -160,3 +152,19 @@ class Client:
 
     def _broken(self, error: OSError) -> CannotReach:
         return CannotReach(f"the connection to {self.address} broke: {error.strerror or error}")
+
+
+def _connected(address: str) -> socket.socket:
+    if "/" not in address:
+        host, _, port = address.rpartition(":")
+        connection = socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(CONNECT_TIMEOUT_S)
+    try:
+        connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
+    return connection
