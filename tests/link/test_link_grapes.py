@@ -1,0 +1,73 @@
+"""The Link on real grapes of ours that come and go."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_twisted
+
+from grenache_py.link import GrapeRefused, GrapeUnreachable, ItemKey, Link
+from tests import rings
+from tests.rings import REACTOR, until
+
+pytestmark = pytest.mark.network
+KEY = ItemKey.from_seed(bytes(range(32)))
+
+
+def url(grape) -> str:
+    return f"http://127.0.0.1:{grape.api_port}"
+
+
+@pytest_twisted.ensureDeferred
+async def test_everything_a_link_does() -> None:
+    async with rings.ring(3, "link") as grapes:
+        one, two, three = (Link(url(grape), REACTOR) for grape in grapes)
+        assert await one.lookup("svc") == []
+        assert await one.announce("svc", 1337) == 2
+        assert await two.lookup("svc") == await three.lookup("svc") == ["127.0.0.1:1337"]
+        target = await one.put("Hello ✓")
+        item = await three.get(target)
+        assert item is not None
+        assert (item.value, item.public_key) == ("Hello ✓", None)
+        for salt in ("", "foobar", "[65]", b"\xff\x00"):
+            target = await one.put_mutable("v1", KEY, 5, salt=salt)
+            item = await three.get(target, salt=salt)
+            assert item is not None, salt
+            assert (item.value, item.seq, item.public_key) == ("v1", 5, KEY.public)
+        with pytest.raises(GrapeRefused) as refused:
+            await one.put_mutable("v0", KEY, 4)
+        assert refused.value.status == 302
+        for link in (one, two, three):
+            await link.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_service_stays_announced_while_its_grape_is_away() -> None:
+    async with rings.ring(3, "away") as grapes:
+        link = Link([url(grape) for grape in grapes[:2]], REACTOR, attempt_timeout_s=1.0)
+        watcher = Link(url(grapes[2]), REACTOR, cache_ttl_s=0.0)
+        running = link.start_announcing("svc", 1337, every_s=0.2)
+        await running.when_announced()
+        first = grapes.pop(0)
+        await first.stopService()
+        gone_at = REACTOR.seconds()
+        await until(lambda: (running.last_success or 0.0) > gone_at)
+        assert running.last_error is None
+        assert link.grapes[0] == url(grapes[0])
+        assert await watcher.lookup("svc") == ["127.0.0.1:1337"]
+
+        second = grapes.pop(0)
+        await second.stopService()
+        await until(lambda: isinstance(running.last_error, GrapeUnreachable))
+        await link.close()
+        await watcher.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_grape_that_is_alone_says_so_and_knows_the_service_all_the_same() -> None:
+    async with rings.ring(1, "alone") as [grape]:
+        link = Link(url(grape), REACTOR)
+        with pytest.raises(GrapeRefused, match="No nodes to query") as refused:
+            await link.announce("svc", 1337)
+        assert refused.value.lonely
+        assert await link.lookup("svc") == ["127.0.0.1:1337"]
+        await link.close()
