@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -79,9 +79,23 @@ class Options(usage.Options):
         print(version("grenache-py"))
         sys.exit(0)
 
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Parse ``options``.
+
+        Raises:
+            SystemExit: they cannot be; one line on stderr has said why. (Given a
+                UsageError, twistd would print the whole help first.)
+        """
+        with exit_readably("exchange"):
+            try:
+                super().parseOptions(options)
+            except usage.UsageError as error:
+                raise ConfigError(f"{error} (twistd exchange --help lists the options)") from None
+
     def parseArgs(self, *words: str) -> None:
         if words:
-            raise usage.UsageError(f"no argument {words[0]!r} is expected; see --help")
+            raise usage.UsageError(f"no argument {words[0]!r} is expected")
 
     def postOptions(self) -> None:
         typed: dict[str, Any] = {n: value for n, value in self.items() if value is not None}
@@ -91,19 +105,18 @@ class Options(usage.Options):
                     typed[option.name] = True
         typed.update(self.many)
         file = typed.pop("config", None)
-        with exit_readably("exchange"):
-            written = {} if file is None else _read_settings(file)
-            logging = {
-                name.replace("_", "-"): layer.pop(name)
-                for layer in (written, typed)
-                for name in list(layer)
-                if name.replace("_", "-") in _LOGGING
-            }
-            self.log_format = str(logging.get("log-format", "text"))
-            if self.log_format not in FORMATS:
-                raise ConfigError(f"log-format must be {' or '.join(FORMATS)}")
-            self.levels = Levels(str(logging.get("log-level", "info")))
-            self.exchange = from_settings(written, typed)
+        written = {} if file is None else _read_settings(file)
+        logging = {
+            name.replace("_", "-"): layer.pop(name)
+            for layer in (written, typed)
+            for name in list(layer)
+            if name.replace("_", "-") in _LOGGING
+        }
+        self.log_format = str(logging.get("log-format", "text"))
+        if self.log_format not in FORMATS:
+            raise ConfigError(f"log-format must be {' or '.join(FORMATS)}")
+        self.levels = Levels(str(logging.get("log-level", "info")))
+        self.exchange = from_settings(written, typed)
 
 
 def _again_for_each(option: Option) -> Callable[[Options, str], None]:

@@ -171,6 +171,7 @@ def test_what_cannot_start_says_why_in_one_line(tmp_path: Path, daemon: Daemon) 
             "no setting 'colour'": ("--config", "bad.toml"),
             "run chmod 640": ("--tokens", "tokens"),
             "run chmod 600": ("--data", "open"),
+            "option --frobnicate not recognized": ("--frobnicate",),
             "in use by another exchange": ("--data", str(daemon.folder / "data")),
         }  # fmt: skip
         running = {says: start_in_vain(tmp_path, *options) for says, options in cases.items()}
