@@ -18,10 +18,16 @@ from typing import Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocolNegotiationFactory,
+    IReactorTime,
+)
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded, NoNodesToQuery
 from grenache_py.dht.operations import GetResult
@@ -57,6 +63,7 @@ class Page:
     body: bytes
 
 
+@implementer(IProtocolNegotiationFactory)
 class Site(ServerFactory):
     """
     All the HTTP clients of one grape.
@@ -106,6 +113,10 @@ class Site(ServerFactory):
         if self._sweeping is None:
             self._renew()
         return Connection(self)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what may be agreed on in a TLS handshake (ALPN)."""
+        return [b"http/1.1"]
 
     def admit(self, connection: Connection) -> bool:
         """Count a new client in, and say whether it may stay."""
