@@ -11,10 +11,11 @@ somebody opened it with another program.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from sqlite3 import Connection
@@ -46,7 +47,11 @@ _FAULTS: tuple[tuple[str, StoreFault, str], ...] = (
         "io",
         "{path} cannot be opened: check that its directory exists and may be written",
     ),
-    ("disk I/O error", "io", "the disk under {path} failed: check the system log and the disk"),
+    (
+        "disk I/O error",
+        "io",
+        "the disk under {path} failed ({error}): check the system log and the disk",
+    ),
     (
         "database disk image is malformed",
         "corrupt",
@@ -60,11 +65,21 @@ _FAULTS: tuple[tuple[str, StoreFault, str], ...] = (
 
 @contextmanager
 def translated(path: str) -> Iterator[None]:
-    """Turn what SQLite raises about ``path`` into a StoreError that says what to do."""
+    """Turn what SQLite or the disk says about ``path`` into a StoreError that says what to do."""
     try:
         yield
-    except (sqlite3.Error, OverflowError) as error:
+    except (sqlite3.Error, OverflowError, UnicodeError) as error:
         raise _store_error(path, error) from error
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            text = "unable to open database file"
+        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            text = "attempt to write a readonly database"
+        elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+            text = "database or disk is full"
+        else:
+            text = f"disk I/O error: {error.strerror}"
+        raise _store_error(path, sqlite3.OperationalError(text)) from error
 
 
 def _store_error(path: str, error: Exception) -> StoreError:
@@ -136,6 +151,8 @@ class Database:
                 f"Python has SQLite {sqlite3.sqlite_version}, the store needs {wanted} at least",
             )
         with self._closing_on_error():
+            if self.path != ":memory:":
+                _make_private(self.path)
             self._connection = connection = self.connect()
             self._check(connection)
             self._configure(connection)
@@ -296,19 +313,31 @@ def copy(connection: Connection, path: str) -> None:
     part = f"{path}.part"
     with suppress(FileNotFoundError):
         os.remove(part)
-    connection.execute("VACUUM INTO ?", (part,))
-    made = sqlite3.connect(part, isolation_level=None)
     try:
-        made.execute("INSERT OR REPLACE INTO meta VALUES (?, 1)", (BACKUP_MARK,))
-    finally:
-        made.close()
-    _sync(part)
-    os.rename(part, path)
-    _sync(os.path.dirname(path) or ".")
+        with translated(part):
+            _make_private(part)
+            connection.execute("VACUUM INTO ?", (part,))
+            with closing(sqlite3.connect(part, isolation_level=None)) as made:
+                made.execute("INSERT OR REPLACE INTO meta VALUES (?, 1)", (BACKUP_MARK,))
+            _sync(part)
+            os.rename(part, path)
+            _sync(os.path.dirname(path) or ".")
+    except StoreError:
+        with suppress(OSError):
+            os.remove(part)
+        raise
+
+
+def _make_private(path: str) -> None:
+    """Let nobody but the owner read what is about to be written to ``path``."""
+    # Only a file that is not there yet: closing a second descriptor of an SQLite file would
+    # drop the locks this process has on it.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -63,22 +63,24 @@ class DirectoryLock:
         try:
             os.makedirs(directory, mode=0o700, exist_ok=True)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+                os.close(descriptor)
+                raise StoreError(
+                    "locked",
+                    f"data directory {directory} is in use by another exchange"
+                    f"{f' (process {holder})' if holder else ''}: stop that one, or use another "
+                    "--data",
+                ) from None
         except OSError as error:
             raise StoreError(
                 "io", f"data directory {directory} cannot be used: {error.strerror}"
             ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
-            os.close(descriptor)
-            raise StoreError(
-                "locked",
-                f"data directory {directory} is in use by another exchange"
-                f"{f' (process {holder})' if holder else ''}: stop that one, or use another --data",
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk; the lock holds without the note
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._file = descriptor
 
     def release(self) -> None:

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,8 @@ class Promises:
         reports: the last execution report of each order.
         trades: (price, quantity) of acknowledged trades by id.
         cancelled: orders whose cancel was acknowledged.
+        refused: client_order_ids that were answered with a final error.
+        recent: orders that were told of last.
     """
 
     account: str
@@ -139,6 +141,7 @@ class Promises:
     trades: dict[str, tuple[str, str]] = attrs.Factory(dict)
     cancelled: set[str] = attrs.Factory(set)
     refused: set[str] = attrs.Factory(set)
+    recent: deque[str] = attrs.Factory(lambda: deque(maxlen=50))
 
     def note(self, method: str, params: dict[str, Any], answer: dict[str, Any]) -> None:
         """The daemon answered a request."""
@@ -152,6 +155,7 @@ class Promises:
         if method == "order.cancel":
             self.cancelled.add(report["order_id"])
         self.reports[report["order_id"]] = report
+        self.recent.append(report["order_id"])
         for trade in report["trades"]:
             self.trades[trade["trade_id"]] = (trade["price"], trade["quantity"])
 
@@ -183,8 +187,8 @@ class Trader(threading.Thread):
         rng, promises = self._rng, self._promises
         open_ids = [
             order_id
-            for order_id, report in list(promises.reports.items())[-50:]
-            if report["status"] not in FINAL
+            for order_id in promises.recent
+            if promises.reports[order_id]["status"] not in FINAL
         ]
         kind = rng.random()
         if open_ids and kind < 0.3:

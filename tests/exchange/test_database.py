@@ -177,6 +177,31 @@ def test_a_copy_is_complete_and_cannot_be_traded_on_by_mistake(
         copy(database.connection, target)
 
 
+def test_nobody_else_may_read_the_file_or_a_copy(database: Database, path: str) -> None:
+    database.commit([order_row(1)])
+    copy(database.connection, f"{path}.copy")
+    for suffix in ("", "-wal", ".copy"):
+        assert os.stat(path + suffix).st_mode & 0o077 == 0
+
+
+def test_a_copy_that_fails_leaves_nothing_behind(path: str) -> None:
+    printed = run_child(
+        """
+        import os
+        from grenache_py.exchange.database import copy
+        database = Database(path)
+        database.open()
+        database.commit([order_row(n) for n in range(5000)])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+        refused(copy, database.connection, path + ".copy")
+        print(sorted(os.listdir(os.path.dirname(path))))
+        """,
+        path,
+    )
+    assert printed.split("\n")[0] == "io"
+    assert "copy" not in printed
+
+
 # Disks that fail.
 
 
