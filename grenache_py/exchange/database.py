@@ -231,6 +231,8 @@ class Database:
 
     def _configure(self, connection: Connection) -> None:
         connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
+        # Or each batch would open, write and unlink a file in /var/tmp for statement journals.
+        connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode not in ("wal", "memory"):
