@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from grenache_py.exchange.database import (
     schema_steps,
 )
 from grenache_py.exchange.errors import StoreError, StoreFault
-from grenache_py.exchange.rows import MetaRow
+from grenache_py.exchange.rows import MetaRow, Snapshot
 from tests.exchange.store_rows import log_row, order_row
 
 
@@ -45,10 +45,12 @@ def raises(fault: StoreFault, match: str) -> Iterator[None]:
     assert error.value.fault == fault
 
 
-def reopened(path: str) -> Database:
+def loaded(path: str) -> Snapshot:
+    """What a daemon would start from."""
     database = Database(path)
     database.open()
-    return database
+    with closing(database):
+        return database.load()
 
 
 def test_a_commit_is_on_the_disk_when_it_returns(database: Database, path: str) -> None:
@@ -105,9 +107,8 @@ def test_a_torn_end_of_the_log_loses_only_what_was_not_acknowledged(
     (tmp_path / "torn.sqlite").write_bytes(Path(path).read_bytes())
     for end in range(len(wal), 0, -1000):
         (tmp_path / "torn.sqlite-wal").write_bytes(wal[:end])
-        with_torn = reopened(str(tmp_path / "torn.sqlite"))
-        assert [row.time_ms for row in with_torn.load().orders] in ([1, 2], [1], [])
-        with_torn.close()
+        found = loaded(str(tmp_path / "torn.sqlite"))
+        assert [row.time_ms for row in found.orders] in ([1, 2], [1], [])
         (tmp_path / "torn.sqlite").write_bytes(Path(path).read_bytes())
 
 
@@ -140,7 +141,7 @@ def test_an_upgrade_that_fails_changes_nothing(database: Database, path: str) ->
     broken = Database(path, steps=[*schema_steps(), NEXT + "; INSERT INTO nothing VALUES (1)"])
     with raises("bug", "nothing"):
         broken.open()
-    assert reopened(path).load().orders == [order_row(1)]
+    assert loaded(path).orders == [order_row(1)]
 
 
 def test_an_upgrade_refuses_to_overwrite_an_older_copy(database: Database, path: str) -> None:
@@ -172,7 +173,7 @@ def test_a_copy_is_complete_and_cannot_be_traded_on_by_mistake(
     accepted.open()
     accepted.commit([log_row(1, epoch=2)])
     accepted.close()
-    assert reopened(target).load().head == log_row(1, epoch=2)
+    assert loaded(target).head == log_row(1, epoch=2)
     with raises("refused", "exists"):
         copy(database.connection, target)
 
@@ -218,7 +219,7 @@ def test_a_full_database_says_so_and_works_again_when_there_is_room(
     database.open()
     assert database.load().orders == [order_row(1)]
     database.commit([order_row(2)])
-    assert reopened(path).load().orders == [order_row(1), order_row(2)]
+    assert loaded(path).orders == [order_row(1), order_row(2)]
 
 
 def run_child(program: str, *arguments: str, wrap: tuple[str, ...] = ()) -> str:
@@ -266,7 +267,7 @@ def test_a_failing_write_is_an_io_fault_and_the_batch_is_whole_or_not_there(path
         path,
     )
     assert printed.split() == ["io", "1"]
-    assert len(reopened(path).load().orders) == 4999
+    assert len(loaded(path).orders) == 4999
 
 
 def can_mount() -> bool:
@@ -383,7 +384,7 @@ def test_whatever_statement_fails_a_batch_is_whole_or_not_there(
         finished = Flaky.count < Flaky.fail_at
         Flaky.fail_at = -1
         database.close()
-        found = reopened(path).load()
+        found = loaded(path)
         here = {row.time_ms for row in found.orders} & {1 + batch * 2, 2 + batch * 2}
         assert len(here) in (0, 2)
         assert any(row.seq == batch + 1 for row in found.log_tail) == (len(here) == 2)
