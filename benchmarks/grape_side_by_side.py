@@ -31,8 +31,9 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.dht_krpc import NAME, Client, cpu_seconds, resident_mb
+from benchmarks.dht_krpc import IN_FLIGHT, NAME, Client, cpu_seconds, query, resident_mb
 from benchmarks.dht_krpc import start as start_alone
+from benchmarks.udp_batches import answers_a_second
 from tests.interop.conftest import cache_folder, install
 from tests.interop.node_programs import free_port
 
@@ -210,13 +211,14 @@ def krpc_row(rounds: int, seconds: float) -> Row:
     servers = {program: start_alone(program, port) for program, port in ports.items()}
     rates: dict[str, list[float]] = {program: [] for program in ports}
     costs: dict[str, list[float]] = {program: [] for program in ports}
+    question = query(b"get_peers", b"9:info_hash%d:%b" % (len(NAME), NAME), b"zz")
     try:
         for port in ports.values():
             Client(port).announce()
         for _ in range(rounds):
             for program, port in ports.items():
                 before = cpu_seconds(servers[program])
-                answers, took = Client(port).answers_a_second(NAME, seconds)
+                answers, took = answers_a_second(port, question, IN_FLIGHT, seconds)
                 rates[program].append(answers / took)
                 costs[program].append((cpu_seconds(servers[program]) - before) / answers * 1e6)
     finally:
