@@ -75,7 +75,7 @@ class LocalMarket:
             self.live[live.order_id] = live
             self.stops.add(live)
         else:
-            outcomes.append((live, self.submit(live, accepted=new.stop_ticks is not None)))
+            outcomes.append((live, self.submit(live)))
         # After the last chance to refuse the new order, before anything else may trade: the
         # old one and the new one together never trade more than was asked for.
         if replaced is not None:

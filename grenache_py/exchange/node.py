@@ -147,6 +147,9 @@ class ExchangeNode:
             ]
             self.ledger.log.restore(head.epoch, head.seq, head.hash, tail)
             self.clock.resume(*Entry.decode(head.payload).time)
+        for row in snapshot.orders:
+            # A stop that waits is not in the log, and its stamp must not be given out again.
+            self.clock.resume(row.time_ms, row.counter)
         self.ledger.restore(snapshot)
         self.home.restore()
         self.maker.restore(snapshot)

@@ -135,7 +135,7 @@ class NaiveMarket:
             order.waiting = True
             self.orders[order_id] = order
         else:
-            self.enter(order, refuse=order.stop is None)
+            self.enter(order, refuse=True)
         if instead_of is not None:
             self.cancel(instead_of)
         due: list[Naive] = []
