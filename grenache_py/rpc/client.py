@@ -8,6 +8,7 @@ connection at once and keeps its time-outs to the millisecond.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -218,7 +219,7 @@ class RPCClient:
         if action is not None:
             sent["_a"] = action
         if args is not None:
-            sent["_ar"] = args if not isinstance(args, str) else f'"{args}"'
+            sent["_ar"] = json.dumps(args)
         http, rid = self._http, self._next_rid()
 
         def connect(address: str) -> Any:

@@ -16,11 +16,7 @@ from typing import Any
 
 import httptools
 import msgspec
-from twisted.internet.interfaces import (
-    IHalfCloseableProtocol,
-    IPushProducer,
-    ISSLTransport,
-)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -29,12 +25,7 @@ from grenache_py.rpc.errors import BadFrame
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.peer import decode_request, encode_reply, gunzip
 from grenache_py.rpc.protocol import Answering, Connections, peer_certificate
-from grenache_py.rpc.streams import (
-    IncomingBytes,
-    OutgoingBytes,
-    ServerStream,
-    lost,
-)
+from grenache_py.rpc.streams import IncomingBytes, OutgoingBytes, ServerStream, lost
 
 __all__ = ["HTTPServerConnection", "HTTPServerFactory"]
 
@@ -58,12 +49,13 @@ def _json_header(text: str | None) -> Any:
 class _Reply:
     """The place of one answer among those of its connection, which leave in order."""
 
-    __slots__ = ("chunks", "close", "done")
+    __slots__ = ("chunks", "close", "done", "stream")
 
     def __init__(self, close: bool) -> None:
         self.chunks: list[bytes] = []
         self.close = close
         self.done = False
+        self.stream: ServerStream | None = None
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -90,7 +82,6 @@ class HTTPServerConnection(Protocol):
         self._lingers = False
         self._peer = ""
         self._certificate: Any = None
-        self._stream: ServerStream | None = None
         self._new_message()
         self.active_at = 0.0
         self.began_at: float | None = None
@@ -116,7 +107,7 @@ class HTTPServerConnection(Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(400, "this port speaks HTTP, not WebSocket")
+            pass  # on_message_complete has refused it
         except httptools.HttpParserError as error:
             cause = error.__context__
             if isinstance(cause, _Refused):
@@ -131,15 +122,15 @@ class HTTPServerConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.connections.discard(self)
         self._closing = True
-        if self._stream is not None:
-            self._stream.incoming.end(lost(self._peer))
-            self._stream.outgoing.lost(lost(self._peer))
-            self._stream = None
+        for reply in self._replies:
+            if reply.stream is not None:
+                reply.stream.incoming.end(lost(self._peer))
+                reply.stream.outgoing.lost(lost(self._peer))
 
     def readConnectionLost(self) -> None:
         """The client will send no more, but may well read what it has asked for."""
-        if self._lingers and not self._replies:
-            self.transport.loseConnection()
+        if self._lingers:
+            self.shut()
         elif self.began_at is not None:
             self._refuse(400, "the connection ended in the middle of a request")
         else:
@@ -150,14 +141,12 @@ class HTTPServerConnection(Protocol):
 
     def pauseProducing(self) -> None:
         self._hold("writing", True)
-        if self._stream is not None:
-            self._stream.outgoing.hold(True)
+        self._hold_stream(True)
 
     def resumeProducing(self) -> None:
         self.active_at = self.factory.clock.seconds()  # the client reads
         self._hold("writing", False)
-        if self._stream is not None:
-            self._stream.outgoing.hold(False)
+        self._hold_stream(False)
 
     def stopProducing(self) -> None:
         pass
@@ -173,7 +162,7 @@ class HTTPServerConnection(Protocol):
         elif not self._replies and self.began_at is None:
             if now - self.active_at > limit_s:
                 self._lose()
-        elif self._stream is not None:
+        elif any(reply.stream is not None for reply in self._replies):
             if now - self.active_at > limit_s:
                 self.transport.abortConnection()
         elif self.began_at is not None and now - self.began_at > limit_s:
@@ -181,9 +170,12 @@ class HTTPServerConnection(Protocol):
 
     def shut(self) -> None:
         """Close the connection after the answers that are on their way."""
-        self._closing = True
-        if not self._replies:
-            self._lose()
+        if self._lingers and not self._replies:
+            self.transport.loseConnection()
+        elif not self._closing:
+            self._closing = True
+            if not self._replies:
+                self._lose()
 
     # httptools calls these
 
@@ -223,6 +215,10 @@ class HTTPServerConnection(Protocol):
             return
         if self._gr_refused:
             return
+        if self._parser.should_upgrade():
+            wanted = self._headers.get("upgrade", "something else")
+            self._refuse(400, f"this port speaks HTTP/1.1 and not {wanted}")
+            return
         reply = self._new_reply()
         compressed = "gzip" in self._headers.get("grc-compress", "")
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -257,6 +253,7 @@ class HTTPServerConnection(Protocol):
         self._gr: tuple[Any, Any] = (None, None)
         self._gr_given = False
         self._gr_refused = False
+        self._stream: ServerStream | None = None  # what the body belongs to
 
     def _read_gr(self) -> None:
         try:
@@ -294,13 +291,13 @@ class HTTPServerConnection(Protocol):
             incoming,
             outgoing,
         )
-        self._stream = stream
+        self._stream = reply.stream = stream
+        outgoing.hold(reply is not self._replies[0] or "writing" in self._held_by)
         self._streams(stream, body)
 
-    def stream_ended(self) -> None:
+    def stream_ended(self, reply: _Reply) -> None:
         """The answer to a stream is complete."""
-        stream, self._stream = self._stream, None
-        if stream is not None and self.began_at is not None:
+        if reply.stream is self._stream and self.began_at is not None:
             # The rest of the body is still to come, and nobody will read it.
             self._closing = True
             self._lose()
@@ -356,9 +353,10 @@ class HTTPServerConnection(Protocol):
                 self._closing = True
                 self._lose()
                 return
-            if self._replies and self._replies[0].chunks:
+            if self._replies:
                 self.transport.write(b"".join(self._replies[0].chunks))
                 self._replies[0].chunks.clear()
+                self._hold_stream("writing" in self._held_by)
         if self._held_by:
             self._hold("pipelined", len(self._replies) >= self._limits.pipelined_max)
 
@@ -370,6 +368,11 @@ class HTTPServerConnection(Protocol):
             self.transport.loseWriteConnection()
         else:
             self.transport.loseConnection()
+
+    def _hold_stream(self, held: bool) -> None:
+        """Make the stream whose turn it is wait, or let it go on."""
+        if self._replies and self._replies[0].stream is not None:
+            self._replies[0].stream.outgoing.hold(held)
 
     def _hold(self, reason: str, held: bool) -> None:
         """Stop reading while there is any reason to; ``reason`` begins or ends."""
@@ -410,7 +413,7 @@ class _ChunkedReply:
 
     def send_end(self) -> None:
         self._connection.write_reply(self._reply, self._head() + b"0\r\n\r\n", done=True)
-        self._connection.stream_ended()
+        self._connection.stream_ended(self._reply)
 
     def fail(self, rid: Any, err: str) -> None:
         """Tell the caller that the handler failed, or cut the answer off if it has begun."""
@@ -420,7 +423,7 @@ class _ChunkedReply:
         body = encode_reply(rid, err)
         head = b"HTTP/1.1 500 Internal Server Error\r\n%bContent-Length: %d\r\n\r\n"
         self._connection.write_reply(self._reply, head % (_JSON, len(body)) + body, done=True)
-        self._connection.stream_ended()
+        self._connection.stream_ended(self._reply)
 
 
 class HTTPServerFactory(Factory):

@@ -14,6 +14,7 @@ from websockets.frames import Frame, Opcode
 
 from grenache_py.link.announcing import EVERY_S_DEFAULT
 from grenache_py.link.client import Link
+from grenache_py.rpc.errors import NotSendable
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.listening import Listening
 from grenache_py.rpc.pubsub import Outbox
@@ -72,11 +73,24 @@ class Publisher(Listening):
         return sum(one.outbox.dropped for one in self._sockets())
 
     def publish(self, message: str | bytes) -> int:
-        """Send ``message`` to every subscriber, text or binary; return how many there are."""
+        """
+        Send ``message`` to every subscriber, text or binary.
+
+        Returns:
+            How many subscribers there are.
+
+        Raises:
+            NotSendable: it is neither.
+        """
         if isinstance(message, str):
-            frame = Frame(Opcode.TEXT, message.encode()).serialize(mask=False)
-        else:
+            try:
+                frame = Frame(Opcode.TEXT, message.encode()).serialize(mask=False)
+            except UnicodeEncodeError:
+                raise NotSendable("text with half a surrogate pair cannot be sent") from None
+        elif isinstance(message, (bytes, bytearray, memoryview)):
             frame = Frame(Opcode.BINARY, bytes(message)).serialize(mask=False)
+        else:
+            raise NotSendable(f"a message is text or bytes, not {type(message).__name__}")
         reached = 0
         for socket in self._sockets():
             if socket.is_open:

@@ -178,7 +178,7 @@ class HTTPTransport:
     ) -> ClientStream:
         """Begin a stream to ``address``; header values that are not text are sent as JSON."""
         host = self._host(address)
-        lines = [b"POST / HTTP/1.1\r\nHost: %b\r\n" % address.encode()]
+        lines = [b"POST / HTTP/1.1\r\nHost: %b\r\n" % host.address.encode()]
         for name, value in {"_gr": [rid, key], **headers}.items():
             text = value if isinstance(value, str) else json.dumps(value)
             line = f"{name}: {text}"
@@ -195,8 +195,10 @@ class HTTPTransport:
         host = self._hosts.get(address)
         if host is not None:
             for connection in host.idle:
+                host.all.discard(connection)
                 connection.close()
             host.idle.clear()
+            self._forget_unused(host)
 
     async def close(self) -> None:
         if self._sweeper is not None:
@@ -211,6 +213,10 @@ class HTTPTransport:
         if host is None:
             host = self._hosts[address] = _HTTPHost(address, self._compress)
         return host
+
+    def _forget_unused(self, host: _HTTPHost) -> None:
+        if not host.all and not host.connecting and not host.waiting:
+            self._hosts.pop(host.key, None)
 
     def _kept(self, host: _HTTPHost) -> HTTPClientConnection | None:
         """Return a connection that is idle and still open, the one used last."""
@@ -250,7 +256,9 @@ class HTTPTransport:
             raise
         finally:
             host.connecting -= 1
+            self._forget_unused(host)
         host.all.add(connection)
+        self._hosts[host.key] = host
         return connection
 
     def _give_back(self, host: _HTTPHost, connection: HTTPClientConnection) -> None:
@@ -258,6 +266,7 @@ class HTTPTransport:
             host.all.discard(connection)
             if host.waiting:
                 host.waiting.popleft().callback(None)
+            self._forget_unused(host)
             return
         if host.waiting:
             host.waiting.popleft().callback(connection)
@@ -271,15 +280,14 @@ class HTTPTransport:
         """Close what has been idle for long; runs only while something is."""
         self._sweeper = None
         now = self._reactor.seconds()
-        for address, host in list(self._hosts.items()):
+        for host in list(self._hosts.values()):
             while host.idle and (
                 not host.idle[0].usable or now - host.idle[0].idle_since >= HTTP_IDLE_S * 0.75
             ):
                 connection = host.idle.popleft()
                 host.all.discard(connection)
                 connection.close()
-            if not host.all and not host.connecting and not host.waiting:
-                del self._hosts[address]
+            self._forget_unused(host)
         if any(host.idle for host in self._hosts.values()):
             self._sweeper = self._reactor.callLater(HTTP_IDLE_S / 4, self._sweep)
 
@@ -288,6 +296,7 @@ class _HTTPHost:
     """The connections to one address."""
 
     def __init__(self, address: str, compress: bool) -> None:
+        self.key = address
         self.address = address.removeprefix("tcp://")
         self.idle: deque[HTTPClientConnection] = deque()  # the one used last at the right
         self.all: set[HTTPClientConnection] = set()

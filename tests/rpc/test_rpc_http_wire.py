@@ -194,8 +194,9 @@ def test_an_upgrade_is_told_that_this_is_not_websocket() -> None:
     wire.protocol.dataReceived(
         b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     )
-    statuses = [status for status, _ in Answers(wire.value()).all]
-    assert statuses[0] == 400
+    [(status, body)] = Answers(wire.value()).all
+    assert status == 400
+    assert "this port speaks HTTP/1.1 and not websocket" in body.decode()
     assert wire.over
 
 

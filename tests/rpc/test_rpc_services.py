@@ -434,6 +434,24 @@ async def test_compression_goes_both_ways(network) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_addresses_that_are_gone_leave_nothing_in_the_client(network) -> None:
+    client = network.client("http")
+    for _ in range(5):
+        network.grapes.peers["svc"] = [dead_address()]
+        network.link.forget("svc")
+        with pytest.raises(PeerUnreachable):
+            await client.request("svc", 1)
+    assert client._http._hosts == {}
+    server = await network.server(echo, "http", name="other")
+    await client.request("other", 1)
+    assert len(client._http._hosts) == 1
+    await server.stop()
+    with pytest.raises(PeerUnreachable):
+        await client.request("other", 1)
+    assert client._http._hosts == {}
+
+
+@pytest_twisted.ensureDeferred
 async def test_idle_http_connections_are_closed(network) -> None:
     await network.server(echo, "http")
     client = network.client("http")
@@ -556,6 +574,14 @@ async def test_messages_reach_every_subscriber_as_they_were_sent(network) -> Non
     publisher.publish("")
     await until(lambda: all(len(one) == 3 for one in heard))
     assert heard == [["text ✓", b"\x00\xff", ""]] * 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_message_is_refused(network) -> None:
+    publisher = await network.publisher()
+    for message in (5, None, {"n": 1}, "\ud800"):
+        with pytest.raises(NotSendable):
+            publisher.publish(message)
 
 
 @pytest_twisted.ensureDeferred

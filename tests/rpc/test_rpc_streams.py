@@ -10,6 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
+from twisted.internet.threads import deferToThread
 
 from grenache_py.errors import LocalProtocolError
 from grenache_py.rpc import (
@@ -23,7 +24,7 @@ from grenache_py.rpc import (
     ServerStream,
 )
 from tests.rpc.certificates import self_signed
-from tests.rpc.test_rpc_services import Network, dead_address, echo, until, wait
+from tests.rpc.test_rpc_services import Network, dead_address, echo, raw_exchange, until, wait
 
 pytestmark = pytest.mark.network
 
@@ -73,10 +74,10 @@ async def test_what_the_handler_is_told(network) -> None:
     assert (told[0].key, told[0].action, told[0].args) == ("svc", "act", {"foo": "bar"})
     assert told[0].headers["content-type"] == "text/plain"
     assert told[0].headers["n"] == "[1]"
-    again = await client.stream("svc", args="text")
+    again = await client.stream("svc", args='te"xt')
     again.finish()
     assert await again.read_all(1000) == b"0"
-    assert (told[1].action, told[1].args) == (None, "text")
+    assert (told[1].action, told[1].args) == (None, 'te"xt')
     assert len(client._http._connections) == 1, "the connection was used again"
 
 
@@ -99,6 +100,39 @@ async def test_megabytes_go_through_with_little_in_memory(network) -> None:
         size += len(data)
     await writing
     assert size == total
+
+
+@pytest_twisted.ensureDeferred
+async def test_streams_and_requests_on_one_connection_keep_apart_and_in_order(network) -> None:
+    gate: Deferred[None] = Deferred()
+    waited: list[bool] = []
+
+    async def slow(request: Any) -> Any:
+        await gate
+        return request.payload
+
+    async def handler(stream: ServerStream) -> None:
+        body = await stream.read_all(1000)
+        writing = stream.write(body)
+        waited.append(not writing.called)
+        await writing
+        await stream.write(b"!")
+
+    server = await network.server(slow, "http", stream_handler=handler)
+    request = b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n["%d","k",0]'
+    stream = (
+        b'POST / HTTP/1.1\r\nHost: x\r\n_gr: ["r","k"]\r\nTransfer-Encoding: chunked\r\n\r\n'
+        b"3\r\none\r\n0\r\n\r\n"
+    )
+    sent = request % 1 + stream + request % 2 + stream.replace(b"one", b"two")
+    exchange = deferToThread(raw_exchange, server.port, sent)
+    await until(lambda: len(waited) == 2)
+    assert waited == [True, True], "it is not their turn yet"
+    gate.callback(None)
+    answer = await exchange
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")[1:]]
+    chunks = b"3\r\n%b\r\n1\r\n!\r\n0\r\n\r\n"
+    assert bodies == [b'["1",null,0]', chunks % b"one", b'["2",null,0]', chunks % b"two"]
 
 
 @pytest_twisted.ensureDeferred
