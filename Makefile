@@ -8,7 +8,7 @@ JOBS   ?= auto
 PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim sim-dht crash bench-gossip bench-krpc bench-store bench-market bench-rpc news clean
+.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim soak bench-network sim-dht crash bench-gossip bench-krpc bench-store bench-market bench-rpc news clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -61,6 +61,13 @@ sim: $(STAMP) ## the exchange under simulated trouble (SEEDS=1000, START=0)
 KILLS ?= 200
 crash: $(STAMP) ## kill -9 a loaded daemon again and again, hold it to its promises (KILLS=200, 8 min)
 	$(BIN)/python -m tests.exchange.crash --kills $(KILLS)
+
+MINUTES ?= 2
+soak: $(STAMP) ## real peers and grapes under kill -9 and SIGSTOP, then an audit (MINUTES=2)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+bench-network: $(STAMP) ## fills, replication and joining among real peers on loopback
+	$(BIN)/python -m benchmarks.exchange_network
 
 sim-dht: $(STAMP) ## rings of up to 2000 DHT nodes on a virtual clock, loss and churn (3 min)
 	$(BIN)/python -m benchmarks.dht_simulation --svg docs/dht-scaling.svg

@@ -1,0 +1,280 @@
+"""
+Real peers on loopback: fills, replication, visibility and joining, everything durable.
+
+    python -m benchmarks.exchange_network [--fills N] [--daemons 20] [--joiner 10000] [--dir DIR]
+
+1.  Fill round trip: a client of one peer takes, with immediate-or-cancel orders, what rests at
+    another; from ``order.place`` to the update that says it is filled. Both sides have committed.
+    Required p99 < 20 ms.
+2.  Fills a second at one home, asked for by another. Required 2,000.
+3.  Novel entries a second that a peer verifies and stores. Required 3,000.
+4.  Many daemons: from ``order.place`` at one until the last of the others shows it.
+5.  A late joiner: from process start until it is synced with so many open orders.
+
+All processes share this machine's cores, so figures of 1 to 4 are what it can do for all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import selectors
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from grenache_py.exchange.show import percentile
+from tests.soak.daemons import MARKET, Daemon, wait_for
+
+PIPELINE = 256
+
+
+class Lines:
+    """A raw connection to a daemon's client port: lines out, lines in."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(daemon.socket)
+        self._rest = b""
+
+    def send(self, number: int, method: str, **params: Any) -> None:
+        line = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        self.socket.sendall(json.dumps(line).encode() + b"\n")
+
+    def receive(self) -> list[dict[str, Any]]:
+        """What has arrived; waits for something."""
+        *lines, self._rest = (self._rest + self.socket.recv(1 << 18)).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def until(self, number: int) -> dict[str, Any]:
+        """The answer to one request; what comes before it is dropped."""
+        while True:
+            for message in self.receive():
+                if message.get("id") == number:
+                    return message
+
+
+def pair(directory: Path) -> tuple[Daemon, Daemon]:
+    """Two linked, synced peers."""
+    maker = Daemon(directory / "maker")
+    maker.start()
+    maker.wait()
+    taker = Daemon(directory / "taker", "--connect", maker.address)
+    taker.start()
+    taker.wait()
+    wait_for("two peers are synced", 30, lambda: synced(maker, taker))
+    return maker, taker
+
+
+def synced(*daemons: Daemon) -> bool:
+    return all(daemon.status()["synced"] for daemon in daemons)
+
+
+def flood(daemon: Daemon, orders: list[dict[str, Any]]) -> float:
+    """Place all orders, ``PIPELINE`` at a time; seconds until the last was acknowledged."""
+    lines = Lines(daemon)
+    began = time.perf_counter()
+    sent = done = 0
+    while done < len(orders):
+        while sent < len(orders) and sent - done < PIPELINE:
+            lines.send(sent, "order.place", market=MARKET, type="limit", **orders[sent])
+            sent += 1
+        for message in lines.receive():
+            if "error" in message:
+                raise SystemExit(f"refused: {message['error']}")
+            done += 1
+    return time.perf_counter() - began
+
+
+def round_trips(maker: Daemon, taker: Daemon, count: int) -> None:
+    """One fill at a time."""
+    flood(maker, [{"side": "sell", "price": "100", "quantity": "1000", "account": "m"}])
+    time.sleep(1.0)
+    lines = Lines(taker)
+    lines.send(0, "orders.subscribe", account="t")
+    lines.until(0)
+    took = []
+    for number in range(1, count + 1):
+        began = time.perf_counter()
+        lines.send(
+            number, "order.place", market=MARKET, type="limit", side="buy", price="100",
+            quantity="0.001", time_in_force="ioc", account="t",
+        )  # fmt: skip
+        while True:
+            if any(_filled(message) for message in lines.receive()):
+                break
+        took.append((time.perf_counter() - began) * 1000)
+    took.sort()
+    print(
+        f"fill round trip, durable on both sides: p50 {percentile(took, 0.5):.2f} ms"
+        f"  p99 {percentile(took, 0.99):.2f} ms  ({count} fills)",
+        flush=True,
+    )
+
+
+def _filled(message: dict[str, Any]) -> bool:
+    return message.get("method") == "orders.update" and '"filled"' in json.dumps(
+        message["params"]
+    ).replace('"filled":', "")
+
+
+def fill_rate(maker: Daemon, taker: Daemon, count: int) -> None:
+    """As many fills under way as the taker allows."""
+    flood(maker, [{"side": "sell", "price": "101", "quantity": "1000", "account": "m"}])
+    time.sleep(1.0)
+    before = maker.status()["fills"]["answered"]
+    order = {
+        "side": "buy", "price": "101", "quantity": "0.001", "account": "t",
+    }  # fmt: skip
+    began = time.perf_counter()
+    flood(taker, [order] * count)
+    wait_for(
+        "all fills are settled",
+        60,
+        lambda: (
+            not taker.status()["fills"]["in_doubt"]
+            and maker.status()["fills"]["answered"] - before >= count * 0.99
+        ),
+    )
+    seconds = time.perf_counter() - began
+    fills = maker.status()["fills"]["answered"] - before
+    print(f"fills at one home: {fills / seconds:,.0f}/s  ({fills} in {seconds:.1f} s)", flush=True)
+
+
+def replication(maker: Daemon, taker: Daemon, count: int) -> None:
+    """Entries of one home, followed by another."""
+    orders = [
+        {"side": "buy", "price": f"{50 + i % 500 / 100:.2f}", "quantity": "0.01", "account": "m"}
+        for i in range(count)
+    ]
+    home = maker.status()["peer"]
+    began = time.perf_counter()
+    placing = flood(maker, orders)
+    upto = maker.status()["log"]["seq"]
+    wait_for(
+        "the other peer has all entries", 60, lambda: taker.status()["origins"][home]["seq"] >= upto
+    )
+    seconds = time.perf_counter() - began
+    print(
+        f"novel entries verified and stored: {count / seconds:,.0f}/s"
+        f"  (placed at {count / placing:,.0f}/s, held {1000 * (seconds - placing):.0f} ms later)",
+        flush=True,
+    )
+
+
+def visibility(directory: Path, count: int, orders: int) -> None:
+    """Until an order shows in every book."""
+    daemons: list[Daemon] = []
+    try:
+        for number in range(count):
+            near = [daemon.address for daemon in daemons[-3:]]
+            words = [word for address in near for word in ("--connect", address)]
+            daemons.append(Daemon(directory / f"many{number}", *words))
+            daemons[-1].start()
+            daemons[-1].wait()
+        wait_for("all daemons are synced", 90, lambda: synced(*daemons))
+        connections = [Lines(daemon) for daemon in daemons]
+        watch = selectors.DefaultSelector()
+        for number, lines in enumerate(connections):
+            lines.send(0, "book.subscribe", market=MARKET)
+            lines.until(0)
+            watch.register(lines.socket, selectors.EVENT_READ, number)
+        took = []
+        for number in range(orders):
+            price = f"{10 + number / 100:.2f}"
+            home = number % count
+            missing = set(range(count)) - {home}
+            began = time.perf_counter()
+            connections[home].send(
+                number + 1, "order.place", market=MARKET, type="limit", side="buy", price=price,
+                quantity="1",
+            )  # fmt: skip
+            while missing:
+                for key, _ in watch.select(10):
+                    for message in connections[key.data].receive():
+                        if f'"{price}' in json.dumps(message) and key.data in missing:
+                            missing.discard(key.data)
+                            took.append((time.perf_counter() - began) * 1000)
+        took.sort()
+        memory = [_memory_mib(daemon) for daemon in daemons]
+        print(
+            f"{count} daemons, an order is visible at another: p50 {percentile(took, 0.5):.1f} ms"
+            f"  p99 {percentile(took, 0.99):.1f} ms  last {took[-1]:.1f} ms;"
+            f"  {sum(memory) / count:.0f} MiB a daemon",
+            flush=True,
+        )
+    finally:
+        for daemon in daemons:
+            daemon.kill()
+
+
+def late_joiner(directory: Path, orders: int) -> None:
+    """From process start to synced."""
+    old = Daemon(directory / f"old{orders}")
+    late = Daemon(directory / f"late{orders}", "--connect", old.address)
+    try:
+        old.start()
+        old.wait()
+        flood(
+            old,
+            [
+                {"side": "buy", "price": f"{1 + i % 5000 / 100:.2f}", "quantity": "0.01"}
+                for i in range(orders)
+            ],
+        )
+        began = time.perf_counter()
+        late.start()
+        late.wait()
+        served = time.perf_counter() - began
+        wait_for(
+            "the late joiner is synced",
+            300,
+            lambda: (status := late.status())["synced"] and status["orders"]["remote"] == orders,
+        )
+        seconds = time.perf_counter() - began
+        print(
+            f"late joiner, {orders:,} open orders: {seconds:.1f} s from process start"
+            f" ({served:.1f} s until it served), {_memory_mib(late):.0f} MiB",
+            flush=True,
+        )
+    finally:
+        old.kill()
+        late.kill()
+
+
+def _memory_mib(daemon: Daemon) -> float:
+    assert daemon.process is not None
+    text = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    return int(text.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[1])
+    parser.add_argument("--fills", type=int, default=10_000)
+    parser.add_argument("--entries", type=int, default=20_000)
+    parser.add_argument("--daemons", type=int, default=20)
+    parser.add_argument("--joiner", type=int, nargs="*", default=[10_000])
+    parser.add_argument("--dir", default=None, help="where the data is; the disk that is measured")
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} cores", flush=True)
+    with tempfile.TemporaryDirectory(dir=options.dir) as name:
+        directory = Path(name)
+        maker, taker = pair(directory)
+        try:
+            round_trips(maker, taker, min(2_000, options.fills))
+            fill_rate(maker, taker, options.fills)
+            replication(maker, taker, options.entries)
+        finally:
+            maker.kill()
+            taker.kill()
+        if options.daemons:
+            visibility(directory, options.daemons, 60)
+        for orders in options.joiner:
+            late_joiner(directory, orders)
+
+
+if __name__ == "__main__":
+    main()

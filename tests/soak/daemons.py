@@ -1,0 +1,137 @@
+"""Real peers on loopback: start, stop, kill and freeze them, and ask them things."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from grenache_py.exchange.client import CannotReach, Client
+
+__all__ = ["MARKET", "Daemon", "free_port", "wait_for"]
+
+ROOT = Path(__file__).parents[2]
+MARKET = "BTC-USD"
+START_TIMEOUT_S = 40.0
+
+
+def free_port() -> int:
+    """A TCP port that nobody has at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Daemon:
+    """
+    ``twistd exchange`` on a directory of its own, with a peer port that stays the same.
+
+    Attributes:
+        process: None while it is down.
+        address: of its peer port.
+        socket: path of its client socket.
+    """
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.options = options
+        self.address = f"127.0.0.1:{free_port()}"
+        self.socket = str(directory / "client.sock")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "data" / "exchange.sqlite"
+
+    def start(self) -> None:
+        """Start it; ``wait`` says when it serves."""
+        host, port = self.address.split(":")
+        with (self.directory / "daemon.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "twisted", "exchange"),
+                    *("--data", str(self.directory / "data")),
+                    *("--market", f"{MARKET}:tick=0.01,lot=0.0001"),
+                    *("--client", f"unix:{self.socket}"),
+                    *("--peer", f"tcp:{port}:interface={host}"),
+                    *("--http", "none"),
+                    *self.options,
+                ],
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+            )
+
+    def client(self) -> Client:
+        """A connection; raises CannotReach while the daemon is not up."""
+        return Client(self.socket, time.monotonic)
+
+    def wait(self) -> None:
+        """Return when clients are served; raises SystemExit with its log when it died."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                with self.client() as client:
+                    client.call("ping")
+                return
+            except CannotReach:
+                dead = self.process is None or self.process.poll() is not None
+                if dead or time.monotonic() > deadline:
+                    log = (self.directory / "daemon.log").read_text()[-3000:]
+                    raise SystemExit(f"{self.directory} did not start:\n{log}") from None
+                time.sleep(0.05)
+
+    def status(self) -> dict[str, Any]:
+        """What the daemon says of itself."""
+        with self.client() as client:
+            answer: dict[str, Any] = client.call("status")
+            return answer
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for the end."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> None:
+        """SIGTERM, and wait for the orderly end."""
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        if self.process is not None:
+            os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        if self.process is not None:
+            os.kill(self.process.pid, signal.SIGCONT)
+
+
+def wait_for(what: str, deadline_s: float, check: Any) -> float:
+    """
+    Seconds until ``check()`` was true.
+
+    Raises:
+        SystemExit: it did not become true in time.
+    """
+    began = time.monotonic()
+    while not check():
+        if time.monotonic() > began + deadline_s:
+            raise SystemExit(f"after {deadline_s:.0f} s still not: {what}")
+        time.sleep(0.02)
+    return time.monotonic() - began
