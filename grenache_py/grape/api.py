@@ -325,7 +325,7 @@ def _utf8(text: str) -> bytes:
 
 def _utf16_length(text: str) -> int:
     """Return the length JavaScript counts: characters beyond U+FFFF are two."""
-    return len(text) + sum(character > "\uffff" for character in text)
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 _HEX_PAIRS = re.compile(r"(?:[0-9a-fA-F]{2})*")
