@@ -23,7 +23,7 @@ from typing import Any
 
 from grenache_py.exchange import queries, retention, tables
 from grenache_py.exchange.errors import StoreError, StoreFault
-from grenache_py.exchange.rows import Row, Snapshot
+from grenache_py.exchange.rows import LogRow, Row, Snapshot
 
 __all__ = ["Database", "copy", "read_only", "schema_steps", "translated", "verify_pages"]
 
@@ -109,7 +109,8 @@ class Database:
 
     Args:
         path: a file, or ``:memory:``.
-        accept_copy: open a backup copy too; the first commit makes it a home's own again.
+        accept_copy: open a backup copy too; the first log entry, which the caller promises to
+            be of a new epoch, makes it a home's own again.
         steps: schema steps, for tests of upgrades.
     """
 
@@ -176,10 +177,11 @@ class Database:
             connection = self.connection
             connection.execute("BEGIN IMMEDIATE")
             tables.write(connection, rows)
-            if self._is_copy:
+            renewed = self._is_copy and any(isinstance(row, LogRow) for row in rows)
+            if renewed:
                 connection.execute("DELETE FROM meta WHERE name = ?", (BACKUP_MARK,))
             connection.execute("COMMIT")
-            self._is_copy = False
+            self._is_copy = self._is_copy and not renewed
 
     def prune(self, plan: retention.Plan) -> Iterator[int]:
         """Forget what ``plan`` says, one short transaction a step. A step may raise StoreError."""

@@ -108,7 +108,7 @@ class ExchangeService(Service):
         self._version = version
         self._grape = grape
         self._log_level = log_level
-        self._new_epoch = config.new_epoch
+        self._epoch_found: int | None = None
         self.identity: Identity = read_or_make_identity(config.data)
         self._tokens: Tokens | None = (
             read_tokens(config.tokens_file) if config.tokens_file else None
@@ -120,9 +120,7 @@ class ExchangeService(Service):
         self._background = Background(self.log)
         self._limits = RateLimits(config.connection_rate, config.account_rate)
         self.store = Store(config.data, reactor, accept_copy=config.new_epoch)
-        office = StoreOffice(
-            self.store, self.identity.key, self._status, log_level, self._shutdown
-        )
+        office = StoreOffice(self.store, self.identity.key, self._status, log_level, self._shutdown)
         facts = Facts(
             self.identity.key,
             config.network,
@@ -235,8 +233,11 @@ class ExchangeService(Service):
         listen = config.advertise
         if not listen and self.peer_port is not None:
             listen = f":{self.peer_port}"
-        # Only the first node of a process: a store that failed is no second disaster.
-        new_epoch, self._new_epoch = self._new_epoch, False
+        # A store that failed is no second disaster: once the new epoch is on the disk, it is kept.
+        epoch = snapshot.head.epoch if snapshot.head else 0
+        if self._epoch_found is None:
+            self._epoch_found = epoch
+        new_epoch = config.new_epoch and epoch == self._epoch_found
         peering = PeeringConfig(
             network=config.network,
             listen=listen,

@@ -171,6 +171,11 @@ def test_a_copy_is_complete_and_cannot_be_traded_on_by_mistake(
     with raises("refused", "backup copy"):  # nothing was written yet: still a copy
         Database(target).open()
     accepted.open()
+    accepted.commit([MetaRow("epoch", 2)])
+    accepted.close()
+    with raises("refused", "backup copy"):  # nor was it a new beginning
+        Database(target).open()
+    accepted.open()
     accepted.commit([log_row(1, epoch=2)])
     accepted.close()
     assert loaded(target).head == log_row(1, epoch=2)
