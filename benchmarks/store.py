@@ -176,15 +176,16 @@ def fill(path: str, closed: int, live: int) -> Flow:
 
 
 def start(path: str) -> tuple[float, int]:
-    """Seconds until a daemon has its snapshot, and the orders in it. In a process of its own."""
+    """Seconds until a daemon has its snapshot, and the orders in it. Once a process."""
     from twisted.internet import reactor as running
+    from twisted.python.failure import Failure
 
     from grenache_py.exchange.rows import Snapshot
     from grenache_py.exchange.store import Store
 
     reactor: Any = running
     store = Store(os.path.dirname(path), reactor)
-    outcome: list[tuple[float, int]] = []
+    outcome: list[Any] = []
 
     def begin() -> None:
         began = time.perf_counter()
@@ -192,13 +193,15 @@ def start(path: str) -> tuple[float, int]:
         def opened(snapshot: Snapshot) -> None:
             outcome.append((time.perf_counter() - began, len(snapshot.orders)))
 
-        store.open().addCallback(opened).addBoth(lambda _: store.close()).addBoth(
-            lambda _: reactor.stop()
-        )
+        opening = store.open().addCallback(opened).addErrback(outcome.append)
+        opening.addCallback(lambda _: store.close()).addBoth(lambda _: reactor.stop())
 
     reactor.callWhenRunning(begin)
     reactor.run()
-    return outcome[0]
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()
+    measured: tuple[float, int] = outcome[0]
+    return measured
 
 
 def timed(call: Callable[[], object]) -> float:
