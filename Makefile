@@ -52,7 +52,7 @@ fuzz: $(STAMP) ## fuzz every parser, guided by coverage (FUZZ_PARSERS="krpc http
 SEQUENCES ?= 200000
 fuzz-engine: $(STAMP) ## the market against the naive one, longer (SEQUENCES=200000, 5 min)
 	ENGINE_SEQUENCES=$(SEQUENCES) $(PYTEST) -n $(JOBS) --dist load tests/exchange/test_local_market.py \
-	    tests/exchange/test_matching.py
+	    tests/exchange/test_matching.py tests/exchange/test_home_market.py
 
 SEEDS ?= 1000
 sim: $(STAMP) ## the exchange under simulated trouble (SEEDS=1000, START=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
@@ -12,7 +13,8 @@ from grenache_py.exchange.order import LiveOrder
 from tests.exchange.market_orders import fills_of, new_order, random_order
 from tests.exchange.peers import BTC, Network
 
-SEQUENCES = 60
+# `make fuzz-engine` asks for more.
+SEQUENCES = int(os.environ.get("ENGINE_SEQUENCES", "10000")) // 50
 COMMANDS = 60
 
 
