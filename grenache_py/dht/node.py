@@ -132,8 +132,12 @@ class DHTNode:
         """
         counters = self.counters
         counters.datagrams_received += 1
-        if not self._limit.admits(address[0], now):
+        # How every answer in canonical form ends; what only looks like one is not answered.
+        answer = data.endswith(b"1:y1:re")
+        if not self._limit.admits(address[0], now, answer=answer):
             counters.datagrams_over_limit += 1
+            if self._limit.reached_by(address[0]):  # a busy neighbour may have more
+                self._queries.ping_address(address, now)
             return None
         try:
             message = krpc.decode(data)
@@ -145,6 +149,9 @@ class DHTNode:
             queries.silent.pop(address, None)
         if not isinstance(message, Query):
             queries.receive(message, address, now)
+            return None
+        if answer:
+            counters.datagrams_malformed += 1
             return None
         sender_id = message.sender_id
         if sender_id is not None and not message.read_only:

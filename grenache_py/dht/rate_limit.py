@@ -29,8 +29,13 @@ class RateLimit:
         self._counts: dict[str, int] = {}
         self._trusted: dict[str, None] = {}
 
-    def admits(self, host: str, now: float) -> bool:
-        """Count one datagram from ``host``; False when it is one too many."""
+    def admits(self, host: str, now: float, *, answer: bool = False) -> bool:
+        """
+        Count one datagram from ``host``; False when it is one too many.
+
+        An ``answer`` has the limit of the trusted: nothing is ever sent back for it, and
+        it may be what shows that ``host`` is not forged.
+        """
         if host in self._exempt:
             return True
         second = int(now)
@@ -39,9 +44,15 @@ class RateLimit:
             self._counts.clear()
         count = self._counts.get(host, 0) + 1
         if count == 1 and len(self._counts) >= self._sources_max and host not in self._trusted:
-            return False
+            return answer
         self._counts[host] = count
-        return count <= self._stranger_max or (count <= self._trusted_max and host in self._trusted)
+        return count <= self._stranger_max or (
+            count <= self._trusted_max and (answer or host in self._trusted)
+        )
+
+    def reached_by(self, host: str) -> bool:
+        """Whether the datagram just refused was the first over the limit of a stranger."""
+        return self._counts.get(host) == self._stranger_max + 1 and host not in self._trusted
 
     def trust(self, host: str) -> None:
         """``host`` answered us; the one trusted longest ago makes room when there are too many."""

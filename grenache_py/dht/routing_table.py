@@ -164,14 +164,14 @@ class RoutingTable:
     ) -> Contact | None:
         if node_id == self.own_id:
             return None
+        ghost = self.by_address.get(address)
+        if ghost is not None:
+            self._remove(ghost)
         moved = self.by_id.get(node_id)
         if moved is not None:
             if moved.verified and not moved.failures:
                 return None if moved.pinged else moved  # two places claim one id
             self._remove(moved)
-        ghost = self.by_address.get(address)
-        if ghost is not None:
-            self._remove(ghost)
         contact = Contact(node_id, address, now, verified=True)
         contact.rtt_s = rtt_s
         if not self._has_room(contact):
@@ -254,11 +254,6 @@ class RoutingTable:
     def good(self) -> int:
         """Contacts that have answered and have not fallen silent since."""
         return sum(1 for contact in self if contact.verified and not contact.failures)
-
-    def bucket_of(self, key: bytes) -> Bucket:
-        """The bucket a key belongs to."""
-        shared = prefix_length(self.own_number ^ key_number(key))
-        return self.buckets[min(shared, len(self.buckets) - 1)]
 
     # --- places -------------------------------------------------------------------------
 

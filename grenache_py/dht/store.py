@@ -7,6 +7,7 @@ Shell: touches these files and nothing else; every call blocks until the disk ha
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -107,16 +108,15 @@ def _create_exclusively(path: Path, key: bytes) -> None:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace the file at ``path``, mode 0600, synced to disk before it gets its name."""
-    aside = path.with_name(path.name + ".new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor, aside = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        os.replace(aside, path)
     except OSError:
-        aside.unlink(missing_ok=True)
+        os.unlink(aside)
         raise
     directory = os.open(path.parent, os.O_RDONLY)
     try:

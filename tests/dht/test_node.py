@@ -547,6 +547,18 @@ def test_more_operations_than_allowed_are_refused_at_once() -> None:
     talk.node.lookup(b"3", talk.now)
 
 
+def test_a_busy_stranger_is_asked_whether_it_is_there_and_then_served() -> None:
+    talk = talk_with(stranger_rate_max=5)
+    served = [talk.ask("ping", BOB, sender=None) is not None for _ in range(20)]
+    assert served == [True] * 5 + [False] * 15
+    pings = [(query, address) for query, address in talk.sent() if address == BOB]
+    assert len(pings) == 1, "once a second"
+    disguised = b"d1:ad2:id20:%be1:q4:ping1:t2:aa1:y1:q2:zz7:1:y1:ree" % CLIENT_ID
+    assert talk.node.receive_datagram(disguised + b"1:y1:re", BOB, talk.now) is None
+    talk.reply(*pings[0], id=BOB_ID)
+    assert all(talk.ask("ping", BOB, sender=None) is not None for _ in range(1000))
+
+
 @pytest.mark.parametrize("sources_max", [256, 10**6], ids=["limited", "behind the rate limit"])
 def test_a_flood_leaves_the_node_small_and_in_service(sources_max: int) -> None:
     """Tens of thousands of datagrams of every kind from forged addresses."""
