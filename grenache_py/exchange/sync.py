@@ -307,6 +307,8 @@ class Sync:
             if head[:2] > link.told.get(origin, _NOTHING)[:2]:
                 link.told[origin] = head
             self._consider(origin, link, now)
+        if self._behind:
+            self._catch_up(now)
         return None
 
     def _have_told(self, link: Link, params: Params, now: float) -> Result:
@@ -601,7 +603,8 @@ class Sync:
             for pair in records:
                 if not isinstance(pair, list) or len(pair) not in (1, 2):
                     raise RemoteProtocolError("'records' must hold one or two signed entries each")
-                order, state = Signed.from_wire(pair[0]), Signed.from_wire(pair[-1])
+                order = Signed.from_wire(pair[0])
+                state = Signed.from_wire(pair[1]) if len(pair) == 2 else order
                 self.adopted += self._replica.adopt_record(order, state, now)
             session.records += len(records)
             self._ask_records(session, now)
