@@ -1,5 +1,5 @@
 """
-A home's log, played again: does it lead to the orders, trades and books that are stored?
+A home's log, played again, and whether it leads to the orders and books that are stored.
 
 Pure. The log says everything that a home ever published, each entry chained to the one before
 by its hash. ``LogReplay`` applies entries with the rules any neighbour would hold the home to

@@ -163,23 +163,23 @@ class Store:
         if self._writer is None or self._reader is None:
             self._writer = Lane(self._reactor, "store writer")
             self._reader = Lane(self._reactor, "store reader")
+        writer, used_ids = self._writer, UsedClientIds()
+        self._used_ids = used_ids
         await self._reader.run(self._close_reading)
-
-        used_ids = self._used_ids = UsedClientIds()
 
         def reopen() -> None:
             self._database.close()
             self._database.open(verify=False)
 
-        await self._writer.run(reopen)
+        await writer.run(reopen)
         # Beside each other: SQLite lets go of the interpreter while it reads pages.
         verified = self._read(verify_pages, self.path)
-        loaded = self._writer.run(self._database.load)
+        loaded = writer.run(self._database.load)
         try:
             await verified
-        except StoreError:
-            await loaded.addBoth(lambda _: None)  # what it says matters less than the damage
-            await self._writer.run(self._database.close)
+        except BaseException:
+            loaded.addErrback(lambda _: None)  # what it says matters less than the damage
+            writer.run(self._database.close)  # after it, on the same thread
             raise
         snapshot = await loaded
         self._read(queries.client_ids).addCallbacks(used_ids.complete, lambda _: None)
@@ -233,7 +233,8 @@ class Store:
         return Deferred.fromCoroutine(self._prune(now_ms))
 
     async def _prune(self, now_ms: int) -> int:
-        already = len(self._used_ids)
+        used_ids = self._used_ids  # of this opening: another one begins with new ones
+        already = len(used_ids)
         plan = await self._read(retention.plan, self._keep, now_ms)
         steps, total = self._database.prune(plan), 0
         while self._writer is not None:
@@ -241,7 +242,7 @@ class Store:
             if gone is None:
                 break
             total += gone
-        self._used_ids.forget(plan.closed_orders + len(self._used_ids) - already)
+        used_ids.forget(plan.closed_orders + len(used_ids) - already)
         return total
 
     def backup(self, path: str) -> Deferred[None]:

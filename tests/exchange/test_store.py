@@ -191,6 +191,19 @@ async def test_history_is_forgotten_while_commits_go_on(store: Store) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_opening_again_ends_the_forgetting_under_way(store: Store) -> None:
+    await store.open()
+    await store.commit([order_row(n, live=False, client_order_id=f"c{n}") for n in range(3000)])
+    pruning = store.prune(now_ms=3000)
+    await store.open()
+    await pruning
+    assert await store.order("after the filter was built") is None
+    left = await store.orders(5000)
+    assert len(left) >= 10
+    assert all(store.may_have_used(row.account, row.client_order_id) for row in left)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_backup_is_one_moment_while_trading_goes_on(store: Store, tmp_path: Path) -> None:
     await store.open()
     await store.commit([order_row(n) for n in range(3000)])
