@@ -91,6 +91,7 @@ class GrapeService(Service):
         Raises:
             ConfigError: a port, a file or the endpoint cannot be used.
         """
+        self._stopping = False
         self._dht.startService()
         try:
             self._listen()
@@ -134,9 +135,8 @@ class GrapeService(Service):
     def _listen(self) -> None:
         if self.config.api_endpoint is None and self.config.api_port is None:
             return
-        served = {"/health": self._health}
-        if self.config.metrics:
-            served["/metrics"] = self._metrics
+        metrics = self._metrics if self.config.metrics else _no_metrics
+        served = {"/health": self._health, "/metrics": metrics}
         self._site = Site(self.dht, self.config, self._reactor, lambda: self.dht_port, served)
         try:
             if self.config.api_endpoint is not None:
@@ -193,6 +193,10 @@ class GrapeService(Service):
                 len(site.connections), site.refused, site.requests, site.statuses
             )
         return Page(200, CONTENT_TYPE, pages.metrics(self.dht.status(), http))
+
+
+def _no_metrics() -> Page:
+    return Page(404, "text/plain", b"metrics are off: start the grape with --metrics\n")
 
 
 def _dht_config(config: GrapeConfig) -> DHTConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import socket
 import ssl
 from pathlib import Path
@@ -16,7 +17,8 @@ from cryptography.x509.oid import NameOID
 from twisted.internet.threads import deferToThread
 
 from grenache_py.errors import ConfigError
-from tests.rings import make_grape, post, sleep
+from grenache_py.grape.service import GrapeService
+from tests.rings import exchange, make_grape, post, sleep, until
 
 pytestmark = pytest.mark.network
 BODY = b'{"rid":"r","data":"svc"}'
@@ -60,6 +62,15 @@ def answer(connection: socket.socket) -> bytes:
             while b"\r\n\r\n[]" not in received:
                 received += connection.recv(65536)
         return received.partition(b"\r\n\r\n")[2]
+
+
+async def page(grape: GrapeService, path: str, status: bytes) -> bytes:
+    """What ``GET path`` finds."""
+    request = b"GET %b HTTP/1.0\r\n\r\n" % path.encode()
+    received, closed = await exchange(grape.api_port or 0, request, 1 << 20, timeout_s=5.0)
+    assert closed
+    assert received[9:12] == status
+    return received.partition(b"\r\n\r\n")[2]
 
 
 def over_tls(port: int) -> bytes:
@@ -117,6 +128,31 @@ async def test_without_http_there_are_lookups_in_the_process() -> None:
     finally:
         await second.stopService()
         await first.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_pages_for_operators() -> None:
+    first = make_grape(1)
+    first.startService()
+    second = make_grape(2, metrics=True, bootstrap=(f"127.0.0.1:{first.dht_port}",))
+    second.startService()
+    alone = make_grape(3, bootstrap=("127.0.0.1:1",))
+    alone.startService()
+    try:
+        await until(lambda: second.dht.status().contacts_good)
+        await post(second.api_port or 0, "lookup", "svc")
+        body = await page(second, "/health", b"200")
+        health = json.loads(body)
+        assert (health["status"], health["contacts"]["good"]) == ("ok", 1)
+        assert json.loads(await page(first, "/health", b"200"))["status"] == "ok"
+        assert b"no other grape answers" in await page(alone, "/health", b"503")
+        metrics = await page(second, "/metrics", b"200")
+        assert b'\ngrape_http_requests_total{command="lookup"} 1\n' in metrics
+        assert b"\ngrape_dht_lookups_total 1\n" in metrics
+        assert b"metrics are off" in await page(first, "/metrics", b"404")
+    finally:
+        for grape in (alone, second, first):
+            await grape.stopService()
 
 
 @pytest.mark.parametrize(
