@@ -236,7 +236,9 @@ class BatchLoop:
         self._scheduled = None
         node = self.node
         if node is None:
-            self._release_answers(self._take_queue())
+            queue = self._take_queue()
+            self._seal(queue)
+            self._release_answers(queue)
             self._is_idle()
             return
         now = self._clock.seconds()
@@ -253,12 +255,7 @@ class BatchLoop:
         # The disk works while the answers and notifications are made.
         staged = self._desk.feed.stage(batch.events)
         queue = self._take_queue()
-        for _, answer in queue:
-            try:
-                answer.seal()
-            except Exception:  # no await in here: a bug of ours, which must not stop the crank
-                self.log.failure("an answer could not be made")
-                answer.refuse(INTERNAL_ERROR, INTERNAL)
+        self._seal(queue)
         peers, self._peers_to_release = self._peers_to_release, []
         if committing is None:
             self._release(batch, staged, queue, peers)
@@ -273,6 +270,14 @@ class BatchLoop:
                 lambda failure: self.log.failure("releasing a batch failed", failure)
             )
         self._arm()
+
+    def _seal(self, queue: list[tuple[ClientLines, Answer]]) -> None:
+        for _, answer in queue:
+            try:
+                answer.seal()
+            except Exception:  # no await in here: a bug of ours, which must not stop the crank
+                self.log.failure("an answer could not be made")
+                answer.refuse(INTERNAL_ERROR, INTERNAL)
 
     def _take_queue(self) -> list[tuple[ClientLines, Answer]]:
         queue, self._queue = self._queue, []

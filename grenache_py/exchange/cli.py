@@ -470,7 +470,8 @@ def doctor(tool: Tool) -> None:
 
     began = time.time()
     state = tool.call("status")
-    findings = examine(state, tool.call("peers.list")["peers"], began, time.time(), _can_connect)
+    links = tool.call("peers.list")["peers"] if state["store"] == "ok" else []
+    findings = examine(state, links, began, time.time(), _can_connect)
     if tool.json:
         click.echo(msgspec.json.encode([attrs.asdict(finding) for finding in findings]))
     else:

@@ -49,6 +49,8 @@ def examine(
         asked_at, answered_at: this machine's time, in seconds, round the call of ``status``.
         can_connect: why nobody answers at an address; "" when somebody does.
     """
+    if status["store"] != "ok":
+        return [_store(status)]  # nothing else is known before it works again
     links = [peer for peer in peers if peer["ready"]]
     return [
         _identity(status),

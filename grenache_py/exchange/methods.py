@@ -343,7 +343,7 @@ def hello(desk: Desk, client: Client, params: p.Hello, now: float) -> Result:
         "network": facts.network,
         "version": facts.version,
         "protocol": [1, 1],
-        "markets": list(desk.node.markets),
+        "markets": list(desk.feed.markets),
         "features": facts.features,
         "scopes": sorted(client.grant.scopes),
         "account": client.grant.account,
@@ -816,13 +816,16 @@ def status(desk: Desk, client: Client, params: p.Nothing, now: float) -> Result:
     facts = desk.facts
 
     def of_node() -> Coroutine[Any, Any, dict[str, Any]]:
-        return with_service(
-            {
-                "version": facts.version,
-                **desk.node.status(now),
-                "uptime_s": int(now - facts.started),
-            }
-        )
+        known: dict[str, Any] = {
+            "version": facts.version,
+            "peer": facts.peer,
+            "network": facts.network,
+        }
+        if desk.closed is None:
+            known |= desk.node.status(now)
+        else:
+            known |= {"serving": False, "synced": False}
+        return with_service({**known, "uptime_s": int(now - facts.started)})
 
     async def with_service(of_node: dict[str, Any]) -> dict[str, Any]:
         return {**of_node, **await desk.office.status()}

@@ -42,8 +42,8 @@ from grenache_py.wire.jsonrpc import (
 
 __all__ = ["Answer", "Session"]
 
-ALWAYS = frozenset({"hello", "help", "ping"})
-"""What is answered even while the store is not to be had."""
+ALWAYS = frozenset({"hello", "help", "ping", "status"})
+"""What is answered even while the store is not to be had: then an operator needs it most."""
 
 INTERNAL = "Something is wrong inside the daemon; its log says more."
 

@@ -320,6 +320,9 @@ def test_a_store_that_fails_refuses_tells_everybody_and_comes_back() -> None:
     assert link_transport.disconnected or link_transport.aborting
     assert client.place("buy", "1", "98")["code"] == -32010
     assert "time" in client.call("ping"), "it says that it lives"
+    status = client.call("status")
+    assert (status["store"], status["serving"]) == ("no space left on the disk", False)
+    assert client.call("hello")["markets"] == ["BTC-USD"]
     assert peer.batches.failed == "no space left on the disk"
     peer.clock.advance(0.6)
     assert client.place("buy", "1", "98")["code"] == -32010
