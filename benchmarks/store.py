@@ -172,6 +172,7 @@ def fill(path: str, closed: int, live: int) -> Flow:
             batch.clear()
     database.commit(batch)
     database.close()
+    os.sync()  # or the disk would still be busy with it when the clock starts
     return flow
 
 
