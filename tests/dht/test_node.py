@@ -158,6 +158,33 @@ def test_silence_from_everybody_ends_in_time() -> None:
     assert max(ended.values()) < 2.0
 
 
+def test_in_a_small_ring_a_slow_node_is_waited_for_when_nothing_was_found() -> None:
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB))
+    lookup = talk.node.lookup(NAME, talk.now)
+    asked = queries(talk, b"get_peers")
+    talk.reply(asked[ALICE], ALICE, id=ALICE_ID, nodes=b"")
+    talk.wait(0.4)  # long after the question was repeated
+    assert not lookup.done, "Bob may be the one who knows"
+    talk.reply(asked[BOB], BOB, id=BOB_ID, values=[PEER])
+    assert lookup.result == ["10.5.5.5:1337"]
+
+
+def test_an_address_that_was_silent_is_not_asked_again_soon_whoever_names_it() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    dead = BOB_ID + compact_address(BOB)
+    for name, asked_for in ((b"first", True), (b"second", False)):
+        lookup = talk.node.lookup(name, talk.now)
+        talk.reply(queries(talk, b"get_peers")[ALICE], ALICE, id=ALICE_ID, nodes=dead)
+        assert (BOB in queries(talk, b"get_peers")) is asked_for
+        talk.wait(2.0)
+        talk.sent()
+        assert lookup.done
+    talk.ask("ping", BOB, sender=None)  # a sign of life
+    talk.node.lookup(b"third", talk.now)
+    talk.reply(queries(talk, b"get_peers")[ALICE], ALICE, id=ALICE_ID, nodes=dead)
+    assert BOB in queries(talk, b"get_peers")
+
+
 def test_an_answer_from_the_wrong_port_or_with_an_unknown_id_is_nobodys() -> None:
     talk = talk_with((ALICE_ID, ALICE))
     lookup = talk.node.lookup(NAME, talk.now)
@@ -259,6 +286,29 @@ def test_a_restarted_neighbour_does_not_fail_the_announce() -> None:
     assert write[b"a"][b"token"] == b"new"
     talk.reply(write, ALICE, id=ALICE_ID)
     assert announce.result == 1
+
+
+def test_one_restarted_neighbour_among_others_is_written_to_again() -> None:
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB))
+    both = {ALICE: ALICE_ID, BOB: BOB_ID}
+
+    def reply_all(method: bytes, **members: Any) -> None:
+        for address, query in queries(talk, method).items():
+            talk.reply(query, address, id=both[address], **members)
+
+    talk.node.announce(NAME, 1337, talk.now)
+    reply_all(b"get_peers", token=b"old", nodes=b"")
+    reply_all(b"announce_peer")
+    announce = talk.node.announce(NAME, 1337, talk.now)
+    asked = queries(talk, b"announce_peer")
+    talk.reply(asked[ALICE], ALICE, id=ALICE_ID)
+    talk.refuse(asked[BOB], BOB, 203, "bad token")
+    assert not announce.done
+    reply_all(b"get_peers", token=b"new", nodes=b"")
+    asked = queries(talk, b"announce_peer")
+    assert set(asked) == {BOB}, "Alice has it already"
+    talk.reply(asked[BOB], BOB, id=BOB_ID)
+    assert announce.result == 2
 
 
 def test_nobody_to_announce_to_and_nobody_who_takes_it_are_two_errors() -> None:
@@ -439,6 +489,24 @@ def test_the_highest_seq_with_a_signature_that_holds_wins() -> None:
         talk.reply(asked[address], address, id=node_id, **put_members(item, b"tok"))
     assert isinstance(get.result, GetResult)
     assert (get.result.v, get.result.seq, get.result.id) == (b"two", 2, ALICE_ID)
+
+
+def test_a_higher_seq_is_found_beyond_the_nearest_eight() -> None:
+    """A writer reaches 20 nodes; those nearest to the key may have missed the last write."""
+    target = Item(b"", PUBLIC).target()
+    number = int.from_bytes(target, "big")
+    ring = {
+        ("10.4.0.1", 1 + distance): (number ^ (distance << 80)).to_bytes(20, "big")
+        for distance in range(12)
+    }
+    talk = talk_with(*((node_id, address) for address, node_id in ring.items()))
+    get = talk.node.get(target, talk.now)
+    while asked := queries(talk, b"get"):
+        for address, query in asked.items():
+            item = signed(b"new", 2) if address[1] == 11 else signed(b"old", 1)
+            talk.reply(query, address, id=ring[address], **put_members(item, b"tok"))
+    assert isinstance(get.result, GetResult)
+    assert get.result.v == b"new"
 
 
 def test_a_salted_item_is_found_with_its_salt_only() -> None:

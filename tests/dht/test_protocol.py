@@ -137,6 +137,20 @@ def test_one_timer_ends_a_lookup_nobody_answers() -> None:
     assert seen == [[]]
 
 
+def test_the_timer_comes_sooner_when_something_is_due_sooner() -> None:
+    shell = Shell()
+    shell.meet_alice()
+    shell.clock.advance(0.6)  # the round after the start; the next is seconds away
+    shell.transport.take()
+    (timer,) = shell.clock.getDelayedCalls()
+    assert timer.getTime() - shell.clock.seconds() > 2
+    shell.protocol.lookup(b"name")
+    first = shell.only_query()
+    shell.clock.advance(0.5)
+    again = shell.only_query()
+    assert again[b"a"] == first[b"a"], "asked again in time"
+
+
 def test_a_send_that_fails_is_a_lost_datagram() -> None:
     shell = Shell()
     shell.meet_alice()
