@@ -16,7 +16,8 @@ from typing import Any, TextIO
 import msgspec
 
 from grenache_py.exchange import queries
-from grenache_py.exchange.database import read_only, translated
+from grenache_py.exchange.database import read_only
+from grenache_py.exchange.faults import translated
 from grenache_py.exchange.ledger import own_from_row
 from grenache_py.exchange.market import Market
 from grenache_py.exchange.replay import LogReplay, Proof, compare, markets_of

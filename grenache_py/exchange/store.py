@@ -1,14 +1,13 @@
 """
-The store: SQLite on a thread of its own, and a lock on the data directory.
+The store: SQLite on a thread of its own.
 
-Shell. Touches one directory and two threads: one that writes, and one that reads what memory
+Shell. Touches one data directory and two threads: one that writes, and one that reads what memory
 does not hold, so that a slow page of history never delays a commit. The rules of a batch are
 in ``effects.py``, the SQL in ``queries.py`` and ``tables.py``, the file in ``database.py``.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -24,70 +23,19 @@ from twisted.python.threadpool import ThreadPool
 
 from grenache_py.exchange import queries, retention
 from grenache_py.exchange.client_ids import UsedClientIds
-from grenache_py.exchange.database import Database, copy, translated, verify_pages
+from grenache_py.exchange.database import Database, copy, verify_pages
+from grenache_py.exchange.directory import DirectoryLock
 from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.faults import translated
 from grenache_py.exchange.queries import Candle, Counts
 from grenache_py.exchange.retention import Retention
 from grenache_py.exchange.rows import LogRow, OrderEventRow, OrderRow, Row, Snapshot, TradeRow
 
-__all__ = ["DirectoryLock", "Store"]
+__all__ = ["Store"]
 
 FILE_NAME = "exchange.sqlite"
-LOCK_NAME = "exchange.lock"
 
 T = TypeVar("T")
-
-
-class DirectoryLock:
-    """
-    One daemon on one data directory.
-
-    The kernel drops the lock when the process ends, however it ends; the file that carries it
-    stays and means nothing.
-    """
-
-    def __init__(self, directory: str) -> None:
-        self._path = os.path.join(directory, LOCK_NAME)
-        self._file: int | None = None
-
-    def acquire(self) -> None:
-        """
-        Take the lock, making the directory if there is none.
-
-        Raises:
-            StoreError: another process has it, or the directory cannot be used.
-        """
-        if self._file is not None:
-            return
-        directory = os.path.dirname(self._path)
-        try:
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
-                os.close(descriptor)
-                raise StoreError(
-                    "locked",
-                    f"data directory {directory} is in use by another exchange"
-                    f"{f' (process {holder})' if holder else ''}: stop that one, or use another "
-                    "--data",
-                ) from None
-        except OSError as error:
-            raise StoreError(
-                "io", f"data directory {directory} cannot be used: {error.strerror}"
-            ) from error
-        with suppress(OSError):  # a full disk; the lock holds without the note
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._file = descriptor
-
-    def release(self) -> None:
-        """Give the lock back. Idempotent."""
-        descriptor, self._file = self._file, None
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 class Lane:

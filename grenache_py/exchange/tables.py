@@ -94,7 +94,9 @@ STATEMENTS: dict[type, Statement] = {
     OrderRow: _insert(
         "orders",
         ("position", *OrderRow._fields),
-        _update("position", ("quantity_lots", "key_ms", "key_counter", *_ORDER_STATE)),
+        _update("position", ("quantity_lots", "key_ms", "key_counter", *_ORDER_STATE))
+        # Two orders with one stamp would be a bug: NOT NULL refuses to write one over the other.
+        + ", market = CASE WHEN order_id = excluded.order_id THEN market END",
         parameters=lambda row: (
             row.time_ms << COUNTER_BITS | row.counter,
             *row[:ORDER_VALUE],

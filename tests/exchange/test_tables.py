@@ -76,6 +76,13 @@ def test_an_order_that_promises_more_than_it_has_is_refused(database: Database) 
     assert closed.value.fault == "closed"
 
 
+def test_an_order_is_never_written_over_another_one(database: Database) -> None:
+    database.commit([order_row(1)])
+    with pytest.raises(StoreError) as error:
+        database.commit([order_row(1, order_id="f" * 32)])
+    assert error.value.fault == "bug"
+
+
 def test_a_number_beyond_64_bits_is_a_store_error_and_not_a_crash(database: Database) -> None:
     with pytest.raises(StoreError) as error:
         database.commit([rows.MetaRow("epoch", 2**63)])
