@@ -36,7 +36,8 @@ from grenache_py.exchange.records import Records
 from grenache_py.exchange.replica import Replica
 from grenache_py.exchange.rows import MetaRow, Snapshot
 from grenache_py.exchange.signed import Sealer, Signed, Verifier
-from grenache_py.exchange.sync import LiveIndex, Sync
+from grenache_py.exchange.supply import LiveIndex
+from grenache_py.exchange.sync import Sync
 from grenache_py.exchange.taker import Taker
 
 __all__ = ["ExchangeNode", "NodeConfig"]

@@ -364,8 +364,8 @@ class World:
                 ("fill poisoned", node.maker.poisoned),
                 ("fill asked again", node.taker.asked_again),
                 ("entries fetched", node.sync.fetched),
-                ("records adopted", node.sync.adopted),
-                ("catch-ups", node.sync.sessions),
+                ("records adopted", node.sync.catchup.adopted),
+                ("catch-ups", node.sync.catchup.sessions),
             ):
                 sometimes[name] += count
         return Report(

@@ -88,10 +88,10 @@ def test_a_late_joiner_gets_the_whole_open_book() -> None:
     assert late.node.sync.synced
     assert digest(late) == digest(old)
     assert len(late.node.live.set) == 200
-    assert late.node.sync.sessions == 1
+    assert late.node.sync.catchup.sessions == 1
     assert late.node.books[BTC].best_ask() == 1100
     # It must not have cost much more than the orders themselves.
-    assert late.node.sync.adopted == 200
+    assert late.node.sync.catchup.adopted == 200
 
 
 def test_an_unsynced_peer_says_so() -> None:

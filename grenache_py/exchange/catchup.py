@@ -1,0 +1,265 @@
+"""
+Catching up on whole live sets, from one neighbour at a time (distributed.md 3.4).
+
+Pure. A session asks for the newest heartbeat of each log that is too far behind and what follows
+it, reconciles the two live sets, fetches the records that differ and lets each log go on from its
+heartbeat. Records are signed one by one and merged as they come, so a session that breaks has
+not been in vain: the next one finds fewer differences.
+"""
+
+from __future__ import annotations
+
+import random
+from base64 import b64encode
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.archive import Archive
+from grenache_py.exchange.links import Link
+from grenache_py.exchange.log import Entry
+from grenache_py.exchange.peering import Peering
+from grenache_py.exchange.reconcile import Reconciliation
+from grenache_py.exchange.signed import Signed
+from grenache_py.exchange.supply import LiveIndex
+from grenache_py.exchange.sync_messages import read_entries, read_frame
+
+__all__ = ["CatchUp"]
+
+#: Catch-ups are begun at most this often.
+SESSION_S = 2.0
+_RECORDS_PER_REQUEST = 20
+_REQUESTS_AT_ONCE = 16
+_ROUNDS_MAX = 2_000
+
+
+@attrs.define
+class _Session:
+    """Catching up with the help of one neighbour."""
+
+    link: Link
+    origins: list[str]
+    beats: dict[str, list[Signed]]
+    asking: Reconciliation | None = None
+    rounds: int = 0
+    to_ask: list[str] = attrs.Factory(list)  # origins, then record ids, still to be asked for
+    open_requests: int = 0
+
+
+class CatchUp:
+    """
+    At most one session at a time.
+
+    Args:
+        take: what to do with an entry that came over a link.
+        consider: called with an origin and a link that may have more of its log.
+        broken_promise: called with a link that did not deliver.
+
+    Attributes:
+        adopted: records taken over.
+        sessions: finished ones; ``broken`` of them were not.
+        frames: reconciliation frames sent.
+    """
+
+    def __init__(
+        self,
+        peering: Peering,
+        archive: Archive,
+        live: LiveIndex,
+        rng: random.Random,
+        now: float,
+        take: Callable[[Link, Signed, float], None],
+        consider: Callable[[str, Link, float], None],
+        broken_promise: Callable[[Link, float], None],
+    ) -> None:
+        self._peering = peering
+        self._archive = archive
+        self._replica = archive.replica
+        self._live = live
+        self._rng = rng
+        self._take = take
+        self._consider = consider
+        self._broken_promise = broken_promise
+        self._session: _Session | None = None
+        self._not_before = now
+        self.adopted = self.sessions = self.broken = self.frames = 0
+
+    def covers(self, origin: str) -> bool:
+        """Whether the catch-up under way is about this log."""
+        return self._session is not None and origin in self._session.beats
+
+    @property
+    def under_way(self) -> bool:
+        """Whether one is."""
+        return self._session is not None
+
+    def lost(self, link: Link, now: float) -> None:
+        """A link is gone, and with it what it was to bring."""
+        if self._session is not None and self._session.link is link:
+            self._break(now)
+
+    def begin(self, behind: Iterable[str], now: float) -> None:
+        """
+        Start, unless one is under way, with the neighbour that can help with the most logs.
+
+        Args:
+            behind: logs of which a neighbour holds more than can be fetched entry by entry;
+                those whose fingerprint disagreed are added.
+        """
+        unsure = self._archive.unsure()
+        wanted = {
+            origin: self._archive.head(origin) for origin in (*sorted(behind), *sorted(unsure))
+        }
+        if self._session is not None or not wanted or now < self._not_before:
+            return
+        self._not_before = now + SESSION_S
+        best: tuple[Link | None, list[str]] = (None, [])
+        links = self._peering.ready()
+        self._rng.shuffle(links)
+        for link in links:
+            helped = [
+                origin
+                for origin, head in wanted.items()
+                if (theirs := link.heads.get(origin)) is not None
+                and (theirs[:2] > head[:2] or (origin in unsure and theirs[:2] == head[:2]))
+            ]
+            if len(helped) > len(best[1]):
+                best = (link, helped)
+        if best[0] is not None:
+            self._open(best[0], best[1], now)
+
+    def _open(self, link: Link, origins: list[str], now: float) -> None:
+        session = self._session = _Session(link, origins, {origin: [] for origin in origins})
+        session.to_ask = list(reversed(origins))
+        self._ask_beats(session, now)
+
+    def _break(self, now: float) -> None:
+        """The catch-up ended early; what it brought is kept, the next one brings the rest."""
+        if self._session is not None:
+            link, self._session = self._session.link, None
+            self.broken += 1
+            self._broken_promise(link, now)
+
+    def _ask_beats(self, session: _Session, now: float) -> None:
+        while session.to_ask and session.open_requests < _REQUESTS_AT_ONCE:
+            origin = session.to_ask.pop()
+            session.open_requests += 1
+            self._peering.request(
+                session.link,
+                "sync.range",
+                {"origin": origin, "beat": True},
+                self._beat_came(session, origin),
+                now,
+            )
+        if not session.open_requests and self._session is session:
+            session.asking = Reconciliation(self._live.set)
+            self._ask_frame(session, session.asking.begin(), now)
+
+    def _beat_came(self, session: _Session, origin: str) -> Any:
+        def answered(result: dict[str, Any] | None, error: object, now: float) -> None:
+            if self._session is not session:
+                return
+            session.open_requests -= 1
+            entries = None if result is None else read_entries(result)
+            if result is None and error is None:
+                self._break(now)
+                return
+            if entries:
+                session.beats[origin] = entries
+            else:
+                session.link.heads.pop(origin, None)
+            self._ask_beats(session, now)
+
+        return answered
+
+    def _ask_frame(self, session: _Session, frame: bytes, now: float) -> None:
+        def answered(result: dict[str, Any] | None, error: object, then: float) -> None:
+            if self._session is not session or session.asking is None:
+                return
+            if result is None:
+                self._break(then)
+                return
+            try:
+                following = session.asking.receive(read_frame(result))
+            except RemoteProtocolError:
+                self._break(then)
+                raise
+            session.rounds += 1
+            if following is None or session.rounds > _ROUNDS_MAX:
+                session.to_ask = [short.hex() for short in reversed(session.asking.need)]
+                self._ask_records(session, then)
+            else:
+                self._ask_frame(session, following, then)
+
+        self.frames += 1
+        self._peering.request(
+            session.link,
+            "sync.reconcile",
+            {"frame": b64encode(frame).decode()},
+            answered,
+            now,
+        )
+
+    def _ask_records(self, session: _Session, now: float) -> None:
+        while session.to_ask and session.open_requests < _REQUESTS_AT_ONCE:
+            ids = session.to_ask[-_RECORDS_PER_REQUEST:]
+            del session.to_ask[-_RECORDS_PER_REQUEST:]
+            session.open_requests += 1
+            self._peering.request(
+                session.link,
+                "sync.records",
+                {"ids": ids},
+                self._records_came(session, ids),
+                now,
+            )
+        if not session.open_requests and self._session is session:
+            self._finish(session, now)
+
+    def _records_came(self, session: _Session, ids: list[str]) -> Any:
+        def answered(result: dict[str, Any] | None, error: object, now: float) -> None:
+            if self._session is not session:
+                return
+            session.open_requests -= 1
+            records = None if result is None else result.get("records")
+            upto = None if result is None else result.get("answered")
+            if not isinstance(records, list) or type(upto) is not int or upto < 1:
+                self._break(now)
+                return
+            session.to_ask.extend(ids[upto:])  # what did not fit the line
+            for pair in records:
+                if not isinstance(pair, list) or len(pair) not in (1, 2):
+                    raise RemoteProtocolError("'records' must hold one or two signed entries each")
+                order = Signed.from_wire(pair[0])
+                state = Signed.from_wire(pair[1]) if len(pair) == 2 else order
+                self.adopted += self._replica.adopt_record(order, state, now)
+            self._ask_records(session, now)
+
+        return answered
+
+    def _finish(self, session: _Session, now: float) -> None:
+        """All differences are known and merged: let each origin's log go on from its beat."""
+        self._session = None
+        self.sessions += 1
+        assert session.asking is not None
+        gone = [
+            record
+            for short in session.asking.have
+            if (order_id := self._live.order_id(short)) is not None
+            and (record := self._replica.records.find(order_id)) is not None
+        ]
+        for entries in session.beats.values():
+            if not entries:
+                continue
+            # The neighbour lacks these, and had applied all entries up to this one before.
+            upto = Entry.decode(entries[-1].payload)
+            closed = [
+                record.order_id
+                for record in gone
+                if record.home == upto.home and record.state_seq <= upto.seq
+            ]
+            self._replica.adopt_head(entries[0], closed, now)
+            for signed in entries[1:]:
+                self._take(session.link, signed, now)
+            self._consider(upto.home, session.link, now)

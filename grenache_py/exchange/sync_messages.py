@@ -1,0 +1,112 @@
+"""
+Reading what ``sync.*`` and ``gossip.have`` / ``gossip.want`` messages say.
+
+Pure. Every function raises RemoteProtocolError, naming the member, when it is not as it must be.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import Any
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.gossip import HEADS_PER_MESSAGE_MAX, LINE_BYTES
+from grenache_py.exchange.links import Head
+from grenache_py.exchange.peering import Params
+from grenache_py.exchange.reconcile import FRAME_BYTES_MAX, ID_BYTES
+from grenache_py.exchange.signed import Signed
+
+__all__ = [
+    "RANGE_MAX",
+    "WIRE_OVERHEAD",
+    "fitting",
+    "read_entries",
+    "read_frame",
+    "read_heads",
+    "read_key",
+    "read_number",
+    "read_short",
+]
+
+#: Entries asked for at once.
+RANGE_MAX = 256
+#: Signature, path and member names of one signed payload.
+WIRE_OVERHEAD = 500
+
+
+def read_heads(params: Params) -> list[tuple[str, Head]]:
+    """The heads a message tells, by origin."""
+    heads = params.get("heads")
+    if not isinstance(heads, list) or len(heads) > 4 * HEADS_PER_MESSAGE_MAX:
+        raise RemoteProtocolError("'heads' must be a list of [origin, epoch, seq, hash]")
+    out: list[tuple[str, Head]] = []
+    for item in heads:
+        if (
+            not isinstance(item, list)
+            or len(item) != 4
+            or not isinstance(item[0], str)
+            or len(item[0]) != 64
+            or type(item[1]) is not int
+            or type(item[2]) is not int
+            or not 0 < item[1] <= 2**53
+            or not 0 <= item[2] <= 2**53
+            or not isinstance(item[3], str)
+            or len(item[3]) != 64
+        ):
+            raise RemoteProtocolError("a head must be [origin, epoch, seq, hash]")
+        out.append((item[0], (item[1], item[2], item[3])))
+    return out
+
+
+def fitting(entries: list[Signed]) -> list[Signed]:
+    """As many of ``entries``, from the first on, as one line holds; at least one."""
+    size = 0
+    for count, signed in enumerate(entries):
+        size += len(signed.payload) + WIRE_OVERHEAD
+        if size > LINE_BYTES and count:
+            return entries[:count]
+    return entries
+
+
+def read_entries(result: dict[str, Any]) -> list[Signed] | None:
+    """The entries of an answer; None when the other side has them no more."""
+    if result.get("pruned") is True:
+        return None
+    entries = result.get("entries")
+    if not isinstance(entries, list) or len(entries) > RANGE_MAX:
+        raise RemoteProtocolError(f"'entries' must be a list of at most {RANGE_MAX} entries")
+    return [Signed.from_wire(item) for item in entries]
+
+
+def read_key(params: Params, name: str) -> str:
+    """A member that is a home's key."""
+    value = params.get(name)
+    if not isinstance(value, str) or len(value) != 64:
+        raise RemoteProtocolError(f"{name!r} must be a key of 64 hex digits")
+    return value
+
+
+def read_number(params: Params, name: str) -> int:
+    value = params.get(name)
+    if type(value) is not int or not 0 < value <= 2**53:
+        raise RemoteProtocolError(f"{name!r} must be a positive integer")
+    return value
+
+
+def read_frame(params: Params) -> bytes:
+    text = params.get("frame")
+    if not isinstance(text, str) or len(text) > 2 * FRAME_BYTES_MAX:
+        raise RemoteProtocolError("'frame' must be a base64 string")
+    try:
+        return b64decode(text, validate=True)
+    except ValueError:
+        raise RemoteProtocolError("'frame' must be a base64 string") from None
+
+
+def read_short(text: object) -> bytes:
+    if not isinstance(text, str) or len(text) != 2 * ID_BYTES:
+        raise RemoteProtocolError("an element id has 32 hex digits")
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise RemoteProtocolError("an element id has 32 hex digits") from None
