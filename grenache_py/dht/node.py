@@ -30,10 +30,9 @@ from grenache_py.dht.peer_store import PeerStore
 from grenache_py.dht.queries import LAST_KNOWN_MAX, Queries
 from grenache_py.dht.rate_limit import RateLimit
 from grenache_py.dht.responder import Responder
-from grenache_py.dht.routing_table import Contact, RoutingTable
+from grenache_py.dht.routing_table import RoutingTable
 from grenache_py.dht.state import DHTState
 from grenache_py.dht.tokens import Tokens
-from grenache_py.dht.transactions import Asker
 from grenache_py.dht.upkeep import Upkeep
 from grenache_py.dht.writes import Announce, Put, PutItem, Target
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
@@ -107,8 +106,8 @@ class DHTNode:
             Tokens(token_key, config.sources_max),
             self.counters,
         )
-        self._queries = Queries(self.table, self._limit, self.counters, rng)
-        self._upkeep = Upkeep(config, self.table, self._queries, rng, now)
+        self.queries = Queries(self.table, self._limit, self.counters, rng)
+        self._upkeep = Upkeep(config, self.table, self.queries, rng, now)
         self._finished: list[Operation] = []
         self._lookups: dict[bytes, PeersLookup] = {}
         self._operations: dict[int, Operation] = {}
@@ -137,14 +136,14 @@ class DHTNode:
         if not self._limit.admits(address[0], now, answer=answer):
             counters.datagrams_over_limit += 1
             if self._limit.reached_by(address[0]):  # a busy neighbour may have more
-                self._queries.ping_address(address, now)
+                self.queries.ping_address(address, now)
             return None
         try:
             message = krpc.decode(data)
         except RemoteProtocolError:
             counters.datagrams_malformed += 1
             return None
-        queries = self._queries
+        queries = self.queries
         if queries.silent:
             queries.silent.pop(address, None)
         if not isinstance(message, Query):
@@ -162,7 +161,7 @@ class DHTNode:
 
     def tick(self, now: float) -> None:
         """Do what is due. Call at `next_deadline`, or whenever convenient."""
-        self._queries.overdue(now)
+        self.queries.overdue(now)
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now:
             operation = self._operations.get(heapq.heappop(deadlines)[1])
@@ -177,7 +176,7 @@ class DHTNode:
     def next_deadline(self) -> float:
         """When `tick` wants to be called again; may be early, never late."""
         due = self._upkeep.due()
-        queries = self._queries.transactions.next_deadline()
+        queries = self.queries.transactions.next_deadline()
         if queries is not None and queries < due:
             due = queries
         deadlines = self._deadlines
@@ -189,11 +188,11 @@ class DHTNode:
 
     def has_effects(self) -> bool:
         """Whether `take_effects` has something to give."""
-        return bool(self._queries.outbox or self._finished or self._upkeep.bootstrap_wanted)
+        return bool(self.queries.outbox or self._finished or self._upkeep.bootstrap_wanted)
 
     def take_effects(self) -> Effects:
         """What is to be done since the last call."""
-        queries = self._queries
+        queries = self.queries
         effects = Effects(queries.outbox, self._finished, self._upkeep.bootstrap_wanted)
         queries.outbox = []
         self._finished = []
@@ -207,7 +206,7 @@ class DHTNode:
         With an empty table they, and the contacts known last, start a lookup for the
         own id; otherwise only those missing from the table are pinged.
         """
-        queries = self._queries
+        queries = self.queries
         queries.bootstrap = list(addresses)
         if not self.table.good():
             self._refresh(self.own_id, now)
@@ -225,7 +224,7 @@ class DHTNode:
         verified = [contact for contact in self.table if contact.verified]
         verified.sort(key=lambda contact: (contact.failures, -contact.seen_at))
         addresses = dict.fromkeys(contact.address for contact in verified)
-        addresses |= self._queries.last_known
+        addresses |= self.queries.last_known
         return DHTState(
             self.own_id,
             self._token_key,
@@ -243,12 +242,12 @@ class DHTNode:
         for item in items:
             self.items.put(item)
         for address in list(contacts)[:LAST_KNOWN_MAX]:
-            self._queries.keep_last_known(address)
+            self.queries.keep_last_known(address)
 
     def status(self) -> DHTStatus:
         """The node at a glance."""
         good = self.table.good()
-        transactions = self._queries.transactions
+        transactions = self.queries.transactions
         smoothed_s = transactions.round_trips.smoothed_s
         return DHTStatus(
             node_id=self.own_id,
@@ -262,7 +261,7 @@ class DHTNode:
             items=len(self.items),
             announce_tables=len(self._targets),
             sources=len(self._limit),
-            silent_addresses=len(self._queries.silent),
+            silent_addresses=len(self.queries.silent),
             round_trip_s=smoothed_s if smoothed_s >= 0 else None,
             counters=self.counters,
         )
@@ -362,35 +361,13 @@ class DHTNode:
 
     # --- for operations (the protocol `WritingNode`) ----------------------------------------
 
-    def ask(
-        self,
-        halves: tuple[bytes, bytes],
-        address: Address,
-        contact: Contact | None,
-        asker: Asker,
-        mark: object,
-        now: float,
-        *,
-        once: bool = False,
-    ) -> None:
-        """Send a query; see `Transactions.open`."""
-        self._queries.ask(halves, address, contact, asker, mark, now, once=once)
-
-    def contact_at(self, address: Address) -> Contact | None:
-        """The contact known at ``address``."""
-        return self.table.by_address.get(address)
-
-    def silent(self) -> dict[Address, float]:
-        """Addresses that left queries unanswered lately."""
-        return self._queries.silent
-
     def begin(self, traversal: Traversal, due: float, now: float) -> None:
         """Start ``traversal`` from the nearest contacts, or from anywhere if there are none."""
         self.set_deadline(traversal, due)
         contacts = self.table.closest(traversal.lookup.key, self.config.bucket_size)
         traversal.lookup.begin(contacts)
         if not contacts:
-            traversal.lookup.begin_at([*self._queries.bootstrap, *self._queries.last_known])
+            traversal.lookup.begin_at([*self.queries.bootstrap, *self.queries.last_known])
         traversal.step(now)
 
     def set_deadline(self, operation: Operation, due: float) -> None:

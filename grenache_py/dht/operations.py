@@ -19,11 +19,12 @@ from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.errors import DHTError
 from grenache_py.dht.item_store import Item, immutable_target, mutable_target
 from grenache_py.dht.lookup import SEARCH_WIDTH, Candidate, Lookup
-from grenache_py.dht.routing_table import Contact
-from grenache_py.dht.transactions import TXID_BYTES, Asker, Pending
+from grenache_py.dht.queries import Queries
+from grenache_py.dht.routing_table import RoutingTable
+from grenache_py.dht.transactions import TXID_BYTES, Pending
 from grenache_py.wire import bencode, krpc
 from grenache_py.wire.bencode import Value
-from grenache_py.wire.krpc import Address, ErrorReply, Response, expand_address
+from grenache_py.wire.krpc import ErrorReply, Response, expand_address
 
 __all__ = ["GetResult", "ItemLookup", "Node", "Operation", "PeersLookup", "Refresh", "Traversal"]
 
@@ -58,26 +59,9 @@ class Node(Protocol):
 
     config: DHTConfig
     own_id: bytes
+    queries: Queries
     rng: random.Random
-
-    def ask(
-        self,
-        halves: tuple[bytes, bytes],
-        address: Address,
-        contact: Contact | None,
-        asker: Asker,
-        mark: object,
-        now: float,
-        *,
-        once: bool = False,
-    ) -> None:
-        """Send a query; see `Transactions.open`."""
-
-    def contact_at(self, address: Address) -> Contact | None:
-        """The contact known at ``address``."""
-
-    def silent(self) -> dict[Address, float]:
-        """Addresses that left queries unanswered lately; not worth asking."""
+    table: RoutingTable
 
     def begin(self, traversal: Traversal, due: float, now: float) -> None:
         """Start a traversal from the nodes that are known; it expires at ``due``."""
@@ -162,10 +146,11 @@ class Traversal(Operation):
         lookup = self.lookup
         node = self.node
         for candidate in lookup.to_ask():
-            contact = candidate.contact or node.contact_at(candidate.address)
-            node.ask(
+            address = candidate.address
+            contact = candidate.contact or node.table.by_address.get(address)
+            node.queries.ask(
                 self._halves,
-                candidate.address,
+                address,
                 contact,
                 self,
                 candidate,
@@ -185,7 +170,7 @@ class Traversal(Operation):
         self.lookup.answered(candidate, response.sender_id, krpc.bytes_field(args, b"token"))
         nodes = args.get(b"nodes")
         if type(nodes) is bytes:
-            self.lookup.learn(nodes, candidate.hops + 1, self.node.silent())
+            self.lookup.learn(nodes, candidate.hops + 1, self.node.queries.silent)
         self.collect(response)
         if not self.done:
             self.step(now)

@@ -120,7 +120,11 @@ class RoundTrips:
             self.smoothed_s += error * 0.125
             self.variation_s += (abs(error) - self.variation_s) * 0.25
         wait = self.smoothed_s + 4 * self.variation_s
-        self.slow_after_s = min(max(wait, SLOW_MIN_S), SLOW_MAX_S)
+        if wait < SLOW_MIN_S:
+            wait = SLOW_MIN_S
+        elif wait > SLOW_MAX_S:
+            wait = SLOW_MAX_S
+        self.slow_after_s = wait
 
     def slow_after(self, contact: Contact | None) -> float:
         """Seconds after which an answer from ``contact`` is overdue."""

@@ -121,9 +121,10 @@ class FindTargets(Traversal):
     def settled(self, now: float) -> None:
         self.succeed(None)
         node = self.node
+        by_address = node.table.by_address
         self._write.found(
             [
-                Target(candidate.address, node.contact_at(candidate.address), candidate.token)
+                Target(candidate.address, by_address.get(candidate.address), candidate.token)
                 for candidate in self.lookup.responders(node.config.bucket_size)
                 if candidate.token is not None
             ],
@@ -237,8 +238,8 @@ class Write(Operation):
         if not self.done:
             self._conclude(AllQueriesFailed(self._refusal))
 
-    def arguments(self, token: bytes) -> bytes:
-        """The inside of ``a``, encoded, for a node that gave ``token``."""
+    def arguments(self) -> tuple[bytes, bytes]:
+        """The inside of ``a``, encoded: what stands before the token, and what after it."""
         raise NotImplementedError
 
     def outcome(self) -> object:
@@ -258,18 +259,14 @@ class Write(Operation):
         self._round += 1
         self._in_flight = len(targets)
         self._overdue = self._slow = 0
-        ask = self.node.ask
+        ask = self.node.queries.ask
+        once = not self.repeatable
+        before, after = self.arguments()
         for target in targets:
-            halves = krpc.query_around(self.method, self.arguments(target.token), TXID_BYTES)
-            ask(
-                halves,
-                target.address,
-                target.contact,
-                self,
-                self._round,
-                now,
-                once=not self.repeatable,
-            )
+            token = target.token
+            args = b"%b5:token%d:%b%b" % (before, len(token), token, after)
+            halves = krpc.query_around(self.method, args, TXID_BYTES)
+            ask(halves, target.address, target.contact, self, self._round, now, once=once)
 
     def _settle(self, pending: Pending, now: float) -> None:
         if pending.mark != self._round:
@@ -312,15 +309,10 @@ class Announce(Write):
         super().__init__(node, name, now, repeatable=True)
         self._port = port
 
-    def arguments(self, token: bytes) -> bytes:
-        return b"2:id20:%b12:implied_porti0e9:info_hash%d:%b4:porti%de5:token%d:%b" % (
-            self.node.own_id,
-            len(self.key),
-            self.key,
-            self._port,
-            len(token),
-            token,
-        )
+    def arguments(self) -> tuple[bytes, bytes]:
+        key = self.key
+        before = b"2:id20:%b12:implied_porti0e9:info_hash%d:%b4:porti%de"
+        return before % (self.node.own_id, len(key), key, self._port), b""
 
     def outcome(self) -> int:
         return len(self.accepted)
@@ -345,24 +337,16 @@ class Put(Write):
         self._item = item
         self._cas = cas
 
-    def arguments(self, token: bytes) -> bytes:
+    def arguments(self) -> tuple[bytes, bytes]:
         item = self._item
         own_id = self.node.own_id
+        value = b"1:v" + item.v
         if item.k is None or item.seq is None or item.sig is None:
-            return b"2:id20:%b5:token%d:%b1:v%b" % (own_id, len(token), token, item.v)
+            return b"2:id20:" + own_id, value
         cas = b"" if self._cas is None else b"3:casi%de" % self._cas
         salt = b"4:salt%d:%b" % (len(item.salt), item.salt) if item.salt else b""
-        return b"%b2:id20:%b1:k32:%b%b3:seqi%de3:sig64:%b5:token%d:%b1:v%b" % (
-            cas,
-            own_id,
-            item.k,
-            salt,
-            item.seq,
-            item.sig,
-            len(token),
-            token,
-            item.v,
-        )
+        before = b"%b2:id20:%b1:k32:%b%b3:seqi%de3:sig64:%b"
+        return before % (cas, own_id, item.k, salt, item.seq, item.sig), value
 
     def outcome(self) -> bytes:
         return self.key
