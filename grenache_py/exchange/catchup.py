@@ -20,7 +20,7 @@ from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.archive import Archive
 from grenache_py.exchange.links import Link
 from grenache_py.exchange.log import Entry
-from grenache_py.exchange.peering import Peering
+from grenache_py.exchange.peering import Answered, Peering
 from grenache_py.exchange.reconcile import Reconciliation
 from grenache_py.exchange.signed import Signed
 from grenache_py.exchange.supply import LiveIndex
@@ -157,10 +157,24 @@ class CatchUp:
             session.asking = Reconciliation(self._live.set)
             self._ask_frame(session, session.asking.begin(), now)
 
-    def _beat_came(self, session: _Session, origin: str) -> Any:
-        def answered(result: dict[str, Any] | None, error: object, now: float) -> None:
+    def _within(self, session: _Session, came: Answered) -> Answered:
+        """``came``, unless the session is over; an answer that breaks the rules ends it."""
+
+        def answered(
+            result: dict[str, Any] | None, error: dict[str, Any] | None, now: float
+        ) -> None:
             if self._session is not session:
                 return
+            try:
+                came(result, error, now)
+            except RemoteProtocolError:
+                self._break(now)
+                raise
+
+        return answered
+
+    def _beat_came(self, session: _Session, origin: str) -> Answered:
+        def came(result: dict[str, Any] | None, error: object, now: float) -> None:
             session.open_requests -= 1
             entries = None if result is None else read_entries(result)
             if result is None and error is None:
@@ -172,20 +186,15 @@ class CatchUp:
                 session.link.heads.pop(origin, None)
             self._ask_beats(session, now)
 
-        return answered
+        return self._within(session, came)
 
     def _ask_frame(self, session: _Session, frame: bytes, now: float) -> None:
-        def answered(result: dict[str, Any] | None, error: object, then: float) -> None:
-            if self._session is not session or session.asking is None:
-                return
+        def came(result: dict[str, Any] | None, error: object, then: float) -> None:
+            assert session.asking is not None
             if result is None:
                 self._break(then)
                 return
-            try:
-                following = session.asking.receive(read_frame(result))
-            except RemoteProtocolError:
-                self._break(then)
-                raise
+            following = session.asking.receive(read_frame(result))
             session.rounds += 1
             if following is None or session.rounds > _ROUNDS_MAX:
                 session.to_ask = [short.hex() for short in reversed(session.asking.need)]
@@ -198,7 +207,7 @@ class CatchUp:
             session.link,
             "sync.reconcile",
             {"frame": b64encode(frame).decode()},
-            answered,
+            self._within(session, came),
             now,
         )
 
@@ -217,10 +226,8 @@ class CatchUp:
         if not session.open_requests and self._session is session:
             self._finish(session, now)
 
-    def _records_came(self, session: _Session, ids: list[str]) -> Any:
-        def answered(result: dict[str, Any] | None, error: object, now: float) -> None:
-            if self._session is not session:
-                return
+    def _records_came(self, session: _Session, ids: list[str]) -> Answered:
+        def came(result: dict[str, Any] | None, error: object, now: float) -> None:
             session.open_requests -= 1
             records = None if result is None else result.get("records")
             upto = None if result is None else result.get("answered")
@@ -236,7 +243,7 @@ class CatchUp:
                 self.adopted += self._replica.adopt_record(order, state, now)
             self._ask_records(session, now)
 
-        return answered
+        return self._within(session, came)
 
     def _finish(self, session: _Session, now: float) -> None:
         """All differences are known and merged: let each origin's log go on from its beat."""

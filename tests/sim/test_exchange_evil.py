@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -146,6 +147,42 @@ def test_heads_that_do_not_exist_cost_the_liar_not_the_network() -> None:
     node = world.peers[0].node
     assert node is not None
     assert node.sync.synced, "a head nobody can show is not believed for ever"
+
+
+@pytest.mark.parametrize("stage", ["sync.range", "sync.reconcile", "sync.records"])
+def test_a_neighbour_that_answers_a_catch_up_with_nonsense_does_not_block_others(
+    stage: str,
+) -> None:
+    world = quiet_world(2)
+    evil = EvilPeer("evil", world.network)
+    beat, _ = evil.entry(5000, "ab" * 32, world.clock.now, beat=BEAT)
+
+    def answer(message: dict[str, Any]) -> dict[str, Any] | None:
+        nonsense: dict[str, dict[str, Any]] = {
+            "sync.range": {"entries": [{}]},
+            "sync.reconcile": {"frame": "/////w=="},
+            "sync.records": {"records": [[1, 2, 3]], "answered": 1},
+        }
+        sense: dict[str, dict[str, Any]] = {
+            "sync.range": {"entries": [beat]},
+            "sync.reconcile": {"frame": b64encode(b"\0\0\2\1" + b"x" * 16).decode()},  # one unknown
+        }
+        method = str(message.get("method"))
+        if method not in nonsense:
+            return None
+        result = nonsense[method] if method == stage else sense[method]
+        return {"jsonrpc": "2.0", "id": message["id"], "result": result}
+
+    evil.on_message = answer
+    evil.dial(world.peers[0])
+    world.clock.run_until(world.clock.now + 1.0)
+    evil.notify("sync.heads", heads=[[evil.identity.key, 1, 5000, "cd" * 32]])
+    world.clock.run_until(world.clock.now + 3.0)
+    node = world.peers[0].node
+    assert node is not None
+    assert stage in {message.get("method") for message in evil.received}
+    assert not node.sync.catchup.under_way
+    assert node.sync.catchup.broken >= 1
 
 
 def test_entries_from_the_future_are_not_taken() -> None:
