@@ -15,10 +15,12 @@ import argparse
 import os
 import random
 import resource
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -111,6 +113,7 @@ def main() -> None:
                 run(daemon.pid, address, int(clients), arguments.orders)
                 for clients in arguments.clients.split(",")
             ]
+            crowd(daemon.pid, address, arguments.orders)
         finally:
             daemon.terminate()
             daemon.wait(15)
@@ -118,6 +121,79 @@ def main() -> None:
         rate, p99_ms = results[-1]
         if rate < REQUIRED_PER_S or p99_ms > REQUIRED_P99_MS:
             raise SystemExit(f"required: {REQUIRED_PER_S}/s with p99 < {REQUIRED_P99_MS} ms")
+
+
+def crowd(pid: int, address: str, orders: int) -> None:
+    """200 busy clients among 1,000 idle ones, and four that misbehave."""
+    host, _, port = address.rpartition(":")
+    before = memory_mib(pid)
+    others = [socket.create_connection((host, int(port))) for _ in range(1_003)]
+    deaf, endless, dripping = others[:3]
+    print(f"1,000 idle connections: {memory_mib(pid) - before:.1f} MiB")
+    held = memory_mib(pid)
+    # 100,000 requests with long answers, none of them read; then 10 MB without a line's end.
+    sent = fill(deaf, b"book BTC-USD 500\n" * 1_000, 100)
+    print(f"never reads, sent {sent / 17:,.0f} requests: {memory_mib(pid) - held:+.1f} MiB")
+    sent = fill(endless, b"x" * 65_536, 160)
+    print(f"10 MB without an end: cut off within {sent:,} bytes")
+    stop = threading.Event()
+
+    def drip() -> None:
+        while not stop.wait(1.0):
+            dripping.send(b" ")
+
+    dripper = threading.Thread(target=drip)
+    dripper.start()
+    run(pid, address, 200, orders)
+    stop.set()
+    dripper.join()
+    dripping.sendall(b"ping\n")
+    assert dripping.recv(100), "the one that sends a byte a second is served too"
+    with Client(address, time.monotonic) as client:
+        client.call("order.cancel_all", timeout_s=60)
+    pipelined(pid, address)
+    print(f"memory after all that: {memory_mib(pid) - held:+.1f} MiB, orders included")
+    for each in others:
+        each.close()
+
+
+def fill(connection: socket.socket, data: bytes, times: int) -> int:
+    """Send without reading until it is done, or nobody takes any more; return how many bytes."""
+    connection.settimeout(1.0)
+    sent = 0
+    try:
+        for _ in range(times):
+            sent += connection.send(data)
+    except (TimeoutError, ConnectionError):
+        pass
+    return sent
+
+
+def pipelined(pid: int, address: str) -> None:
+    """One client sends 100,000 orders at once; another one asks meanwhile."""
+    host, _, port = address.rpartition(":")
+    flow = Flow("BTC-USD", "0.01", "0.0001", random.Random(9))
+    data = b"".join(flow.lines(100_000))
+    before, began, most, slowest = memory_mib(pid), time.perf_counter(), 0.0, 0.0
+    with (
+        socket.create_connection((host, int(port))) as greedy,
+        Client(address, time.monotonic) as other,
+    ):
+        sender = threading.Thread(target=greedy.sendall, args=(data,))
+        sender.start()
+        answered = 0
+        while answered < 100_000:
+            answered += greedy.recv(1_048_576).count(b"\n")
+            asked = time.perf_counter()
+            other.call("ping", timeout_s=30)
+            slowest = max(slowest, time.perf_counter() - asked)
+            most = max(most, memory_mib(pid))
+        sender.join()
+    rate = 100_000 / (time.perf_counter() - began)
+    print(
+        f"100,000 orders pipelined: {rate:,.0f}/s, up to {most - before:+.0f} MiB (their orders"
+        f" included), another client waited {slowest * 1000:.0f} ms at most"
+    )
 
 
 def run(pid: int, address: str, clients: int, orders: int) -> tuple[float, float]:

@@ -114,7 +114,8 @@ class HTTPConnection(Protocol):
             self._idle.cancel()
             self._idle = None
         if self._stream is not None:
-            self._stream.connectionLost(reason)
+            stream, self._stream = self._stream, None
+            stream.connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
         if self._socket is not None:

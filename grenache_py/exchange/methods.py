@@ -825,7 +825,8 @@ def status(desk: Desk, client: Client, params: p.Nothing, now: float) -> Result:
             known |= desk.node.status(now)
         else:
             known |= {"serving": False, "synced": False}
-        return with_service({**known, "uptime_s": int(now - facts.started)})
+        uptime_s = int(now - facts.started)
+        return with_service({**known, "version": facts.version, "uptime_s": uptime_s})
 
     async def with_service(of_node: dict[str, Any]) -> dict[str, Any]:
         return {**of_node, **await desk.office.status()}

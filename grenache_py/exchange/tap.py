@@ -7,6 +7,7 @@ module that may put a grape and an exchange into one process.
 
 from __future__ import annotations
 
+import gc
 import random
 import resource
 import sys
@@ -39,6 +40,10 @@ SPARE_FILES = 200
 SWITCH_INTERVAL_S = 0.0005
 """The store's thread waits that long for the interpreter lock at each statement; 5 ms is
 Python's default, and would be most of the time an order takes."""
+
+GC_THRESHOLDS = (10_000, 20, 1_000_000)
+"""No full collection while orders come in: with 100,000 resting orders it would stop everything
+for a second. Young objects are looked through as ever; the service collects when it is idle."""
 
 _LOGGING = frozenset({"log-format", "log-level"})
 
@@ -155,6 +160,7 @@ def _daemon(options: Options) -> Daemon:
     config = options.exchange
     rng = random.SystemRandom()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.set_threshold(*GC_THRESHOLDS)
     _allow_files(config.clients_max + SPARE_FILES)
     grape = None
     if not config.grapes:
