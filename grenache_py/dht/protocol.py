@@ -50,6 +50,8 @@ class DHTProtocol(DatagramProtocol):
         self._want_bootstrap = want_bootstrap
         self._timer: IDelayedCall | None = None
         self._timer_due = 0.0
+        self._latest = clock.seconds()
+        self._set_back_s = 0.0
         self._socket: socket.socket | None = None
         self._flushing = False
         self.send_errors = 0
@@ -108,7 +110,7 @@ class DHTProtocol(DatagramProtocol):
 
     def bootstrap(self, addresses: list[tuple[str, int]]) -> None:
         """Join through these literal addresses."""
-        self.node.bootstrap(addresses, self._clock.seconds())
+        self.node.bootstrap(addresses, self._now())
         self._flush()
 
     def status(self) -> DHTStatus:
@@ -136,10 +138,10 @@ class DHTProtocol(DatagramProtocol):
                 waiter.cancel()
 
     def datagramReceived(self, data: bytes, addr: tuple[str, int]) -> None:
-        answer = self.node.receive_datagram(data, addr, self._clock.seconds())
+        answer = self.node.receive_datagram(data, addr, self._now())
         if answer is not None:
             self._send(answer, addr)
-        if self.node.has_effects():
+        if self.node.has_effects() or self._timer is None:
             self._flush()
 
     # --- inside -----------------------------------------------------------------------------
@@ -147,7 +149,7 @@ class DHTProtocol(DatagramProtocol):
     def _started(self, start: Callable[[float], Operation]) -> Deferred[T]:
         waiter: Deferred[T] = Deferred(_not_cancelled)
         try:
-            operation = start(self._clock.seconds())
+            operation = start(self._now())
         except GrenacheError as problem:
             waiter.errback(problem)
             return waiter
@@ -159,9 +161,25 @@ class DHTProtocol(DatagramProtocol):
         self._flush()
         return waiter
 
+    def _now(self) -> float:
+        """
+        The clock's time, but never less than it was.
+
+        When the clock is set back, what was due a moment later would be due hours later:
+        to the node time goes on, and the timer, which waits for the old hour, is made anew.
+        """
+        now = self._clock.seconds()
+        if now < self._latest:
+            self._set_back_s += self._latest - now
+            if self._timer is not None and self._timer.active():
+                self._timer.cancel()
+            self._timer = None
+        self._latest = now
+        return now + self._set_back_s
+
     def _tick(self) -> None:
         self._timer = None
-        self.node.tick(self._clock.seconds())
+        self.node.tick(self._now())
         self._flush()
 
     def _flush(self) -> None:
@@ -187,14 +205,14 @@ class DHTProtocol(DatagramProtocol):
             self._set_timer(node.next_deadline())
 
     def _set_timer(self, due: float) -> None:
+        delay_s = max(0.0, due - self._now())
         timer = self._timer
         if timer is None:
             if self.transport is not None:
-                delay_s = max(0.0, due - self._clock.seconds())
                 self._timer = self._clock.callLater(delay_s, self._tick)
                 self._timer_due = due
         elif due < self._timer_due:
-            timer.reset(max(0.0, due - self._clock.seconds()))
+            timer.reset(delay_s)
             self._timer_due = due
 
     def _send(self, data: bytes, address: tuple[str, int]) -> None:

@@ -344,6 +344,20 @@ def test_the_source_address_is_what_is_announced() -> None:
     assert sorted(values) == [compact_address(("10.0.0.2", 9)), compact_address(BOB)]
 
 
+def test_an_ipv6_neighbour_is_served_in_its_own_compact_form() -> None:
+    talk = talk_with()
+    six: Address = ("2001:db8::1", 7006)
+    talk.meet(CAROL_ID, six)
+    talk.ok("announce_peer", six, info_hash=NAME, port=9, token=talk.token(six))
+    (peer,) = talk.ok("get_peers", six, info_hash=NAME)[b"values"]
+    assert peer == compact_address(("2001:db8::1", 9))
+    assert len(peer) == 18
+    assert len(talk.ok("find_node", ALICE, target=NAME, sender=None)[b"nodes"]) % 26 == 0
+    lookup = talk.node.lookup(NAME, talk.now)
+    talk.reply(queries(talk, b"get_peers")[six], six, id=CAROL_ID, nodes=b"")
+    assert lookup.result == ["[2001:db8::1]:9"]
+
+
 # --- put and get ----------------------------------------------------------------------------
 
 

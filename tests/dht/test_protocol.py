@@ -151,6 +151,19 @@ def test_the_timer_comes_sooner_when_something_is_due_sooner() -> None:
     assert again[b"a"] == first[b"a"], "asked again in time"
 
 
+def test_a_clock_set_back_an_hour_stops_nothing() -> None:
+    shell = Shell()
+    shell.meet_alice()
+    seen = results(shell.protocol.lookup(b"name"))
+    shell.transport.take()
+    shell.clock.rightNow -= 3600
+    shell.protocol.datagramReceived(PING, ALICE)  # anything that happens
+    for _ in range(40):
+        shell.clock.advance(0.05)
+    assert seen == [[]]
+    assert len(shell.clock.getDelayedCalls()) == 1
+
+
 def test_a_send_that_fails_is_a_lost_datagram() -> None:
     shell = Shell()
     shell.meet_alice()
