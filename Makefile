@@ -36,7 +36,7 @@ rooms: $(STAMP) ## import-linter: who may import whom
 	$(BIN)/lint-imports
 
 pytest: $(STAMP) ## the suite alone (T=tests/dht for a part, JOBS=0 for one process)
-	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder $(T)
+	$(PYTEST) -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(T)
 
 trial: $(STAMP) ## the suite's TestCases under Twisted's own runner
 	$(BIN)/python -m twisted.trial $$(grep -rlE 'trial.unittest' tests --include='test_*.py')
