@@ -5,6 +5,9 @@ Pure. An ``Order`` is frozen: it is what its home promised and what its id is th
 What happens to it later stands apart, in a ``LiveOrder`` (cause F8: engines that change the
 order itself end up publishing the remainder as if it were the order). Prices are integer
 ticks and quantities integer lots of the order's market; words are those of FIX.
+
+The frozen values are msgspec structs: built in a seventh of the time of frozen attrs, and, as
+they hold nothing but numbers and strings, of no concern to the garbage collector.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 import attrs
+import msgspec
 
 __all__ = [
     "ClosedReason",
@@ -39,8 +43,7 @@ Status: TypeAlias = Literal[
 OrderKey: TypeAlias = tuple[int, int, str]
 
 
-@attrs.frozen
-class NewOrder:
+class NewOrder(msgspec.Struct, frozen=True, gc=False):
     """
     What a client asks for, validated and in units of the market, before it has an identity.
 
@@ -67,8 +70,7 @@ class NewOrder:
     self_trade: SelfTrade = "newest"
 
 
-@attrs.frozen
-class Order:
+class Order(msgspec.Struct, frozen=True, gc=False):
     """
     One order as its home signed it. Never changes.
 
@@ -196,8 +198,7 @@ class LiveOrder:
         return "partially_filled" if self.filled else "new"
 
 
-@attrs.frozen
-class Trade:
+class Trade(msgspec.Struct, frozen=True, gc=False):
     """
     One execution, the same on both sides.
 

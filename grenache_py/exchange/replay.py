@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import attrs
+import msgspec
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.book import Book
@@ -248,7 +249,7 @@ def compare(replay: LogReplay, orders: Iterable[OrderRow], trades: Iterable[Trad
     for found in trades:
         oldest = found.time_ms if oldest is None else min(oldest, found.time_ms)
         trade = told.pop(found.trade_id, None)
-        if trade is not None and TradeRow(*attrs.astuple(trade)) != found:
+        if trade is not None and TradeRow(*msgspec.structs.astuple(trade)) != found:
             problems.append(f"trade {found.trade_id} is stored in another way than the log's")
     problems.extend(
         f"trade {trade.trade_id} is in the log, the store does not have it"
