@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grenache_py.errors import GrenacheError
 
-__all__ = ["AllQueriesFailed", "DHTError", "DHTOverloaded", "NoNodesToQuery"]
+__all__ = ["AllQueriesFailed", "DHTError", "DHTNotRunning", "DHTOverloaded", "NoNodesToQuery"]
 
 
 class DHTError(GrenacheError):
@@ -30,6 +30,13 @@ class AllQueriesFailed(DHTError):
     def __init__(self, krpc_error: tuple[int, str] | None = None) -> None:
         super().__init__("All queries failed")
         self.krpc_error = krpc_error
+
+
+class DHTNotRunning(DHTError):
+    """The node's port is closed, or not yet open."""
+
+    def __init__(self) -> None:
+        super().__init__("The DHT is not running")
 
 
 class DHTOverloaded(DHTError):

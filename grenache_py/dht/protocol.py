@@ -17,6 +17,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
 from grenache_py.dht.counters import DHTStatus
+from grenache_py.dht.errors import DHTNotRunning
 from grenache_py.dht.node import DHTNode
 from grenache_py.dht.operations import GetResult, Operation
 from grenache_py.dht.writes import PutItem
@@ -30,6 +31,9 @@ T = TypeVar("T")
 class DHTProtocol(DatagramProtocol):
     """
     A node on the network.
+
+    Every operation fails with DHTNotRunning while the port is not open, and with
+    CancelledError when it is closed under it.
 
     Args:
         node: The core.
@@ -148,6 +152,9 @@ class DHTProtocol(DatagramProtocol):
 
     def _started(self, start: Callable[[float], Operation]) -> Deferred[T]:
         waiter: Deferred[T] = Deferred(_not_cancelled)
+        if self.transport is None:
+            waiter.errback(DHTNotRunning())
+            return waiter
         try:
             operation = start(self._now())
         except GrenacheError as problem:

@@ -29,7 +29,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded, NoNodesToQuery
+from grenache_py.dht.errors import (
+    AllQueriesFailed,
+    DHTNotRunning,
+    DHTOverloaded,
+    NoNodesToQuery,
+)
 from grenache_py.dht.operations import GetResult
 from grenache_py.dht.writes import PutItem
 from grenache_py.errors import LocalProtocolError
@@ -238,7 +243,7 @@ class Site(ServerFactory):
             answer = api.krpc_failure(error.krpc_error)
         elif isinstance(error, LocalProtocolError):
             answer = api.ALL_FAILED  # an item that no node would take
-        elif isinstance(error, DHTOverloaded | CancelledError):
+        elif isinstance(error, DHTOverloaded | DHTNotRunning | CancelledError):
             answer = api.BUSY
         else:
             self.log.failure("a request failed", failure=failure)

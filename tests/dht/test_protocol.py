@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from grenache_py.dht.config import DHTConfig
-from grenache_py.dht.errors import NoNodesToQuery
+from grenache_py.dht.errors import DHTNotRunning, NoNodesToQuery
 from grenache_py.dht.protocol import DHTProtocol
 from grenache_py.errors import LocalProtocolError
 from grenache_py.wire import bencode
@@ -180,10 +180,13 @@ def test_a_send_that_fails_is_a_lost_datagram() -> None:
 def test_stopping_leaves_no_timer_and_no_waiter() -> None:
     shell = Shell()
     shell.meet_alice()
-    seen = results(shell.protocol.lookup(b"name"))
-    shell.protocol.stopProtocol()
+    waiter = shell.protocol.lookup(b"name")
+    retried: list[Any] = []
+    waiter.addErrback(lambda _: shell.protocol.lookup(b"again").addBoth(retried.append))
+    shell.protocol.numPorts = 1
+    shell.protocol.doStop()  # what Twisted calls when the port is closed
     assert shell.clock.getDelayedCalls() == []
-    assert seen[0].check(CancelledError)
+    assert retried[0].check(DHTNotRunning), "and nothing begins any more"
 
 
 def test_bootstrap_is_wanted_until_there_is_company() -> None:
