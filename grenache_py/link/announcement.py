@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from grenache_py.errors import GrenacheError
 from grenache_py.link.announcing import AnnounceSchedule
-from grenache_py.link.errors import LinkError
+from grenache_py.link.errors import GrapeRefused, LinkError
 
 __all__ = ["Announcement"]
 
@@ -112,12 +112,19 @@ class Announcement:
 
     def _failed(self, error: LinkError) -> None:
         if self.last_error is None:  # the first of a row; the others say the same again
-            self._log.warn(
-                "{name} port {port} is not announced: {error}",
-                name=self.name,
-                port=self.port,
-                error=str(error),
-            )
+            if isinstance(error, GrapeRefused) and error.lonely:
+                self._log.info(
+                    "{name} port {port} waits for other grapes: there is none yet to record it",
+                    name=self.name,
+                    port=self.port,
+                )
+            else:
+                self._log.warn(
+                    "{name} port {port} is not announced: {error}",
+                    name=self.name,
+                    port=self.port,
+                    error=str(error),
+                )
         self.last_error = error
 
     def _succeeded(self, count: int) -> None:
