@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from grenache_py.deferreds import Background
+from grenache_py.exchange.desk import Desk
 from grenache_py.exchange.effects import Batch, CloseLink, Send
 from grenache_py.exchange.errors import (
     BUSY,
@@ -33,7 +34,6 @@ from grenache_py.exchange.errors import (
     StoreError,
 )
 from grenache_py.exchange.feed import Staged
-from grenache_py.exchange.methods import Desk
 from grenache_py.exchange.outbound import Outbound
 from grenache_py.exchange.protocol import ClientLines, PeerLines
 from grenache_py.exchange.session import INTERNAL, Answer

@@ -1,7 +1,7 @@
 """
 What methods wait for: pages of history, backups, and the state of the service round the node.
 
-Shell: asks the store. See ``methods.Office`` for what is promised.
+Shell: asks the store. See ``desk.Office`` for what is promised.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from grenache_py.exchange.desk import Found
 from grenache_py.exchange.ledger import own_from_row
-from grenache_py.exchange.methods import Found
 from grenache_py.exchange.order import LiveOrder, Trade
 from grenache_py.exchange.reports import REPORT_TRADES_MAX, trades_until
 from grenache_py.exchange.rows import OrderEventRow, OrderRow
@@ -20,7 +20,7 @@ __all__ = ["StoreOffice"]
 
 
 class StoreOffice:
-    """The `methods.Office` of a daemon."""
+    """The `desk.Office` of a daemon."""
 
     def __init__(
         self,

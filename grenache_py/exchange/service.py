@@ -29,6 +29,7 @@ from grenache_py.errors import ConfigError
 from grenache_py.exchange.access import ALL_SCOPES, Grant, Tokens
 from grenache_py.exchange.batches import BatchLoop
 from grenache_py.exchange.config import ExchangeConfig
+from grenache_py.exchange.desk import Client, Desk, Facts
 from grenache_py.exchange.discovery import Discovery
 from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
 from grenache_py.exchange.feed import Feed
@@ -37,7 +38,6 @@ from grenache_py.exchange.http import HTTPConnection, Page, static_pages
 from grenache_py.exchange.keyfile import read_or_make_identity, read_tokens
 from grenache_py.exchange.keys import Identity
 from grenache_py.exchange.links import Link
-from grenache_py.exchange.methods import Client, Desk, Facts
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.office import StoreOffice
 from grenache_py.exchange.order import LiveOrder, Trade

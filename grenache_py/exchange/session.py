@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import UNSET, Raw, UnsetType
 
+from grenache_py.exchange.desk import Client, Desk
 from grenache_py.exchange.errors import (
     BUSY,
     INTERNAL_ERROR,
@@ -25,8 +26,9 @@ from grenache_py.exchange.errors import (
     StoreError,
 )
 from grenache_py.exchange.inline import QUIT, parse
-from grenache_py.exchange.methods import METHODS, AtSeal, Client, Desk, Method
+from grenache_py.exchange.methods import METHODS
 from grenache_py.exchange.rates import RateLimits
+from grenache_py.exchange.registry import AtSeal, Method
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from grenache_py.wire.jsonrpc import (
     Id,

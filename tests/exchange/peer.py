@@ -19,11 +19,11 @@ from grenache_py.exchange import queries
 from grenache_py.exchange.access import ALL_SCOPES, Grant
 from grenache_py.exchange.batches import BatchLoop
 from grenache_py.exchange.database import Database
+from grenache_py.exchange.desk import Client, Desk, Facts
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.feed import Feed
 from grenache_py.exchange.keys import Identity
 from grenache_py.exchange.market import Market
-from grenache_py.exchange.methods import Client, Desk, Facts
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.office import StoreOffice
 from grenache_py.exchange.peering import PeeringConfig

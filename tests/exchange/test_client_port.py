@@ -372,8 +372,8 @@ def test_help_lists_everything_and_explains_each() -> None:
 
 
 def test_a_method_name_is_given_once() -> None:
-    from grenache_py.exchange.methods import Registry
     from grenache_py.exchange.params import Nothing
+    from grenache_py.exchange.registry import Registry
 
     registry = Registry()
     registry.method("a", Nothing)(METHODS["ping"].function)

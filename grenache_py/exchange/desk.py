@@ -1,0 +1,205 @@
+"""
+What methods of the client port work with: the desk, the client before it, and what lies behind.
+
+Pure. Two protocols say what the desk asks of others: `Node` answers at once and from memory;
+`Office` has what one must wait for, the store above all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeAlias
+
+import attrs
+
+from grenache_py.exchange.access import ALL_SCOPES, Grant
+from grenache_py.exchange.book import Book
+from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_MARKET, OrderError
+from grenache_py.exchange.feed import Feed
+from grenache_py.exchange.market import Market
+from grenache_py.exchange.order import LiveOrder, NewOrder, Trade
+from grenache_py.exchange.outbound import Outbound
+from grenache_py.exchange.reports import execution_report
+
+__all__ = ["Client", "Desk", "Facts", "Found", "Node", "Office"]
+
+
+class Node(Protocol):
+    """The part of ``ExchangeNode`` that clients reach."""
+
+    @property
+    def markets(self) -> Mapping[str, Market]: ...
+    @property
+    def books(self) -> Mapping[str, Book]: ...
+    def place(self, new: NewOrder, now: float) -> LiveOrder: ...
+    def cancel(self, order_id: str, now: float, account: str | None = None) -> LiveOrder: ...
+    def cancel_all(
+        self, now: float, market: str | None = None, account: str | None = None
+    ) -> list[LiveOrder]: ...
+    def replace(
+        self,
+        order_id: str,
+        now: float,
+        quantity_lots: int | None = None,
+        price_ticks: int | None = None,
+        account: str | None = None,
+    ) -> LiveOrder: ...
+    def order(self, order_id: str) -> LiveOrder | None: ...
+    def by_client_id(self, account: str, client_order_id: str) -> LiveOrder | None: ...
+    def trades_of(self, order_id: str) -> Iterable[Trade]: ...
+    def open_orders(
+        self, market: str | None = None, account: str | None = None
+    ) -> Iterable[LiveOrder]: ...
+    def order_seq(self, account: str) -> int: ...
+    def tape(self, symbol: str) -> Iterable[Trade]: ...
+    def status(self, now: float) -> dict[str, Any]: ...
+    def peers(self, now: float) -> list[dict[str, Any]]: ...
+    def connect(self, address: str, now: float) -> None: ...
+    def ban(self, peer: str, seconds: float, now: float) -> None: ...
+    def unban(self, peer: str, now: float) -> None: ...
+    def in_doubt(self) -> list[dict[str, Any]]: ...
+    def decide(self, fill_id: str, now: float) -> None: ...
+
+
+Found: TypeAlias = tuple[LiveOrder, list[Trade]]
+
+
+class Office(Protocol):
+    """What a method may wait for. Everything here may raise ``StoreError``."""
+
+    def order(self, order_id: str) -> Awaitable[Found | None]:
+        """An own order, however old, and its newest trades."""
+
+    def may_have_used(self, account: str, client_order_id: str) -> bool:
+        """False when no closed order of this account can have had that client id."""
+
+    def order_by_client_id(self, account: str, client_order_id: str) -> Awaitable[Found | None]:
+        """The newest order of ``account`` with that client id."""
+
+    def orders(
+        self, market: str | None, account: str | None, status: str, after: str | None, limit: int
+    ) -> Awaitable[list[Found]]:
+        """Own orders, newest first, older than ``after``."""
+
+    def trades(self, market: str, after: str | None, limit: int) -> Awaitable[list[Trade]]:
+        """Oldest first: the newest ``limit``, or the first ``limit`` after ``after``."""
+
+    def order_events(
+        self, account: str, after_seq: int, limit: int
+    ) -> Awaitable[list[tuple[int, LiveOrder, list[Trade]]]]:
+        """An account's updates after ``after_seq``: seq, the order as it then was, its trades."""
+
+    def volume_lots(self, market: str, since_ms: int) -> Awaitable[int]:
+        """How much was traded since then."""
+
+    def candles(
+        self, market: str, interval_ms: int, after_ms: int | None, limit: int
+    ) -> Awaitable[list[tuple[int, int, int, int, int, int]]]:
+        """(start ms, open, high, low, close in ticks, lots), oldest first, empty ones left out."""
+
+    def backup(self, path: str) -> Awaitable[dict[str, Any]]:
+        """Write a consistent copy; what was written."""
+
+    def status(self) -> Awaitable[dict[str, Any]]:
+        """What the service knows beyond the node: store, grapes, clients."""
+
+    def log_level(self, level: str, namespace: str) -> None:
+        """Change what is logged."""
+
+    def shutdown(self) -> None:
+        """Stop the daemon, soon."""
+
+
+@attrs.frozen
+class Facts:
+    """What does not change while the daemon runs."""
+
+    peer: str
+    network: str
+    version: str
+    started: float
+    tokens_wanted: bool
+    features: tuple[str, ...] = ("batch", "inline", "subscriptions", "candles")
+
+
+@attrs.define(eq=False)
+class Client:
+    """
+    One connection to the client port, as methods see it.
+
+    Attributes:
+        grant: what it may do now.
+        outbound: where its notifications go.
+        ceiling: what no token gives it more than.
+        leaving: set when it said ``quit``: closed once its answers are out.
+    """
+
+    grant: Grant
+    outbound: Outbound
+    ceiling: frozenset[str] = ALL_SCOPES
+    name: str = ""
+    leaving: bool = False
+
+    def account(self, wanted: str | None) -> str:
+        """
+        Return the account to act for: the one asked for, or the token's, or the nameless one.
+
+        Raises:
+            OrderError: -32006, the token is for another account.
+        """
+        own = self.grant.account
+        if own is None:
+            return wanted or ""
+        if wanted not in (None, own):
+            raise OrderError(
+                NOT_AUTHORISED, f"This token acts for account {own!r} only.", field="account"
+            )
+        return own
+
+    def filter(self, wanted: str | None) -> str | None:
+        """Return the account to show: as `account`, but None (all) where that is allowed."""
+        return wanted if wanted is None and self.grant.account is None else self.account(wanted)
+
+
+@attrs.define
+class Desk:
+    """
+    Where clients are served.
+
+    Attributes:
+        node: replaced when the store failed and was opened again.
+        check_token: the grant behind a token, or None.
+        closed: what everybody is told while the node cannot be asked.
+    """
+
+    feed: Feed
+    office: Office
+    facts: Facts
+    node: Node = attrs.field(init=False)  # set when the store is open
+    check_token: Callable[[str], Grant | None] = lambda token: None
+    closed: OrderError | None = None
+
+    def market(self, symbol: str) -> Market:
+        """
+        Return a market by name.
+
+        Raises:
+            OrderError: -32000.
+        """
+        market = self.node.markets.get(symbol)
+        if market is None:
+            known = ", ".join(self.node.markets)
+            raise OrderError(
+                UNKNOWN_MARKET, f"There is no market {symbol!r} here; there are: {known}."
+            )
+        return market
+
+    def report(self, live: LiveOrder) -> dict[str, Any]:
+        """The execution report of an own order in memory."""
+        trades = self.node.trades_of(live.order_id) if live.filled else ()
+        return execution_report(live, self.node.markets[live.order.market], trades)
+
+    def found_report(self, found: Found) -> dict[str, Any]:
+        """The execution report of an order read from the store."""
+        live, trades = found
+        return execution_report(live, self.node.markets[live.order.market], trades)

@@ -1,0 +1,180 @@
+"""
+Methods about markets: books, trades, tickers, candles, and following them.
+
+Pure. See ``registry.py`` for what a method may return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from grenache_py.exchange import params as p
+from grenache_py.exchange.desk import Client, Desk
+from grenache_py.exchange.registry import (
+    METHODS,
+    AtSeal,
+    Result,
+    may_subscribe,
+    page,
+    unsubscribe,
+)
+from grenache_py.exchange.reports import (
+    SNAPSHOT_LEVELS_MAX,
+    book_snapshot,
+    level_changes,
+    public_trade,
+)
+from grenache_py.wire.jsonrpc import notification_line
+
+SNAPSHOT_LEVELS_TOTAL_MAX = 5_000
+"""Of each side of a book, told to a new subscriber; who needs deeper levels sees them change."""
+
+_MS = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "4h": 14_400_000}
+INTERVALS_MS = {**_MS, "1d": 86_400_000}
+
+
+@METHODS.method("book.get", p.BookGet)
+def book_get(desk: Desk, client: Client, params: p.BookGet, now: float) -> Result:
+    """Show a market's book: price, quantity and number of orders of each level."""
+    market = desk.market(params.market)
+    book = desk.node.books[market.symbol]
+    return AtSeal(lambda: book_snapshot(book, market, params.depth))
+
+
+@METHODS.method("book.subscribe", p.OneMarket)
+def book_subscribe(desk: Desk, client: Client, params: p.OneMarket, now: float) -> Result:
+    """Follow a market's book: a snapshot, then book.update for each change."""
+    market = desk.market(params.market)
+    book = desk.node.books[market.symbol]
+    name = f"book:{market.symbol}"
+    may_subscribe(desk, client, name)
+
+    def snapshot() -> dict[str, Any]:
+        desk.feed.begin(name, client.outbound)
+        result = book_snapshot(book, market, SNAPSHOT_LEVELS_MAX)
+        for side in ("buy", "sell"):
+            deep = book.levels(side, SNAPSHOT_LEVELS_TOTAL_MAX)[SNAPSHOT_LEVELS_MAX:]
+            for start in range(0, len(deep), SNAPSHOT_LEVELS_MAX):
+                page = deep[start : start + SNAPSHOT_LEVELS_MAX]
+                part = [(side, level.price_ticks, level.lots, level.orders) for level in page]
+                rest = {
+                    "market": market.symbol,
+                    "seq": book.seq,
+                    "prev_seq": book.seq,
+                    "changes": level_changes(part, market),
+                    "checksum": result["checksum"],
+                }
+                at_seal.after.append(notification_line("book.update", rest))
+        return {"subscription": name, **result}
+
+    at_seal = AtSeal(snapshot)
+    return at_seal
+
+
+@METHODS.method("book.unsubscribe", p.OneMarket)
+def bookunsubscribe(desk: Desk, client: Client, params: p.OneMarket, now: float) -> Result:
+    """End following a book."""
+    return unsubscribe(desk, client, f"book:{desk.market(params.market).symbol}")
+
+
+@METHODS.method("trades.list", p.TradesList)
+async def trades_list(
+    desk: Desk, client: Client, params: p.TradesList, now: float
+) -> dict[str, Any]:
+    """List a market's trades, newest last; after: only those that followed that trade."""
+    market = desk.market(params.market)
+    trades = await desk.office.trades(market.symbol, params.after, params.limit)
+    items = [public_trade(trade, market) for trade in trades]
+    shown = page("trades", items, params.limit, "trade_id", keep_last=params.after is None)
+    return {"market": market.symbol, "trades": shown["trades"]}
+
+
+@METHODS.method("trades.subscribe", p.TradesList)
+def trades_subscribe(desk: Desk, client: Client, params: p.TradesList, now: float) -> Result:
+    """Follow a market's trades; the answer shows the newest."""
+    market = desk.market(params.market)
+    name = f"trades:{market.symbol}"
+    may_subscribe(desk, client, name)
+
+    def snapshot() -> dict[str, Any]:
+        desk.feed.begin(name, client.outbound)
+        tape = list(desk.node.tape(market.symbol))[-params.limit :]
+        items = [public_trade(trade, market) for trade in tape]
+        shown = page("trades", items, params.limit, "trade_id", keep_last=True)
+        return {"subscription": name, "market": market.symbol, "trades": shown["trades"]}
+
+    return AtSeal(snapshot)
+
+
+@METHODS.method("trades.unsubscribe", p.OneMarket)
+def tradesunsubscribe(desk: Desk, client: Client, params: p.OneMarket, now: float) -> Result:
+    """End following a market's trades."""
+    return unsubscribe(desk, client, f"trades:{desk.market(params.market).symbol}")
+
+
+@METHODS.method("ticker.get", p.OneMarket)
+def ticker_get(desk: Desk, client: Client, params: p.OneMarket, now: float) -> Result:
+    """Show best bid and offer, last trade and the volume of 24 hours."""
+    market = desk.market(params.market)
+    symbol = market.symbol
+    book = desk.node.books[symbol]
+
+    def price(ticks: int | None) -> str | None:
+        return None if ticks is None else market.format_price(ticks)
+
+    def best() -> Coroutine[Any, Any, dict[str, Any]]:
+        tape = list(desk.node.tape(symbol))
+        return with_volume(
+            {
+                "market": symbol,
+                "bid": price(book.best_bid()),
+                "ask": price(book.best_ask()),
+                "last": price(tape[-1].price_ticks) if tape else None,
+                "last_time": tape[-1].time_ms if tape else None,
+            }
+        )
+
+    async def with_volume(ticker: dict[str, Any]) -> dict[str, Any]:
+        lots = await desk.office.volume_lots(symbol, int(now * 1000) - INTERVALS_MS["1d"])
+        return {**ticker, "volume": market.format_quantity(lots)}
+
+    return AtSeal(best)
+
+
+@METHODS.method("candles.list", p.Candles)
+async def candles_list(desk: Desk, client: Client, params: p.Candles, now: float) -> dict[str, Any]:
+    """List open, high, low, close and volume by interval, oldest first."""
+    market = desk.market(params.market)
+    price = market.format_price
+    candles = [
+        {
+            "time": start,
+            "open": price(first),
+            "high": price(high),
+            "low": price(low),
+            "close": price(close),
+            "volume": market.format_quantity(lots),
+        }
+        for start, first, high, low, close, lots in await desk.office.candles(
+            market.symbol, INTERVALS_MS[params.interval], params.after, params.limit
+        )
+    ]
+    shown = page("candles", candles, params.limit, "time", keep_last=params.after is None)
+    return {"market": market.symbol, "interval": params.interval, "candles": shown["candles"]}
+
+
+@METHODS.method("markets.list", p.Nothing)
+def markets_list(desk: Desk, client: Client, params: p.Nothing, now: float) -> Result:
+    """List the markets with tick and lot."""
+    return {
+        "markets": [
+            {
+                "market": market.symbol,
+                "tick": market.tick.text,
+                "lot": market.lot.text,
+                "protection_bp": market.protection_bp,
+            }
+            for market in desk.node.markets.values()
+        ]
+    }

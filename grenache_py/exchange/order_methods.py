@@ -1,0 +1,274 @@
+"""
+Methods about orders: place, cancel, replace, show, list, follow.
+
+Pure. See ``registry.py`` for what a method may return.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw
+
+from grenache_py.exchange import params as p
+from grenache_py.exchange.desk import Client, Desk
+from grenache_py.exchange.errors import (
+    ALREADY_CLOSED,
+    DUPLICATE_CLIENT_ID,
+    INVALID_PARAMS,
+    UNKNOWN_ORDER,
+    OrderError,
+    StoreError,
+)
+from grenache_py.exchange.feed import Subscription, order_update
+from grenache_py.exchange.home import new_order_of
+from grenache_py.exchange.order import NewOrder
+from grenache_py.exchange.outbound import NOTES_MAX
+from grenache_py.exchange.registry import (
+    METHODS,
+    RESULT_BYTES_MAX,
+    AtSeal,
+    Result,
+    may_subscribe,
+    page,
+    unsubscribe,
+)
+from grenache_py.wire.jsonrpc import encode
+
+CATCH_UP_MAX = NOTES_MAX // 2
+"""Updates sent to a subscriber that names its last ``seq``; after more it takes a new snapshot."""
+
+
+@METHODS.method("order.place", p.PlaceOrder, "trade")
+def order_place(desk: Desk, client: Client, params: p.PlaceOrder, now: float) -> Result:
+    """Buy or sell: place an order; the answer comes when it is on disk."""
+    market = desk.node.markets.get(params.market) or desk.market(params.market)
+    price, stop, expires = params.price, params.stop_price, params.expires
+    tif = params.time_in_force
+    if tif is None:
+        tif = "ioc" if params.type == "market" else "gtc" if expires is None else "gtd"
+    new = NewOrder(
+        market.symbol,
+        params.side,
+        market.quantity_lots(params.quantity),
+        None if price is None else market.price_ticks(price),
+        params.type,
+        tif,
+        None if stop is None else market.price_ticks(stop, "stop_price"),
+        params.post_only,
+        expires,
+        client.account(params.account),
+        params.client_order_id or "",
+        params.self_trade,
+    )
+    if new.client_order_id and desk.office.may_have_used(new.account, new.client_order_id):
+        if desk.node.by_client_id(new.account, new.client_order_id) is None:
+            return _place_unless_used(desk, new, now)
+    return desk.report(desk.node.place(new, now))
+
+
+async def _place_unless_used(desk: Desk, new: NewOrder, now: float) -> Any:
+    """Place an order whose client id may be that of an order closed long ago."""
+    found = await desk.office.order_by_client_id(new.account, new.client_order_id)
+    if found is not None:
+        if new_order_of(found[0]) != new:
+            raise OrderError(
+                DUPLICATE_CLIENT_ID,
+                f"client_order_id {new.client_order_id!r} was used for another order,"
+                f" {found[0].order_id}; choose a new one.",
+                order_id=found[0].order_id,
+            )
+        return desk.found_report(found)
+    report = desk.report(desk.node.place(new, now))
+    return AtSeal(lambda: report)
+
+
+def _named(desk: Desk, client: Client, params: p.OneOrder | p.ReplaceOrder) -> str:
+    """Return the order id that ``params`` name."""
+    if (params.order_id is None) == (params.client_order_id is None):
+        raise OrderError(
+            INVALID_PARAMS,
+            "Name the order by order_id or by client_order_id, one of them.",
+            field="order_id",
+        )
+    if params.order_id is not None:
+        return params.order_id
+    account = client.account(params.account)
+    live = desk.node.by_client_id(account, params.client_order_id or "")
+    if live is None:
+        raise OrderError(
+            UNKNOWN_ORDER,
+            f"Account {account!r} has no recent order with client_order_id"
+            f" {params.client_order_id!r}.",
+        )
+    return live.order_id
+
+
+async def _or_closed(
+    desk: Desk, account: str | None, order_id: str, unknown: OrderError
+) -> dict[str, Any]:
+    """Raise what an order that is not in memory deserves: it closed long ago, or never was."""
+    found = await desk.office.order(order_id)
+    if found is None or account not in (None, found[0].account):
+        raise unknown
+    raise OrderError(
+        ALREADY_CLOSED, f"Order {order_id} is {found[0].status} already; nothing is left of it."
+    )
+
+
+@METHODS.method("order.cancel", p.OneOrder, "trade")
+def order_cancel(desk: Desk, client: Client, params: p.OneOrder, now: float) -> Result:
+    """Cancel what is open of one order."""
+    order_id = _named(desk, client, params)
+    account = client.filter(params.account)
+    try:
+        return desk.report(desk.node.cancel(order_id, now, account))
+    except OrderError as error:
+        if error.code != UNKNOWN_ORDER:
+            raise
+        return _or_closed(desk, account, order_id, error)
+
+
+@METHODS.method("order.cancel_all", p.CancelAll, "trade")
+def order_cancel_all(desk: Desk, client: Client, params: p.CancelAll, now: float) -> Result:
+    """Cancel all open orders, of one market or account if given."""
+    if params.market is not None:
+        desk.market(params.market)
+    account = client.filter(params.account)
+    return {"cancelled": len(desk.node.cancel_all(now, market=params.market, account=account))}
+
+
+@METHODS.method("order.replace", p.ReplaceOrder, "trade")
+def order_replace(desk: Desk, client: Client, params: p.ReplaceOrder, now: float) -> Result:
+    """Change an order's quantity or price; a lower quantity alone keeps its place in time."""
+    if params.quantity is None and params.price is None:
+        raise OrderError(
+            INVALID_PARAMS, "Give a new quantity, a new price or both.", field="quantity"
+        )
+    order_id = _named(desk, client, params)
+    account = client.filter(params.account)
+    live = desk.node.order(order_id)
+    if live is None or account not in (None, live.account):
+        unknown = OrderError(UNKNOWN_ORDER, f"There is no order {order_id} here.")
+        return _or_closed(desk, account, order_id, unknown)
+    market = desk.node.markets[live.order.market]
+    lots = None if params.quantity is None else market.quantity_lots(params.quantity)
+    ticks = None if params.price is None else market.price_ticks(params.price)
+    return desk.report(
+        desk.node.replace(order_id, now, quantity_lots=lots, price_ticks=ticks, account=account)
+    )
+
+
+@METHODS.method("order.get", p.OneOrder)
+def order_get(desk: Desk, client: Client, params: p.OneOrder, now: float) -> Result:
+    """Show one order."""
+    order_id = _named(desk, client, params)
+    account = client.filter(params.account)
+    unknown = OrderError(UNKNOWN_ORDER, f"There is no order {order_id} here.")
+    live = desk.node.order(order_id)
+    if live is None:
+        return _stored_order(desk, account, order_id, unknown)
+    if account not in (None, live.account):
+        raise unknown
+    return desk.report(live)
+
+
+async def _stored_order(
+    desk: Desk, account: str | None, order_id: str, unknown: OrderError
+) -> dict[str, Any]:
+    found = await desk.office.order(order_id)
+    if found is None or account not in (None, found[0].account):
+        raise unknown
+    return desk.found_report(found)
+
+
+@METHODS.method("order.list", p.OrderList)
+async def order_list(desk: Desk, client: Client, params: p.OrderList, now: float) -> dict[str, Any]:
+    """List orders, newest first, by page."""
+    if params.market is not None:
+        desk.market(params.market)
+    account = client.filter(params.account)
+    found = await desk.office.orders(
+        params.market, account, params.status, params.after, params.limit + 1
+    )
+    return page("orders", [desk.found_report(each) for each in found], params.limit, "order_id")
+
+
+@METHODS.method("orders.subscribe", p.OrdersSubscribe)
+def orders_subscribe(desk: Desk, client: Client, params: p.OrdersSubscribe, now: float) -> Result:
+    """Follow an account's own orders; from_seq sends what was missed since that update."""
+    account = client.account(params.account)
+    name = f"orders:{account}"
+    may_subscribe(desk, client, name)
+    from_seq = params.from_seq
+
+    def begin() -> Any:
+        last = desk.node.order_seq(account)
+        if from_seq is not None and from_seq <= last <= from_seq + CATCH_UP_MAX:
+            subscription = desk.feed.begin(name, client.outbound, hold_back=True)
+            return _catch_up(desk, at_seal, subscription, account, from_seq, last)
+        desk.feed.begin(name, client.outbound)
+        return _orders_snapshot(desk, account)
+
+    at_seal = AtSeal(begin)
+    return at_seal
+
+
+def _orders_snapshot(desk: Desk, account: str) -> dict[str, Any]:
+    reports = []
+    size = 0
+    complete = True
+    for live in desk.node.open_orders(account=account):
+        encoded = encode(desk.report(live))
+        size += len(encoded) + 1
+        if size > RESULT_BYTES_MAX:
+            complete = False  # the subscriber pages through order.list for the rest
+            break
+        reports.append(Raw(encoded))
+    return {
+        "subscription": f"orders:{account}",
+        "account": account,
+        "seq": desk.node.order_seq(account),
+        "orders": reports,
+        "complete": complete,
+    }
+
+
+async def _catch_up(
+    desk: Desk,
+    at_seal: AtSeal,
+    subscription: Subscription,
+    account: str,
+    from_seq: int,
+    last: int,
+) -> dict[str, Any]:
+    """Answer with the updates ``from_seq`` + 1 to ``last``, and what came since, behind it."""
+    try:
+        missed = await desk.office.order_events(account, from_seq, last - from_seq)
+    except StoreError:
+        desk.feed.end(subscription.name, subscription.to)
+        raise
+    if [seq for seq, _, _ in missed] != list(range(from_seq + 1, last + 1)):
+        desk.feed.end(subscription.name, subscription.to)
+        raise OrderError(
+            INVALID_PARAMS,
+            f"The updates after {from_seq} are not kept any more: subscribe without from_seq.",
+            field="from_seq",
+        )
+    at_seal.after.extend(
+        order_update(account, seq, live, desk.node.markets, trades) for seq, live, trades in missed
+    )
+    at_seal.after.extend(desk.feed.caught_up(subscription))
+    return {
+        "subscription": subscription.name,
+        "account": account,
+        "seq": from_seq,
+        "orders": None,
+        "complete": True,
+    }
+
+
+@METHODS.method("orders.unsubscribe", p.OwnAccount)
+def ordersunsubscribe(desk: Desk, client: Client, params: p.OwnAccount, now: float) -> Result:
+    """End following an account's orders."""
+    return unsubscribe(desk, client, f"orders:{client.account(params.account)}")
