@@ -18,9 +18,10 @@ import attrs
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.archive import Archive
+from grenache_py.exchange.calls import Answered
 from grenache_py.exchange.links import Link
 from grenache_py.exchange.log import Entry
-from grenache_py.exchange.peering import Answered, Peering
+from grenache_py.exchange.peering import Peering
 from grenache_py.exchange.reconcile import Reconciliation
 from grenache_py.exchange.signed import Signed
 from grenache_py.exchange.supply import LiveIndex

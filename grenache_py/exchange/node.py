@@ -20,6 +20,7 @@ import attrs
 from grenache_py.errors import ConfigError, RemoteProtocolError
 from grenache_py.exchange.archive import Archive
 from grenache_py.exchange.book import Book
+from grenache_py.exchange.calls import Params
 from grenache_py.exchange.clock import HybridClock
 from grenache_py.exchange.effects import Batch, BookChanged, Outbox
 from grenache_py.exchange.errors import BUSY, OrderError
@@ -31,7 +32,7 @@ from grenache_py.exchange.log import Entry, OriginLog, TradeBody, trade_from_bod
 from grenache_py.exchange.maker import Maker
 from grenache_py.exchange.market import Market
 from grenache_py.exchange.order import LiveOrder, NewOrder, Trade
-from grenache_py.exchange.peering import Params, Peering, PeeringConfig
+from grenache_py.exchange.peering import Peering, PeeringConfig
 from grenache_py.exchange.records import Records
 from grenache_py.exchange.replica import Replica
 from grenache_py.exchange.rows import MetaRow, Snapshot

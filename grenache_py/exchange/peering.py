@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.addresses import AddressBook, AddressRecord
+from grenache_py.exchange.addresses import AddressBook
+from grenache_py.exchange.calls import Answered, Calls, Params, Result
 from grenache_py.exchange.effects import CloseLink, Dial, Send
 from grenache_py.exchange.errors import (
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    NO_SUCH_METHOD,
     NOT_AUTHORISED,
     RATE_LIMITED,
     OrderError,
@@ -38,33 +36,27 @@ from grenache_py.exchange.handshake import (
     HandshakeError,
     Hello,
 )
+from grenache_py.exchange.introductions import Introductions
 from grenache_py.exchange.keys import Identity
 from grenache_py.exchange.links import (
     BAN_S,
     DISCONNECT_BELOW,
     IGNORE_BELOW,
     MESSAGES,
-    PENDING_MAX,
     Link,
-    Pending,
     Scores,
     network_prefix,
 )
 from grenache_py.exchange.market import Market
 from grenache_py.exchange.rates import TokenBucket
-from grenache_py.exchange.signed import Draft, Sealer, Signed, Verifier
-from grenache_py.wire.jsonrpc import error_line, notification_line, request_line, result_line
+from grenache_py.exchange.signed import Draft, Sealer, Verifier
+from grenache_py.wire.jsonrpc import error_line, notification_line, request_line
 
 __all__ = ["Peering", "PeeringConfig"]
 
 HEARTBEAT_S = 1.0
 PING_IDLE_S = 10.0
 PINGS_MISSED_MAX = 3
-REQUEST_TIMEOUT_S = 10.0
-#: Own address record is signed anew this often.
-RENEW_S = 600.0
-#: Records sent to a new neighbour, and in one message.
-RECORDS_PER_MESSAGE_MAX = 60
 #: Messages kept for a peer that is being dialled, and for how many such peers.
 WAITING_MAX = 256
 WAITING_PEERS_MAX = 1_024
@@ -72,11 +64,6 @@ WAITING_S = 10.0
 _CHALLENGE_S = 5.0
 _CHALLENGE = "still there?"
 _DIALS_AT_ONCE = 4
-
-Params: TypeAlias = Mapping[str, Any]
-Result: TypeAlias = "dict[str, Any] | Callable[[], dict[str, Any]] | None"
-Method: TypeAlias = Callable[[Link, Params, float], Result]
-Answered: TypeAlias = Callable[[dict[str, Any] | None, dict[str, Any] | None, float], None]
 
 
 @attrs.frozen
@@ -147,7 +134,9 @@ class Peering:
         self.addresses = AddressBook(identity.key, verifier, rng)
         self.addresses.name(config.connect)
         self.gossip = Gossip(rng)
-        self.methods: dict[str, Method] = {}
+        self._calls = Calls(self._send, self._send_later, self.penalise)
+        self.methods = self._calls.methods
+        self.method = self._calls.method
         self.on_ready: list[Callable[[Link, float], None]] = []
         self.on_gone: list[Callable[[Link, float], None]] = []
         self.on_clone: Callable[[str, float], None] = lambda key, now: None
@@ -158,17 +147,15 @@ class Peering:
         self.dials = 0
         self.closing = False
         self._identity = identity
-        self._sealer = sealer
         self._markets = markets
         self._rng = rng
-        self._host = ""  # what others see us come from
         self._out: list[Send | CloseLink | Dial | tuple[int, Callable[[], bytes]]] = []
         self._waiting: dict[str, _Waiting] = {}
         self._contests: dict[int, _Contest] = {}
-        self._next_id = 0
         self._heartbeat_at = now + rng.random() * 0.1
-        self._record: Draft | None = None
-        self._record_until = 0.0
+        self.introductions = Introductions(
+            self.me, config.listen, self.addresses, sealer, self._send_later
+        )
         self.method("peer.hello", _too_late)
         self.method("peer.prove", _too_late)
         self.method("peer.ping", lambda link, params, now: {})
@@ -176,17 +163,6 @@ class Peering:
         self.method("peer.goodbye", self._goodbye_told)
         self.method("gossip.graft", self._graft_told)
         self.method("gossip.prune", self._prune_told)
-
-    def method(self, name: str, call: Method) -> None:
-        """
-        Have ``call`` answer ``name``.
-
-        Raises:
-            ValueError: the name is taken already.
-        """
-        if name in self.methods:
-            raise ValueError(f"two methods are named {name}")
-        self.methods[name] = call
 
     # What the shell reports.
 
@@ -228,16 +204,20 @@ class Peering:
             return
         if link.bucket.take(now):
             self.penalise(link, -5.0, "too many messages", now)
-            self._refuse(link, message, RATE_LIMITED, "too many messages; slow down")
+            self._calls.refuse(link, message, RATE_LIMITED, "too many messages; slow down")
             return
         link.heard = now
         link.pings_missed = 0
         if not link.key:
             self._handshake(link, message, now)
+        elif link.id in self._contests:
+            self._contested(link, message, now)
+        elif not link.ready:
+            return  # being replaced
         elif "method" in message:
-            self._called(link, message, now)
+            self._calls.called(link, message, now)
         else:
-            self._returned(link, message, now)
+            self._calls.returned(link, message, now)
 
     def link_closed(self, number: int, now: float) -> None:
         """A connection is gone."""
@@ -288,18 +268,13 @@ class Peering:
         self, link: Link, method: str, params: Params, answered: Answered | None, now: float
     ) -> None:
         """
-        Ask one neighbour. ``answered`` is called once: with the result, or with the error
-        object, or with neither when the link ended or ``REQUEST_TIMEOUT_S`` passed.
+        Ask one neighbour, or, without ``answered``, tell it. ``answered`` is called once: with
+        the result, or with the error object, or with neither when none came.
         """
         if answered is None:
             self.notify(link, method, params)
-            return
-        if len(link.pending) >= PENDING_MAX or link.closing:
-            answered(None, None, now)
-            return
-        self._next_id += 1
-        link.pending[self._next_id] = Pending(method, answered, now + REQUEST_TIMEOUT_S)
-        self._send(link, request_line(method, params, self._next_id))
+        else:
+            self._calls.request(link, method, params, answered, now)
 
     def notify(self, link: Link, method: str, params: Params) -> None:
         """Tell one neighbour something that has no answer."""
@@ -407,7 +382,7 @@ class Peering:
         for link in prune:
             self.notify(link, "gossip.prune", {"backoff_s": 60})
         self.on_heartbeat(lazy, now)
-        self._tell_record(now)
+        self.introductions.tell(self.ready(), now)
         self._dial_some(now)
 
     on_heartbeat: Callable[[list[Link], float], None] = staticmethod(lambda lazy, now: None)
@@ -427,10 +402,7 @@ class Peering:
             return
         if not link.ready:
             return
-        for number, pending in list(link.pending.items()):
-            if pending.deadline <= now:
-                del link.pending[number]
-                pending.answered(None, None, now)
+        self._calls.expire(link, now)
         if now - link.heard >= PING_IDLE_S and now - link.ping_sent >= PING_IDLE_S / 2:
             if link.pings_missed >= PINGS_MISSED_MAX:
                 self._close(link, f"no answer to {PINGS_MISSED_MAX} pings", now)
@@ -457,7 +429,7 @@ class Peering:
                 self._send(link, _line(answer))
         except HandshakeError as error:
             if not link.outbound and "id" in message:
-                self._send(link, error_line(_id(message), error.code, str(error)))
+                self._send(link, error_line(message["id"], error.code, str(error)))
             self._close(link, str(error), now)
             return
         if handshake.proven:
@@ -479,10 +451,9 @@ class Peering:
             return
         if link.outbound:
             self.addresses.reached(link.address, peer.key, now)
-            if not self._host and peer.seen:
-                self._host = peer.seen.rpartition(":")[0]
+            self.introductions.seen_from(peer.seen)
         if not link.outbound and self._inbound_full(link):
-            self.notify(link, "peer.addresses", {"records": self._sample(now)})
+            self.notify(link, "peer.addresses", {"records": self.introductions.sample(now)})
             self.notify(link, "peer.goodbye", {"reason": "full"})
             self._close(link, "this peer has all the links it takes", now)
             return
@@ -495,10 +466,10 @@ class Peering:
         if self.gossip.joined(link):
             link.mesh = True
             self.notify(link, "gossip.graft", {})
-        records = self._sample(now)
+        records = self.introductions.sample(now)
         if records:
             self.notify(link, "peer.addresses", {"records": records})
-        self._tell_record(now, link)
+        self.introductions.tell(self.ready(), now, link)
         waiting = self._waiting.pop(peer.key, None)
         for method, params, answered in waiting.messages if waiting else ():
             self.request(link, method, params, answered, now)
@@ -528,6 +499,13 @@ class Peering:
         self._close(other, "replaced by a newer link", now)
         return True
 
+    def _contested(self, link: Link, message: dict[str, Any], now: float) -> None:
+        """On a link whose key a newer one proves, only the answer to the last ping matters."""
+        if message.get("id") == _CHALLENGE and "result" in message:
+            contest = self._contests[link.id]
+            contest.old_lives = True
+            self._judge(contest, now)
+
     def _judge(self, contest: _Contest, now: float) -> None:
         """
         Two links prove one key with two boot ids, and both answered a ping sent after both were
@@ -551,9 +529,7 @@ class Peering:
             return
         link.ready = link.mesh = False
         del self.by_key[link.key]
-        pending, link.pending = link.pending, {}
-        for each in pending.values():
-            each.answered(None, None, now)
+        self._calls.cancel(link, now)
         for gone in self.on_gone:
             gone(link, now)
 
@@ -568,79 +544,8 @@ class Peering:
 
     # Messages.
 
-    def _called(self, link: Link, message: dict[str, Any], now: float) -> None:
-        name, params = message["method"], message.get("params", {})
-        if not link.ready:
-            return  # being replaced
-        call = self.methods.get(name) if isinstance(name, str) else None
-        if call is None:
-            self._refuse(link, message, NO_SUCH_METHOD, f"there is no method {str(name)[:60]!r}")
-            self.penalise(link, -1.0, "unknown method", now)
-            return
-        if not isinstance(params, dict):
-            self._refuse(link, message, INVALID_PARAMS, "params must be an object")
-            self.penalise(link, -10.0, "params are no object", now)
-            return
-        try:
-            result = call(link, params, now)
-        except OrderError as error:
-            self._refuse(link, message, error.code, error.message, error.data)
-            return
-        except RemoteProtocolError as error:
-            self._refuse(link, message, INVALID_PARAMS, str(error))
-            self.penalise(link, -10.0, f"{name}: {error}", now)
-            return
-        if "id" in message and not link.closing:
-            number = _id(message)
-            if callable(result):
-                later = result
-                self._out.append((link.id, lambda: result_line(number, later())))
-            else:
-                self._send(link, result_line(number, result or {}))
-
-    def _refuse(
-        self,
-        link: Link,
-        message: dict[str, Any],
-        code: int,
-        text: str,
-        data: dict[str, Any] | None = None,
-    ) -> None:
-        if "id" in message and "method" in message and not link.closing:
-            self._send(link, error_line(_id(message), code, text, data))
-
-    def _returned(self, link: Link, message: dict[str, Any], now: float) -> None:
-        number = message.get("id")
-        contest = self._contests.get(link.id)
-        if contest is not None:
-            if number == _CHALLENGE:
-                contest.old_lives = True
-                self._judge(contest, now)
-            return
-        pending = link.pending.pop(number, None) if isinstance(number, int) else None
-        if pending is None:
-            return  # late, or never asked: nothing to do
-        result, error = message.get("result"), message.get("error")
-        if isinstance(result, dict):
-            answer: tuple[dict[str, Any] | None, dict[str, Any] | None] = (result, None)
-        else:
-            answer = (None, error if isinstance(error, dict) else {"code": INVALID_REQUEST})
-        try:
-            pending.answered(*answer, now)
-        except RemoteProtocolError as fault:
-            self.penalise(link, -10.0, f"answer to {pending.method}: {fault}", now)
-
     def _addresses_told(self, link: Link, params: Params, now: float) -> Result:
-        records = params.get("records")
-        if not isinstance(records, list) or len(records) > RECORDS_PER_MESSAGE_MAX:
-            raise RemoteProtocolError(
-                f"'records' must be a list of at most {RECORDS_PER_MESSAGE_MAX} signed records"
-            )
-        fresh = [
-            signed.wire()
-            for signed in map(Signed.from_wire, records)
-            if self.addresses.learn(signed, now) is not None
-        ]
+        fresh = self.introductions.heard(params.get("records"), now)
         if fresh:
             for other in self.ready():
                 if other is not link and (self.gossip.flood or other.mesh):
@@ -671,36 +576,7 @@ class Peering:
         self.gossip.pruned(link, backoff_s, now)
         return None
 
-    # Addresses and dials.
-
-    def own_address(self) -> str:
-        """Where others can dial this peer, as far as it knows; "" when they cannot."""
-        host, _, port = self.config.listen.rpartition(":")
-        host = host or self._host
-        return f"{host}:{port}" if host and port else ""
-
-    def _tell_record(self, now: float, link: Link | None = None) -> None:
-        """Sign our address anew when it is time; tell it to ``link``, or else to all."""
-        address = self.own_address()
-        if not address:
-            return
-        if self._record is None or now >= self._record_until:
-            record = AddressRecord(self.me, address, int(now * 1000))
-            self._record = self._sealer.add(msgspec.json.encode(record).decode())
-            self._record_until = now + RENEW_S
-            told = self.ready()
-        else:
-            told = [] if link is None else [link]
-        for each in told:
-            self._out.append((each.id, self._record_line))
-
-    def _record_line(self) -> bytes:
-        assert self._record is not None
-        return notification_line("peer.addresses", {"records": [self._record.proof.wire()]})
-
-    def _sample(self, now: float) -> list[dict[str, Any]]:
-        records = self.addresses.sample(RECORDS_PER_MESSAGE_MAX, now)
-        return [signed.wire() for signed in records]
+    # Dials.
 
     def _dial_some(self, now: float) -> None:
         if self.closing:
@@ -730,6 +606,10 @@ class Peering:
         if not link.closing:
             self._out.append(Send(link.id, line))
 
+    def _send_later(self, link: Link, line: Callable[[], bytes]) -> None:
+        if not link.closing:
+            self._out.append((link.id, line))
+
     def _close(self, link: Link, reason: str, now: float) -> None:
         if not link.closing:
             link.closing = True
@@ -739,11 +619,6 @@ class Peering:
 
 def _line(message: dict[str, Any]) -> bytes:
     return msgspec.json.encode(message) + b"\n"
-
-
-def _id(message: dict[str, Any]) -> Any:
-    number = message.get("id")
-    return number if isinstance(number, (int, str)) else None
 
 
 def _listen(listen: str, link: Link) -> str:

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.archive import Archive
+from grenache_py.exchange.calls import Params, Result
 from grenache_py.exchange.gossip import LINE_BYTES
 from grenache_py.exchange.links import Link
-from grenache_py.exchange.peering import Params, Peering, Result
+from grenache_py.exchange.peering import Peering
 from grenache_py.exchange.reconcile import LiveSet, respond, short_id
 from grenache_py.exchange.signed import Signed
 from grenache_py.exchange.sync_messages import (

@@ -29,10 +29,11 @@ import msgspec
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.archive import Archive
+from grenache_py.exchange.calls import Params, Result
 from grenache_py.exchange.catchup import CatchUp
 from grenache_py.exchange.gossip import HEADS_PER_MESSAGE_MAX
 from grenache_py.exchange.links import ORIGINS_MAX, Head, Link
-from grenache_py.exchange.peering import Params, Peering, Result
+from grenache_py.exchange.peering import Peering
 from grenache_py.exchange.signed import Signed
 from grenache_py.exchange.supply import LiveIndex, Supply
 from grenache_py.exchange.sync_messages import RANGE_MAX, read_entries, read_heads

@@ -10,9 +10,9 @@ from base64 import b64decode
 from typing import Any
 
 from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.calls import Params
 from grenache_py.exchange.gossip import HEADS_PER_MESSAGE_MAX, LINE_BYTES
 from grenache_py.exchange.links import Head
-from grenache_py.exchange.peering import Params
 from grenache_py.exchange.reconcile import FRAME_BYTES_MAX, ID_BYTES
 from grenache_py.exchange.signed import Signed
 

@@ -1,0 +1,147 @@
+"""
+Requests and answers over links: one registry of methods, one table of questions per link.
+
+Pure. A name means one thing (F3): a second method of the same name is refused. Every request is
+answered (F20), with an error object when it cannot be carried out; every request of ours is
+answered once, by the other side, by its deadline, or by the end of its link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.errors import INVALID_PARAMS, INVALID_REQUEST, NO_SUCH_METHOD, OrderError
+from grenache_py.exchange.links import PENDING_MAX, Link, Pending
+from grenache_py.wire.jsonrpc import error_line, request_line, result_line
+
+__all__ = ["Answered", "Calls", "Method", "Params", "Result"]
+
+REQUEST_TIMEOUT_S = 10.0
+
+Params: TypeAlias = Mapping[str, Any]
+#: A method's result; a callable is asked once the current batch is sealed.
+Result: TypeAlias = "dict[str, Any] | Callable[[], dict[str, Any]] | None"
+Method: TypeAlias = Callable[[Link, Params, float], Result]
+#: Called with a result, or with an error object, or with neither when no answer came.
+Answered: TypeAlias = Callable[[dict[str, Any] | None, dict[str, Any] | None, float], None]
+
+
+class Calls:
+    """
+    Attributes:
+        methods: what this side understands.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Link, bytes], None],
+        send_later: Callable[[Link, Callable[[], bytes]], None],
+        penalise: Callable[[Link, float, str, float], None],
+    ) -> None:
+        self.methods: dict[str, Method] = {}
+        self._send = send
+        self._send_later = send_later
+        self._penalise = penalise
+        self._next_id = 0
+
+    def method(self, name: str, call: Method) -> None:
+        """
+        Have ``call`` answer ``name``.
+
+        Raises:
+            ValueError: the name is taken already.
+        """
+        if name in self.methods:
+            raise ValueError(f"two methods are named {name}")
+        self.methods[name] = call
+
+    def request(
+        self, link: Link, method: str, params: Params, answered: Answered, now: float
+    ) -> None:
+        """
+        Ask one neighbour. ``answered`` is called once: with the result, or with the error
+        object, or with neither when the link ended or ``REQUEST_TIMEOUT_S`` passed.
+        """
+        if len(link.pending) >= PENDING_MAX or link.closing:
+            answered(None, None, now)
+            return
+        self._next_id += 1
+        link.pending[self._next_id] = Pending(method, answered, now + REQUEST_TIMEOUT_S)
+        self._send(link, request_line(method, params, self._next_id))
+
+    def cancel(self, link: Link, now: float) -> None:
+        """The link is over: whoever waits for an answer is told that none will come."""
+        pending, link.pending = link.pending, {}
+        for each in pending.values():
+            each.answered(None, None, now)
+
+    def expire(self, link: Link, now: float) -> None:
+        """Give up on questions whose deadline has passed."""
+        for number, pending in list(link.pending.items()):
+            if pending.deadline <= now:
+                del link.pending[number]
+                pending.answered(None, None, now)
+
+    def called(self, link: Link, message: dict[str, Any], now: float) -> None:
+        """Carry out a request or notification of the other side."""
+        name, params = message["method"], message.get("params", {})
+        call = self.methods.get(name) if isinstance(name, str) else None
+        if call is None:
+            self.refuse(link, message, NO_SUCH_METHOD, f"there is no method {str(name)[:60]!r}")
+            self._penalise(link, -1.0, "unknown method", now)
+            return
+        if not isinstance(params, dict):
+            self.refuse(link, message, INVALID_PARAMS, "params must be an object")
+            self._penalise(link, -10.0, "params are no object", now)
+            return
+        try:
+            result = call(link, params, now)
+        except OrderError as error:
+            self.refuse(link, message, error.code, error.message, error.data)
+            return
+        except RemoteProtocolError as error:
+            self.refuse(link, message, INVALID_PARAMS, str(error))
+            self._penalise(link, -10.0, f"{name}: {error}", now)
+            return
+        if "id" in message and not link.closing:
+            number = _id(message)
+            if callable(result):
+                later = result
+                self._send_later(link, lambda: result_line(number, later()))
+            else:
+                self._send(link, result_line(number, result or {}))
+
+    def refuse(
+        self,
+        link: Link,
+        message: dict[str, Any],
+        code: int,
+        text: str,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        """Answer a request with an error object; a notification gets none."""
+        if "id" in message and "method" in message and not link.closing:
+            self._send(link, error_line(_id(message), code, text, data))
+
+    def returned(self, link: Link, message: dict[str, Any], now: float) -> None:
+        """Take an answer of the other side; one that was not asked for means nothing."""
+        number = message.get("id")
+        pending = link.pending.pop(number, None) if isinstance(number, int) else None
+        if pending is None:
+            return  # late, or never asked: nothing to do
+        result, error = message.get("result"), message.get("error")
+        if isinstance(result, dict):
+            answer: tuple[dict[str, Any] | None, dict[str, Any] | None] = (result, None)
+        else:
+            answer = (None, error if isinstance(error, dict) else {"code": INVALID_REQUEST})
+        try:
+            pending.answered(*answer, now)
+        except RemoteProtocolError as fault:
+            self._penalise(link, -10.0, f"answer to {pending.method}: {fault}", now)
+
+
+def _id(message: dict[str, Any]) -> Any:
+    number = message.get("id")
+    return number if isinstance(number, (int, str)) else None

@@ -1,0 +1,110 @@
+"""
+Telling each other where peers can be dialled (F23).
+
+Pure. Each peer signs a record of its own address, anew every ten minutes; neighbours keep records
+and pass on those that are news, so that a home can be reached for a fill by peers it has no
+link with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.addresses import AddressBook, AddressRecord
+from grenache_py.exchange.links import Link
+from grenache_py.exchange.signed import Draft, Sealer, Signed
+from grenache_py.wire.jsonrpc import notification_line
+
+__all__ = ["Introductions"]
+
+#: Records sent to a new neighbour, and in one message.
+RECORDS_PER_MESSAGE_MAX = 60
+#: Own address record is signed anew this often.
+RENEW_S = 600.0
+
+
+class Introductions:
+    """
+    This peer's own address record, and what it tells of others'.
+
+    Args:
+        listen: ``host:port`` this peer can be dialled at; ``:port`` when the host is to be what
+            others see; "" when it cannot.
+        send_later: (link, maker of a line), made once the current batch is sealed.
+    """
+
+    def __init__(
+        self,
+        me: str,
+        listen: str,
+        book: AddressBook,
+        sealer: Sealer,
+        send_later: Callable[[Link, Callable[[], bytes]], None],
+    ) -> None:
+        self._me = me
+        self._listen = listen
+        self._book = book
+        self._sealer = sealer
+        self._send_later = send_later
+        self._host = ""  # what others see us come from
+        self._record: Draft | None = None
+        self._record_until = 0.0
+
+    def seen_from(self, address: str) -> None:
+        """A neighbour sees this peer come from ``address``; the first to say so is believed."""
+        self._host = self._host or address.rpartition(":")[0]
+
+    def own_address(self) -> str:
+        """Where others can dial this peer, as far as it knows; "" when they cannot."""
+        host, _, port = self._listen.rpartition(":")
+        host = host or self._host
+        return f"{host}:{port}" if host and port else ""
+
+    def tell(self, links: Iterable[Link], now: float, newcomer: Link | None = None) -> None:
+        """
+        Sign our address anew when it is time, and tell it.
+
+        Args:
+            links: all who hear of a renewed record.
+            newcomer: who hears of it in any case.
+        """
+        address = self.own_address()
+        if not address:
+            return
+        if self._record is None or now >= self._record_until:
+            record = AddressRecord(self._me, address, int(now * 1000))
+            self._record = self._sealer.add(msgspec.json.encode(record).decode())
+            self._record_until = now + RENEW_S
+        else:
+            links = [] if newcomer is None else [newcomer]
+        for link in links:
+            self._send_later(link, self._line)
+
+    def _line(self) -> bytes:
+        assert self._record is not None
+        return notification_line("peer.addresses", {"records": [self._record.proof.wire()]})
+
+    def sample(self, now: float) -> list[dict[str, Any]]:
+        """Some good records, as they travel."""
+        return [signed.wire() for signed in self._book.sample(RECORDS_PER_MESSAGE_MAX, now)]
+
+    def heard(self, records: object, now: float) -> list[dict[str, Any]]:
+        """
+        Take the records of a ``peer.addresses``; give those that are to be passed on.
+
+        Raises:
+            RemoteProtocolError: they are malformed, or one is not signed by its peer.
+        """
+        if not isinstance(records, list) or len(records) > RECORDS_PER_MESSAGE_MAX:
+            raise RemoteProtocolError(
+                f"'records' must be a list of at most {RECORDS_PER_MESSAGE_MAX} signed records"
+            )
+        return [
+            signed.wire()
+            for signed in map(Signed.from_wire, records)
+            if self._book.learn(signed, now) is not None
+        ]
