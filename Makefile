@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
+RUNS    = $(VENV)/.runs
 # One process a core; a file's tests stay together, so that its fixtures are made once.
 JOBS   ?= auto
 PYTEST  = $(BIN)/python -m pytest -q
@@ -16,9 +17,14 @@ help: ## list the targets
 $(STAMP): pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $(RUNS) $@
+
+$(RUNS): pyproject.toml setup.py  # without what only the tests need
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
-demo: $(STAMP) ## three grapes, two peers and a trade on loopback, until Ctrl-C (ONCE=1: end by itself)
+demo: $(RUNS) ## three grapes, two peers and a trade on loopback, until Ctrl-C (ONCE=1: end by itself)
 	@$(BIN)/python -m grenache_py.demo $(if $(ONCE),--once)
 
 test: check pytest ## everything CI runs: check, then the whole suite
