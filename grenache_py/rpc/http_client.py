@@ -158,7 +158,8 @@ class HTTPClientConnection(Protocol):
             return
         self._size += len(data)
         if self._size > self._reply_bytes_max:
-            self._fail(BadFrame(f"{self.address} answered with more than {self._size} bytes"))
+            limit = self._reply_bytes_max
+            self._fail(BadFrame(f"{self.address} answered with more than {limit} bytes"))
         else:
             self._body.append(data)
 

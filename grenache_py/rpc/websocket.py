@@ -69,6 +69,7 @@ class WebSocketConnection(Protocol):
         self._paused = False
         self._receiving = False
         self._close_timer: IDelayedCall | None = None
+        self._made_at = 0.0
         self.peer = ""
         self.heard_at = 0.0
 
@@ -82,7 +83,7 @@ class WebSocketConnection(Protocol):
         self.transport.registerProducer(self, True)
         peer = self.transport.getPeer()
         self.peer = f"{getattr(peer, 'host', peer)}:{getattr(peer, 'port', 0)}"
-        self.heard_at = self._clock.seconds()
+        self.heard_at = self._made_at = self._clock.seconds()
 
     def dataReceived(self, data: bytes) -> None:
         self.heard_at = self._clock.seconds()
@@ -96,6 +97,8 @@ class WebSocketConnection(Protocol):
                 self.handshake_received(event)
         self._receiving = False
         self.flush()
+        if self._wire.state is State.CLOSING and self._wire.close_expected():
+            self._expect_close()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._wire.receive_eof()
@@ -113,21 +116,25 @@ class WebSocketConnection(Protocol):
         if self._wire.state is State.OPEN:
             self._wire.send_close(code, reason)
             self.flush()
-            self._close_timer = self._clock.callLater(CLOSE_TIMEOUT_S, self._cut_off)
+            self._expect_close()
         elif self._close_timer is None:
             self._lose()
 
     def sweep(self, now: float, idle_s: float) -> None:
         """Ping a connection that has been silent, cut off one that did not answer the last ping."""
-        if now - self.heard_at <= idle_s:
+        if self._wire.state is State.CONNECTING:
+            if now - self._made_at > idle_s:
+                self.transport.abortConnection()
+        elif now - self.heard_at <= idle_s:
             return
-        if self._pinged or self._wire.state is not State.OPEN:
+        elif self._pinged:
             self.transport.abortConnection()
         else:
             self._pinged = True
             self.heard_at = now
-            self._wire.send_ping(b"")
-            self.flush()
+            if self._wire.state is State.OPEN:
+                self._wire.send_ping(b"")
+                self.flush()
 
     def flush(self) -> None:
         """Hand to the transport what the protocol wants sent."""
@@ -172,6 +179,10 @@ class WebSocketConnection(Protocol):
             if frame.fin:
                 message, self._parts = b"".join(self._parts), []
                 self.message_received(message, self._opcode is Opcode.BINARY)
+
+    def _expect_close(self) -> None:
+        if self._close_timer is None:
+            self._close_timer = self._clock.callLater(CLOSE_TIMEOUT_S, self._cut_off)
 
     def _cut_off(self) -> None:
         self._close_timer = None

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
+from websockets.utils import accept_key
 
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.protocol import Connections
@@ -178,6 +179,29 @@ def test_a_client_that_answers_the_ping_stays() -> None:
     assert not wire.over
 
 
+def test_a_handshake_that_drips_in_is_cut_off() -> None:
+    clock = Clock()
+    wire = serve(clock=clock)
+    for byte in HEAD[:30]:
+        wire.protocol.dataReceived(bytes([byte]))
+        clock.advance(3)
+        wire.protocol.sweep(clock.seconds(), 65)
+    assert wire.aborted
+
+
+def test_a_publisher_that_sends_too_much_and_does_not_hang_up_is_left() -> None:
+    clock = Clock()
+    socket = SubscriberSocket("192.0.2.1:1", False, clock, 100, Connections(), lambda _: None)
+    wire = wired(socket)
+    socket.dataReceived(accepted(socket))
+    for _ in range(5):
+        socket.dataReceived(Frame(Opcode.TEXT, b"x" * 101).serialize(mask=False))
+        clock.advance(1)
+    assert wire.aborted
+    wire.hang_up()
+    assert clock.getDelayedCalls() == []
+
+
 def test_closing_waits_for_the_other_side_but_not_for_ever() -> None:
     clock = Clock()
     polite, rude = opened(serve(clock=clock)), opened(serve(clock=clock))
@@ -212,20 +236,21 @@ def test_a_slow_subscriber_loses_the_oldest_messages_and_no_others() -> None:
     assert outbox.dropped == 4
 
 
+def accepted(socket: SubscriberSocket) -> bytes:
+    """What a server answers to a client's handshake."""
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_key(socket._wire.key).encode()
+    )
+
+
 def test_a_subscriber_hears_what_a_real_publisher_sent() -> None:
     for recorded in PUBSUB:
         heard: list[str | bytes] = []
         socket = SubscriberSocket("192.0.2.1:1", False, Clock(), 1000, Connections(), heard.append)
         wire = wired(socket)
         assert wire.taken().startswith(b"GET /ws HTTP/1.1\r\n")
-        key = socket._wire.key.encode()
-        from websockets.utils import accept_key
-
-        accept = accept_key(key.decode()).encode()
-        socket.dataReceived(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept
-        )
+        socket.dataReceived(accepted(socket))
         socket.dataReceived(
             b"".join(bytes.fromhex(one["frame_hex"]) for one in recorded["server_frames"])
         )
@@ -240,12 +265,7 @@ def test_text_that_is_not_utf8_ends_a_subscription() -> None:
     clock = Clock()
     socket = SubscriberSocket("192.0.2.1:1", False, clock, 1000, Connections(), lambda _: None)
     wire = wired(socket)
-    from websockets.utils import accept_key
-
-    socket.dataReceived(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_key(socket._wire.key).encode()
-    )
+    socket.dataReceived(accepted(socket))
     wire.clear()
     socket.dataReceived(Frame(Opcode.TEXT, b"\xff\xfe").serialize(mask=False))
     assert wire.value()[:1] == b"\x88"
