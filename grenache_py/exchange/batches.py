@@ -114,11 +114,6 @@ class BatchLoop:
         self._background = Background(self.log)
 
     @property
-    def serving(self) -> bool:
-        """Whether requests are carried out."""
-        return self.node is not None and not self._stopping
-
-    @property
     def clients(self) -> int:
         """How many clients are connected."""
         return len(self._clients)
@@ -329,7 +324,7 @@ class BatchLoop:
             connection.flush()
         for connection in peers:
             connection.unreleased -= 1
-        for connection in set(peers):
+        for connection in dict.fromkeys(peers):
             connection.work()
         told = self._desk.feed.release(staged)
         self._release_answers(queue)
