@@ -15,6 +15,7 @@ import attrs
 from nacl import bindings
 from nacl.exceptions import BadSignatureError
 
+from grenache_py.errors import RemoteProtocolError
 from grenache_py.wire import bencode, krpc
 from grenache_py.wire.bencode import Value
 
@@ -107,7 +108,10 @@ def item_of(args: dict[bytes, Value], value: Value) -> Item:
     Raises:
         Refused: 203, 205, 206 or 207.
     """
-    encoded = bencode.encode(value)
+    try:
+        encoded = bencode.encode_received(value)
+    except RemoteProtocolError:
+        raise Refused(krpc.PROTOCOL_ERROR, b"`put` with a `v` that cannot be encoded") from None
     if not value_fits(encoded):
         raise Refused(krpc.VALUE_TOO_BIG, b"data payload too large")
     k = args.get(b"k")

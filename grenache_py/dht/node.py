@@ -157,7 +157,11 @@ class DHTNode:
             doubtful = self.table.heard_query(sender_id, address, now)
             if doubtful is not None:
                 queries.ping(doubtful, now)
-        return self._responder.answer(message, address, now)
+        try:
+            return self._responder.answer(message, address, now)
+        except RemoteProtocolError:  # its transaction id cannot be echoed
+            counters.datagrams_malformed += 1
+            return None
 
     def tick(self, now: float) -> None:
         """Do what is due. Call at `next_deadline`, or whenever convenient."""

@@ -22,6 +22,7 @@ from grenache_py.dht.lookup import SEARCH_WIDTH, Candidate, Lookup
 from grenache_py.dht.queries import Queries
 from grenache_py.dht.routing_table import RoutingTable
 from grenache_py.dht.transactions import TXID_BYTES, Pending
+from grenache_py.errors import RemoteProtocolError
 from grenache_py.wire import bencode, krpc
 from grenache_py.wire.bencode import Value
 from grenache_py.wire.krpc import ErrorReply, Response, expand_address
@@ -274,7 +275,10 @@ class ItemLookup(Traversal):
         value = args.get(b"v")
         if value is None:
             return
-        encoded = bencode.encode(value)
+        try:
+            encoded = bencode.encode_received(value)
+        except RemoteProtocolError:
+            return
         token = krpc.bytes_field(args, b"token")
         sender = response.sender_id or bytes(krpc.ID_BYTES)
         k = args.get(b"k")

@@ -64,7 +64,12 @@ class Responder:
         }
 
     def answer(self, query: Query, address: Address, now: float) -> bytes:
-        """The datagram to send back to ``address``."""
+        """
+        The datagram to send back to ``address``.
+
+        Raises:
+            RemoteProtocolError: the transaction id cannot be echoed.
+        """
         try:
             method = self._methods.get(query.method)
             if method is None:

@@ -19,7 +19,7 @@ from bencode2 import bdecode, bencode
 
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 
-__all__ = ["DEPTH_MAX", "Value", "decode", "encode"]
+__all__ = ["DEPTH_MAX", "Value", "decode", "encode", "encode_received"]
 
 Value = Union[int, bytes, "list[Value]", "dict[bytes, Value]"]
 """What a decoded value is made of. Dictionary keys are bytes."""
@@ -42,6 +42,21 @@ def encode(value: object) -> bytes:
         return bencode(value)
     except (TypeError, ValueError, RecursionError) as problem:
         raise LocalProtocolError(f"cannot be bencoded: {problem}") from None
+
+
+def encode_received(value: Value) -> bytes:
+    """
+    Encode what `decode` gave.
+
+    Raises:
+        RemoteProtocolError: its numbers or its nesting are beyond what this Python can
+            write. (bencode2 in C++ reads and writes both; its Python form, which is used
+            where there is no wheel, reads more than it can write.)
+    """
+    try:
+        return encode(value)
+    except LocalProtocolError as problem:
+        raise RemoteProtocolError(str(problem)) from None
 
 
 def decode(data: bytes) -> Value:

@@ -166,16 +166,26 @@ def _txid_member(txid: Value | None) -> bytes:
         return _SHORT_TXID[len(txid)] + txid
     if txid is None:
         return b""
-    return b"1:t" + bencode.encode(txid)
+    return b"1:t" + bencode.encode_received(txid)
 
 
 def response(body: bytes, txid: Value | None) -> bytes:
-    """A response datagram; ``body`` is the inside of ``r``, members encoded and in order."""
+    """
+    A response datagram; ``body`` is the inside of ``r``, members encoded and in order.
+
+    Raises:
+        RemoteProtocolError: ``txid`` cannot be echoed.
+    """
     return b"d1:rd" + body + b"e" + _txid_member(txid) + b"1:y1:re"
 
 
 def error(code: int, message: bytes, txid: Value | None) -> bytes:
-    """An error datagram."""
+    """
+    An error datagram.
+
+    Raises:
+        RemoteProtocolError: ``txid`` cannot be echoed.
+    """
     return b"d1:eli%de%d:%be%b1:y1:ee" % (code, len(message), message, _txid_member(txid))
 
 

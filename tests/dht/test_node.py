@@ -699,6 +699,28 @@ def test_a_flood_leaves_the_node_small_and_in_service(sources_max: int) -> None:
     assert talk.ok("ping", ALICE, sender=ALICE_ID) == {b"id": OWN_ID}
 
 
+@pytest.mark.parametrize(
+    "monster", [b"i" + b"9" * 4200 + b"e", b"i" + b"9" * 9000 + b"e"]
+    + [b"l" * depth + b"e" * depth for depth in (60, 200, 300, 450, 480, 490, 497, 900, 4000)]
+)  # fmt: skip
+def test_numbers_and_nesting_beyond_what_python_can_write_are_survived(monster: bytes) -> None:
+    """Where bencode2 has no wheel, its Python form reads more than it can write."""
+    talk = talk_with((ALICE_ID, ALICE))
+    token = talk.token()
+    echo = b"d1:ad2:id20:%be1:q4:ping1:t%b1:y1:qe" % (CLIENT_ID, monster)
+    put = b"d1:ad2:id20:%b5:token20:%b1:v%be1:q3:put1:t2:aa1:y1:qe" % (CLIENT_ID, token, monster)
+    for datagram in (echo, put):
+        answer = talk.node.receive_datagram(datagram, ALICE, talk.now)
+        assert answer is None or bencode.decode(answer) is not None
+    get = talk.node.get(b"t" * 20, talk.now)
+    for query, address in talk.sent():
+        body = b"d1:rd2:id20:%b1:v%be1:t4:%b1:y1:re" % (ALICE_ID, monster, query[b"t"])
+        talk.node.receive_datagram(body, address, talk.now)
+    talk.wait(2.0)
+    assert get.result is None
+    assert talk.ok("ping") == {b"id": OWN_ID}
+
+
 def test_no_answer_is_larger_than_a_datagram_nor_much_larger_than_its_question() -> None:
     talk = talk_with(stranger_rate_max=10_000)
     for number in range(60):

@@ -21,8 +21,8 @@ def one(data: bytes) -> None:
     for decode in (bencode.decode, bencode._decode_leniently):
         try:
             value = decode(data)
+            encoded = bencode.encode_received(value)
         except RemoteProtocolError:
             continue
-        encoded = bencode.encode(value)
         assert bencode.decode(encoded) == value
         assert bencode._decode_leniently(encoded) == value
