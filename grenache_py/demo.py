@@ -182,6 +182,8 @@ def free_ports(wanted: list[int], kind: int = socket.SOCK_STREAM) -> Iterator[li
         found = []
         for port in wanted:
             holder = held.enter_context(socket.socket(socket.AF_INET, kind))
+            if kind == socket.SOCK_STREAM:  # as the daemons do: connections just ended do not count
+                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 holder.bind(("127.0.0.1", port))
             except OSError:
@@ -314,16 +316,23 @@ def filled(report: dict[str, Any]) -> dict[str, Any] | None:
 def how_to_talk(grapes: list[Grape], peers: list[Peer]) -> None:
     """Say what is where, for whoever wants to try."""
     say("The network stays up; Ctrl-C ends it")
-    table = Table("", "where", "try")
     for grape in grapes:
-        lookup = f"grenache --grape {grape.url} lookup demo:hello"
-        table.add_row(grape.name, f"udp {grape.dht_port}, {grape.url}", lookup)
+        console.print(f"  {grape.name}   UDP port {grape.dht_port}, HTTP at {grape.url}")
     for peer in peers:
-        address = f"127.0.0.1:{peer.client_port}"
-        book = f"exchange --connect {address} book {MARKET}"
-        table.add_row(peer.name, f"{address}, page http://127.0.0.1:{peer.http_port}", book)
-    console.print(table)
-    console.print(f"  or: telnet 127.0.0.1 {peers[0].client_port}, then: help")
+        page = f"http://127.0.0.1:{peer.http_port}/"
+        console.print(f"  {peer.name}    clients at 127.0.0.1:{peer.client_port}, page at {page}")
+    console.print("\nTry, in another terminal:")
+    for command in (
+        f"grenache --grape {grapes[-1].url} lookup exchange:demo",
+        f"exchange --connect 127.0.0.1:{peers[-1].client_port} buy {MARKET} 1 @ 101",
+        f"exchange --connect 127.0.0.1:{peers[0].client_port} trades {MARKET}",
+        f"telnet 127.0.0.1 {peers[1].client_port}       # and then: help",
+    ):
+        # Whole lines, to be copied; the commands may not be on the PATH.
+        there = SCRIPTS / command.partition(" ")[0]
+        console.print(
+            f"  {SCRIPTS}/{command}" if there.exists() else f"  {command}", soft_wrap=True
+        )
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,37 @@ def test_the_show_plays_to_its_end_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.glob("grenache-demo-*")) == []
     daemons = [path for path in Path("/proc").glob("[0-9]*/cwd") if str(tmp_path) in where(path)]
     assert daemons == []
+
+
+def test_the_network_stays_up_for_what_it_says_to_try_until_ctrl_c(tmp_path: Path) -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "grenache_py.demo"],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert demo.stdout is not None
+        said: list[str] = []
+        while "telnet" not in "".join(said[-1:]):
+            said.append(demo.stdout.readline())
+            assert said[-1], "".join(said)
+        lookup, buy, trades = said[-4:-1]
+        assert len(output_of(lookup).split()) == 3  # one address for each peer
+        assert "filled" in output_of(buy)
+        assert len(output_of(trades).splitlines()) == 3  # a heading and two trades
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(30) == 0
+    finally:
+        demo.terminate()  # not kill: it has daemons to end
+        demo.communicate(timeout=60)
+
+
+def output_of(line: str) -> str:
+    return subprocess.run(
+        line.split(), capture_output=True, text=True, timeout=30, check=True
+    ).stdout
 
 
 def where(link: Path) -> str:
