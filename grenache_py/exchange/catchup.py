@@ -19,7 +19,7 @@ import attrs
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.archive import Archive
 from grenache_py.exchange.calls import Answered
-from grenache_py.exchange.links import Link
+from grenache_py.exchange.links import Head, Link
 from grenache_py.exchange.log import Entry
 from grenache_py.exchange.peering import Peering
 from grenache_py.exchange.reconcile import Reconciliation
@@ -123,13 +123,19 @@ class CatchUp:
             helped = [
                 origin
                 for origin, head in wanted.items()
-                if (theirs := link.heads.get(origin)) is not None
-                and (theirs[:2] > head[:2] or (origin in unsure and theirs[:2] == head[:2]))
+                if (theirs := self._head_at(link, origin))[:2] > head[:2]
+                or (origin in unsure and theirs[:2] == head[:2])
             ]
             if len(helped) > len(best[1]):
                 best = (link, helped)
         if best[0] is not None:
             self._open(best[0], best[1], now)
+
+    @staticmethod
+    def _head_at(link: Link, origin: str) -> Head:
+        """How much of a log the other side holds: what it told, or was told, whichever is more."""
+        nothing: Head = (0, 0, "")
+        return max(link.heads.get(origin, nothing), link.told.get(origin, nothing))
 
     def _open(self, link: Link, origins: list[str], now: float) -> None:
         session = self._session = _Session(link, origins, {origin: [] for origin in origins})

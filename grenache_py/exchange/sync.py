@@ -152,6 +152,8 @@ class Sync:
         for novel, origin, head in received.novel:
             self._peering.gossip.relay(msgspec.json.encode(novel.wire()), origin, head, link.id)
             link.told[origin] = head  # it need not be told what it told
+            if _room(link, origin):
+                link.heads[origin] = head  # who sends an entry holds the log up to it
         if received.novel:
             self._peering.scores.delivered(link.key, now)
         elif received.verdict == "known":
