@@ -45,3 +45,15 @@ def test_every_make_target_that_a_document_names_exists() -> None:
     for document in DOCUMENTS:
         for target in re.findall(r"``make ([a-z-]+)", document.read_text()):
             assert target in targets, f"{document.name}: make {target}"
+
+
+def test_every_module_the_architecture_names_exists() -> None:
+    text = (ROOT / "ARCHITECTURE.rst").read_text()
+    package = ROOT / "grenache_py"
+    rooms = re.search(r"(?s)from the inside out\n-+\n(.*?)\n\w[^\n]*\n---", text)
+    assert rooms
+    for name in re.findall(r"``([a-z_]+)``", rooms.group(1)):
+        assert (package / "exchange" / f"{name}.py").exists(), name
+    for name in re.findall(r"``([a-z_/]+\.py)``", text):
+        places = (ROOT, package, package / "dht", package / "exchange")
+        assert any((place / name).exists() for place in places), name
