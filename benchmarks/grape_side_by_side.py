@@ -243,7 +243,7 @@ def ring_rows(rounds: int) -> list[Row]:
     for number in range(rounds):
         for program, (argv, cwd) in commands.items():
             # Node takes its ports in a row; these are below those the system gives away.
-            more = [] if cwd is None else [str(22000 + 500 * number)]
+            more = [] if cwd is None else [str(10_000 + 300 * number)]
             done = subprocess.run(
                 [*argv, *more], cwd=cwd, capture_output=True, text=True, check=True, timeout=120
             )
@@ -318,7 +318,7 @@ def main() -> None:
     if not shutil.which("wrk"):
         print("wrk is not installed (Debian package wrk): the load comes from Python")
     where = machine()
-    print(where)
+    print(where, flush=True)
     rows = http_rows(chosen.rounds, chosen.seconds)
     rows.append(krpc_row(chosen.rounds, chosen.seconds))
     rows += ring_rows(chosen.rounds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import subprocess
 from pathlib import Path
@@ -14,13 +15,17 @@ Processes = list["subprocess.Popen[str]"]
 
 
 def free_port() -> int:
-    """A port free for TCP and UDP on loopback a moment ago; Node takes 0 for a mistake."""
+    """
+    A port free for TCP and UDP a moment ago; Node takes 0 for a mistake.
+
+    It lies below those that the system gives to whoever asks for any.
+    """
     for _ in range(100):
+        port = random.SystemRandom().randrange(11_000, 32_000)
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port: int = tcp.getsockname()[1]
             try:
-                udp.bind(("127.0.0.1", port))
+                tcp.bind(("0.0.0.0", port))
+                udp.bind(("0.0.0.0", port))
             except OSError:
                 continue
             return port
