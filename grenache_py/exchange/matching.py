@@ -117,7 +117,6 @@ def match(
         OrderError: -32003 post-only would cross; -32004 fill-or-kill cannot be filled by one
             home; -32012 ("newest") the first order it would meet is of its own account.
     """
-    order = taker.order
     ladder = book.asks if taker.side == "buy" else book.bids
     ranks = ladder.ranks
     outcome = NOTHING
@@ -126,16 +125,15 @@ def match(
         floor = (taker.price_ticks or _protected(book, ladder)) * ladder.sign
     if ranks and ranks[-1] >= floor:
         outcome = _cross(ladder, floor, taker, own_home, room, accepted)
-    elif order.time_in_force == "fok":
+    elif taker.order.time_in_force == "fok":
         _refuse(taker, CANNOT_FILL, _CANNOT_FILL, accepted)
-    if taker.open and not (taker.price_ticks and order.time_in_force in _RESTING):
+    if taker.open and not rests(taker):
         taker.open = 0
         taker.reason = "cancelled"
     book.touched(taker)
     return outcome
 
 
-_RESTING = ("gtc", "gtd")
 _CANNOT_FILL = (
     "no single home can fill this fill-or-kill order at once; lower the quantity, change the"
     " price, or send it as ioc"
@@ -144,7 +142,7 @@ _CANNOT_FILL = (
 
 def rests(live: LiveOrder) -> bool:
     """What is left of this order after matching stays in the book."""
-    return live.price_ticks > 0 and live.order.time_in_force in _RESTING
+    return live.price_ticks > 0 and live.order.time_in_force in ("gtc", "gtd")
 
 
 def _protected(book: Book, ladder: Ladder) -> int:
@@ -257,11 +255,14 @@ def _meets(ladder: Ladder, floor: int, key: OrderKey) -> bool:
     for rank in reversed(ladder.ranks):
         if rank < floor:
             break
-        for live in ladder.levels[rank * ladder.sign].queue():
-            if live.key < key:
-                return True
-            break  # the first of a level is its oldest
+        if _oldest(ladder, rank) < key:
+            return True
     return False
+
+
+def _oldest(ladder: Ladder, rank: int) -> OrderKey:
+    """The smallest key at ``rank``."""
+    return next(iter(ladder.levels[rank * ladder.sign].queue())).key
 
 
 def _one_home(
@@ -397,8 +398,7 @@ def crossed(book: Book, own_home: str) -> list[LiveOrder]:
             price = rank * ladder.sign
             while meeting and against.ranks[meeting - 1] >= price * against.sign:
                 meeting -= 1
-                level = against.levels[against.ranks[meeting] * against.sign]
-                first = next(iter(level.queue())).key
+                first = _oldest(against, against.ranks[meeting])
                 if oldest is None or first < oldest:
                     oldest = first
             for live in ladder.levels[price].queue():
