@@ -184,7 +184,7 @@ def visibility(directory: Path, count: int, orders: int) -> None:
             watch.register(lines.socket, selectors.EVENT_READ, number)
         took = []
         for number in range(orders):
-            price = f"{10 + number / 100:.2f}"
+            price = f"{11 + (2 * number + 1) / 100:.2f}"  # no zero at the end to be cut
             home = number % count
             missing = set(range(count)) - {home}
             began = time.perf_counter()
