@@ -72,7 +72,7 @@ class DHTConfig:
     """Every operation has answered by then: Link clients give up at 2.5 s."""
 
     bucket_refresh_s: float = 900.0
-    """A bucket nothing was looked up in for this long is refreshed (BEP 5)."""
+    """An id in each bucket is looked up this often (BEP 5)."""
 
     bootstrap_retry_min_s: float = 0.5
     bootstrap_retry_max_s: float = 60.0

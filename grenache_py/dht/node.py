@@ -208,16 +208,18 @@ class DHTNode:
         Join through ``addresses``, the answer to ``bootstrap_wanted``.
 
         With an empty table they, and the contacts known last, start a lookup for the
-        own id; otherwise only those missing from the table are pinged.
+        own id; otherwise those missing from the table are pinged, the latter only once.
         """
         queries = self.queries
         queries.bootstrap = list(addresses)
         if not self.table.good():
+            queries.silent.clear()  # the silence may have been ours
             self._refresh(self.own_id, now)
             return
-        for address in queries.bootstrap:
+        for address in dict.fromkeys([*queries.bootstrap, *queries.last_known]):
             if address not in self.table.by_address:
                 queries.ping_address(address, now)
+        queries.last_known.clear()
 
     def running(self) -> list[Operation]:
         """The operations under way."""

@@ -2,10 +2,11 @@
 What a node does when nobody wants anything: keep its contacts true, find company.
 
 Pure. Contacts unheard of for ``node_liveness_s``, fallen silent once or never verified
-are pinged; buckets nothing happened in are refreshed (BEP 5); with an empty table the
+are pinged; every bucket is refreshed every ``bucket_refresh_s``; with an empty table the
 bootstrap addresses are asked again with growing pauses, for ever, and with a filled
 one those missing from it are asked now and then, so that two rings that were started
-apart find each other.
+apart find each other. Who has found company looks around at once: after an outage the
+first to answer may know nobody either.
 """
 
 from __future__ import annotations
@@ -60,14 +61,14 @@ class Upkeep:
         Do one round.
 
         Returns:
-            An id to look up so that its bucket is refreshed, or None.
+            An id to look up so that its neighbourhood becomes known, or None.
         """
         self._queries.ping_again_at = inf
         self._queries.forget_old_silence(now)
         self._ping_doubtful(now)
-        self._seek_company(now)
+        found_company = self._seek_company(now)
         self._round_at = now + ROUND_S if self._joined else min(now + ROUND_S, self._bootstrap_at)
-        return self._stale_bucket(now)
+        return self._table.own_id if found_company else self._stale_bucket(now)
 
     def _ping_doubtful(self, now: float) -> None:
         queries = self._queries
@@ -90,18 +91,21 @@ class Upkeep:
                 return random_id_in_bucket(self._table.own_number, shared_bits, self._rng)
         return None
 
-    def _seek_company(self, now: float) -> None:
+    def _seek_company(self, now: float) -> bool:
+        """Want the bootstrap addresses when it is time; whether there is company since now."""
         config = self._config
         joined = self._table.good() > 0
+        found_company = joined and not self._joined
         if joined:
             self._retry_s = config.bootstrap_retry_min_s
-        elif self._joined:
-            self._bootstrap_at = now  # company was lost just now
+        if joined != self._joined:
+            self._bootstrap_at = now
         self._joined = joined
         if now < self._bootstrap_at:
-            return
+            return False
         self.bootstrap_wanted = True
         pause_s = config.bootstrap_retry_max_s
         if not joined:
             pause_s = self._retry_s = min(self._retry_s * 2, pause_s)
         self._bootstrap_at = now + pause_s * self._rng.uniform(0.75, 1.25)
+        return found_company

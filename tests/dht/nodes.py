@@ -102,6 +102,13 @@ class Conversation:
                 self.reply(query, address, id=node_id)
         self.sent()
 
+    def settle(self) -> None:
+        """Let the node look around after it has met somebody; nobody knows anybody else."""
+        for _ in range(20):
+            self.wait(0.05)
+            for query, address in self.sent():
+                self.reply(query, address, id=self.node.table.by_address[address].node_id)
+
     def wait(self, seconds: float) -> None:
         """Let time pass, ticking whenever the node wants it."""
         end = self.now + seconds

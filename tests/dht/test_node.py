@@ -35,6 +35,7 @@ def talk_with(*contacts: tuple[bytes, Address], **config: Any) -> Conversation:
     talk = Conversation(make_node(DHTConfig(**config)))
     for node_id, address in contacts:
         talk.meet(node_id, address)
+    talk.settle()
     return talk
 
 
@@ -587,13 +588,13 @@ def test_a_read_only_node_is_answered_and_not_entered() -> None:
 
 def test_contacts_unheard_of_are_pinged_and_dropped_when_silent() -> None:
     talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB), node_liveness_s=60)
-    talk.wait(59)
+    talk.wait(58)
     assert not queries(talk, b"ping")
     asked: dict[Address, Any] = {}
     while not asked:
         talk.wait(0.1)
         asked = queries(talk, b"ping")
-    assert talk.now < NOW + 66
+    assert talk.now < NOW + 67
     assert set(asked) == {ALICE, BOB}
     talk.reply(asked[ALICE], ALICE, id=ALICE_ID)
     talk.wait(10)

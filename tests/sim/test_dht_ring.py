@@ -159,6 +159,39 @@ def test_half_of_a_ring_dies_and_the_other_half_goes_on() -> None:
     assert delays[-1] < 2.0
 
 
+def test_a_ring_that_was_cut_to_pieces_comes_together_again() -> None:
+    """Two minutes without a single datagram: everybody loses everybody."""
+    network = SimNetwork(SEED)
+    nodes = ring(network, 15)
+    network.loss = 1.0
+    network.run_for(120)
+    announcing = [node.core.announce(b"name", 1, network.scheduler.now) for node in nodes]
+    for node, operation in zip(nodes, announcing, strict=True):
+        node.run(operation)
+    network.run_for(600)
+    assert all(operation.done for operation in announcing)
+    assert sum(node.core.table.good() for node in nodes) == 0
+    network.loss = 0.0
+    network.run_for(90)
+    assert all(node.core.table.good() == 14 for node in nodes)
+    announce(nodes[3], b"name", 1337)
+    for node in nodes[4:]:
+        assert lookup(node, b"name") == [where(nodes[3], 1337)]
+
+
+def test_two_rings_that_name_each_other_late_become_one() -> None:
+    network = SimNetwork(SEED)
+    bridge: Address = ("10.9.9.9", 20001)
+    left = ring(network, 6)
+    left[0].bootstrap = [bridge]  # nobody is there yet
+    network.run_for(200)
+    right = network.add(address=bridge)
+    network.add(bootstrap=[bridge])
+    network.run_for(90)
+    announce(right, b"name", 7)
+    assert all(lookup(node, b"name") == [where(right, 7)] for node in left)
+
+
 def test_under_churn_what_is_announced_is_found() -> None:
     """Sixty nodes, a tenth of them replaced every minute: far more than any real ring."""
     network = SimNetwork(SEED, loss=0.05)
