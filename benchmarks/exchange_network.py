@@ -238,7 +238,8 @@ def late_joiner(directory: Path, orders: int) -> None:
         seconds = time.perf_counter() - began
         print(
             f"late joiner, {orders:,} open orders: served after {served:.1f} s from process start,"
-            f" held all after {held:.1f} s, synced after {seconds:.1f} s, {_memory_mib(late):.0f} MiB",
+            f" held all after {held:.1f} s, synced after {seconds:.1f} s;"
+            f" {_memory_mib(late):.0f} MiB",
             flush=True,
         )
     finally:
