@@ -80,6 +80,7 @@ class HTTPServerConnection(Protocol):
         self._held_by: set[str] = set()
         self._closing = False
         self._lingers = False
+        self._let_go = False
         self._peer = ""
         self._certificate: Any = None
         self._new_message()
@@ -100,14 +101,10 @@ class HTTPServerConnection(Protocol):
         if self._closing:
             return
         self.active_at = self.factory.clock.seconds()
-        if self.began_at is None:
-            self.began_at = self.active_at
         if not self._in_body:
             self._header_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # on_message_complete has refused it
         except httptools.HttpParserError as error:
             cause = error.__context__
             if isinstance(cause, _Refused):
@@ -192,9 +189,13 @@ class HTTPServerConnection(Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_body = True
+        if self._parser.should_upgrade():
+            wanted = self._headers.get("upgrade", "a tunnel")
+            raise _Refused(400, f"this port speaks HTTP/1.1 and not {wanted}")
         if "_gr" in self._headers:
             self._read_gr()
-        if self._headers.get("expect", "").lower() == "100-continue" and not self._replies:
+        expects = self._headers.get("expect", "").lower() == "100-continue"
+        if expects and not self._replies and not self._gr_refused:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
@@ -214,10 +215,6 @@ class HTTPServerConnection(Protocol):
             self._stream.incoming.end()
             return
         if self._gr_refused:
-            return
-        if self._parser.should_upgrade():
-            wanted = self._headers.get("upgrade", "something else")
-            self._refuse(400, f"this port speaks HTTP/1.1 and not {wanted}")
             return
         reply = self._new_reply()
         compressed = "gzip" in self._headers.get("grc-compress", "")
@@ -361,6 +358,9 @@ class HTTPServerConnection(Protocol):
             self._hold("pipelined", len(self._replies) >= self._limits.pipelined_max)
 
     def _lose(self) -> None:
+        if self._let_go:
+            return
+        self._let_go = True
         self.transport.unregisterProducer()
         if self._lingers and not ISSLTransport.providedBy(self.transport):
             # Closing with bytes unread would reset the connection and take the answer with it;

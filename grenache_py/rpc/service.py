@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory
 from grenache_py.errors import LocalProtocolError
 from grenache_py.link.announcing import EVERY_S_DEFAULT
 from grenache_py.link.client import Link
-from grenache_py.rpc.errors import PeerLost, RPCFailure
+from grenache_py.rpc.errors import BadFrame, PeerLost, RPCFailure
 from grenache_py.rpc.http import HTTPServerFactory
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.listening import Listening
@@ -102,6 +102,8 @@ class RPCServer(Listening):
                 await result
         except RPCFailure as error:
             reply.fail(stream.rid, error.message)
+        except BadFrame as error:  # what the caller sent is not a chunked body, or too much
+            reply.fail(stream.rid, f"ERR_REQUEST_INVALID: {error}")
         except PeerLost:
             pass
         except BaseException:

@@ -247,6 +247,18 @@ async def test_more_than_the_reader_allows_is_refused(network) -> None:
     stream.abort()
 
 
+@pytest_twisted.ensureDeferred
+async def test_chunks_that_are_none_are_answered_with_the_reason(network) -> None:
+    server = await network.server(echo, "http", stream_handler=upper)
+    sent = (
+        b'POST / HTTP/1.1\r\nHost: x\r\n_gr: ["r","k"]\r\nTransfer-Encoding: chunked\r\n\r\n'
+        b"nonsense\r\n"
+    )
+    answer = await deferToThread(raw_exchange, server.port, sent)
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b'["r","ERR_REQUEST_INVALID: not HTTP: ' in answer
+
+
 # secure mode
 
 
