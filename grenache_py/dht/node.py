@@ -208,7 +208,7 @@ class DHTNode:
         Join through ``addresses``, the answer to ``bootstrap_wanted``.
 
         With an empty table they, and the contacts known last, start a lookup for the
-        own id; otherwise those missing from the table are pinged, the latter only once.
+        own id; otherwise those missing from the table are pinged.
         """
         queries = self.queries
         queries.bootstrap = list(addresses)
@@ -219,7 +219,6 @@ class DHTNode:
         for address in dict.fromkeys([*queries.bootstrap, *queries.last_known]):
             if address not in self.table.by_address:
                 queries.ping_address(address, now)
-        queries.last_known.clear()
 
     def running(self) -> list[Operation]:
         """The operations under way."""
@@ -230,7 +229,7 @@ class DHTNode:
         verified = [contact for contact in self.table if contact.verified]
         verified.sort(key=lambda contact: (contact.failures, -contact.seen_at))
         addresses = dict.fromkeys(contact.address for contact in verified)
-        addresses |= self.queries.last_known
+        addresses |= dict.fromkeys(self.queries.last_known)
         return DHTState(
             self.own_id,
             self._token_key,
@@ -238,7 +237,7 @@ class DHTNode:
             self.items.items(),
         )
 
-    def restore(self, contacts: Iterable[Address], items: Iterable[Item]) -> None:
+    def restore(self, contacts: Iterable[Address], items: Iterable[Item], now: float) -> None:
         """
         Take over what an earlier run left.
 
@@ -248,7 +247,7 @@ class DHTNode:
         for item in items:
             self.items.put(item)
         for address in list(contacts)[:LAST_KNOWN_MAX]:
-            self.queries.keep_last_known(address)
+            self.queries.keep_last_known(address, now)
 
     def status(self) -> DHTStatus:
         """The node at a glance."""

@@ -22,6 +22,7 @@ __all__ = ["Queries"]
 SILENT_MAX = 1024
 SILENT_FOR_S = 30.0
 LAST_KNOWN_MAX = 64
+LAST_KNOWN_FOR_S = 24 * 3600.0
 PING_AGAIN_S = 1.0
 
 
@@ -33,8 +34,8 @@ class Queries:
         outbox: Datagrams to send, in order.
         silent: Addresses that left a query unanswered, and until when that counts;
             any datagram from them ends it.
-        last_known: Addresses of contacts that have answered once and fell silent since,
-            to be tried when the table is empty.
+        last_known: Addresses of contacts that have answered and fell silent since, and
+            when: they may come back, and may be all there is after an outage.
         bootstrap: Addresses that are asked for company.
         ping_again_at: When a contact that fell silent wants a second chance.
     """
@@ -45,7 +46,7 @@ class Queries:
         self.transactions = Transactions(rng)
         self.outbox: list[tuple[bytes, Address]] = []
         self.silent: dict[Address, float] = {}
-        self.last_known: dict[Address, None] = {}
+        self.last_known: dict[Address, float] = {}
         self.bootstrap: list[Address] = []
         self.ping_again_at = inf
         self._table = table
@@ -126,7 +127,7 @@ class Queries:
         if contact is not None:
             contact.pinged = False
             if contact.verified:
-                self.keep_last_known(address)
+                self.keep_last_known(address, now)
             if not self._table.fell_silent(contact):
                 self.ping_again_at = min(self.ping_again_at, now + PING_AGAIN_S)
         self.silent.pop(address, None)
@@ -135,21 +136,17 @@ class Queries:
             del self.silent[next(iter(self.silent))]
         pending.asker.lost(pending, now)
 
-    def keep_last_known(self, address: Address) -> None:
+    def keep_last_known(self, address: Address, now: float) -> None:
         """Remember where a node was; the one kept longest makes room."""
         self.last_known.pop(address, None)
-        self.last_known[address] = None
+        self.last_known[address] = now
         if len(self.last_known) > LAST_KNOWN_MAX:
             del self.last_known[next(iter(self.last_known))]
 
     def forget_old_silence(self, now: float) -> None:
-        """Give addresses that were silent long ago another chance."""
-        silent = self.silent
-        while silent:
-            address = next(iter(silent))
-            if silent[address] > now:
-                return
-            del silent[address]
+        """Give addresses silent for long another chance, and up those lost long ago."""
+        _drop_until(self.silent, now)
+        _drop_until(self.last_known, now - LAST_KNOWN_FOR_S)
 
     # --- this is the asker of its own pings, and the table knows already --------------------
 
@@ -164,3 +161,12 @@ class Queries:
 
     def lost(self, pending: Pending, now: float) -> None:
         """A ping was never answered."""
+
+
+def _drop_until(times: dict[Address, float], now: float) -> None:
+    """Drop the entries up to ``now`` from a dictionary in order of its times."""
+    while times:
+        address = next(iter(times))
+        if times[address] > now:
+            return
+        del times[address]

@@ -118,7 +118,7 @@ class DHTService(Service):
             rng=self._rng,
             now=now,
         )
-        node.restore(state.contacts, state.items)
+        node.restore(state.contacts, state.items, now)
         self.protocol = DHTProtocol(node, self._reactor, self._want_bootstrap)
         try:
             listening = self._reactor.listenUDP(

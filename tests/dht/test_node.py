@@ -763,7 +763,7 @@ def test_what_a_node_remembers_makes_it_the_same_node() -> None:
     assert state.node_id == OWN_ID
     assert state.contacts == [ALICE]
     again = Conversation(make_node(), talk.now + 5)
-    again.node.restore(state.contacts, state.items)
+    again.node.restore(state.contacts, state.items, again.now)
     again.ok("announce_peer", BOB, info_hash=NAME, port=5, token=token)
     assert again.node.get(Item(b"5:value").target(), again.now).result is not None
     again.sent()

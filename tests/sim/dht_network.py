@@ -93,6 +93,9 @@ class SimNetwork:
         seed: Of everything random.
         loss: Share of datagrams that get lost.
         latency_s: Bounds of the one-way delay, which is uniform.
+
+    Attributes:
+        island: Addresses that only reach each other.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class SimNetwork:
         self.latency_s = latency_s
         self.scheduler = Scheduler()
         self.nodes: dict[Address, SimNode] = {}
+        self.island: set[Address] = set()
         self.datagrams = 0
         self._made = 0
 
@@ -139,7 +143,7 @@ class SimNetwork:
     def carry(self, data: bytes, source: Address, target: Address) -> None:
         """Deliver a datagram after its delay, or lose it."""
         self.datagrams += 1
-        if self.rng.random() < self.loss:
+        if self.rng.random() < self.loss or (source in self.island) != (target in self.island):
             return
         self.scheduler.at(
             self.scheduler.now + self.rng.uniform(*self.latency_s),

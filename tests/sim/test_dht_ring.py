@@ -179,6 +179,19 @@ def test_a_ring_that_was_cut_to_pieces_comes_together_again() -> None:
         assert lookup(node, b"name") == [where(nodes[3], 1337)]
 
 
+def test_a_ring_that_was_parted_for_an_hour_is_one_again_without_bootstrap_nodes() -> None:
+    network = SimNetwork(SEED)
+    nodes = ring(network, 14)
+    for node in nodes:
+        node.bootstrap = []
+    network.island = {node.address for node in nodes[:7]}
+    network.run_for(3600)
+    assert {node.core.table.good() for node in nodes} == {6}
+    network.island = set()
+    network.run_for(120)
+    assert {node.core.table.good() for node in nodes} == {13}
+
+
 def test_two_rings_that_name_each_other_late_become_one() -> None:
     network = SimNetwork(SEED)
     bridge: Address = ("10.9.9.9", 20001)
