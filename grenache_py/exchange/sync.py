@@ -151,9 +151,10 @@ class Sync:
         received = self._replica.receive(signed, now)
         for novel, origin, head in received.novel:
             self._peering.gossip.relay(msgspec.json.encode(novel.wire()), origin, head, link.id)
-            link.told[origin] = head  # it need not be told what it told
+            # Who sends an entry holds the log up to it, perhaps further, and need not be told.
+            link.told[origin] = max(head, link.told.get(origin, _NOTHING))
             if _room(link, origin):
-                link.heads[origin] = head  # who sends an entry holds the log up to it
+                link.heads[origin] = max(head, link.heads.get(origin, _NOTHING))
         if received.novel:
             self._peering.scores.delivered(link.key, now)
         elif received.verdict == "known":

@@ -94,6 +94,23 @@ def test_a_late_joiner_gets_the_whole_open_book() -> None:
     assert late.node.sync.catchup.adopted == 200
 
 
+def test_a_joiner_fetches_all_that_followed_the_last_heartbeat_at_once() -> None:
+    """It takes several lines; waiting for a heartbeat after each would take minutes."""
+    world = quiet_world(2)
+    old = world.peers[0]
+    for i in range(400):
+        place(old, "buy", 10, 500 + i)
+    world.clock.run_until(world.clock.now + 0.1)
+    late = world.add_peer("late", 2)
+    late.start()
+    world.clock.run_until(world.clock.now + 3.0)
+    assert late.node is not None
+    assert old.node is not None
+    assert late.node.replica.origins[old.identity.key].seq == old.node.ledger.log.seq
+    world.clock.run_until(world.clock.now + 6.0)
+    assert late.node.sync.synced
+
+
 def test_an_unsynced_peer_says_so() -> None:
     world = World(3, peers=2, faults=())
     first = world.peers[0]
