@@ -76,6 +76,10 @@ def test_the_compose_file_makes_two_peers_that_find_each_other_and_trade(
         hosts[name].start(*DAEMON, *words)
     a, b = hosts.values()
     trade_between(a, b)
+    for name, service in services.items():
+        kind, *healthy = service["healthcheck"]["test"]
+        assert kind == "CMD"
+        hosts[name].until("", *healthy)
 
     # What any Grenache client finds, at a grape that only asked the first peer's.
     other = network.host("other", "10.77.0.9")
