@@ -52,7 +52,8 @@ class GrapeRefused(LinkError):
 
     def __str__(self) -> str:
         where = f"the grape {self.grape}" if self.grape else "the grape"
-        return f"{where} refused: {self.code} (HTTP {self.status})"
+        hint = "; no other grape took it" if self.lonely else ""
+        return f"{where} refused: {self.code} (HTTP {self.status}){hint}"
 
     @property
     def lonely(self) -> bool:
