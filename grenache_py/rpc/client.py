@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from grenache_py.deferreds import DeadlinePassed, deadline
 from grenache_py.errors import GrenacheError, LocalProtocolError
+from grenache_py.link.answers import check_name
 from grenache_py.link.client import Link
 from grenache_py.link.errors import LinkError
 from grenache_py.rpc.errors import (
@@ -263,10 +264,10 @@ class RPCClient:
         rid = self._next_rid()
         attempt = _Attempt(name, timeout_s)
         try:
-            frame = encode_request(rid, name, payload)
+            frame = encode_request(rid, check_name(name), payload)
             deadline_at = self._clock.seconds() + timeout_s
             self._attempts.add(rid, attempt, deadline_at)
-        except RPCError:
+        except (RPCError, LocalProtocolError):
             return fail()
 
         def cancelled(_: Deferred[Any]) -> None:

@@ -396,6 +396,9 @@ async def test_what_cannot_be_sent_is_refused_before(network, transport) -> None
     client = network.client(transport, requests_max=1)
     with pytest.raises(NotSendable):
         await client.request("svc", object())
+    for name in ("", None, ["svc"]):
+        with pytest.raises(LocalProtocolError, match="a service name is text"):
+            await client.request(name, 1)
     network.grapes.silent = {"grape"}
     waiting = client.request("svc", 1)
     with pytest.raises(TooManyRequests):
