@@ -1,0 +1,131 @@
+"""Addresses are hints: tried, put off, forgotten, and believed only when signed."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.addresses import (
+    BACKOFF_MAX_S,
+    FAILURES_MAX,
+    RECORD_AGE_MS_MAX,
+    AddressBook,
+    AddressRecord,
+)
+from grenache_py.exchange.keys import Ed25519, Identity
+from grenache_py.exchange.links import Scores, network_prefix
+from grenache_py.exchange.signed import Sealer, Signed, Verifier
+
+ME, PEER, LIAR = (Identity.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
+NOW = 1_700_000_000.0
+
+
+def book() -> AddressBook:
+    return AddressBook(ME.key, Verifier(Ed25519(), "main"), random.Random(1))
+
+
+def record(who: Identity, address: str, at: float = NOW, signer: Identity | None = None) -> Signed:
+    sealer = Sealer(signer or who, "main")
+    text = msgspec.json.encode(AddressRecord(who.key, address, int(at * 1000))).decode()
+    draft = sealer.add(text)
+    sealer.seal()
+    return draft.proof
+
+
+def test_a_named_address_is_tried_for_ever_with_growing_pauses_up_to_a_ceiling() -> None:
+    places, now, pauses = book(), NOW, []
+    places.name(["a:1"])
+    for _ in range(40):
+        assert places.due(set(), now) == ["a:1"]
+        assert places.dial("a:1", now)
+        places.failed("a:1", now)
+        pauses.append(places.next_try(now) - now)
+        now = places.next_try(now)
+    assert pauses[0] < 2.0
+    assert BACKOFF_MAX_S * 0.7 < pauses[-1] < BACKOFF_MAX_S * 1.3
+
+
+def test_a_ghost_is_forgotten_and_may_be_named_again() -> None:
+    """F21."""
+    places, now = book(), NOW
+    places.hint(["ghost:1"])
+    for _ in range(FAILURES_MAX):
+        places.dial("ghost:1", now)
+        places.failed("ghost:1", now)
+        now += 2 * BACKOFF_MAX_S
+    assert places.due(set(), now) == []
+    places.hint(["ghost:1"])
+    assert places.due(set(), now) == ["ghost:1"]
+
+
+def test_a_linked_peer_is_not_dialled_again_until_the_link_is_gone() -> None:
+    places = book()
+    places.name(["a:1"])
+    places.dial("a:1", NOW)
+    places.reached("a:1", PEER.key, NOW)
+    assert places.due({PEER.key}, NOW + 100) == []
+    assert places.due(set(), NOW + 100) == ["a:1"]
+
+
+def test_our_own_address_is_never_dialled() -> None:
+    places = book()
+    places.hint(["me:1"])
+    places.is_own("me:1")
+    places.hint(["me:1"])
+    assert places.due(set(), NOW) == []
+
+
+def test_news_is_passed_on_once() -> None:
+    places = book()
+    assert places.learn(record(PEER, "p:1"), NOW) is not None
+    assert places.learn(record(PEER, "p:1"), NOW) is None, "known"
+    assert places.learn(record(PEER, "p:1", NOW + 10), NOW + 10) is None, "hardly newer"
+    assert places.learn(record(PEER, "q:2", NOW + 20), NOW + 20) is not None, "moved"
+    assert places.address_of(PEER.key, NOW + 20) == "q:2"
+    assert places.learn(record(PEER, "p:1", NOW + 10), NOW + 20) is None, "an older record"
+    assert places.address_of(PEER.key, NOW + 20) == "q:2"
+
+
+def test_a_record_nobody_renews_grows_stale() -> None:
+    places = book()
+    places.learn(record(PEER, "p:1"), NOW)
+    later = NOW + RECORD_AGE_MS_MAX / 1000 + 1
+    assert places.address_of(PEER.key, later) is None
+    assert places.sample(10, later) == []
+    assert places.learn(record(PEER, "p:1"), later) is None
+
+
+def test_a_record_signed_by_another_is_refused() -> None:
+    with pytest.raises(RemoteProtocolError, match="not that of the peer"):
+        book().learn(record(PEER, "p:1", signer=LIAR), NOW)
+
+
+def test_nonsense_is_refused_by_name() -> None:
+    with pytest.raises(RemoteProtocolError, match="address record"):
+        book().learn(Signed('{"peer": 1}', b"", 0, 1, b"0" * 64), NOW)
+
+
+def test_a_score_fades_and_a_ban_ends() -> None:
+    scores = Scores()
+    scores.add("k", -40.0, 0.0)
+    assert scores.of("k", 0.0) == -40.0
+    assert scores.of("k", 600.0) == pytest.approx(-20.0)
+    scores.ban("k", 10.0)
+    assert scores.banned("k", 9.0)
+    assert not scores.banned("k", 10.0)
+
+
+def test_many_deliveries_do_not_buy_unlimited_forgiveness() -> None:
+    scores = Scores()
+    for _ in range(10_000):
+        scores.delivered("k", 0.0)
+    assert scores.of("k", 0.0) == 100.0
+
+
+def test_only_public_addresses_have_a_neighbourhood() -> None:
+    assert network_prefix("127.0.0.1:1") == network_prefix("10.1.2.3:1") == ""
+    assert network_prefix("8.8.8.8:1") == network_prefix("8.8.8.200:2") == "8.8.8"
+    assert network_prefix("host.example:1") == ""

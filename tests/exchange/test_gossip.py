@@ -1,0 +1,103 @@
+"""Who is pushed to, who is only told, and how the mesh keeps its size."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from grenache_py.exchange.gossip import D_HIGH, D_LOW, FLOOD_PEERS_MAX, LINE_BYTES, D, Gossip, pack
+from grenache_py.exchange.links import Link
+
+
+def links(count: int, **more: Any) -> list[Link]:
+    nothing: Any = None
+    return [
+        Link(n, n % 2 == 0, "", 0.0, nothing, nothing, key=str(n), **more) for n in range(count)
+    ]
+
+
+def entry(size: int = 10) -> bytes:
+    return json.dumps({"payload": "x" * size}).encode()
+
+
+def gossip() -> Gossip:
+    return Gossip(random.Random(1))
+
+
+def test_an_entry_goes_to_everybody_but_its_sender_and_those_that_have_it() -> None:
+    everybody, talk = links(4), gossip()
+    everybody[2].told["home"] = (1, 7, "")
+    talk.relay(entry(), "home", (1, 7, ""), source=0)
+    assert [link for link, _ in talk.lines_for(everybody)] == [1, 3]
+    assert talk.lines_for(everybody) == [], "and only once"
+
+
+def test_links_that_get_the_same_share_one_line() -> None:
+    everybody, talk = links(5), gossip()
+    for seq in (1, 2, 3):
+        talk.relay(entry(), "home", (1, seq, ""), source=-1)
+    sent = talk.lines_for(everybody)
+    assert len(sent) == 5
+    assert len({id(line) for _, line in sent}) == 1
+    assert len(json.loads(sent[0][1])["params"]["entries"]) == 3
+
+
+def test_in_a_large_network_only_the_mesh_is_pushed_to_but_own_entries_go_to_all() -> None:
+    everybody, talk = links(20), gossip()
+    graft, _, lazy = talk.heartbeat(everybody, FLOOD_PEERS_MAX + 1, now=1.0)
+    assert len(graft) == D
+    assert lazy
+    assert not {link.id for link in graft} & {link.id for link in lazy}
+    talk.relay(entry(), "another", (1, 1, ""), source=graft[0].id)
+    assert {n for n, _ in talk.lines_for(everybody)} == {link.id for link in graft[1:]}
+    talk.relay(entry(), "mine", (1, 1, ""), source=-1)
+    assert len(talk.lines_for(everybody)) == 20
+
+
+def test_the_mesh_comes_back_to_its_size_from_below_and_above() -> None:
+    everybody, talk = links(20), gossip()
+    for link in everybody[: D_LOW - 1]:
+        link.mesh = True
+    talk.heartbeat(everybody, 1000, now=1.0)
+    assert sum(link.mesh for link in everybody) == D
+    for link in everybody[: D_HIGH + 3]:
+        link.mesh = True
+    _, prune, _ = talk.heartbeat(everybody, 1000, now=2.0)
+    assert sum(link.mesh for link in everybody) == D
+    kept = [link for link in everybody if link.mesh]
+    assert sum(link.outbound for link in kept) >= D // 2, "our own dials are kept first"
+    assert all(link.mesh_again > 2.0 for link in prune)
+
+
+def test_who_was_pruned_may_not_come_back_at_once() -> None:
+    (link,), talk = links(1), gossip()
+    talk.pruned(link, 60, now=0.0)
+    assert talk.grafted(link, [link], now=10.0) == pytest.approx(50.0)
+    assert not link.mesh
+    assert talk.grafted(link, [link], now=61.0) is None
+    assert link.mesh
+
+
+def test_a_full_mesh_refuses_more() -> None:
+    everybody, talk = links(30), gossip()
+    agreed = [link for link in everybody if talk.grafted(link, everybody, now=0.0) is None]
+    assert D_HIGH < len(agreed) < 30
+
+
+def test_heads_that_moved_are_told_for_two_heartbeats() -> None:
+    talk = gossip()
+    talk.relay(entry(), "home", (1, 5, "h"), source=3)
+    assert talk.moved_heads() == {"home": (1, 5, "h")}
+    assert talk.moved_heads() == {"home": (1, 5, "h")}
+    assert talk.moved_heads() == {}
+
+
+def test_lines_stay_below_the_limit_and_nothing_is_lost() -> None:
+    raws = [entry(size) for size in (10, 14_000, 14_000, 14_000, 14_000, 14_000, 10, 10)]
+    lines = pack(raws)
+    assert all(len(line) <= LINE_BYTES + 200 for line in lines)
+    together = [e for line in lines for e in json.loads(line)["params"]["entries"]]
+    assert together == [json.loads(raw) for raw in raws]
