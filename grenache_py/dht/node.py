@@ -32,9 +32,10 @@ from grenache_py.dht.rate_limit import RateLimit
 from grenache_py.dht.responder import Responder
 from grenache_py.dht.routing_table import RoutingTable
 from grenache_py.dht.state import DHTState
+from grenache_py.dht.targets import RememberedTargets
 from grenache_py.dht.tokens import Tokens
 from grenache_py.dht.upkeep import Upkeep
-from grenache_py.dht.writes import Announce, Put, PutItem, Target
+from grenache_py.dht.writes import Announce, Put, PutItem
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 from grenache_py.wire import bencode, krpc
 from grenache_py.wire.krpc import Address, Query, compact_address
@@ -43,7 +44,6 @@ __all__ = ["DATAGRAM_BYTES_MAX", "DHTNode", "DHTStatus", "Effects"]
 
 DATAGRAM_BYTES_MAX = 65507
 STATE_CONTACTS_MAX = 256
-RING_PAUSE_S = 60.0
 
 
 class Effects(NamedTuple):
@@ -92,6 +92,7 @@ class DHTNode:
             rng=rng,
         )
         self.items = ItemStore(config.items_max)
+        self.targets = RememberedTargets(config, self.table)
         self._token_key = token_key
         self._limit = RateLimit(
             trusted_max=config.trusted_rate_max,
@@ -114,11 +115,6 @@ class DHTNode:
         self._operations_started = 0
         # By operation number; an entry may outlive its operation, and is then skipped.
         self._deadlines: list[tuple[float, int]] = []
-        # Where a key was stored last: table version and time of the lookup, and its nodes.
-        self._targets: dict[bytes, tuple[int, float, list[Target]]] = {}
-        # The same when the lookup met every contact of a small ring: good for any key.
-        self._ring: tuple[int, float, list[Target]] | None = None
-        self._ring_from = now
 
     # --- what the shell calls -------------------------------------------------------------
 
@@ -264,7 +260,7 @@ class DHTNode:
             names=len(self.peers),
             peers=self.peers.peers_held,
             items=len(self.items),
-            announce_tables=len(self._targets),
+            announce_tables=len(self.targets),
             sources=len(self._limit),
             silent_addresses=len(self.queries.silent),
             round_trip_s=smoothed_s if smoothed_s >= 0 else None,
@@ -364,7 +360,7 @@ class DHTNode:
             self.begin(operation, now + self.config.operation_deadline_s, now)
         return operation
 
-    # --- for operations (the protocol `WritingNode`) ----------------------------------------
+    # --- for operations (the protocol `Node`) ----------------------------------------
 
     def begin(self, traversal: Traversal, due: float, now: float) -> None:
         """Start ``traversal`` from the nearest contacts, or from anywhere if there are none."""
@@ -391,41 +387,6 @@ class DHTNode:
         if type(operation) is PeersLookup:
             del self._lookups[operation.lookup.key]
         self._finished.append(operation)
-
-    def remembered_targets(self, key: bytes, now: float) -> list[Target] | None:
-        """Where ``key`` was stored last, or the whole ring, if the table has not changed since."""
-        remembered = self._targets.get(key)
-        if remembered is None:
-            remembered = self._ring
-        if remembered is None:
-            return None
-        version, made_at, targets = remembered
-        if version == self.table.version and now - made_at <= self.config.table_max_age_s:
-            return targets
-        self._targets.pop(key, None)
-        if self._ring is remembered:
-            self._ring = None
-        return None
-
-    def remember_targets(self, key: bytes, targets: list[Target], now: float) -> None:
-        """Keep ``targets`` for the next time."""
-        self._targets.pop(key, None)
-        remembered = self._targets[key] = (self.table.version, now, targets)
-        if len(self._targets) > self.config.tables_max:
-            del self._targets[next(iter(self._targets))]
-        known = self.table.by_address
-        if (
-            now >= self._ring_from
-            and len(targets) == len(known) < self.config.bucket_size
-            and all(target.address in known for target in targets)
-        ):
-            self._ring = remembered
-
-    def forget_targets(self, key: bytes, now: float) -> None:
-        """One of them did not accept: it is gone, was restarted, or gives a token per key."""
-        self._targets.pop(key, None)
-        self._ring = None
-        self._ring_from = now + RING_PAUSE_S
 
     def _refresh(self, target: bytes, now: float) -> None:
         self.begin(Refresh(self, target), now + self.config.operation_deadline_s, now)

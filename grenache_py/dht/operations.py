@@ -21,6 +21,7 @@ from grenache_py.dht.item_store import Item, immutable_target, mutable_target
 from grenache_py.dht.lookup import SEARCH_WIDTH, Candidate, Lookup
 from grenache_py.dht.queries import Queries
 from grenache_py.dht.routing_table import RoutingTable
+from grenache_py.dht.targets import RememberedTargets
 from grenache_py.dht.transactions import TXID_BYTES, Pending
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.wire import bencode, krpc
@@ -63,6 +64,7 @@ class Node(Protocol):
     queries: Queries
     rng: random.Random
     table: RoutingTable
+    targets: RememberedTargets
 
     def begin(self, traversal: Traversal, due: float, now: float) -> None:
         """Start a traversal from the nodes that are known; it expires at ``due``."""

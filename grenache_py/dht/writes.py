@@ -2,17 +2,13 @@
 The operations that store something at other nodes: announce and put.
 
 Pure. Both first look for the 20 nearest nodes that give a token, then send to all of
-them, as Node grapes do, so that every node of a small ring holds every key. Nodes and
-tokens are remembered: per key, and in a ring so small that the lookup met everybody
-for any key, since a token of a grape holds for all of them. Unlike Node, what is
-remembered is not used when the routing table has changed since, and when one of those
-nodes refuses or stays silent the operation looks again at once: a Node grape fails for
+them, as Node grapes do, so that every node of a small ring holds every key. The lookup
+is left out while its outcome is remembered (see `targets`). When one of the remembered
+nodes refuses its token the operation looks again at once, where a Node grape fails for
 up to five minutes after a neighbour was restarted.
 """
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import attrs
 
@@ -27,13 +23,13 @@ from grenache_py.dht.item_store import (
     value_fits,
 )
 from grenache_py.dht.operations import Node, Operation, Traversal
-from grenache_py.dht.routing_table import Contact
+from grenache_py.dht.targets import Target
 from grenache_py.dht.transactions import TXID_BYTES, Pending
 from grenache_py.errors import LocalProtocolError
 from grenache_py.wire import bencode, krpc
 from grenache_py.wire.krpc import Address, ErrorReply, Response
 
-__all__ = ["Announce", "Put", "PutItem", "Target", "WritingNode"]
+__all__ = ["Announce", "Put", "PutItem"]
 
 # The lookup that comes first leaves the writing its share of the deadline.
 _LOOKUP_SHARE = 2 / 3
@@ -84,31 +80,6 @@ class PutItem:
         return Item(encoded, self.k, self.seq, self.sig, self.salt)
 
 
-class Target:
-    """A node to store at, with the token it gave."""
-
-    __slots__ = ("address", "contact", "token")
-
-    def __init__(self, address: Address, contact: Contact | None, token: bytes) -> None:
-        self.address = address
-        self.contact = contact
-        self.token = token
-
-
-class WritingNode(Node, Protocol):
-    """What a writing operation needs of its node besides."""
-
-    def remembered_targets(self, key: bytes, now: float) -> list[Target] | None:
-        """Where ``key`` can be stored without looking, while that still holds."""
-        ...
-
-    def remember_targets(self, key: bytes, targets: list[Target], now: float) -> None:
-        """Keep ``targets`` for the next time."""
-
-    def forget_targets(self, key: bytes, now: float) -> None:
-        """One of them did not accept."""
-
-
 class FindTargets(Traversal):
     """The lookup before a write; ends by calling the write back."""
 
@@ -156,15 +127,13 @@ class Write(Operation):
         "repeatable",
     )
 
-    node: WritingNode
-
     find_method: bytes
     """The query that yields tokens, and how it names the key."""
     find_key: bytes
     method: bytes
     """The query that stores."""
 
-    def __init__(self, node: WritingNode, key: bytes, now: float, *, repeatable: bool) -> None:
+    def __init__(self, node: Node, key: bytes, now: float, *, repeatable: bool) -> None:
         super().__init__(node)
         self.key = key
         self.repeatable = repeatable
@@ -179,7 +148,7 @@ class Write(Operation):
     def begin(self, now: float) -> None:
         """Write where it was written last, or look for nodes first."""
         self.node.set_deadline(self, self.due)
-        targets = self.node.remembered_targets(self.key, now)
+        targets = self.node.targets.get(self.key, now)
         if targets:
             self._cached = True
             self._send(targets, now)
@@ -191,7 +160,7 @@ class Write(Operation):
         if self.done:
             return
         if targets:
-            self.node.remember_targets(self.key, targets, now)
+            self.node.targets.keep(self.key, targets, now)
         left = [target for target in targets if target.address not in self.accepted]
         if left:
             self._send(left, now)
@@ -208,7 +177,7 @@ class Write(Operation):
         if self._refusal is None or 300 <= error.code < 400:
             self._refusal = (error.code, error.message)
         if error.code == krpc.PROTOCOL_ERROR:
-            self.node.forget_targets(self.key, now)
+            self.node.targets.forget(self.key, now)
             self._token_refused = True  # most likely: that node was restarted
         self._settle(pending, now)
 
@@ -225,7 +194,7 @@ class Write(Operation):
             else:
                 self._overdue -= 1
             self._slow += 1
-            self.node.forget_targets(self.key, now)
+            self.node.targets.forget(self.key, now)
         self._step(now)
 
     def lost(self, pending: Pending, now: float) -> None:
@@ -305,7 +274,7 @@ class Announce(Write):
     find_key = b"info_hash"
     method = b"announce_peer"
 
-    def __init__(self, node: WritingNode, name: bytes, port: int, now: float) -> None:
+    def __init__(self, node: Node, name: bytes, port: int, now: float) -> None:
         super().__init__(node, name, now, repeatable=True)
         self._port = port
 
@@ -332,7 +301,7 @@ class Put(Write):
     find_key = b"target"
     method = b"put"
 
-    def __init__(self, node: WritingNode, item: Item, cas: int | None, now: float) -> None:
+    def __init__(self, node: Node, item: Item, cas: int | None, now: float) -> None:
         super().__init__(node, item.target(), now, repeatable=item.k is None)
         self._item = item
         self._cas = cas
