@@ -253,7 +253,8 @@ class Write(Operation):
             return
         if self._slow and not self.accepted and not self._cached:
             return  # the only hope left
-        if self._cached and (self._token_refused or not self.accepted):
+        heard = self.accepted or self._refusal is not None
+        if self._cached and (self._token_refused or not heard):
             self._look(now)
             return
         self._conclude(AllQueriesFailed(self._refusal))

@@ -438,6 +438,18 @@ def test_an_item_that_cannot_be_is_the_callers_error(item: PutItem) -> None:
         talk_with().node.put(item, NOW)
 
 
+def test_a_refused_seq_is_no_reason_to_look_again() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    talk.node.put(signed(b"one", 1), talk.now)
+    talk.reply(queries(talk, b"get")[ALICE], ALICE, id=ALICE_ID, token=b"tok", nodes=b"")
+    talk.reply(queries(talk, b"put")[ALICE], ALICE, id=ALICE_ID)
+    put = talk.node.put(signed(b"one", 1), talk.now)
+    talk.refuse(queries(talk, b"put")[ALICE], ALICE, 302, "sequence number less than current")
+    assert isinstance(put.error, AllQueriesFailed)
+    assert put.error.krpc_error == (302, "sequence number less than current")
+    assert not talk.sent()
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
