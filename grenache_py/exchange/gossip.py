@@ -65,6 +65,7 @@ class Gossip:
     lines: int = 0
     grafts: int = 0
     prunes: int = 0
+    _wanting: bool = True  # the mesh is smaller than it should be
     _waiting: list[_Waiting] = attrs.Factory(list)
     _moved: dict[str, Head] = attrs.Factory(dict)  # heads that moved since the last heartbeats
     _moved_before: dict[str, Head] = attrs.Factory(dict)
@@ -106,8 +107,6 @@ class Gossip:
     def joined(self, link: Link) -> bool:
         """A link became ready. True: graft it now rather than at the next heartbeat."""
         return self._wanting and link.mesh_again == 0.0
-
-    _wanting: bool = True
 
     def heartbeat(
         self, links: list[Link], homes: int, now: float

@@ -112,6 +112,8 @@ class Peering:
         methods: what the peer port understands; others add theirs with ``method``.
         on_ready, on_gone: called with a link that became, or ceased to be, ready.
         on_clone: called with a key that two live machines prove at once.
+        on_heartbeat: called once a second with the links to tell lazily what moved.
+        homes: how many live homes there are, this one not counted.
         malformed: messages refused, counted.
     """
 
@@ -140,6 +142,7 @@ class Peering:
         self.on_ready: list[Callable[[Link, float], None]] = []
         self.on_gone: list[Callable[[Link, float], None]] = []
         self.on_clone: Callable[[str, float], None] = lambda key, now: None
+        self.on_heartbeat: Callable[[list[Link], float], None] = lambda lazy, now: None
         self.homes: Callable[[], int] = lambda: len(self.by_key)
         self.own_clone = False
         self.clones: dict[str, float] = {}
@@ -384,8 +387,6 @@ class Peering:
         self.on_heartbeat(lazy, now)
         self.introductions.tell(self.ready(), now)
         self._dial_some(now)
-
-    on_heartbeat: Callable[[list[Link], float], None] = staticmethod(lambda lazy, now: None)
 
     def _tick_link(self, link: Link, now: float) -> None:
         if link.closing:
