@@ -62,7 +62,8 @@ def static_pages() -> Pages:
         ("/app.js", "app.js", "text/javascript; charset=utf-8"),
         ("/style.css", "style.css", "text/css; charset=utf-8"),
     ):
-        page = Page(files("grenache_py.exchange").joinpath("web", name).read_bytes(), content_type)
+        file = files("grenache_py.exchange") / "web" / name
+        page = Page(file.read_bytes(), content_type)
         found[path] = lambda page=page: page  # type: ignore[misc]
     return found
 
