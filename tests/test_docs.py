@@ -57,3 +57,12 @@ def test_every_module_the_architecture_names_exists() -> None:
     for name in re.findall(r"``([a-z_/]+\.py)``", text):
         places = (ROOT, package, package / "dht", package / "exchange")
         assert any((place / name).exists() for place in places), name
+
+
+def test_every_log_line_the_operators_guide_explains_is_one() -> None:
+    guide = (ROOT / "docs" / "operator.rst").read_text()
+    (table,) = re.findall(r"(?s)\nline +what to do\n=[= ]+\n(.*?)\n===", guide)
+    phrases = [line[:44].strip() for line in table.splitlines() if not line.startswith(" ")]
+    sources = "".join(path.read_text() for path in (ROOT / "grenache_py").rglob("*.py"))
+    assert [phrase for phrase in phrases if phrase not in sources] == []
+    assert len(phrases) > 5
