@@ -15,6 +15,9 @@ import attrs
 
 __all__ = ["PeerStore"]
 
+CHOICE_FOR_S = 1.0
+"""How long a random choice is served; drawing 100 peers takes longer than all the rest."""
+
 
 class _Peers:
     """The peers of one name: compact address -> time of its last announcement, oldest first."""
@@ -105,7 +108,11 @@ class PeerStore:
         return list(peers.announced_at)
 
     def encoded_values(self, name: bytes, now: float) -> bytes | None:
-        """``values`` of BEP 5, bencoded, at most ``values_max`` chosen at random; None if none."""
+        """
+        ``values`` of BEP 5, bencoded, or None if there are none.
+
+        At most ``values_max``, chosen at random anew every second.
+        """
         peers = self._names.get(name)
         if peers is None:
             return None
@@ -114,10 +121,12 @@ class PeerStore:
         if self._purge(name, peers, now):
             return None
         chosen = list(peers.announced_at)
+        until = peers.announced_at[chosen[0]] + self.max_age_s
         if len(chosen) > self.values_max:
-            return _encode(self.rng.sample(chosen, self.values_max))
+            chosen = self.rng.sample(chosen, self.values_max)
+            until = min(until, now + CHOICE_FOR_S)
         peers.encoded = _encode(chosen)
-        peers.encoded_until = peers.announced_at[chosen[0]] + self.max_age_s
+        peers.encoded_until = until
         return peers.encoded
 
     def expire(self, now: float) -> None:

@@ -129,9 +129,10 @@ def test_an_answer_holds_a_random_choice_when_there_are_many() -> None:
     store = peers(values_max=10)
     for number in range(50):
         store.add(b"a", peer(number), NOW)
-    first, second = values(store, b"a", NOW), values(store, b"a", NOW)
+    first, second = values(store, b"a", NOW), values(store, b"a", NOW + 1)
     assert len(first) == len(set(first)) == 10
     assert first != second
+    assert values(store, b"a", NOW + 120) == [], "no choice outlives its peers"
 
 
 @given(
