@@ -247,7 +247,7 @@ class Connection(Protocol):
     def _meet_expectation(self) -> None:
         if self._expect != b"100-continue":
             self._refuse(HTTPStatus.EXPECTATION_FAILED)
-        elif self._http11 and self._current is None and not self._unsent:
+        elif not (self._closing or self._current or self._unsent) and self._http11:
             # Between the answers to earlier requests it could be taken for one of them; a
             # client that hears nothing sends its body all the same (RFC 9110, 10.1.1).
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")

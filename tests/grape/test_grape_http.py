@@ -278,6 +278,12 @@ def test_expect_100_continue_is_met_before_the_body(grape: SimpleNamespace) -> N
     assert client.received() == ERROR_ANSWER
 
 
+def test_an_interim_answer_never_follows_the_last_one(grape: SimpleNamespace) -> None:
+    refused = post("/lookup", "", "Expect: gold\r\n")
+    client = grape.client().send(refused + post("/lookup", "", "Expect: 100-continue\r\n"))
+    assert client.received() == "HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\n\r\n"
+
+
 def test_an_interim_answer_never_comes_between_two_others(grape: SimpleNamespace) -> None:
     client = grape.client().send(post("/lookup", "slow"))
     head, _, body = post("/lookup", "", "Expect: 100-continue\r\n").partition(b"\r\n\r\n")

@@ -18,6 +18,7 @@ import argparse
 import random
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,11 +137,7 @@ class Ring:
                     for name in services:
                         await self.announce(name)
                     next_announce = time.monotonic() + ANNOUNCE_EVERY_S
-                for name in services:
-                    if time.monotonic() >= end:
-                        break
-                    if name in self.announced and self.announced[name][0].grape is not None:
-                        await self.look(name, self.rng.choice(self.up()))
+                await self._look_everywhere(services)
                 await self._trouble()
         finally:
             for member in self.up():
@@ -148,6 +145,21 @@ class Ring:
             for process in self.processes:
                 process.kill()
                 process.communicate()
+
+    async def _look_everywhere(self, services: Sequence[str]) -> None:
+        """Look up every service at all of ours, and one at a Node grape, which takes its time."""
+        known = [
+            name
+            for name in services
+            if name in self.announced and self.announced[name][0].grape is not None
+        ]
+        for member in self.up():
+            if member.kind == "ours":
+                for name in known:
+                    await self.look(name, member)
+        nodes = [member for member in self.up() if member.kind == "node"]
+        if known and nodes:
+            await self.look(self.rng.choice(known), self.rng.choice(nodes))
 
     async def _trouble(self) -> None:
         victim = self.rng.choice(self.members)
