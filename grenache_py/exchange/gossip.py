@@ -73,6 +73,10 @@ class Gossip:
     def relay(self, raw: bytes, origin: str, head: Head, source: int) -> None:
         """Queue one entry that changed local state; ``source`` is the link it came by, or -1."""
         self._waiting.append(_Waiting(raw, origin, head, source))
+        self.note(origin, head)
+
+    def note(self, origin: str, head: Head) -> None:
+        """A log moved; the next lazy announcements tell of it."""
         self._moved[origin] = head
 
     def lines_for(self, links: Iterable[Link]) -> list[tuple[int, bytes]]:

@@ -83,7 +83,11 @@ class Own:
     order_entry: Draft | None = None
     state_entry: Draft | None = None
     element: int | None = None
-    trades: deque[Trade] = attrs.Factory(lambda: deque(maxlen=ORDER_TRADES_MAX))
+    trades: tuple[Trade, ...] = ()
+
+    def remember(self, trade: Trade) -> None:
+        """Keep a trade of this order; most orders never have one, and keep nothing."""
+        self.trades = (*self.trades[1 - ORDER_TRADES_MAX :], trade)
 
 
 @attrs.define
@@ -164,7 +168,7 @@ class Ledger:
         for trade in trades:
             for order_id in (trade.maker_order, trade.taker_order):
                 if order_id in step.touched:
-                    self.own[order_id].trades.append(trade)
+                    self.own[order_id].remember(trade)
             self.record_trade(trade)
         for live in step.touched.values():
             live.updated_ms = time_ms
@@ -363,7 +367,7 @@ class Ledger:
             for order_id in {trade.maker_order, trade.taker_order} & own_ids:
                 found = self.find(order_id)
                 assert found is not None
-                found.trades.append(trade)
+                found.remember(trade)
 
     def published(self) -> Iterable[Own]:
         """Live orders that the network knows."""

@@ -23,6 +23,8 @@ COUNT_MAX = 2**53 - 1
 # Longer than any number in range can be: 19 digits, a point and as many decimals again.
 NUMBER_CHARS_MAX = 40
 DECIMALS_MAX = 18
+# Numbers a step remembers the text of.
+TEXTS_MAX = 10_000
 # Digits an average price shows beyond those of the tick.
 AVERAGE_EXTRA_DECIMALS = 4
 PROTECTION_BP_DEFAULT = 500
@@ -39,14 +41,13 @@ class Step:
 
     Attributes:
         units, decimals: the step is ``units / 10**decimals``.
-        power: ``10**decimals``.
         text: the step as a decimal string.
     """
 
     units: int
     decimals: int
-    power: int
     text: str
+    _texts: dict[int, str] = attrs.field(factory=dict, eq=False, repr=False)
 
     @classmethod
     def of(cls, text: str) -> Step:
@@ -61,8 +62,7 @@ class Step:
         units = int(whole + part)
         if not 0 < units <= COUNT_MAX or len(part) > DECIMALS_MAX:
             raise ValueError(f"{text} is out of range")
-        power: int = 10 ** len(part)
-        return cls(units, len(part), power, decimal_text(units, len(part)))
+        return cls(units, len(part), decimal_text(units, len(part)))
 
     def count(self, text: str, field: str) -> int:
         """
@@ -114,12 +114,13 @@ class Step:
 
     def format(self, count: int) -> str:
         """The shortest decimal string for ``count`` steps."""
-        if not count:
-            return "0"
-        whole, part = divmod(count * self.units, self.power)
-        if not part:
-            return str(whole)
-        return f"{whole}.{part:0{self.decimals}d}".rstrip("0")
+        text = self._texts.get(count)
+        if text is None:
+            # Orders crowd around few prices and sizes, and each is written ten times.
+            if len(self._texts) >= TEXTS_MAX:
+                self._texts.clear()
+            text = self._texts[count] = decimal_text(count * self.units, self.decimals)
+        return text
 
 
 def decimal_text(units: int, decimals: int) -> str:

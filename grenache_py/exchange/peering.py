@@ -322,7 +322,10 @@ class Peering:
     def publish(self, drafts: Iterable[tuple[Draft, str, tuple[int, int, str]]]) -> None:
         """Queue own log entries, sealed by now, for everybody."""
         for draft, origin, head in drafts:
-            self.gossip.relay(msgspec.json.encode(draft.proof.wire()), origin, head, -1)
+            if self.by_key:
+                self.gossip.relay(msgspec.json.encode(draft.proof.wire()), origin, head, -1)
+            else:  # whoever links later is told the heads
+                self.gossip.note(origin, head)
 
     def penalise(self, link: Link, points: float, reason: str, now: float) -> None:
         """Count a fault of a link; close and ban it when it has too many."""

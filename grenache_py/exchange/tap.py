@@ -37,7 +37,7 @@ __all__ = ["Options", "makeService"]
 
 SPARE_FILES = 200
 """Open files beyond one for each client: peers, the page, the database, the grape inside."""
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.00005
 """The store's thread waits that long for the interpreter lock at each statement; 5 ms is
 Python's default, and would be most of the time an order takes."""
 
