@@ -92,9 +92,7 @@ class BatchLoop:
         self.failed = ""
         self.commits = 0
         self.commit_rows = 0
-        self.commit_seconds = Histogram(
-            (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2)
-        )
+        self.commit_seconds = Histogram(COMMIT_BOUNDS_S)
         self.lines_refused = 0
         self.requests = 0
         self._store = store

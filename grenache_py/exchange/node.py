@@ -546,6 +546,7 @@ class ExchangeNode:
                 "requested": self.taker.requested,
                 "settled": self.taker.settled,
                 "asked_again": self.taker.asked_again,
+                "unknown_answers": self.taker.unknown_answers,
                 "answered": self.maker.filled,
                 "refused": self.maker.refused,
                 "repeated": self.maker.repeated,
