@@ -42,6 +42,8 @@ __all__ = ["Home", "Reserve", "new_order_of"]
 
 #: Orders closed by one log entry, so that no entry outgrows a line.
 CLOSED_PER_STEP_MAX = 32
+#: Own orders in a row that a sweep finds nothing for before it ends.
+IDLE_MATCHES_MAX = 32
 
 
 class Reserve(Protocol):
@@ -220,13 +222,18 @@ class Home:
         A post-only order never takes: it is cancelled, as it would have been refused had the
         older order been known.
         """
-        for live in crossed(self.ledger.books[market], self.ledger.home):
+        book, idle = self.ledger.books[market], 0
+        for live in crossed(book, self.ledger.home, self.reserve.allowance):
             if not live.open:
                 continue
+            if idle == IDLE_MATCHES_MAX:
+                break  # those before it took all there was; a later sweep begins with them
             before = (live.open, live.reserved)
             outcome = self._match(live, accepted=True)
             if (live.open, live.reserved) == before and not outcome.cancelled:
+                idle += 1
                 continue
+            idle = 0
             transition = Transition()
             transition.touch(live)
             self._settle(live, outcome, transition, now)

@@ -27,7 +27,7 @@ from typing import TypeAlias
 
 import attrs
 
-from grenache_py.exchange.book import Book, Ladder
+from grenache_py.exchange.book import Book, Ladder, Level
 from grenache_py.exchange.errors import (
     CANNOT_FILL,
     INVALID_PARAMS,
@@ -377,12 +377,17 @@ def replacement(
     )
 
 
-def crossed(book: Book, own_home: str) -> list[LiveOrder]:
+def crossed(book: Book, own_home: str, room: Room | None = None) -> list[LiveOrder]:
     """
     Own orders that stand crossed with an older order: it is their turn to ``match`` again.
 
     Happens when a reservation is released, when an order of another home arrives late, and
     when a home on hold comes back. Oldest first.
+
+    Args:
+        room: as for ``match``; None: as much as there is. Own orders that would meet only
+            orders without room are left out: there may be thousands, waiting for one home.
+            Post-only ones, whose end it is to meet any, never are.
     """
     bids, asks = book.bids, book.asks
     if not (bids.ranks and asks.ranks and bids.ranks[-1] >= -asks.ranks[-1]):
@@ -390,19 +395,33 @@ def crossed(book: Book, own_home: str) -> list[LiveOrder]:
     turns: list[LiveOrder] = []
     for ladder, against in ((bids, asks), (asks, bids)):
         # From the least aggressive crossing price inwards, each price meets all that the one
-        # before met and more: `oldest` is the smallest key met so far.
+        # before met and more: `oldest` is the smallest key met so far, `takes` that of an
+        # order with room.
         limit = -against.ranks[-1] if ladder is bids else against.ranks[-1]
         meeting = len(against.ranks)
-        oldest: OrderKey | None = None
+        oldest = takes = _NEVER
         for rank in ladder.ranks[bisect_left(ladder.ranks, limit * ladder.sign) :]:
             price = rank * ladder.sign
             while meeting and against.ranks[meeting - 1] >= price * against.sign:
                 meeting -= 1
-                first = _oldest(against, against.ranks[meeting])
-                if oldest is None or first < oldest:
-                    oldest = first
+                level = against.levels[against.ranks[meeting] * against.sign]
+                oldest = min(oldest, next(iter(level.queue())).key)
+                takes = min(takes, _with_room(level, own_home, room))
             for live in ladder.levels[price].queue():
-                if live.home == own_home and oldest is not None and oldest < live.key:
+                if live.home == own_home and (
+                    takes < live.key or (live.order.post_only and oldest < live.key)
+                ):
                     turns.append(live)
     turns.sort(key=attrgetter("key"))
     return turns
+
+
+_NEVER: OrderKey = (1 << 63, 0, "")
+
+
+def _with_room(level: Level, own_home: str, room: Room | None) -> OrderKey:
+    """The smallest key at a level of an order that can be traded with now."""
+    for maker in level.queue():
+        if room is None or maker.home == own_home or room(maker):
+            return maker.key
+    return _NEVER

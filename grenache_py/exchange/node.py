@@ -207,6 +207,7 @@ class ExchangeNode:
             OrderError: it was refused and nothing happened.
         """
         self._serve()
+        self._settle_down(now)  # those that waited longer come first
         live = self.home.place(new, now)
         self._settle_down(now)
         return live
@@ -243,6 +244,7 @@ class ExchangeNode:
             OrderError: unknown, closed, or the new values make no sense; nothing changed.
         """
         self._serve()
+        self._settle_down(now)
         live = self.home.replace(order_id, now, quantity_lots, price_ticks, account)
         self._settle_down(now)
         return live
@@ -312,7 +314,6 @@ class ExchangeNode:
     def link_message(self, link: int, message: dict[str, Any], now: float) -> None:
         """One JSON-RPC object arrived."""
         self.peering.link_message(link, message, now)
-        self._settle_down(now)
 
     def link_closed(self, link: int, now: float) -> None:
         """A connection is gone."""
@@ -421,7 +422,7 @@ class ExchangeNode:
     # Time and output.
 
     def _settle_down(self, now: float) -> None:
-        """What follows from what just happened: crossed books, stops."""
+        """What follows from what happened since the last call: crossed books, stops."""
         while self._crossed:
             self.home.sweep(self._crossed.popitem()[0], now)
         for symbol, prices in self.ledger.new_prices.items():
@@ -478,6 +479,7 @@ class ExchangeNode:
         has returned. When it fails, this node must be thrown away and built again from the
         store: what it knows may not be what the disk knows.
         """
+        self._settle_down(now)
         if self.ledger.log.seq - self._beat_seq >= BEAT_ENTRIES:
             self._beat(now)
         outbox = self.outbox

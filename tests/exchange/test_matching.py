@@ -230,6 +230,10 @@ def standing(*orders: LiveOrder) -> Book:
     return book
 
 
+def nothing(maker: LiveOrder) -> int:
+    return 0
+
+
 def everything(maker: LiveOrder) -> int:
     return maker.open
 
@@ -383,6 +387,19 @@ def test_post_only_that_meets_an_older_order_later_is_cancelled_not_traded() -> 
     outcome = match(book, live, "local", everything, accepted=True)
     assert not outcome.legs
     assert (live.open, live.reason, live.standing) == (0, "cancelled", 0)
+
+
+def test_orders_that_wait_for_a_home_without_room_have_no_turn() -> None:
+    plain, post = live_order(5, "buy", 5, 100), live_order(6, "buy", 5, 100, post_only=True)
+    full = live_order(1, "sell", 5, 100, home="north")
+    book = standing(plain, post, full)
+    late = live_order(7, "buy", 5, 101)
+    assert crossed(book, "local", nothing) == [post]
+    book.add(late)
+    book.add(live_order(2, "sell", 5, 101, home="south"))
+    at_south = crossed(book, "local", lambda maker: maker.open * (maker.home == "south"))
+    assert at_south == [post, late]
+    assert crossed(book, "local", everything) == [plain, post, late]
 
 
 def test_trade_ids_depend_on_the_parties_and_the_sequence_alone() -> None:
