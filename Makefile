@@ -69,7 +69,7 @@ crash: $(STAMP) ## kill -9 a loaded daemon again and again, hold it to its promi
 	$(BIN)/python -m tests.exchange.crash --kills $(KILLS)
 
 MINUTES ?= 2
-soak: $(STAMP) ## real peers and grapes under kill -9 and SIGSTOP, then an audit (MINUTES=2)
+soak: $(STAMP) ## real peers and grapes: kill -9, SIGSTOP, restarts, network cuts, an audit (MINUTES=2)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 bench-network: $(STAMP) ## fills, replication and joining among real peers on loopback

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sysconfig
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -118,7 +118,9 @@ class Host:
 
 
 class Network:
-    """A switch with hosts on it; addresses are 10.77.0.0/24."""
+    """
+    A switch with hosts on it, and a second switch that leads nowhere; addresses are 10.77.0.0/24.
+    """
 
     counter = itertools.count()
 
@@ -127,9 +129,11 @@ class Network:
         folder.mkdir()
         self.hosts: list[Host] = []
         self.prefix = f"gpy{os.getpid()}n{next(self.counter)}"
+        self._ports: dict[str, str] = {}
         self.switch = self._host("switch")
-        ip("-n", self.switch.namespace, "link", "add", "br0", "type", "bridge")
-        ip("-n", self.switch.namespace, "link", "set", "br0", "up")
+        for bridge in ("br0", "br1"):
+            ip("-n", self.switch.namespace, "link", "add", bridge, "type", "bridge")
+            ip("-n", self.switch.namespace, "link", "set", bridge, "up")
 
     def _host(self, name: str) -> Host:
         host = Host(f"{self.prefix}{name}", self.folder / name)
@@ -139,10 +143,31 @@ class Network:
     def host(self, name: str, address: str) -> Host:
         """Make a host with ``address`` on the switch."""
         host = self._host(name)
-        port = f"p{len(self.hosts)}"
+        port = self._ports[host.namespace] = f"p{len(self.hosts)}"
         self._cable(host, "eth0", address, self.switch, port)
         ip("-n", self.switch.namespace, "link", "set", port, "master", "br0", "up")
         return host
+
+    def unplug(self, host: Host) -> None:
+        """Take the host's cable out of the switch; what is sent meanwhile is lost."""
+        ip("-n", self.switch.namespace, "link", "set", self._ports[host.namespace], "down")
+
+    def plug(self, host: Host) -> None:
+        """Put it back."""
+        ip("-n", self.switch.namespace, "link", "set", self._ports[host.namespace], "up")
+
+    def part(self, hosts: Iterable[Host]) -> None:
+        """These hosts reach only each other from now on, and all others only the others."""
+        self._move(hosts, "br1")
+
+    def join(self, hosts: Iterable[Host]) -> None:
+        """They are back among the others."""
+        self._move(hosts, "br0")
+
+    def _move(self, hosts: Iterable[Host], bridge: str) -> None:
+        for host in hosts:
+            port = self._ports[host.namespace]
+            ip("-n", self.switch.namespace, "link", "set", port, "master", bridge)
 
     def name_hosts(self, hosts: Mapping[str, Host]) -> None:
         """Let all hosts know each other by name."""

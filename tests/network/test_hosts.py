@@ -31,3 +31,23 @@ def test_nat_hides_the_host_and_forwards_its_port(nat_network: Network) -> None:
     assert inside.until(".", sys.executable, "-c", ASK, outside.address, "7071") == "10.77.0.9\n"
     assert outside.until(".", sys.executable, "-c", ASK, "10.77.0.9", "17071") == "10.77.0.2\n"
     assert outside.ask(sys.executable, "-c", ASK, inside.address, "7071").returncode != 0
+
+
+def test_a_cable_taken_out_and_a_parted_switch_cut_hosts_off(network: Network) -> None:
+    hosts = [network.host(name, f"10.77.0.{n}") for n, name in enumerate("abc", start=2)]
+    for host in hosts:
+        host.start(sys.executable, "-c", WHO_CALLS)
+
+    def reach(source: int, target: int) -> bool:
+        address = hosts[target].address
+        return hosts[source].ask(sys.executable, "-c", ASK, address, "7071").returncode == 0
+
+    hosts[0].until(".", sys.executable, "-c", ASK, hosts[1].address, "7071")
+    network.unplug(hosts[1])
+    assert not reach(0, 1)
+    network.plug(hosts[1])
+    network.part(hosts[1:])
+    assert reach(1, 2)
+    assert not reach(0, 2)
+    network.join(hosts[1:])
+    assert reach(0, 2)

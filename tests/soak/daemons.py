@@ -1,4 +1,4 @@
-"""Real peers on loopback: start, stop, kill and freeze them, and ask them things."""
+"""Real peers, on loopback or hosts of their own: start, stop, kill, freeze and ask them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from grenache_py.exchange.client import CannotReach, Client
+from tests.network.hosts import Host
 
-__all__ = ["MARKET", "Daemon", "free_port", "wait_for"]
+__all__ = ["MARKET", "MARKET_STEPS", "Daemon", "free_port", "wait_for"]
 
 ROOT = Path(__file__).parents[2]
 MARKET = "BTC-USD"
+MARKET_STEPS = "tick=0.01,lot=0.0001"
 START_TIMEOUT_S = 40.0
 
 
@@ -31,17 +33,21 @@ class Daemon:
     """
     ``twistd exchange`` on a directory of its own, with a peer port that stays the same.
 
+    Clients reach it by a UNIX socket, which no network namespace hides.
+
     Attributes:
+        host: where it runs; None for this machine's loopback.
         process: None while it is down.
         address: of its peer port.
         socket: path of its client socket.
     """
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, host: Host | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.options = options
-        self.address = f"127.0.0.1:{free_port()}"
+        self.host = host
+        self.address = f"{host.address}:7071" if host else f"127.0.0.1:{free_port()}"
         self.socket = str(directory / "client.sock")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -51,18 +57,19 @@ class Daemon:
 
     def start(self) -> None:
         """Start it; ``wait`` says when it serves."""
-        host, port = self.address.split(":")
+        interface, port = self.address.split(":")
+        command = [
+            *(sys.executable, "-m", "twisted", "exchange"),
+            *("--data", str(self.directory / "data")),
+            *("--market", f"{MARKET}:{MARKET_STEPS}"),
+            *("--client", f"unix:{self.socket}"),
+            *("--peer", f"tcp:{port}:interface={interface}"),
+            *("--http", "none"),
+            *self.options,
+        ]
         with (self.directory / "daemon.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "twisted", "exchange"),
-                    *("--data", str(self.directory / "data")),
-                    *("--market", f"{MARKET}:tick=0.01,lot=0.0001"),
-                    *("--client", f"unix:{self.socket}"),
-                    *("--peer", f"tcp:{port}:interface={host}"),
-                    *("--http", "none"),
-                    *self.options,
-                ],
+                self.host.command(*command) if self.host else command,
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
@@ -92,6 +99,11 @@ class Daemon:
         with self.client() as client:
             answer: dict[str, Any] = client.call("status")
             return answer
+
+    @property
+    def died(self) -> bool:
+        """Whether it has ended and nobody here ended it."""
+        return self.process is not None and self.process.poll() is not None
 
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""

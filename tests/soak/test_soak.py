@@ -1,12 +1,58 @@
-"""A taste of ``make soak`` in the suite: three real peers, real grapes, kill -9."""
+"""A taste of ``make soak`` in the suite, and that its audit would notice."""
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
-from tests.soak.__main__ import main
+from grenache_py.exchange.market import Market
+from tests.soak.__main__ import NETWORK, main
+from tests.soak.audit import Audit
+from tests.soak.daemons import MARKET, MARKET_STEPS
+from tests.soak.traders import Promise
+
+
+class Remembered:
+    """A trader that was told one thing."""
+
+    def __init__(self, order_id: str, promise: Promise) -> None:
+        self.promises = {order_id: promise}
+        self.ids = {("", "mine"): order_id}
 
 
 @pytest.mark.network
-def test_real_peers_agree_after_kills_and_freezes() -> None:
-    assert main(["--minutes", "0.2", "--peers", "3"]) == 0
+def test_real_peers_agree_after_kills_cuts_and_freezes(tmp_path: Path) -> None:
+    """And a store that was tampered with, or forgot something, is found out."""
+    assert main(["--minutes", "0.2", "--peers", "3", "--keep", str(tmp_path)]) == 0
+    stores = {name: tmp_path / name / "data" for name in ("peer0", "peer1", "peer2")}
+
+    def audited(*traders: Remembered) -> str:
+        audit = Audit(stores, Market.parse(f"{MARKET}:{MARKET_STEPS}"), NETWORK)
+        audit.run(traders)
+        return "\n".join(audit.wrong)
+
+    assert audited() == ""
+    assert "not there" in audited(Remembered("0" * 32, Promise(None, "0", False)))
+    for tampering, noticed in (
+        (
+            "UPDATE orders SET filled = filled + 1, quantity_lots = quantity_lots + 1"
+            " WHERE order_id = (SELECT order_id FROM orders WHERE filled > 0 LIMIT 1)",
+            "I2",
+        ),
+        (
+            "DELETE FROM trades WHERE number = (SELECT number FROM trades"
+            " WHERE maker_home != taker_home LIMIT 1)",
+            "trade",
+        ),
+        ("DELETE FROM log WHERE position = (SELECT max(position) - 1 FROM log)", "log"),
+    ):
+        file = stores["peer1"] / "exchange.sqlite"
+        shutil.copy(file, tmp_path / "untouched")
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute(tampering)
+        assert noticed in audited()
+        shutil.copy(tmp_path / "untouched", file)
