@@ -27,7 +27,7 @@ class Remembered:
 @pytest.mark.network
 def test_real_peers_agree_after_kills_cuts_and_freezes(tmp_path: Path) -> None:
     """And a store that was tampered with, or forgot something, is found out."""
-    assert main(["--minutes", "0.2", "--peers", "3", "--keep", str(tmp_path)]) == 0
+    assert main(["--minutes", "0.3", "--peers", "3", "--keep", str(tmp_path)]) == 0
     stores = {name: tmp_path / name / "data" for name in ("peer0", "peer1", "peer2")}
 
     def audited(*traders: Remembered) -> str:

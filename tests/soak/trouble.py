@@ -56,6 +56,7 @@ class Trouble:
         self._afflicted: set[Daemon | Grape] = set()
         self._unplugged: set[Host] = set()
         self._parted = False
+        self._deck: list[Callable[[], None]] = []
         self._numbers = itertools.count()
         self._mends: list[tuple[float, int, Callable[[], None]]] = []
 
@@ -78,11 +79,13 @@ class Trouble:
             heapq.heappop(self._mends)[2]()
 
     def _cause(self) -> None:
-        kinds: list[Callable[[], None]] = [self._kill, self._kill, self._freeze, self._stop]
-        kinds.append(self._kill_grape)
-        if self._network is not None:
-            kinds += [self._unplug, self._unplug, self._part]
-        self._rng.choice(kinds)()
+        """Deal from a shuffled deck, so that short runs see every kind, too."""
+        if not self._deck:
+            self._deck = [self._kill, self._kill, self._freeze, self._stop, self._kill_grape]
+            if self._network is not None:
+                self._deck += [self._unplug, self._unplug, self._part]
+            self._rng.shuffle(self._deck)
+        self._deck.pop()()
 
     def _later(self, seconds: float, mend: Callable[[], None]) -> None:
         heapq.heappush(self._mends, (time.monotonic() + seconds, next(self._numbers), mend))
