@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import attrs
+from msgspec import Struct
 
 from grenache_py.exchange.book import Change
 from grenache_py.exchange.order import LiveOrder, Trade
@@ -54,8 +55,7 @@ class Dial:
     address: str
 
 
-@attrs.frozen
-class OrderChanged:
+class OrderChanged(Struct, frozen=True, gc=False):
     """An own order changed; ``seq`` is gap-free per account. ``order`` is a copy."""
 
     account: str
@@ -64,8 +64,7 @@ class OrderChanged:
     time_ms: int
 
 
-@attrs.frozen
-class Traded:
+class Traded(Struct, frozen=True, gc=False):
     """A trade this home took part in, or heard of."""
 
     trade: Trade

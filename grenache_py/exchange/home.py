@@ -35,7 +35,7 @@ from grenache_py.exchange.matching import (
     match,
     replacement,
 )
-from grenache_py.exchange.order import ClosedReason, LiveOrder, NewOrder, Order, Trade
+from grenache_py.exchange.order import ClosedReason, LiveOrder, NewOrder, Trade
 from grenache_py.exchange.stops import Stops, reached
 
 __all__ = ["Home", "Reserve", "new_order_of"]
@@ -111,35 +111,20 @@ class Home:
         market = self.ledger.markets[new.market]
         price = None if new.price_ticks is None else market.format_price(new.price_ticks)
         stop = None if new.stop_ticks is None else market.format_price(new.stop_ticks)
-        order = Order(
-            order_id(
-                self.ledger.home,
-                new.market,
-                new.side,
-                new.type,
-                market.format_quantity(new.quantity_lots),
-                stamp,
-                price,
-                stop,
-                new.time_in_force,
-                new.post_only,
-                new.expires_ms,
-            ),
+        number = order_id(
             self.ledger.home,
             new.market,
             new.side,
             new.type,
+            market.format_quantity(new.quantity_lots),
+            stamp,
+            price,
+            stop,
             new.time_in_force,
-            new.price_ticks,
-            new.stop_ticks,
-            new.quantity_lots,
             new.post_only,
             new.expires_ms,
-            *stamp,
         )
-        live = LiveOrder.of(order, new.account, new.client_order_id)
-        live.self_trade = new.self_trade
-        return live
+        return LiveOrder.placed(new, number, self.ledger.home, *stamp)
 
     def _again(self, order_id: str, new: NewOrder) -> LiveOrder:
         """The order an earlier request with this client id made, when it asked for the same."""

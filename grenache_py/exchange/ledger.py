@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from hashlib import sha256
 
 import attrs
@@ -293,7 +294,7 @@ class Ledger:
                 time_ms,
             )
         )
-        self.outbox.events.append(OrderChanged(account, seq, live.copy(), time_ms))
+        self.outbox.events.append(OrderChanged(account, seq, copy(live), time_ms))
 
     def _retire(self, live: LiveOrder) -> None:
         own = self.own.pop(live.order_id)

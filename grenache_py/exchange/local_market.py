@@ -16,7 +16,7 @@ from grenache_py.exchange.book import Book
 from grenache_py.exchange.errors import UNKNOWN_ORDER, OrderError
 from grenache_py.exchange.market import Market
 from grenache_py.exchange.matching import Outcome, close, match, replacement
-from grenache_py.exchange.order import ClosedReason, LiveOrder, NewOrder, Order
+from grenache_py.exchange.order import ClosedReason, LiveOrder, NewOrder
 from grenache_py.exchange.stops import Stops, reached
 
 __all__ = ["Execution", "LocalMarket"]
@@ -159,24 +159,7 @@ class LocalMarket:
 
     def _order(self, new: NewOrder, now_ms: int) -> LiveOrder:
         self._count += 1
-        order = Order(
-            f"{self._count:032x}",
-            self.home,
-            new.market,
-            new.side,
-            new.type,
-            new.time_in_force,
-            new.price_ticks,
-            new.stop_ticks,
-            new.quantity_lots,
-            new.post_only,
-            new.expires_ms,
-            now_ms,
-            self._count,
-        )
-        live = LiveOrder.of(order, new.account, new.client_order_id)
-        live.self_trade = new.self_trade
-        return live
+        return LiveOrder.placed(new, f"{self._count:032x}", self.home, now_ms, self._count)
 
     def _trigger(self, outcomes: list[tuple[LiveOrder, Outcome]], now_ms: int) -> None:
         """Enter the stops that the fills of ``outcomes`` reach, appending what comes of it."""

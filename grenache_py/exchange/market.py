@@ -9,6 +9,7 @@ and lots (steps of quantity) in integers, so there is no rounding and no float a
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import attrs
 
@@ -23,7 +24,7 @@ COUNT_MAX = 2**53 - 1
 # Longer than any number in range can be: 19 digits, a point and as many decimals again.
 NUMBER_CHARS_MAX = 40
 DECIMALS_MAX = 18
-# Numbers a step remembers the text of.
+# Numbers a step remembers the text of, and texts it remembers the number of.
 TEXTS_MAX = 10_000
 # Digits an average price shows beyond those of the tick.
 AVERAGE_EXTRA_DECIMALS = 4
@@ -34,6 +35,25 @@ _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,31}", re.ASCII)
 _PERCENT = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?%", re.ASCII)
 
 
+class _Texts(dict[int, str]):
+    """
+    The decimal strings of counts, made when they are first asked for.
+
+    Orders crowd around few prices and sizes and each is written ten times: all but the first
+    are a look-up in C.
+    """
+
+    def __init__(self, units: int, decimals: int) -> None:
+        self._units = units
+        self._decimals = decimals
+
+    def __missing__(self, count: int) -> str:
+        if len(self) >= TEXTS_MAX:
+            self.clear()
+        text = self[count] = decimal_text(count * self._units, self._decimals)
+        return text
+
+
 @attrs.frozen
 class Step:
     """
@@ -42,12 +62,18 @@ class Step:
     Attributes:
         units, decimals: the step is ``units / 10**decimals``.
         text: the step as a decimal string.
+        format: gives the shortest decimal string for a number of steps.
     """
 
     units: int
     decimals: int
     text: str
-    _texts: dict[int, str] = attrs.field(factory=dict, eq=False, repr=False)
+    format: Callable[[int], str] = attrs.field(init=False, eq=False, repr=False)
+    _counts: dict[str, int] = attrs.field(init=False, factory=dict, eq=False, repr=False)
+
+    @format.default
+    def _format(self) -> Callable[[int], str]:
+        return _Texts(self.units, self.decimals).__getitem__
 
     @classmethod
     def of(cls, text: str) -> Step:
@@ -71,6 +97,15 @@ class Step:
         Raises:
             OrderError: -32602 not a positive decimal number in range; -32008 not a multiple.
         """
+        count = self._counts.get(text)
+        if count is None:
+            count = self._parse(text, field)
+            if len(self._counts) >= TEXTS_MAX:
+                self._counts.clear()
+            self._counts[text] = count
+        return count
+
+    def _parse(self, text: str, field: str) -> int:
         whole, point, part = text.partition(".")
         # isdigit alone also likes superscripts; isascii keeps those out.
         if (
@@ -112,16 +147,6 @@ class Step:
             field=field,
         )
 
-    def format(self, count: int) -> str:
-        """The shortest decimal string for ``count`` steps."""
-        text = self._texts.get(count)
-        if text is None:
-            # Orders crowd around few prices and sizes, and each is written ten times.
-            if len(self._texts) >= TEXTS_MAX:
-                self._texts.clear()
-            text = self._texts[count] = decimal_text(count * self.units, self.decimals)
-        return text
-
 
 def decimal_text(units: int, decimals: int) -> str:
     """The shortest decimal string for ``units / 10**decimals``; ``units`` is not negative."""
@@ -140,12 +165,24 @@ class Market:
         lot: the step of its quantities.
         protection_bp: how far beyond the best opposite price a market order may trade, in
             basis points (1/100 of a per cent) of that price.
+        format_price: ``10025`` ticks of 0.01 -> ``"100.25"``.
+        format_quantity: ``15000`` lots of 0.0001 -> ``"1.5"``.
     """
 
     symbol: str
     tick: Step
     lot: Step
     protection_bp: int = PROTECTION_BP_DEFAULT
+    format_price: Callable[[int], str] = attrs.field(init=False, eq=False, repr=False)
+    format_quantity: Callable[[int], str] = attrs.field(init=False, eq=False, repr=False)
+
+    @format_price.default
+    def _format_price(self) -> Callable[[int], str]:
+        return self.tick.format
+
+    @format_quantity.default
+    def _format_quantity(self) -> Callable[[int], str]:
+        return self.lot.format
 
     @classmethod
     def parse(cls, text: str) -> Market:
@@ -206,14 +243,6 @@ class Market:
             OrderError: see ``Step.count``.
         """
         return self.lot.count(text, field)
-
-    def format_price(self, price_ticks: int) -> str:
-        """``10025`` ticks of 0.01 -> ``"100.25"``."""
-        return self.tick.format(price_ticks)
-
-    def format_quantity(self, lots: int) -> str:
-        """``15000`` lots of 0.0001 -> ``"1.5"``."""
-        return self.lot.format(lots)
 
     def format_value(self, value: int) -> str:
         """The amount of money, exactly, of ``value`` = the sum of ticks x lots of some fills."""
