@@ -22,11 +22,16 @@ from tests.sim.clock import Scheduler
 from tests.sim.exchange_checks import Checker, Violation
 from tests.sim.exchange_net import Disk, Faults, Network, Peer, identity
 
-__all__ = ["MARKETS", "Report", "World", "run", "shape"]
+__all__ = ["MARKETS", "MUST_HAPPEN", "Flow", "Report", "World", "run", "shape"]
 
 MARKETS = (
     Market.parse("BTC-USD:tick=0.01,lot=0.0001"),
     Market.parse("ETH-USD:tick=0.05,lot=0.001"),
+)
+#: More of them, for busy worlds.
+MANY_MARKETS = (
+    *MARKETS,
+    *(Market.parse(f"{base}-USD:tick=0.01,lot=0.01") for base in ("DOT", "LTC", "SOL", "XMR")),
 )
 KINDS = (
     "loss",
@@ -44,8 +49,62 @@ KINDS = (
     "clock jump",
     "pause",
 )
+#: What must have happened somewhere in a set of seeds, or they prove nothing.
+MUST_HAPPEN = (
+    "trade between homes",
+    "trade at one home",
+    "lost",
+    "duplicated",
+    "reordered",
+    "delayed",
+    "split",
+    "partition",
+    "one-way cut",
+    "cut off",
+    "reset",
+    "crash",
+    "crash before commit",
+    "crash after commit",
+    "disk fault before",
+    "disk fault after",
+    "slow commit",
+    "clock jump",
+    "pause",
+    "fill repeated",
+    "fill refused",
+    "fill asked again",
+    "entries fetched",
+    "records adopted",
+    "catch-ups",
+    "meddled",
+)
 CHAOS_S = 60.0
 QUIET_S = 75.0
+ACCOUNTS = ("alice", "bob", "carol", "dan", "eve", "fay", "gus", "hal")
+#: Clients change their minds about orders among so many newest ones.
+RECENT = 200
+
+
+@attrs.frozen
+class Flow:
+    """
+    How clients trade.
+
+    Attributes:
+        burst: orders a client places at once, on average.
+        sweeps: share of the orders that are large enough for several makers.
+        spread: prices lie within so many ticks of 1000.
+        markets, accounts: how many there are.
+        lean: share of a home's orders that are on one side, every other home's on the other:
+            what is near 1 trades between homes.
+    """
+
+    burst: int = 1
+    sweeps: float = 0.0
+    spread: int = 6
+    markets: int = 2
+    accounts: int = 2
+    lean: float = 0.5
 
 
 @attrs.define
@@ -68,6 +127,8 @@ class World:
     Args:
         faults: kinds to use; None lets the seed choose.
         real: sign with ed25519.
+        harshness: what the network's faults, their number and probability, are multiplied with.
+        flow: how clients trade.
     """
 
     def __init__(
@@ -77,6 +138,8 @@ class World:
         orders: int = 40,
         faults: tuple[str, ...] | None = None,
         real: bool = False,
+        harshness: float = 1.0,
+        flow: Flow | None = None,
         prepare: Callable[[World], None] | None = None,
         outbound_target: int = 8,
     ) -> None:
@@ -89,8 +152,10 @@ class World:
             faults = tuple(kind for kind in KINDS if rng.random() < 0.4)
         self.kinds = faults
         self.orders = orders
-        self.markets = MARKETS
-        self.spread = 6  # prices lie within so many ticks of 1000
+        self.harshness = harshness
+        self.flow = flow or Flow()
+        self.markets = MANY_MARKETS[: self.flow.markets]
+        self.spread = self.flow.spread
         self.resting_only = False
         self.placed: list[tuple[Peer, str]] = []
         self.outbound_target = outbound_target
@@ -110,7 +175,7 @@ class World:
                 connect=connect,
                 outbound_target=self.outbound_target,
             ),
-            MARKETS,
+            self.markets,
         )
         disk_rng = random.Random(rng.getrandbits(64))
         slow = "slow disk" in self.kinds and rng.random() < 0.5
@@ -143,9 +208,12 @@ class World:
         rng = self.rng
         market = rng.choice(self.markets)
         side = rng.choice(("buy", "sell"))
+        if self.flow.lean != 0.5:
+            leaning = rng.random() < self.flow.lean
+            side = "buy" if leaning == bool(self.peers.index(peer) % 2) else "sell"
         kind = 1.0 if self.resting_only else rng.random()
         price: int | None = 1000 + rng.randrange(-self.spread, self.spread + 1)
-        new: dict[str, Any] = {"account": rng.choice(("alice", "bob"))}
+        new: dict[str, Any] = {"account": rng.choice(ACCOUNTS[: self.flow.accounts])}
         if kind < 0.08:
             price, new["type"] = None, "market"
             new["time_in_force"] = "ioc"
@@ -159,10 +227,16 @@ class World:
         elif kind < 0.36:
             new["type"] = "stop_limit"
             new["stop_ticks"] = 1000 + rng.randrange(-4, 5)
-        order = NewOrder(
-            market.symbol, side, rng.randrange(1, 20), price, **{"self_trade": "newest", **new}
-        )
+        lots = rng.randrange(1, 20)
+        if self.flow.sweeps and rng.random() < self.flow.sweeps:
+            lots *= rng.randrange(2, 12)
+        order = NewOrder(market.symbol, side, lots, price, **{"self_trade": "newest", **new})
         self._ask(peer, lambda node, now: node.place(order, now))
+
+    def place_some(self, peer: Peer) -> None:
+        """A client with much to say."""
+        for _ in range(self.rng.randrange(1, 2 * self.flow.burst)):
+            self.place(peer)
 
     def _ask(self, peer: Peer, call: Callable[[ExchangeNode, float], LiveOrder]) -> None:
         """A client asks for something, and takes no for an answer."""
@@ -181,7 +255,7 @@ class World:
         """Cancel or replace something."""
         if not self.placed:
             return
-        peer, order_id = self.rng.choice(self.placed)
+        peer, order_id = self.rng.choice(self.placed[-RECENT:])
         self.network.count("meddled")
         if self.rng.random() < 0.7:
             self._ask(peer, lambda node, now: node.cancel(order_id, now))
@@ -200,17 +274,17 @@ class World:
 
     def trouble(self) -> None:
         """Schedule this seed's faults over the chaos."""
-        rng, clock, network = self.rng, self.clock, self.network
+        rng, clock, network, harshness = self.rng, self.clock, self.network, self.harshness
         faults = Faults()
         kinds = self.kinds
         if "loss" in kinds:
-            faults.loss = rng.uniform(0.01, 0.12)
+            faults.loss = harshness * rng.uniform(0.01, 0.12)
         if "duplicate" in kinds:
-            faults.duplicate = rng.uniform(0.02, 0.18)
+            faults.duplicate = harshness * rng.uniform(0.02, 0.18)
         if "reorder" in kinds:
-            faults.reorder = rng.uniform(0.02, 0.2)
+            faults.reorder = harshness * rng.uniform(0.02, 0.2)
         if "delay" in kinds:
-            faults.delay_spike = rng.uniform(0.005, 0.05)
+            faults.delay_spike = harshness * rng.uniform(0.005, 0.05)
         clock.at(2.0, lambda: setattr(network, "faults", faults))
         for kind, rate, act in (
             ("crash", 8.0, self._crash),
@@ -222,6 +296,7 @@ class World:
             ("pause", 15.0, self._pause),
         ):
             if kind in kinds:
+                rate /= harshness
                 at = 2.0 + rng.expovariate(1 / rate)
                 while at < CHAOS_S:
                     clock.at(at, act)
@@ -323,9 +398,10 @@ class World:
         self.trouble()
         for peer in self.peers:
             clock.after(rng.uniform(5.0, 30.0), lambda peer=peer: self.look_up(peer))
-        for _ in range(self.orders):
+        place = self.place if self.flow.burst == 1 else self.place_some
+        for _ in range(self.orders // self.flow.burst):
             peer = rng.choice(self.peers)
-            clock.at(rng.uniform(1.0, CHAOS_S), lambda peer=peer: self.place(peer))
+            clock.at(rng.uniform(1.0, CHAOS_S), lambda peer=peer: place(peer))
         for _ in range(self.orders // 4):
             clock.at(rng.uniform(2.0, CHAOS_S), self.meddle)
         at = 5.0
@@ -380,12 +456,33 @@ class World:
 
 
 def shape(seed: int) -> dict[str, Any]:
-    """How large the world of a seed is; one in twenty signs with ed25519."""
+    """
+    How large the world of a seed is; one in twenty signs with ed25519.
+
+    Even seeds have few orders and much time between them, so that each meets its own fault.
+    Odd seeds are busy: few homes, hundreds to thousands of orders that mostly trade.
+    """
     rng = random.Random(f"shape {seed}")
+    real = seed % 20 == 7
+    if seed % 2:
+        return {
+            "peers": rng.choice((2, 2, 2, 3, 3, 4)),
+            "orders": rng.choice((500, 1000, 2000, 4000)) // (4 if real else 1),
+            "real": real,
+            "harshness": rng.choice((0.05, 0.2, 1.0)),
+            "flow": Flow(
+                burst=rng.choice((1, 5, 20)),
+                sweeps=rng.choice((0.0, 0.1, 0.3)),
+                spread=rng.choice((1, 2, 4)),
+                markets=rng.choice((1, 2, 6)),
+                accounts=rng.choice((4, 8)),
+                lean=rng.choice((0.5, 0.75, 0.95)),
+            ),
+        }
     return {
         "peers": rng.choice((2, 3, 4, 4, 5, 6)),
         "orders": rng.choice((20, 40, 40, 80, 200)),
-        "real": seed % 20 == 7,
+        "real": real,
     }
 
 
