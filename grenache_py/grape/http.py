@@ -5,7 +5,8 @@ Shell: the factory of the `Connection` objects, with the one timer that serves t
 It turns requests into calls on the DHT (``api.py`` says which), waits for the Deferreds,
 and formats heads the way Node does: Date, Connection, Keep-Alive, Content-Length and
 nothing else. Lookups of one name that arrive while one is under way share it and its
-encoded answer, as they do in a Node grape; nothing is kept beyond that.
+encoded answer, as they do in a Node grape, and so do those that the reactor reads in the
+same turn after it; nothing is kept beyond that.
 """
 
 from __future__ import annotations
@@ -40,12 +41,16 @@ from grenache_py.dht.writes import PutItem
 from grenache_py.errors import LocalProtocolError
 from grenache_py.grape import api
 from grenache_py.grape.config import GrapeConfig
-from grenache_py.grape.protocol import Connection, Request
+from grenache_py.grape.protocol import Connection, Head, Request
 
 __all__ = ["DHT", "Page", "Site"]
 
 SWEEP_INTERVAL_S = 1.0
 """How often overdue connections are looked for, and the Date header is renewed."""
+KNOWN_HEADS_MAX = 1024
+"""Heads of requests that are remembered."""
+KNOWN_HEAD_BYTES_MAX = 1024
+"""Longer ones are parsed anew each time."""
 
 
 class DHT(Protocol):
@@ -79,6 +84,7 @@ class Site(ServerFactory):
         statuses: How many answers had each status.
         connections: The clients there are.
         refused: How many were sent away because there were too many.
+        known_heads: What the parser made of the heads of requests seen before.
     """
 
     noisy = False
@@ -105,6 +111,7 @@ class Site(ServerFactory):
         self.now = 0.0
         self._sweeping: IDelayedCall | None = None
         self.connections: set[Connection] = set()
+        self.known_heads: dict[bytes, Head] = {}
         self._looking_up: dict[bytes, list[Connection]] = {}
         self._heads: dict[tuple[int, bool, str], bytes] = {}
         self._leaving: Deferred[None] | None = None
@@ -177,6 +184,13 @@ class Site(ServerFactory):
 
     # -- requests
 
+    def remember(self, head: bytes, parsed: Head) -> None:
+        """Spare the parser ``head``, whoever sends it; the one known longest makes room."""
+        if len(head) <= KNOWN_HEAD_BYTES_MAX:
+            self.known_heads[head] = parsed
+            if len(self.known_heads) > KNOWN_HEADS_MAX:
+                del self.known_heads[next(iter(self.known_heads))]
+
     def ask(self, connection: Connection, request: Request) -> None:
         """Find the answer to ``request`` and give it to ``connection``, now or later."""
         try:
@@ -209,6 +223,12 @@ class Site(ServerFactory):
         looking_up.addCallbacks(self._looked_up, self._lookup_failed, (name,), {}, (name,))
 
     def _looked_up(self, peers: list[str], name: bytes) -> None:
+        if len(self._looking_up[name]) == 1:
+            self._answer_lookup(peers, name)
+        else:  # more of the same are likely to be in what epoll has just reported
+            self._clock.callLater(0, self._answer_lookup, peers, name)
+
+    def _answer_lookup(self, peers: list[str], name: bytes) -> None:
         body = api.lookup_body(peers)
         ready = b"%bContent-Length: %d\r\n\r\n%b" % (self.head(200, True, ""), len(body), body)
         for connection in self._looking_up.pop(name):

@@ -7,9 +7,13 @@ grapes refuse the same bytes. The requests of one connection are worked on one a
 other, and what is pipelined beyond ``pipelined_max`` stays in the kernel's buffer.
 
 Twisted's ``transport.write`` arms epoll and sends on the next turn of the reactor, which
-takes longer than parsing the request did. So an answer goes to the socket at once
-(``writeSomeData``), and only what the socket does not take goes through ``write``. While
-anything lies there the connection's next request waits: at most one answer is in memory.
+takes longer than parsing the request did. So an answer goes to the socket at once, and only
+what that does not take goes through ``write``. While anything lies there the connection's
+next request waits: at most one answer is in memory.
+
+The requests of a client begin alike, byte for byte, as long as their bodies are of one
+length. So what the parser made of such a head is remembered, and a segment that is that
+head and a body of that length is a request that need not be parsed.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from collections import deque
 from contextlib import suppress
 from http import HTTPStatus
 from math import inf
+from socket import socket
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -42,6 +47,7 @@ LINGER_S = 2.0
 """How long a client that is sent away may read why, while what it still sends is dropped."""
 DROPPED_BYTES_MAX = 1024 * 1024
 """How much of a body that is too large is read and dropped before the connection is cut."""
+HEAD_END = b"\r\n\r\n"
 LINE_OVERHEAD_BYTES = 4
 """The colon, blank and line end of a header, which the parser keeps to itself."""
 
@@ -65,6 +71,15 @@ class Request:
     text: bytes = b""
 
 
+@attrs.frozen
+class Head:
+    """What the parser made of a head, of HTTP/1.1 and with the connection kept."""
+
+    method: bytes
+    url: str
+    content_length: int
+
+
 @implementer(IHalfCloseableProtocol, IPullProducer, IPushProducer)
 class Connection(Protocol):
     """One client: its bytes become requests, and each request gets exactly one answer."""
@@ -75,9 +90,10 @@ class Connection(Protocol):
         self._site = site
         self._config = site.config
         self._parser: httptools.HttpRequestParser | None = None
-        self._direct = False  # the transport is a bare socket
+        self._socket: socket | None = None  # where the transport is one and nothing more
         self._waiting: deque[Request] = deque()
         self._current: Request | None = None
+        self._parsed: Request | None = None  # the last that this segment completed
         self._advancing = False
         self._unsent = False  # part of an answer is still in the transport's buffer
         self._closing = False  # the last answer is given; whatever comes now is dropped
@@ -101,7 +117,7 @@ class Connection(Protocol):
         if isinstance(transport, TCPConnection):
             with suppress(OSError):  # a UNIX socket
                 transport.setTcpNoDelay(True)
-            self._direct = True
+            self._socket = transport.getHandle()
         else:
             transport.registerProducer(self, True)
         self._parser = httptools.HttpRequestParser(self)
@@ -112,7 +128,15 @@ class Connection(Protocol):
         if self._closing:
             self._drop(len(data))
             return
+        between_messages = not self._in_message
+        if between_messages and not self._busy():
+            head, _, body = data.partition(HEAD_END)
+            known = self._site.known_heads.get(head)
+            if known is not None and known.content_length == len(body):
+                self._work_on(Request(known.method, known.url, body, True, True))
+                return
         assert self._parser is not None
+        self._parsed = None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -125,6 +149,8 @@ class Connection(Protocol):
         else:
             if self._in_message:
                 self._limit_message(len(data))
+            elif between_messages:
+                self._learn_head(data)
         if len(self._waiting) >= self._config.pipelined_max and not self._paused:
             self._paused = True
             self.transport.pauseProducing()  # type: ignore[union-attr]
@@ -145,6 +171,7 @@ class Connection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._closing = True
         self._parser = None  # it refers to us
+        self._socket = None
         self._current = None
         self._waiting.clear()
         self._site.forget(self)
@@ -157,7 +184,7 @@ class Connection(Protocol):
         """The transport's buffer is empty (or the transport has just made our acquaintance)."""
         if self._unsent:
             self._unsent = False
-            if self._direct:
+            if self._socket is not None:
                 self.transport.unregisterProducer()  # type: ignore[union-attr]
             self._deadline = self._site.now + self._config.idle_timeout_s
             self._advance()
@@ -215,15 +242,14 @@ class Connection(Protocol):
         assert self._parser is not None
         if self._answered or self._parser.should_upgrade():
             return
-        self._enqueue(
-            Request(
-                self._parser.get_method(),
-                self._url.decode("latin-1"),
-                bytes(self._body),
-                self._http11,
-                self._http11 and self._parser.should_keep_alive(),
-            )
+        self._parsed = Request(
+            self._parser.get_method(),
+            self._url.decode("latin-1"),
+            bytes(self._body),
+            self._http11,
+            self._http11 and self._parser.should_keep_alive(),
         )
+        self._enqueue(self._parsed)
 
     # -- reading
 
@@ -233,6 +259,15 @@ class Connection(Protocol):
         self._has_host = False
         self._http11 = True
         self._answered = False  # an answer does not wait for the rest of the message
+
+    def _learn_head(self, data: bytes) -> None:
+        """Remember the head of the request that ``data`` is, if it is one and nothing else."""
+        request = self._parsed
+        if request is None or not request.keep_alive or self._expect:
+            return
+        head, end, body = data.partition(HEAD_END)
+        if end and body == request.body:  # so it is not chunked, and no other follows it
+            self._site.remember(head, Head(request.method, request.url, len(body)))
 
     def _limit_message(self, length: int) -> None:
         """Cut off a head, or a body hidden in chunk extensions, that does not end."""
@@ -280,12 +315,25 @@ class Connection(Protocol):
 
     # -- answering
 
+    def _busy(self) -> bool:
+        """Whether the next request has to wait."""
+        return bool(self._current or self._waiting or self._unsent or self._advancing)
+
     def _enqueue(self, request: Request) -> None:
         if self._closing:
             return
-        self._waiting.append(request)
-        if self._current is None and not self._unsent:
-            self._advance()
+        if self._busy():
+            self._waiting.append(request)
+        else:
+            self._work_on(request)
+
+    def _work_on(self, request: Request) -> None:
+        self._current = request
+        if request.refusal:
+            self._send_refusal(request)
+        else:
+            self._deadline = self._site.now + self._config.answer_timeout_s
+            self._site.ask(self, request)
 
     def _advance(self) -> None:
         """Work on the requests that wait, until one has to be waited for itself."""
@@ -293,12 +341,7 @@ class Connection(Protocol):
             return  # an answer came before `Site.ask` returned; the loop below goes on
         self._advancing = True
         while self._waiting and self._current is None and not self._unsent and not self._closing:
-            request = self._current = self._waiting.popleft()
-            if request.refusal:
-                self._send_refusal(request)
-            else:
-                self._deadline = self._site.now + self._config.answer_timeout_s
-                self._site.ask(self, request)
+            self._work_on(self._waiting.popleft())
         self._advancing = False
         if self._closing or self._current is not None or self._unsent:
             return
@@ -351,14 +394,17 @@ class Connection(Protocol):
 
     def _send(self, data: bytes) -> None:
         transport: Any = self.transport
-        if not self._direct:
+        if self._socket is None:
             transport.write(data)
             return
-        sent = transport.writeSomeData(data)
-        if sent == len(data):
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            transport.abortConnection()
             return
-        if not isinstance(sent, int):
-            transport.abortConnection()  # the socket reported an error
+        if sent == len(data):
             return
         # Registered as a producer we are told when the buffer is empty again.
         transport.registerProducer(self, False)
@@ -408,7 +454,7 @@ class Connection(Protocol):
 
     def _linger(self) -> None:
         """Close, but not before the client could read why: a reset would take that from it."""
-        if self._eof or not self._direct:
+        if self._eof or self._socket is None:
             self._close()
             return
         transport: Any = self.transport

@@ -109,10 +109,16 @@ def _check(received: bytes) -> None:
             return
 
 
+def _bytewise(data: bytes) -> list[bytes]:
+    return [data[i : i + 1] for i in range(len(data))]
+
+
 def one(data: bytes) -> None:
     """Send it in two ways, and against low limits."""
     whole = _talk(GrapeConfig(), [data])
     _check(whole)
-    assert _talk(GrapeConfig(), [data[i : i + 1] for i in range(len(data))]) == whole
+    assert _talk(GrapeConfig(), _bytewise(data)) == whole
+    # The second time heads may be known.
+    assert _talk(GrapeConfig(), [data, data]) == _talk(GrapeConfig(), _bytewise(data + data))
     low = attrs.evolve(GrapeConfig(), header_bytes_max=100, payload_bytes_max=30, pipelined_max=2)
     _check(_talk(low, [data[i : i + 7] for i in range(0, len(data), 7)]))

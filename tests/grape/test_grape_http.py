@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded, NoNodesToQuery
 from grenache_py.errors import LocalProtocolError
 from grenache_py.grape.config import GrapeConfig
-from grenache_py.grape.http import Page, Site
+from grenache_py.grape.http import KNOWN_HEAD_BYTES_MAX, KNOWN_HEADS_MAX, Page, Site
 from grenache_py.grape.protocol import DROPPED_BYTES_MAX, Connection
 from tests.grape.fake_dht import FakeDHT
 
@@ -160,7 +160,10 @@ def test_lookups_of_one_name_at_a_time_share_one_traversal(grape: SimpleNamespac
     clients[3].send(post("/lookup", "other"))
     assert grape.dht.calls == [("lookup", b"svc"), ("lookup", b"other")]
     grape.dht.pending[0].callback(["10.0.0.1:5"])
-    assert clients[0].received() == ok('["10.0.0.1:5"]')
+    late = grape.client().send(post("/lookup", "svc"))
+    assert len(grape.dht.calls) == 2, "it came in the turn that the traversal ended in"
+    grape.clock.advance(0)
+    assert late.received() == clients[0].received() == ok('["10.0.0.1:5"]')
     assert clients[1].received() == ok('["10.0.0.1:5"]', CLOSED)
     assert clients[2].received() == f"HTTP/1.1 200 OK\r\n{KEPT}\r\n"
     assert clients[3].received() == ""
@@ -174,6 +177,7 @@ def test_a_client_that_left_gets_nothing_and_disturbs_nobody(grape: SimpleNamesp
     stays.send(post("/lookup", "svc"))
     gone.disconnect()
     grape.dht.pending[0].callback([])
+    grape.clock.advance(0)
     assert gone.received() == ""
     assert stays.received() == ok("[]")
     assert grape.site.connections == {stays.connection}
@@ -213,6 +217,68 @@ def test_how_the_bytes_are_cut_into_segments_does_not_matter(cuts: list[int]) ->
         + f"HTTP/1.1 500 Internal Server Error\r\n{KEPT}\r\n"
         + ok('"ERR_REQ_NOTFOUND"')
     )
+
+
+KNOWN = [
+    ERROR_REQUEST,
+    post("/lookup", "svc"),
+    post("/lookup", "svc", "Connection: close\r\n"),
+    post("/lookup", "svc", "Expect: 100-continue\r\n"),
+    post("/lookup", "svc", "Expect: nothing\r\n"),
+    post("/lookup", "svc", version="1.0"),
+    post("/announce", ["svc", 1]),
+    post("/announce", "x" * 9000),
+    b"\r\n" + ERROR_REQUEST,
+    ERROR_REQUEST + b"\r\n",
+    ERROR_REQUEST + ERROR_REQUEST,
+    b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"HEAD /health HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /health HTTP/1.1\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
+    b"POST /lookup HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"2\r\n[]\r\n0\r\nTrailer: t\r\n\r\n",
+    b"POST /nope HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"nonsense\r\n\r\n",
+]
+
+
+@given(st.lists(st.lists(st.sampled_from(KNOWN), min_size=1, max_size=4), min_size=1, max_size=6))
+def test_a_head_seen_before_means_the_same_again(clients: list[list[bytes]]) -> None:
+    """Segment by segment, heads may be remembered; a byte at a time, all is parsed."""
+    whole, bytewise = make_grape(), make_grape()
+    for pieces in clients:
+        answers = []
+        for grape, segments in (
+            (whole, pieces),
+            (bytewise, [bytes([each]) for piece in pieces for each in piece]),
+        ):
+            client = grape.client()
+            for segment in segments:
+                client.send(segment)
+                for deferred in grape.dht.pending:
+                    deferred.callback([] if grape.dht.calls[-1][0] == "lookup" else 1)
+                grape.dht.pending.clear()
+            answers.append((client.received(), client.left))
+        assert answers[0] == answers[1]
+    assert not bytewise.site.known_heads
+
+
+def test_a_refused_head_is_not_taken_for_the_request_before_it(grape: SimpleNamespace) -> None:
+    asking = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+    nameless = b"GET /health HTTP/1.1\r\n\r\n"
+    grape.client().send(asking[:9], asking[9:], nameless)
+    assert grape.client().send(nameless).received() == BAD_REQUEST
+
+
+def test_heads_are_remembered_up_to_a_number_and_a_length(grape: SimpleNamespace) -> None:
+    client = grape.client()
+    for number in range(KNOWN_HEADS_MAX + 5):
+        client.send(post("/lookup", "", f"X-Number: {number}\r\n"))
+    client.send(post("/lookup", "", f"X-Long: {'x' * KNOWN_HEAD_BYTES_MAX}\r\n"))
+    assert client.received() == ERROR_ANSWER * (KNOWN_HEADS_MAX + 6)
+    assert len(grape.site.known_heads) == KNOWN_HEADS_MAX
+    assert not any(b"X-Number: 4\r\n" in head for head in grape.site.known_heads)
+    assert not any(b"X-Long" in head for head in grape.site.known_heads)
 
 
 def test_one_byte_at_a_time(grape: SimpleNamespace) -> None:
