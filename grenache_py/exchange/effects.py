@@ -72,13 +72,18 @@ class Traded(Struct, frozen=True, gc=False):
 
 @attrs.frozen
 class BookChanged:
-    """Levels of one market's book as they are now: (side, price ticks, open lots, orders)."""
+    """
+    Levels of one market's book as they are now: (side, price ticks, open lots, orders).
+
+    Attributes:
+        checksum: of the book with these changes; only to be asked for before the next ones.
+    """
 
     market: str
     seq: int
     prev_seq: int
     changes: Sequence[Change]
-    checksum: int
+    checksum: Callable[[], int]
 
 
 Event: TypeAlias = OrderChanged | Traded | BookChanged

@@ -506,7 +506,7 @@ class ExchangeNode:
         for symbol, book in self.books.items():
             changes = book.drain_changes()
             if changes:
-                events.append(BookChanged(symbol, book.seq, book.seq - 1, changes, book.checksum()))
+                events.append(BookChanged(symbol, book.seq, book.seq - 1, changes, book.checksum))
         return Batch(rows, sends, events)
 
     # What people ask.

@@ -143,5 +143,5 @@ def book_update(
         "seq": event.seq,
         "prev_seq": event.prev_seq,
         "changes": level_changes(changes, market),
-        "checksum": event.checksum,
+        "checksum": event.checksum(),
     }

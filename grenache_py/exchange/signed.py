@@ -15,7 +15,7 @@ from base64 import b64decode, b64encode
 from hashlib import sha256
 from typing import Any
 
-import attrs
+from msgspec import Struct
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.keys import Identity, Scheme
@@ -38,8 +38,7 @@ def _message(network: str, root: bytes) -> bytes:
     return b"grenache-exchange/1\0" + network.encode() + b"\0" + root
 
 
-@attrs.frozen
-class Signed:
+class Signed(Struct, frozen=True, gc=False):
     """
     A payload and the proof of who wrote it.
 
@@ -109,8 +108,7 @@ class Signed:
             raise RemoteProtocolError("'signature' and 'path' must be base64 strings") from None
 
 
-@attrs.define(eq=False)
-class Draft:
+class Draft(Struct, eq=False, gc=False):
     """A payload that is final but not signed yet; ``signed`` is set when its batch is sealed."""
 
     payload: str
@@ -155,16 +153,17 @@ class Sealer:
             if len(nodes) % 2:
                 above.append(nodes[-1])
             levels.append(above)
-        signature = self._identity.sign(_message(self._network, levels[-1][0]))
+        signature = self._identity.sign(_message(self._network, levels.pop()[0]))
+        # From the root down: the path of a node is its sibling, and then that of its parent.
+        paths = [b""]
+        for nodes in reversed(levels):
+            paths = [
+                (nodes[position ^ 1] if position ^ 1 < len(nodes) else b"") + paths[position >> 1]
+                for position in range(len(nodes))
+            ]
         size = len(drafts)
         for index, draft in enumerate(drafts):
-            path = b""
-            position = index
-            for nodes in levels[:-1]:
-                if position ^ 1 < len(nodes):
-                    path += nodes[position ^ 1]
-                position >>= 1
-            draft.signed = Signed(draft.payload, path, index, size, signature)
+            draft.signed = Signed(draft.payload, paths[index], index, size, signature)
 
 
 class Verifier:

@@ -50,6 +50,21 @@ def test_a_late_joiner_gets_the_whole_open_book() -> None:
     assert net.book(3) != ([], [])
 
 
+def test_a_late_joiner_is_in_sync_before_the_next_heartbeat() -> None:
+    net = Network(3)
+    net.link(0, 1)
+    for number in range(1_150):  # too many to be fetched one by one
+        net.place(0, "buy", 10, 100 + number % 7)
+    net.run(6)
+    net.place(0, "buy", 10, 200)
+    seq = net[0].ledger.log.seq
+    net.link(2, 1)
+    net.run(1)
+    assert net[0].ledger.log.seq == seq, "there was no heartbeat since the last order"
+    assert net[2].sync.synced
+    assert net.book(2) == net.book(0)
+
+
 def test_a_lone_peer_knows_that_it_is_not_in_sync() -> None:
     net = Network(1)
     net.run(5)
@@ -117,7 +132,7 @@ def test_subscribers_hear_of_levels_and_trades_in_sequence() -> None:
     changes = [e for e in net.peers[1].events if isinstance(e, BookChanged)]
     assert [(e.prev_seq, e.seq) for e in changes] == [(n, n + 1) for n in range(len(changes))]
     assert changes[-1].changes[-1][1:] == (100, 6, 1)
-    assert changes[-1].checksum == net[1].books["BTC-USD"].checksum()
+    assert changes[-1].checksum() == net[1].books["BTC-USD"].checksum()
     assert len([e for e in net.peers[1].events if isinstance(e, Traded)]) == 1
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.keys import Ed25519, Identity
@@ -50,19 +50,19 @@ def test_whatever_is_altered_is_refused(count: int, data: st.DataObject) -> None
     signed = data.draw(st.sampled_from(drafts)).proof
     kind = data.draw(st.sampled_from(["payload", "signature", "path", "index", "size"]))
     if kind == "payload":
-        forged = attrs.evolve(signed, payload=signed.payload + " ")
+        forged = replace(signed, payload=signed.payload + " ")
     elif kind == "signature":
         at = data.draw(st.integers(0, 63))
         flipped = bytearray(signed.signature)
         flipped[at] ^= 1
-        forged = attrs.evolve(signed, signature=bytes(flipped))
+        forged = replace(signed, signature=bytes(flipped))
     elif kind == "path":
-        forged = attrs.evolve(signed, path=signed.path + b"\0" * 32)
+        forged = replace(signed, path=signed.path + b"\0" * 32)
     elif kind == "index":
         other = data.draw(st.integers(0, LEAVES_MAX - 1))
-        forged = attrs.evolve(signed, index=other, size=max(signed.size, other + 1))
+        forged = replace(signed, index=other, size=max(signed.size, other + 1))
     else:
-        forged = attrs.evolve(signed, size=data.draw(st.integers(signed.index + 1, LEAVES_MAX)))
+        forged = replace(signed, size=data.draw(st.integers(signed.index + 1, LEAVES_MAX)))
     if forged == signed:
         return
     try:
