@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 import attrs
 
-from grenache_py.exchange.log import GENESIS, Beat, Entry
+from grenache_py.exchange.ledger import FINGERPRINT_MODULUS, element
+from grenache_py.exchange.log import GENESIS, Beat, Entry, StateBody
 from grenache_py.exchange.order import LiveOrder
 from grenache_py.exchange.signed import Signed
 
@@ -62,7 +63,12 @@ class Origin:
         tail: the newest applied entries by seq.
         fingerprint: over ``records``, comparable with the origin's heartbeats.
         suspect: a heartbeat disagreed with it; it must be reconciled.
-        checked: the newest heartbeat agreed with it, and nothing was adopted since.
+        checked: the newest heartbeat agreed with it, and nothing was adopted since; or what
+            was adopted is what the log says.
+        published: the newest entry that published an order whose first state is to come: a
+            step of many trades takes several entries.
+        expected: fingerprint and number of the live set by the log: the heartbeat that was
+            adopted and the entries after it. None while ``checked`` needs no such proof.
         visible: the lease holds and its orders stand in the books.
         frozen: "" or why nothing of this origin is believed any more.
     """
@@ -79,6 +85,8 @@ class Origin:
     fingerprint: int = 0
     suspect: bool = False
     checked: bool = False
+    published: tuple[Signed, Entry] | None = None
+    expected: tuple[int, int] | None = None
     visible: bool = False
     frozen: str = ""
 
@@ -104,3 +112,33 @@ class Origin:
     def agrees(self, beat: Beat) -> bool:
         """Whether the live set held here is the one the heartbeat signs."""
         return beat.live == len(self.records) and int(beat.fingerprint, 16) == self.fingerprint
+
+    def expect(self, beat: Beat) -> None:
+        """Follow the live set as the log has it from ``beat`` on."""
+        self.expected = int(beat.fingerprint, 16), beat.live
+
+    def follow(self, state: StateBody, first: bool, terminal: bool) -> None:
+        """
+        Bring ``expected`` to a state that the log gives next.
+
+        Each state of an order replaces the version before it. Should a home number them
+        otherwise, nothing agrees before its next heartbeat, which is what there was without.
+
+        Args:
+            first: the order is published with this state.
+            terminal: it is not live any more.
+        """
+        assert self.expected is not None
+        fingerprint, number = self.expected
+        if not first:
+            fingerprint -= element(state.order_id, state.version - 1)
+            number -= 1
+        if not terminal:
+            fingerprint += element(state.order_id, state.version)
+            number += 1
+        self.expected = fingerprint % FINGERPRINT_MODULUS, number
+
+    def settle(self) -> None:
+        """See whether what is held is what the log says by now."""
+        if self.expected == (self.fingerprint, len(self.records)):
+            self.checked, self.expected = True, None

@@ -207,6 +207,7 @@ class Replica:
         origin.waiting.clear()
         origin.tail.clear()
         origin.suspect = origin.checked = False
+        origin.published = origin.expected = None
 
     def _catch_up(self, origin: Origin, novel: list[tuple[Signed, str, Head]], now: float) -> None:
         """Apply what is waiting and follows the head."""
@@ -231,6 +232,7 @@ class Replica:
         try:
             if entry.order is not None:
                 check_order_id(entry.order, entry.home)
+                origin.published = (signed, entry)
             for state in entry.states:
                 self._state(origin, entry, signed, state)
         except RemoteProtocolError as error:
@@ -242,22 +244,31 @@ class Replica:
             origin.lease_ms = entry.beat.lease_ms
             origin.checked = origin.agrees(entry.beat)
             origin.suspect = not origin.checked
+            origin.expected = None
+        elif origin.expected is not None:
+            origin.settle()
         self.records.show_or_hide(origin, self.clock.read_ms(now))
 
     def _state(self, origin: Origin, entry: Entry, signed: Signed, state: StateBody) -> None:
         record = origin.records.get(state.order_id)
         terminal = state.open == "0" and state.reserved == "0"
-        order = entry.order
+        published = origin.published
+        if published is not None:
+            order = published[1].order
+            if order is None or order.id != state.order_id:
+                published = None
+            else:
+                origin.published = None
+        if origin.expected is not None:
+            origin.follow(state, published is not None, terminal)
         if record is not None and record.state_seq >= entry.seq:
             return  # adopted from a neighbour that was further than this entry
         if record is None:
-            if order is None or order.id != state.order_id:
-                return  # it was closed already in a live set that was adopted
-            if terminal:
-                return
+            if published is None or terminal:
+                return  # without an order it was closed in the live set that was adopted
             if len(origin.records) >= LIVE_PER_ORIGIN_MAX:
                 raise RemoteProtocolError(f"more than {LIVE_PER_ORIGIN_MAX} live orders")
-            self.records.insert(origin, signed, entry, signed, state, entry.seq)
+            self.records.insert(origin, *published, signed, state, entry.seq)
             return
         if state.version <= record.version:
             raise RemoteProtocolError(f"order {state.order_id} went back to an older version")
@@ -348,10 +359,14 @@ class Replica:
             origin.lease_ms = entry.beat.lease_ms
             origin.tail.clear()
             origin.tail.append((entry.seq, digest, beat_signed))
+            origin.published = None
         # Orders that changed since the heartbeat are held as they are now, so it need not agree
-        # with them yet; the next one must.
+        # with them yet; what the log says after it must, or else the next one.
         origin.suspect = False
-        origin.checked = origin.seq == entry.seq and origin.agrees(entry.beat)
+        origin.checked, origin.expected = False, None
+        if origin.seq == entry.seq:
+            origin.expect(entry.beat)
+            origin.settle()
         for number in [number for number in origin.waiting if number <= entry.seq]:
             del origin.waiting[number]
         self._dirty[origin.home] = None

@@ -198,6 +198,53 @@ def test_a_heartbeat_that_disagrees_makes_the_origin_suspect(net: Network, alice
     assert replica.origins[ALICE.key].complete
 
 
+def test_an_adopted_set_is_checked_by_what_the_log_says_after_its_heartbeat(
+    net: Network, alice: Author
+) -> None:
+    replica = net[0].replica
+    first = alice.order()
+    kept = alice.last
+    second = alice.order()
+    total = (element(kept, 1) + element(alice.last, 1)) % (1 << 256)
+    beat = alice.entry(beat=Beat(20_000, 2, f"{total:064x}"))
+    closed = alice.state(2, "0", reason="cancelled")
+    third = alice.order(price="2")
+    # The neighbour holds what is live by now, which is not what was live at the heartbeat.
+    for record in (first, third):
+        replica.adopt_record(record, record, net.now)
+    replica.adopt_head(beat, [], net.now)
+    origin = replica.origins[ALICE.key]
+    assert not origin.complete
+    replica.receive(closed, net.now)
+    assert not origin.complete, "one order is held that the log does not have yet"
+    replica.receive(third, net.now)
+    assert origin.complete
+    assert second not in [record.order for record in origin.records.values()]
+
+
+def test_an_adopted_set_that_lacks_an_order_is_not_believed(net: Network, alice: Author) -> None:
+    replica = net[0].replica
+    first = alice.order()
+    total = element(alice.last, 1)
+    alice.order()
+    total += element(alice.last, 1)
+    beat = alice.entry(beat=Beat(20_000, 2, f"{total % (1 << 256):064x}"))
+    replica.adopt_record(first, first, net.now)
+    replica.adopt_head(beat, [], net.now)
+    for _ in range(3):
+        replica.receive(alice.order(price="2"), net.now)
+        assert not replica.origins[ALICE.key].complete
+
+
+def test_an_order_that_trades_more_than_one_entry_holds_is_replicated() -> None:
+    other = Network(2)
+    other.link(0, 1)
+    for _ in range(40):
+        other.place(0, "sell", 10, 100)
+    other.place(0, "buy", 500, 100)
+    assert other.book(1) == other.book(0) == ([(100, 100)], [])
+
+
 def test_a_good_till_date_order_is_left_alone_just_before_it_expires(
     net: Network, alice: Author
 ) -> None:
