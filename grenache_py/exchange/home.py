@@ -175,6 +175,8 @@ class Home:
         self, taker: LiveOrder, outcome: Outcome, transition: Transition, now: float
     ) -> None:
         """Write down the local part of an outcome: trades, makers, self-trade cancels."""
+        if not outcome.fills and not outcome.cancelled:
+            return
         time_ms = self.clock.read_ms(now)
         own = self.ledger.own[taker.order_id]
         for fill in outcome.fills:
@@ -358,7 +360,10 @@ class Home:
 
     def fire_stops(self, market: str, now: float) -> None:
         """Enter the stop orders that new trades have reached, and those that these reach."""
-        prices, stops = self.ledger.new_prices.get(market), self.stops.get(market)
+        new_prices = self.ledger.new_prices
+        prices, stops = new_prices.get(market), self.stops.get(market)
+        if prices is None:
+            return
         while prices:
             price = prices.popleft()
             while stops:
@@ -370,6 +375,7 @@ class Home:
                 live.key = (*stamp, live.order_id)
                 live.triggered = True
                 self._enter(live, now, stamp, accepted=True)
+        del new_prices[market]
 
     def restore(self) -> None:
         """Take up expiries and stops of the orders the ledger restored."""

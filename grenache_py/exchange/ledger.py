@@ -15,6 +15,7 @@ from copy import copy
 from hashlib import sha256
 
 import attrs
+from msgspec import Struct
 
 from grenache_py.exchange.book import Book
 from grenache_py.exchange.effects import OrderChanged, Outbox, Traded
@@ -64,8 +65,7 @@ def element(order_id: str, version: int) -> int:
     return int.from_bytes(sha256(f"{order_id}:{version}".encode()).digest(), "big")
 
 
-@attrs.define(eq=False)
-class Own:
+class Own(Struct, eq=False, gc=False):
     """
     An own order with what only its home needs to know.
 
@@ -91,8 +91,7 @@ class Own:
         self.trades = (*self.trades[1 - ORDER_TRADES_MAX :], trade)
 
 
-@attrs.define
-class Transition:
+class Transition(Struct, gc=False):
     """
     One atomic change under way.
 
@@ -103,8 +102,8 @@ class Transition:
     """
 
     publish: LiveOrder | None = None
-    touched: dict[str, LiveOrder] = attrs.Factory(dict)
-    trades: list[Trade] = attrs.Factory(list)
+    touched: dict[str, LiveOrder] = {}
+    trades: list[Trade] = []
 
     def touch(self, live: LiveOrder) -> None:
         """Note that ``live`` changed."""
@@ -186,38 +185,42 @@ class Ledger:
         stamp: Stamp | None,
     ) -> None:
         """Log entries for a step; more than one when it made many trades."""
-        markets = self.markets
-        own_trades = len(trades)
-        order = order_body(publish.order, markets[publish.order.market]) if publish else None
-        for start in range(0, max(own_trades, 1), TRADES_PER_ENTRY_MAX):
-            part = trades[start : start + TRADES_PER_ENTRY_MAX]
-            last = start + TRADES_PER_ENTRY_MAX >= own_trades
-            if last:
-                states = published
-            else:
-                # Makers that this part finished with; whoever trades again later waits.
-                later = {
-                    order_id
-                    for trade in trades[start + TRADES_PER_ENTRY_MAX :]
-                    for order_id in (trade.maker_order, trade.taker_order)
-                }
-                here = {trade.maker_order for trade in part} - later
-                states = [own for own in published if own.live.order_id in here]
-                published = [own for own in published if own.live.order_id not in here]
-            draft = self.log.append(
-                now,
-                order=order,
-                trades=[trade_body(trade, markets[trade.market]) for trade in part],
-                states=[state_body(own.live, markets[own.live.order.market]) for own in states],
-                stamp=stamp if start == 0 else None,
-            )
-            self._logged(draft)
-            if order is not None and publish is not None:
-                own = self.own[publish.order_id]
-                own.order_seq, own.order_entry, order = self.log.seq, draft, None
-            for own in states:
-                own.state_seq, own.state_entry = self.log.seq, draft
-                self._count(own)
+        while len(trades) > TRADES_PER_ENTRY_MAX:
+            part, trades = trades[:TRADES_PER_ENTRY_MAX], trades[TRADES_PER_ENTRY_MAX:]
+            # Makers that this part finished with; whoever trades again later waits.
+            later = {id for trade in trades for id in (trade.maker_order, trade.taker_order)}
+            here = {trade.maker_order for trade in part} - later
+            states = [own for own in published if own.live.order_id in here]
+            published = [own for own in published if own.live.order_id not in here]
+            self._append(publish, states, part, now, stamp)
+            publish = stamp = None
+        self._append(publish, published, trades, now, stamp)
+
+    def _append(
+        self,
+        publish: LiveOrder | None,
+        states: list[Own],
+        trades: list[Trade],
+        now: float,
+        stamp: Stamp | None,
+    ) -> None:
+        """One log entry."""
+        markets, log = self.markets, self.log
+        draft = log.append(
+            now,
+            order_body(publish.order, markets[publish.order.market]) if publish else None,
+            tuple([trade_body(trade, markets[trade.market]) for trade in trades]),
+            tuple([state_body(own.live, markets[own.live.order.market]) for own in states]),
+            stamp=stamp,
+        )
+        seq = log.seq
+        self._logged(seq, draft)
+        if publish is not None:
+            own = self.own[publish.order_id]
+            own.order_seq, own.order_entry = seq, draft
+        for own in states:
+            own.state_seq, own.state_entry = seq, draft
+            self._count(own)
 
     def begin_epoch(self, epoch: int) -> None:
         """A new, empty log. No order is published in it until it is placed again."""
@@ -232,18 +235,20 @@ class Ledger:
 
     def beat(self, now: float, lease_ms: int) -> None:
         """Append a heartbeat."""
-        self._logged(
-            self.log.append(now, beat=Beat(lease_ms, self.live_count, f"{self.fingerprint:064x}"))
-        )
+        beat = Beat(lease_ms, self.live_count, f"{self.fingerprint:064x}")
+        draft = self.log.append(now, beat=beat)
+        self._logged(self.log.seq, draft)
 
-    def _logged(self, draft: Draft) -> None:
-        self._entries.append((self.log.seq, draft))
-        self.outbox.published.append((self.log.seq, draft))
+    def _logged(self, seq: int, draft: Draft) -> None:
+        self._entries.append((seq, draft))
+        self.outbox.published.append((seq, draft))
 
     def _count(self, own: Own) -> None:
         """Keep fingerprint and live set in step with a published order's new state."""
         live, gone = own.live, own.element
-        come = None if live.terminal else element(live.order_id, live.version)
+        come = element(live.order_id, live.version) if live.open or live.reserved else None
+        if gone is None and come is None:
+            return  # it traded away at once
         self.fingerprint = (self.fingerprint - (gone or 0) + (come or 0)) % FINGERPRINT_MODULUS
         self.live_count += (come is not None) - (gone is not None)
         own.element = come

@@ -312,10 +312,10 @@ class OriginLog:
     def append(
         self,
         now: float,
-        *,
         order: OrderBody | None = None,
-        trades: Sequence[TradeBody] = (),
-        states: Sequence[StateBody] = (),
+        trades: tuple[TradeBody, ...] = (),
+        states: tuple[StateBody, ...] = (),
+        *,
         beat: Beat | None = None,
         stamp: Stamp | None = None,
     ) -> Draft:
@@ -332,8 +332,8 @@ class OriginLog:
             self.hash,
             stamp or self._clock.stamp(now),
             order,
-            tuple(trades),
-            tuple(states),
+            trades,
+            states,
             beat,
         )
         draft = self._sealer.add(entry.encode())

@@ -301,9 +301,8 @@ class ExchangeNode:
         return alarms
 
     def _serve(self) -> None:
-        alarms = self.alarms()
-        if alarms:
-            raise OrderError(BUSY, f"this peer does not serve: {alarms[0]}")
+        if self.replica.alarms or self.peering.own_clone:
+            raise OrderError(BUSY, f"this peer does not serve: {self.alarms()[0]}")
 
     # Links.
 
@@ -425,9 +424,8 @@ class ExchangeNode:
         """What follows from what happened since the last call: crossed books, stops."""
         while self._crossed:
             self.home.sweep(self._crossed.popitem()[0], now)
-        for symbol, prices in self.ledger.new_prices.items():
-            if prices:
-                self.home.fire_stops(symbol, now)
+        for symbol in list(self.ledger.new_prices):
+            self.home.fire_stops(symbol, now)
 
     def _ask_whether_back(self, home: str, now: float) -> None:
         """A home on hold gets fills again when it answers a ping (2.8)."""
