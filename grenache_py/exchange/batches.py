@@ -341,7 +341,7 @@ class BatchLoop:
                 answer.release()
             clients[connection] = None
         for connection in clients:
-            self._deliver(connection)
+            connection.deliver()
 
     async def _finish(self, connection: ClientLines, answer: Answer) -> None:
         done = False
@@ -355,12 +355,7 @@ class BatchLoop:
             self._queue.append((connection, answer))
             self.kick()
         else:
-            self._deliver(connection)
-
-    def _deliver(self, connection: ClientLines) -> None:
-        connection.deliver()
-        connection.flush()
-        connection.work()
+            connection.deliver()
 
     def _arm(self) -> None:
         """Have the one timer go off at the node's next deadline."""

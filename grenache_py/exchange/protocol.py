@@ -148,7 +148,7 @@ class LineConnection(Protocol):
             return
         inbox = self._inbox
         left = LINES_PER_TURN_MAX
-        while inbox and left and self.may_take() and not self._closing:
+        while inbox and left and not self._closing and self.may_take():
             left -= 1
             self.line(inbox.popleft())
         if inbox:
@@ -263,13 +263,16 @@ class ClientLines(LineConnection):
         self._answers.append(answer)
 
     def deliver(self) -> None:
-        """Queue the answers that are ready and not behind one that is not."""
+        """Send the answers that are ready and not behind one that is not; take more lines."""
         answers = self._answers
-        while answers and answers[0].ready is not None:
-            line = answers.popleft().ready
+        while answers and (line := answers[0].ready) is not None:
+            answers.popleft()
             self.unreleased -= 1
             if line:
                 self.outbound.answer(line)
+        self.flush()
+        if self._inbox or not self._reading or self._closing:
+            self.work()
 
 
 class PeerLines(LineConnection):

@@ -43,7 +43,10 @@ def execution_report(
     """
     order = live.order
     quantity = market.format_quantity
-    filled = live.filled
+    filled, reserved, left = live.filled, live.reserved, live.open + live.reserved
+    shown: list[dict[str, Any]] = []
+    if filled:
+        shown = [_own_trade(trade, live.order_id, market) for trade in trades]
     report = {
         "order_id": live.order_id,
         "client_order_id": live.client_order_id or None,
@@ -54,19 +57,15 @@ def execution_report(
         "time_in_force": order.time_in_force,
         "price": market.format_price(order.price_ticks) if order.price_ticks else None,
         # What a replace took off an order is no part of it any more.
-        "quantity": quantity(live.quantity if live.reason else live.quantity - live.closed),
+        "quantity": quantity(live.quantity if live.reason else left + filled),
         "filled": quantity(filled) if filled else "0",
-        "remaining": quantity(live.open + live.reserved),
-        "in_doubt": quantity(live.reserved) if live.reserved else "0",
+        "remaining": quantity(left) if left else "0",
+        "in_doubt": quantity(reserved) if reserved else "0",
         "status": live.status,
         "average_price": market.format_average(live.value, filled) if filled else None,
         "time": order.time_ms,
         "updated": live.updated_ms,
-        "trades": [_own_trade(trade, live.order_id, market) for trade in trades][
-            -REPORT_TRADES_MAX:
-        ]
-        if filled
-        else [],
+        "trades": shown[-REPORT_TRADES_MAX:],
     }
     if order.stop_ticks:
         report["stop_price"] = market.format_price(order.stop_ticks)

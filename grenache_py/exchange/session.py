@@ -143,6 +143,30 @@ class Answer:
         self.ready = self._join([line for line in lines if line])
 
 
+class Known(Answer):
+    """The answer to a single request whose result was known at once, as nearly all are."""
+
+    __slots__ = ("_id", "_line")
+    waits = False
+
+    def __init__(self, id: Id | UnsetType, line: bytes) -> None:
+        self._id = id
+        self._line = line
+        self.ready = None
+
+    def seal(self) -> None:
+        """Nothing waits for it."""
+
+    def release(self) -> None:
+        self.ready = self._line
+
+    def discard(self) -> None:
+        self.ready = b""
+
+    def refuse(self, code: int, message: str) -> None:
+        self.ready = _error(self._id, code, message)
+
+
 def _result(id: Id | UnsetType, result: Any) -> bytes:
     return b"" if id is UNSET else result_line(id, result)
 
@@ -193,9 +217,12 @@ class Session:
             requests = decode_requests(line)
         except Malformed as error:
             self.requests += 1
-            return Answer([(error.id, _malformed(error))])
+            return Known(error.id, _malformed(error))
         if isinstance(requests, Request):
-            return Answer([(requests.id, self._call(requests, now))])
+            part = self._call(requests, now)
+            if type(part) is bytes:
+                return Known(requests.id, part)
+            return Answer([(requests.id, part)])
         return Answer(
             [
                 (
@@ -242,9 +269,9 @@ class Session:
         except Exception:  # no await in here: whatever a method raises is a bug of ours
             self._on_bug(request.method)
             return _error(id, INTERNAL_ERROR, INTERNAL)
-        if isinstance(result, AtSeal) or iscoroutine(result):
+        if type(result) is not dict and (isinstance(result, AtSeal) or iscoroutine(result)):
             return result
-        return _result(id, result)
+        return b"" if id is UNSET else result_line(id, result)
 
     def _perform(self, request: Request, now: float) -> Any:
         desk, client = self._desk, self.client

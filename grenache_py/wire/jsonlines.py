@@ -47,10 +47,14 @@ class LineSplitter:
             return []
         if self._telnet or 255 in data:
             data = self._without_telnet(data)
-        if b"\n" not in data:
+        end = data.find(b"\n")
+        if end < 0:
             self._pending += data
             self._check_pending()
             return []
+        if end + 1 == len(data) and end <= self._line_bytes_max and not self._pending:
+            line = data[:-2] if data.endswith(b"\r\n") else data[:-1]
+            return [line] if line else []  # one whole line, as most come
         lines = data.split(b"\n")
         rest = lines.pop()
         if self._pending:

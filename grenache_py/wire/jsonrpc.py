@@ -247,7 +247,7 @@ def notification_line(method: str, params: Any) -> bytes:
 
 def result_line(id: Id, result: Any) -> bytes:
     """Return an answer as a line; ``result`` may be ``msgspec.Raw`` bytes encoded before."""
-    return b'{"jsonrpc":"2.0","id":' + encode(id) + b',"result":' + encode(result) + b"}\n"
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}\n' % (encode(id), encode(result))
 
 
 def error_line(id: Id, code: int, message: str, data: dict[str, Any] | None = None) -> bytes:
