@@ -21,11 +21,11 @@ import yaml
 
 from grenache_py.exchange import config as exchange_config
 from grenache_py.grape import config as grape_config
+from grenache_py.options import LOGGING
 
 ETC = Path(__file__).parent.parent / "etc"
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 UNITS = sorted((ETC / "systemd").iterdir())
-LOGGING = frozenset({"log-format", "log-level"})
 DEADLINE_S = 30
 
 
@@ -50,17 +50,13 @@ def test_systemd_accepts_every_unit(tmp_path: Path) -> None:
 
 def test_the_example_configurations_are_accepted() -> None:
     grape = grape_config.from_settings(
-        without_logging(
-            grape_config.settings_from_toml((ETC / "grenache/grape.toml").read_text(), LOGGING)
-        )
+        without_logging(grape_config.TABLE.from_toml((ETC / "grenache/grape.toml").read_text()))
     )
     assert grape.metrics
     assert grape.bootstrap == ("10.0.0.2:20001", "10.0.0.3:20001")
     exchange = exchange_config.from_settings(
         without_logging(
-            exchange_config.settings_from_toml(
-                (ETC / "grenache/exchange.toml").read_text(), LOGGING
-            )
+            exchange_config.TABLE.from_toml((ETC / "grenache/exchange.toml").read_text())
         )
     )
     assert [market.symbol for market in exchange.markets] == ["BTC-USD", "ETH-USD"]

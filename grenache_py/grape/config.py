@@ -1,30 +1,29 @@
 """
 What an operator can set on a grape, where it may be said, and what comes out: a `GrapeConfig`.
 
-Pure. `OPTIONS` is the one list of option names; the command line (``tap.py``) and the
-TOML file are both read through it, so that they cannot disagree. Names and aliases are
-those of the Node grape's command line; ages and intervals are given in milliseconds
-there and kept in seconds here.
+Pure. Names and aliases in `TABLE` are those of the Node grape's command line; ages and
+intervals are given in milliseconds there and kept in seconds here.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from grenache_py.errors import ConfigError
+from grenache_py.options import (
+    Option,
+    OptionTable,
+    flag,
+    host_and_port,
+    listed,
+    text,
+    whole_number,
+)
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-__all__ = ["OPTIONS", "GrapeConfig", "Option", "from_settings", "settings_from_toml"]
+__all__ = ["TABLE", "GrapeConfig", "from_settings"]
 
 
 @attrs.frozen(kw_only=True)
@@ -86,87 +85,29 @@ class GrapeConfig:
         return None if address.version != 4 or address.is_unspecified else self.host
 
 
-@attrs.frozen(kw_only=True)
-class Option:
-    """
-    One setting an operator may name.
-
-    Attributes:
-        name: Its name, in the TOML file and as ``--name``.
-        aliases: Other spellings, which Node's grape knows or which are shorter.
-        short: One letter for the command line.
-        field: The attribute of `GrapeConfig` it sets; None: accepted without effect.
-        read: Makes the attribute's value from a string or a TOML value, or raises ValueError.
-        takes: What stands for the value in ``--help``; empty for a flag.
-        about: A line for ``--help``.
-    """
-
-    name: str
-    aliases: tuple[str, ...] = ()
-    short: str | None = None
-    field: str | None
-    read: Callable[[Any], Any]
-    takes: str = "N"
-    about: str
-
-
-def _integer(low: int, high: int, what: str) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value.strip(), re.ASCII):
-            value = int(value)
-        if type(value) is not int or not low <= value <= high:
-            raise ValueError(f"must be {what}, {low} to {high}")
-        return value
-
-    return read
-
-
 def _seconds(value: Any) -> float:
-    return _integer(1, 10**12, "a number of milliseconds")(value) / 1000
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("must be a text, not empty")
-    return value.strip()
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
-    return value
-
-
-def _contacts(value: Any) -> tuple[str, ...]:
-    """Read ``a:1,b:2`` or a list of such; blanks and empty entries are dropped."""
-    parts = [value] if isinstance(value, str) else value
-    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-        raise ValueError("must be host:port, several of them separated by commas")
-    entries = [entry.strip() for part in parts for entry in part.split(",")]
-    return tuple(_contact(entry) for entry in entries if entry)
+    return _milliseconds(value) / 1000
 
 
 def _contact(entry: str) -> str:
-    host, colon, port = entry.rpartition(":")
-    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII):
-        raise ValueError(f"has an entry that is not host:port: {entry!r}")
+    contact = host_and_port(entry)
+    host = contact.rpartition(":")[0]
     if ":" in host or "[" in host:
-        raise ValueError(f"has an IPv6 address, and the DHT speaks IPv4 only: {entry!r}")
-    if not 0 < int(port) < 65536:
-        raise ValueError(f"has a port that is not 1 to 65535: {entry!r}")
-    return f"{host}:{int(port)}"
+        raise ValueError("must be IPv4 addresses or names: the DHT speaks IPv4 only")
+    return contact
 
 
-_port = _integer(0, 65535, "a port")
-_count = _integer(1, 10**9, "a number")
+_milliseconds = whole_number(1, 10**12, "a number of milliseconds")
+_port = whole_number(0, 65535, "a port")
+_count = whole_number(1, 10**9, "a number")
 
-OPTIONS = (
+_OPTIONS = (
     Option(
         name="bind",
         aliases=("b",),
         short="b",
         field="host",
-        read=_text,
+        read=text,
         takes="HOST",
         about="address of the HTTP API, and the one own services are known under; UDP is "
         "open on every interface always [default: every interface]",
@@ -183,7 +124,7 @@ OPTIONS = (
         name="dht_concurrency",
         aliases=("dc",),
         field="dht_concurrency",
-        read=_integer(1, 1000, "a number"),
+        read=whole_number(1, 1000, "a number"),
         about="queries one lookup may have in flight [default: 24]",
     ),
     Option(
@@ -202,9 +143,10 @@ OPTIONS = (
         name="bootstrap",
         aliases=("bn",),
         field="bootstrap",
-        read=_contacts,
+        read=listed(_contact),
         takes="LIST",
-        about="other grapes: host:port, separated by commas",
+        many=True,
+        about="other grapes: host:port, separated by commas; may be repeated",
     ),
     Option(
         name="api_port",
@@ -240,28 +182,28 @@ OPTIONS = (
     Option(
         name="check_maxPayloadSize",
         field="payload_bytes_max",
-        read=_integer(1, 2**30, "a number of bytes"),
+        read=whole_number(1, 2**30, "a number of bytes"),
         takes="BYTES",
         about="longest body of an HTTP request [default: 8192]",
     ),
     Option(
         name="node-id-file",
         field="node_id_file",
-        read=_text,
+        read=text,
         takes="FILE",
         about="keep the node id here, so that neighbours know this grape after a restart",
     ),
     Option(
         name="state",
         field="state_file",
-        read=_text,
+        read=text,
         takes="FILE",
         about="keep node id, token secret, neighbours and items here over a restart",
     ),
     Option(
         name="api",
         field="api_endpoint",
-        read=_text,
+        read=text,
         takes="ENDPOINT",
         about="where the HTTP API listens, as a Twisted endpoint (tcp:, ssl:, unix:, systemd:), "
         "in place of --api_port and of --bind",
@@ -269,18 +211,13 @@ OPTIONS = (
     Option(
         name="metrics",
         field="metrics",
-        read=_flag,
+        read=flag,
         takes="",
         about="serve Prometheus text at GET /metrics",
     ),
 )
-"""Every setting of a grape; logging and ``--config`` belong to the command line alone."""
 
-_BY_NAME = {
-    spelling.replace("-", "_"): option
-    for option in OPTIONS
-    for spelling in (option.name, *option.aliases)
-}
+TABLE = OptionTable(_OPTIONS)
 
 
 def from_settings(*layers: Mapping[str, Any]) -> GrapeConfig:
@@ -293,42 +230,4 @@ def from_settings(*layers: Mapping[str, Any]) -> GrapeConfig:
     Raises:
         ConfigError: a value that cannot be; the message names the option.
     """
-    fields: dict[str, Any] = {}
-    for layer in layers:
-        for name, value in layer.items():
-            option = _BY_NAME[name.replace("-", "_")]
-            try:
-                setting = option.read(value)
-            except ValueError as error:
-                raise ConfigError(f"{option.name} {error}, not {value!r}") from None
-            if option.field is not None:
-                fields[option.field] = setting
-    return GrapeConfig(**fields)
-
-
-def settings_from_toml(text: str, beside: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """
-    Return the settings of a TOML file, for `from_settings`.
-
-    Args:
-        text: The file's content.
-        beside: Further names, written with dashes, that are allowed and returned too.
-
-    Raises:
-        ConfigError: not TOML, an unknown name, or one setting under two of its names.
-    """
-    try:
-        settings = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"not TOML: {error}") from None
-    seen: dict[str, str] = {}
-    for name in settings:
-        option = _BY_NAME.get(name.replace("-", "_"))
-        if option is None and name.replace("_", "-") not in beside:
-            known = ", ".join(sorted({*(each.name for each in OPTIONS), *beside}))
-            raise ConfigError(f"no setting {name!r}: there are {known}")
-        meant = option.name if option is not None else name
-        if meant in seen:
-            raise ConfigError(f"{seen[meant]} and {name} are the same setting")
-        seen[meant] = name
-    return settings
+    return GrapeConfig(**TABLE.fields(*layers))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import gc
 import os
 import random
-import resource
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,18 +22,11 @@ from typing import Any
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import succeed
-from twisted.python import usage
 
-from grenache_py import __version__
+from grenache_py.commandline import DaemonOptions, allow_files
 from grenache_py.errors import ConfigError
-from grenache_py.grape.config import (
-    OPTIONS,
-    GrapeConfig,
-    Option,
-    from_settings,
-    settings_from_toml,
-)
-from grenache_py.logs import FORMATS, Levels, begin, under_runner
+from grenache_py.grape.config import TABLE, GrapeConfig, from_settings
+from grenache_py.logs import begin, under_runner
 from grenache_py.service import Daemon, exit_readably
 
 __all__ = ["Options", "main", "makeService"]
@@ -42,127 +34,31 @@ __all__ = ["Options", "main", "makeService"]
 SPARE_FILES = 100
 """Open files that are needed beyond one for each HTTP connection."""
 
-_LOGGING = frozenset({"log-format", "log-level"})
 
-
-def _about(option: Option) -> str:
-    aliases = ", ".join(f"--{alias}" for alias in option.aliases if alias != option.short)
-    return f"{option.about} (also {aliases})" if aliases else option.about
-
-
-class Options(usage.Options):
+class Options(DaemonOptions):
     """
     The command line and, under it, the TOML file it names.
 
     Attributes:
         grape: What they say together; there after parsing.
-        log_format: ``text`` or ``json``.
-        levels: Which events are logged.
     """
 
+    command = "grape"
+    help_command = "grape --help"
+    table = TABLE
     longdesc = (
         "Runs a grape: a node of a DHT, with the HTTP API through which Grenache services "
         "announce themselves and find each other."
     )
-    optParameters = [
-        *(
-            [option.name, option.short, None, _about(option)]
-            for option in OPTIONS
-            if option.takes and option.name != "bootstrap"
-        ),
-        ["config", None, None, "TOML file with any of these settings; the command line wins"],
-        ["log-format", None, None, f"{' or '.join(FORMATS)} [default: text]"],
-        [
-            "log-level",
-            None,
-            None,
-            "debug, info, warn, error or critical; for one part: grenache_py.dht=debug "
-            "[default: info]",
-        ],
-    ]
-    optFlags = [[each.name, each.short, _about(each)] for each in OPTIONS if not each.takes]
     grape: GrapeConfig
-    log_format: str
-    levels: Levels
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._bootstrap: list[str] = []
-        for option in OPTIONS:
-            for alias in option.aliases:
-                self.synonyms[alias] = option.name
-                self.longOpt.append(f"{alias}=")
-
-    def opt_bootstrap(self, contacts: str) -> None:
-        """other grapes: host:port, separated by commas; may be repeated (also --bn)"""
-        self._bootstrap.append(contacts)
-
-    def opt_version(self) -> None:
-        """Display the version and exit."""
-        print(__version__)
-        sys.exit(0)
-
-    def getSynopsis(self) -> str:
-        return "Usage: grape [options]" if self.parent is None else str(super().getSynopsis())
-
-    def getUsage(self, width: int | None = None) -> str:
-        everything = self.longOpt
-        aliases = {f"{alias}=" for option in OPTIONS for alias in option.aliases}
-        self.longOpt = [each for each in everything if each not in aliases]
-        try:
-            return super().getUsage(width)
-        finally:
-            self.longOpt = everything
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """
-        Parse ``options``.
-
-        Raises:
-            SystemExit: they cannot be; one line on stderr has said why. (Given a
-                UsageError, twistd would print the whole help first.)
-        """
-        with exit_readably("grape"):
-            try:
-                super().parseOptions(options)
-            except usage.UsageError as error:
-                raise ConfigError(f"{error} (grape --help lists the options)") from None
-
-    def postOptions(self) -> None:
-        typed = {name: value for name, value in self.items() if value is not None}
-        for option in OPTIONS:
-            if not option.takes and not typed.pop(option.name):
-                continue
-            if not option.takes:
-                typed[option.name] = True
-        if self._bootstrap:
-            typed["bootstrap"] = self._bootstrap
-        file = typed.pop("config", None)
-        written = {} if file is None else settings_from_toml(_read(file), _LOGGING)
-        logging = {
-            name.replace("_", "-"): layer.pop(name)
-            for layer in (written, typed)
-            for name in list(layer)
-            if name.replace("_", "-") in _LOGGING
-        }
-        self.log_format = str(logging.get("log-format", "text"))
-        if self.log_format not in FORMATS:
-            raise ConfigError(f"log-format must be {' or '.join(FORMATS)}")
-        self.levels = Levels(str(logging.get("log-level", "info")))
+    def configure(self, written: dict[str, Any], typed: dict[str, Any]) -> None:
         config = from_settings(written, typed)
         self.grape = attrs.evolve(
             config,
             host=None if config.host is None else _address(config.host),
             node_id_file=config.node_id_file or _default_node_id_file(config),
         )
-
-
-def _read(file: str) -> str:
-    try:
-        return Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ConfigError(f"config file {file}: {reason}") from None
 
 
 def _address(host: str) -> str:
@@ -256,7 +152,7 @@ def _daemon(options: Options) -> Daemon:
     from grenache_py.grape.service import GrapeService
 
     running: Any = reactor
-    _allow_files(options.grape.connections_max + SPARE_FILES)
+    allow_files(options.grape.connections_max + SPARE_FILES)
     _collect_less()
     grape = GrapeService(options.grape, running, random.SystemRandom())
     return Daemon(
@@ -276,12 +172,3 @@ def _collect_less() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
-
-
-def _allow_files(wanted: int) -> None:
-    """Raise the number of files this process may open to ``wanted``, as far as it may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from grenache_py import __version__
-from grenache_py.grape.config import OPTIONS
+from grenache_py.grape.config import TABLE
 from grenache_py.grape.tap import Options
 
 MAIN = "import sys; from grenache_py.grape.tap import main; sys.exit(main(sys.argv[1:]))"
@@ -126,7 +126,7 @@ def test_help_lists_each_option_once_and_every_alias(capsys: pytest.CaptureFixtu
         parse("--help")
     assert not left.value.code
     shown = " ".join(capsys.readouterr().out.split())
-    for option in OPTIONS:
+    for option in TABLE.options:
         entry = f" --{option.name}=" if option.takes else f" --{option.name} "
         assert shown.count(entry) == 1, option.name
         for alias in option.aliases:
@@ -142,8 +142,8 @@ def test_help_lists_each_option_once_and_every_alias(capsys: pytest.CaptureFixtu
         (["--dp", "x"], "dht_port must be a port, 0 to 65535, not 'x'"),
         (["--dp"], "option --dp requires argument"),
         (["--nope"], "option --nope not recognized"),
-        (["extra"], "Wrong number of arguments"),
-        (["--bn", "nowhere"], "bootstrap has an entry that is not host:port: 'nowhere'"),
+        (["extra"], "no argument 'extra' is expected"),
+        (["--bn", "nowhere"], "bootstrap must be host:port, not 'nowhere'"),
         (["-b", "no.such.host.invalid"], "bind address 'no.such.host.invalid'"),
         (["--config", "/no/such/file"], "config file /no/such/file: No such file or directory"),
         (["--log-format", "xml"], "log-format must be text or json"),

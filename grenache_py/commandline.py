@@ -1,0 +1,177 @@
+"""
+The command line of a daemon, and the TOML file it names.
+
+Edge: reads argv and files, and sets limits of the process. A wrong option is refused with one
+readable line on stderr and exit code 1, by ``twistd`` and ``twist`` as by the console script.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from twisted.python import usage
+
+from grenache_py import __version__
+from grenache_py.errors import ConfigError
+from grenache_py.logs import FORMATS, Levels
+from grenache_py.options import LOGGING, Option, OptionTable
+from grenache_py.service import exit_readably
+
+__all__ = ["DaemonOptions", "allow_files"]
+
+
+class DaemonOptions(usage.Options):
+    """
+    The options of one daemon: a subclass names its table, and makes its configuration.
+
+    Attributes:
+        command: What the operator calls the daemon.
+        help_command: What lists the options.
+        table: The settings.
+        log_format: ``text`` or ``json``.
+        levels: Which events are logged.
+    """
+
+    command: ClassVar[str]
+    help_command: ClassVar[str]
+    table: ClassVar[OptionTable]
+    log_format: str
+    levels: Levels
+
+    optParameters: ClassVar[list[list[str | None]]] = [
+        ["config", None, None, "TOML file with any of these settings; the command line wins"],
+        ["log-format", None, None, f"{' or '.join(FORMATS)} [default: text]"],
+        [
+            "log-level",
+            None,
+            None,
+            "debug, info, warn, error or critical; for one part: grenache_py.dht=debug "
+            "[default: info]",
+        ],
+    ]
+
+    optFlags: ClassVar[list[list[str | None]]] = []
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        options = cls.table.options
+        cls.optParameters = [
+            [option.name, option.short, None, _about(option)]
+            for option in options
+            if option.takes and not option.many
+        ]
+        cls.optFlags = [
+            [option.name, option.short, _about(option)] for option in options if not option.takes
+        ]
+        for option in options:
+            if option.many:
+                setattr(cls, f"opt_{option.name}", _again_for_each(option))
+
+    def __init__(self) -> None:
+        self.many: dict[str, list[str]] = {}
+        super().__init__()
+        for option in self.table.options:
+            for alias in option.aliases:
+                self.synonyms[alias] = option.name
+                self.longOpt.append(f"{alias}=")
+
+    def opt_version(self) -> None:
+        """Display the version and exit."""
+        print(__version__)
+        sys.exit(0)
+
+    def getSynopsis(self) -> str:
+        if self.parent is None:
+            return f"Usage: {self.command} [options]"
+        return f"{self.parent.getSynopsis()} {self.command} [options]"
+
+    def getUsage(self, width: int | None = None) -> str:
+        everything = self.longOpt
+        aliases = {f"{alias}=" for option in self.table.options for alias in option.aliases}
+        self.longOpt = [each for each in everything if each not in aliases]
+        try:
+            return super().getUsage(width)
+        finally:
+            self.longOpt = everything
+
+    def parseArgs(self, *words: str) -> None:
+        if words:
+            raise usage.UsageError(f"no argument {words[0]!r} is expected")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Parse ``options``.
+
+        Raises:
+            SystemExit: They cannot be; one line on stderr has said why. (Given a
+                UsageError, twistd would print the whole help first.)
+        """
+        with exit_readably(self.command):
+            try:
+                super().parseOptions(options)
+            except usage.UsageError as error:
+                raise ConfigError(f"{error} ({self.help_command} lists the options)") from None
+
+    def postOptions(self) -> None:
+        typed: dict[str, Any] = {name: value for name, value in self.items() if value is not None}
+        for option in self.table.options:
+            if not option.takes and typed.pop(option.name):
+                typed[option.name] = True
+        typed.update(self.many)
+        file = typed.pop("config", None)
+        written = {} if file is None else self._read(file)
+        logging = {
+            name.replace("_", "-"): layer.pop(name)
+            for layer in (written, typed)
+            for name in list(layer)
+            if name.replace("_", "-") in LOGGING
+        }
+        self.log_format = str(logging.get("log-format", "text"))
+        if self.log_format not in FORMATS:
+            raise ConfigError(f"log-format must be {' or '.join(FORMATS)}")
+        self.levels = Levels(str(logging.get("log-level", "info")))
+        self.configure(written, typed)
+
+    def configure(self, written: dict[str, Any], typed: dict[str, Any]) -> None:
+        """
+        Make the configuration of what the file and the command line say.
+
+        Raises:
+            ConfigError: A value that cannot be.
+        """
+        raise NotImplementedError
+
+    def _read(self, file: str) -> dict[str, Any]:
+        try:
+            return self.table.from_toml(Path(file).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise ConfigError(f"config file {file}: {reason}") from None
+        except ConfigError as error:
+            raise ConfigError(f"config file {file}: {error}") from None
+
+
+def _about(option: Option) -> str:
+    aliases = ", ".join(f"--{alias}" for alias in option.aliases if alias != option.short)
+    return f"{option.about} (also {aliases})" if aliases else option.about
+
+
+def _again_for_each(option: Option) -> Callable[[DaemonOptions, str], None]:
+    def collect(self: DaemonOptions, value: str) -> None:
+        self.many.setdefault(option.name, []).append(value)
+
+    collect.__doc__ = _about(option)
+    return collect
+
+
+def allow_files(wanted: int) -> None:
+    """Raise the number of files this process may open to ``wanted``, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
