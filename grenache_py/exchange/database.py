@@ -25,14 +25,19 @@ from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.faults import translated
 from grenache_py.exchange.rows import LogRow, Row, Snapshot
 
-__all__ = ["Database", "copy", "read_only", "schema_steps", "verify_pages"]
+__all__ = ["Database", "checkpoint", "copy", "read_only", "schema_steps", "verify_pages"]
 
 APPLICATION_ID = 0x67725078  # "grPx", in the file's header: this is an exchange's store
 SQLITE_MIN = (3, 32, 0)  # 32,766 parameters a statement; VACUUM INTO; upserts
 BUSY_TIMEOUT_S = 5.0
 PAGE_CACHE_KIB = 64 * 1024
 BACKUP_MARK = "backup"  # in meta: this file is a copy
-WAL_PAGES = 4_000  # checkpoint after 16 MiB: rarely enough for the p99, soon enough for start-up
+#: Rows changed between two checkpoints, some 50 MiB of the write-ahead log: so rarely that far less
+#: than one commit in a hundred meets the end of one.
+CHECKPOINT_CHANGES = 40_000
+#: Beyond this the writer itself folds the log into the file, and fails when it cannot.
+WAL_BYTES_MAX = 256 * 1024 * 1024
+READERS_WAIT_S = 0.05  # for a reader that needs the log; a backup may need it for minutes
 
 
 def schema_steps() -> list[str]:
@@ -65,6 +70,8 @@ class Database:
         self._is_copy = False
         self._steps = schema_steps() if steps is None else steps
         self._connection: Connection | None = None
+        # In numbers of changed rows:
+        self._changed = self._checkpoint_at = self._bound_at = 0
 
     def connect(self) -> Connection:
         """Open the SQLite connection (a double may hand out another one)."""
@@ -98,6 +105,8 @@ class Database:
             if self.path != ":memory:":
                 _make_private(self.path)
             self._connection = connection = self.connect()
+            self._changed = self._bound_at = 0
+            self.checkpoint_begins()
             self._check(connection)
             self._configure(connection)
             if verify or _pragma(connection, "user_version") < len(self._steps):
@@ -118,6 +127,7 @@ class Database:
         """
         with self._closing_on_error():
             connection = self.connection
+            self._bound_log(connection)
             connection.execute("BEGIN IMMEDIATE")
             tables.write(connection, rows)
             renewed = self._is_copy and any(isinstance(row, LogRow) for row in rows)
@@ -125,6 +135,55 @@ class Database:
                 connection.execute("DELETE FROM meta WHERE name = ?", (BACKUP_MARK,))
             connection.execute("COMMIT")
             self._is_copy = self._is_copy and not renewed
+            self._changed = connection.total_changes
+
+    def _bound_log(self, connection: Connection) -> None:
+        """
+        Fold a write-ahead log that grew too long, if its readers let us.
+
+        A disk on which that is impossible must not go on taking orders.
+        """
+        if self._changed < self._bound_at:
+            return
+        self._bound_at = self._changed + CHECKPOINT_CHANGES
+        if _size(f"{self.path}-wal") > WAL_BYTES_MAX:
+            connection.execute(f"PRAGMA busy_timeout = {READERS_WAIT_S * 1000:.0f}")
+            connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
+
+    # Checkpoints beside the commits.
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether enough was committed since the last one; may be asked on any thread."""
+        return self._changed >= self._checkpoint_at
+
+    def checkpoint_begins(self) -> None:
+        """One is being made, or tried; the next is due after as many changes again."""
+        self._checkpoint_at = self._changed + CHECKPOINT_CHANGES
+
+    def connect_for_checkpoints(self) -> Connection:
+        """A connection for ``checkpoint`` on another thread. Raises StoreError."""
+        with translated(self.path):
+            connection = self.connect()
+            try:
+                # The file is synced before the log may begin anew.
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens the log
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def finish_checkpoint(self) -> None:
+        """
+        Copy what was committed during the last ``checkpoint``; the log can begin anew then.
+
+        Raises:
+            StoreError: it could not be copied; the log has it, and the database stays open.
+        """
+        if self._connection is not None:
+            checkpoint(self._connection, self.path)
 
     def prune(self, plan: retention.Plan) -> Iterator[int]:
         """Forget what ``plan`` says, one short transaction a step. A step may raise StoreError."""
@@ -133,6 +192,7 @@ class Database:
         while self._connection is connection:
             with self._closing_on_error():
                 gone = next(steps, None)
+                self._changed = connection.total_changes
             if gone is None:
                 return
             yield gone
@@ -178,7 +238,7 @@ class Database:
         connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
         # Or each batch would open, write and unlink a file in /var/tmp for statement journals.
         connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # checkpoints.py
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode not in ("wal", "memory"):
             raise StoreError(
@@ -217,6 +277,19 @@ def verify_pages(connection: Connection, path: str) -> None:
             f"{path} is damaged ({' '.join(str(damage).split())}): keep it, and see "
             "'A damaged file' in docs/store-schema.rst",
         )
+
+
+def checkpoint(connection: Connection, path: str) -> None:
+    """
+    Copy the write-ahead log into the file, as far as no reader needs the older pages.
+
+    Commits and reads go on meanwhile.
+
+    Raises:
+        StoreError: the file cannot be written; the log still has everything.
+    """
+    with translated(path):
+        connection.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchall()
 
 
 def read_only(path: str) -> Connection:
@@ -281,6 +354,13 @@ def _make_private(path: str) -> None:
     # drop the locks this process has on it.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:  # :memory: has no log
+        return 0
 
 
 def _sync(path: str) -> None:

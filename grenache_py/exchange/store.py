@@ -1,9 +1,10 @@
 """
 The store: SQLite on a thread of its own.
 
-Shell. Touches one data directory and two threads: one that writes, and one that reads what memory
-does not hold, so that a slow page of history never delays a commit. The rules of a batch are
-in ``effects.py``, the SQL in ``queries.py`` and ``tables.py``, the file in ``database.py``.
+Shell. Touches one data directory and three threads: one that writes; one that reads what memory
+does not hold, so that a slow page of history never delays a commit; and one that copies the
+write-ahead log into the file (``checkpoints.py``). The rules of a batch are in ``effects.py``, the
+SQL in ``queries.py`` and ``tables.py``, the file in ``database.py``.
 """
 
 from __future__ import annotations
@@ -11,22 +12,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from functools import partial
 from sqlite3 import Connection
-from threading import Thread
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
 
 from grenache_py.exchange import queries, retention
+from grenache_py.exchange.checkpoints import Checkpoints
 from grenache_py.exchange.client_ids import UsedClientIds
 from grenache_py.exchange.database import Database, copy, verify_pages
 from grenache_py.exchange.directory import DirectoryLock
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.faults import translated
+from grenache_py.exchange.lanes import Lane
 from grenache_py.exchange.queries import Candle, Counts
 from grenache_py.exchange.retention import Retention
 from grenache_py.exchange.rows import LogRow, OrderEventRow, OrderRow, Row, Snapshot, TradeRow
@@ -36,29 +35,6 @@ __all__ = ["Store"]
 FILE_NAME = "exchange.sqlite"
 
 T = TypeVar("T")
-
-
-class Lane:
-    """One thread that runs one thing after the other."""
-
-    def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
-        self._reactor = reactor
-        self._pool = ThreadPool(minthreads=0, maxthreads=1, name=name)
-        # A program that dies of an error must not hang for want of ``close``.
-        self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
-        self._pool.start()
-
-    def run(self, call: Callable[..., T], *args: object, **kwargs: object) -> Deferred[T]:
-        return deferToThreadPool(self._reactor, self._pool, call, *args, **kwargs)
-
-    def stop(self) -> None:
-        """Wait for what is running, then end the thread."""
-        self._pool.stop()
-
-    def stopped_with(self, result: T) -> T:
-        """Stop, and pass on ``result``: for the end of a Deferred's chain."""
-        self.stop()
-        return result
 
 
 class Store:
@@ -91,6 +67,8 @@ class Store:
         self._database = Database(self.path, accept_copy) if database is None else database
         self._writer: Lane | None = None
         self._reader: Lane | None = None
+        self._copier: Lane | None = None
+        self._checkpoints: Checkpoints | None = None
         self._reading: Connection | None = None
         self._keep = keep
         self._used_ids = UsedClientIds()
@@ -108,11 +86,16 @@ class Store:
 
     async def _open(self) -> Snapshot:
         self._lock.acquire()
-        if self._writer is None or self._reader is None:
+        if self._writer is None or self._reader is None or self._copier is None:
             self._writer = Lane(self._reactor, "store writer")
             self._reader = Lane(self._reactor, "store reader")
+            self._copier = Lane(self._reactor, "store checkpoints")
         writer, used_ids = self._writer, UsedClientIds()
         self._used_ids = used_ids
+        # Nobody else may be at the file when the whole log is copied into it.
+        if self._checkpoints is not None:
+            await self._checkpoints.close()
+        self._checkpoints = Checkpoints(self._database, writer, self._copier)
         await self._reader.run(self._close_reading)
 
         def reopen() -> None:
@@ -147,7 +130,12 @@ class Store:
         for row in rows:
             if type(row) is OrderRow and not row.live and row.client_order_id:
                 self._used_ids.add(row.account, row.client_order_id)
-        return self._writer.run(self._database.commit, rows)
+        return self._writer.run(self._database.commit, rows).addCallback(self._after_commit)
+
+    def _after_commit(self, result: T) -> T:
+        if self._checkpoints is not None:
+            self._checkpoints.after_commit()
+        return result
 
     def close(self) -> Deferred[None]:
         """
@@ -158,8 +146,13 @@ class Store:
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
-        writer, reader = self._writer, self._reader
-        self._writer = self._reader = None
+        writer, reader, copier = self._writer, self._reader, self._copier
+        checkpoints, self._checkpoints = self._checkpoints, None
+        self._writer = self._reader = self._copier = None
+        if checkpoints is not None:
+            await checkpoints.close()
+        if copier is not None:
+            copier.stop()
         if reader is not None:
             await reader.run(self._close_reading)
             reader.stop()
@@ -189,7 +182,7 @@ class Store:
             gone = await self._writer.run(next, steps, None)
             if gone is None:
                 break
-            total += gone
+            total += self._after_commit(gone)
         used_ids.forget(plan.closed_orders + len(used_ids) - already)
         return total
 
