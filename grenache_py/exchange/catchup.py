@@ -25,7 +25,7 @@ from grenache_py.exchange.peering import Peering
 from grenache_py.exchange.reconcile import Reconciliation
 from grenache_py.exchange.signed import Signed
 from grenache_py.exchange.supply import LiveIndex
-from grenache_py.exchange.sync_messages import read_entries, read_frame
+from grenache_py.exchange.sync_messages import bound_wire, read_bound, read_entries, read_frame
 
 __all__ = ["CatchUp"]
 
@@ -45,8 +45,54 @@ class _Session:
     beats: dict[str, list[Signed]]
     asking: Reconciliation | None = None
     rounds: int = 0
-    to_ask: list[str] = attrs.Factory(list)  # origins, then record ids, still to be asked for
+    origins_to_ask: list[str] = attrs.Factory(list)
+    pages_to_ask: list[_Ids | _Range] = attrs.Factory(list)
     open_requests: int = 0
+
+
+@attrs.define
+class _Ids:
+    """Records to be asked for by their elements' short ids."""
+
+    ids: list[str]
+
+    def params(self) -> dict[str, Any]:
+        return {"ids": self.ids}
+
+    def rest(self, result: dict[str, Any]) -> _Ids | None:
+        """What an answer left out, because its line was full."""
+        answered = result.get("answered")
+        if type(answered) is not int or answered < 1:
+            raise RemoteProtocolError("'answered' must say how many ids were")
+        return _Ids(self.ids[answered:]) if answered < len(self.ids) else None
+
+
+@attrs.define
+class _Range:
+    """
+    Records to be taken whole.
+
+    Attributes:
+        left: so many more may come; other orders may have come to stand between those that
+            were counted, but a neighbour that never ends must not hold up all others.
+    """
+
+    low: int
+    high: int
+    left: int
+
+    def params(self) -> dict[str, Any]:
+        return {"range": [bound_wire(self.low), bound_wire(self.high)]}
+
+    def rest(self, result: dict[str, Any]) -> _Range | None:
+        """What an answer left out, because its line was full."""
+        if "next" not in result:
+            return None
+        low = read_bound(result["next"])
+        if not self.low < low < self.high:
+            raise RemoteProtocolError("'next' must be a place further on in the range")
+        left = self.left - max(1, len(result["records"]))
+        return _Range(low, self.high, left) if left > 0 else None
 
 
 class CatchUp:
@@ -139,7 +185,7 @@ class CatchUp:
 
     def _open(self, link: Link, origins: list[str], now: float) -> None:
         session = self._session = _Session(link, origins, {origin: [] for origin in origins})
-        session.to_ask = list(reversed(origins))
+        session.origins_to_ask = list(reversed(origins))
         self._ask_beats(session, now)
 
     def _break(self, now: float) -> None:
@@ -150,8 +196,8 @@ class CatchUp:
             self._broken_promise(link, now)
 
     def _ask_beats(self, session: _Session, now: float) -> None:
-        while session.to_ask and session.open_requests < _REQUESTS_AT_ONCE:
-            origin = session.to_ask.pop()
+        while session.origins_to_ask and session.open_requests < _REQUESTS_AT_ONCE:
+            origin = session.origins_to_ask.pop()
             session.open_requests += 1
             self._peering.request(
                 session.link,
@@ -204,7 +250,7 @@ class CatchUp:
             following = session.asking.receive(read_frame(result))
             session.rounds += 1
             if following is None or session.rounds > _ROUNDS_MAX:
-                session.to_ask = [short.hex() for short in reversed(session.asking.need)]
+                session.pages_to_ask = _pages(session.asking)
                 self._ask_records(session, then)
             else:
                 self._ask_frame(session, following, then)
@@ -219,29 +265,29 @@ class CatchUp:
         )
 
     def _ask_records(self, session: _Session, now: float) -> None:
-        while session.to_ask and session.open_requests < _REQUESTS_AT_ONCE:
-            ids = session.to_ask[-_RECORDS_PER_REQUEST:]
-            del session.to_ask[-_RECORDS_PER_REQUEST:]
+        while session.pages_to_ask and session.open_requests < _REQUESTS_AT_ONCE:
+            page = session.pages_to_ask.pop()
             session.open_requests += 1
             self._peering.request(
                 session.link,
                 "sync.records",
-                {"ids": ids},
-                self._records_came(session, ids),
+                page.params(),
+                self._records_came(session, page),
                 now,
             )
         if not session.open_requests and self._session is session:
             self._finish(session, now)
 
-    def _records_came(self, session: _Session, ids: list[str]) -> Answered:
+    def _records_came(self, session: _Session, page: _Ids | _Range) -> Answered:
         def came(result: dict[str, Any] | None, error: object, now: float) -> None:
             session.open_requests -= 1
             records = None if result is None else result.get("records")
-            upto = None if result is None else result.get("answered")
-            if not isinstance(records, list) or type(upto) is not int or upto < 1:
+            if result is None or not isinstance(records, list):
                 self._break(now)
                 return
-            session.to_ask.extend(ids[upto:])  # what did not fit the line
+            rest = page.rest(result)
+            if rest is not None:
+                session.pages_to_ask.append(rest)
             for pair in records:
                 if not isinstance(pair, list) or len(pair) not in (1, 2):
                     raise RemoteProtocolError("'records' must hold one or two signed entries each")
@@ -277,3 +323,14 @@ class CatchUp:
             for signed in entries[1:]:
                 self._take(session.link, signed, now)
             self._consider(upto.home, session.link, now)
+
+
+def _pages(asking: Reconciliation) -> list[_Ids | _Range]:
+    """All that is to be fetched, in requests of about a line's worth each; the last one first."""
+    ids = [short.hex() for short in asking.need]
+    pages: list[_Ids | _Range] = [
+        _Ids(ids[start : start + _RECORDS_PER_REQUEST])
+        for start in range(0, len(ids), _RECORDS_PER_REQUEST)
+    ]
+    pages += [_Range(whole.low, whole.high, 2 * whole.held) for whole in asking.whole]
+    return pages[::-1]

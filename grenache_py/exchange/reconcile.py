@@ -6,15 +6,20 @@ Reconciliation", 2022): elements are sorted by (time, hash); a range whose finge
 split into 16, a range of fewer than 32 elements is sent as a list; whoever began keeps the
 state, so the other side may be any peer at any time and nothing is kept per connection.
 Differences from negentropy: hashes are cut to 16 bytes in lists (the fingerprint still sums all
-32, so a forger must break the full sum), time is in milliseconds, frames have no version byte.
+32, so a forger must break the full sum), time is in milliseconds, frames have no version byte,
+and where the asking side has nothing at all it is told how many there are instead of their
+hashes, and takes the range whole: a joiner, or one who was away, pays for what it has, not for
+what it lacks.
 
 Cost in bytes for d scattered differences in n elements, worst case:
-``353 + d * (352 * k + 16 * l)``, k the smallest integer with l = n / 16**(k + 1) < 32.
+``353 + d * (352 * k + 16 * l)``, k the smallest integer with l = n / 16**(k + 1) < 32; for any
+number of newest elements that are missing some 1,000, and 7 more for each 32 of them.
 
 A frame is a row of ranges, each ``bound mode payload``; a range begins where the one before it
 ended. Bound: varint time (0 = infinity, else 1 + difference to the time before), varint length
 and that many first bytes of a hash. Mode 0: nothing to say; 1: 16-byte fingerprint; 2: varint
-count and so many 16-byte hashes.
+count and so many 16-byte hashes; 3, in answers only: varint count of elements, none of which the
+asking side has.
 """
 
 from __future__ import annotations
@@ -23,10 +28,22 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from hashlib import sha256
 from itertools import accumulate
+from typing import NamedTuple
 
 from grenache_py.errors import RemoteProtocolError
 
-__all__ = ["FRAME_BYTES_MAX", "ID_BYTES", "LiveSet", "Reconciliation", "respond", "short_id"]
+__all__ = [
+    "FRAME_BYTES_MAX",
+    "ID_BYTES",
+    "INFINITY",
+    "LiveSet",
+    "Reconciliation",
+    "Whole",
+    "key_of",
+    "respond",
+    "short_id",
+    "time_and_hash",
+]
 
 # In base64 and in its JSON envelope a frame stays below the 65,536 bytes of a line.
 FRAME_BYTES_MAX = 45_000
@@ -34,28 +51,43 @@ ID_BYTES = 16
 
 _BUCKETS = 16
 _LIST_BELOW = 32
+#: A list this long is answered by a split: most of it then falls into ranges taken whole.
+_SPLIT_FROM = 64
+#: Elements of a range to be taken whole; fewer than the first are listed.
+_WHOLE_MIN, _WHOLE_MAX = 8, 32
 _BLOCK_MAX = 1024
 _HASH_BITS = 256
 _HASH_MASK = (1 << _HASH_BITS) - 1
 _ID_SHIFT = _HASH_BITS - 8 * ID_BYTES
 _RANGE_BYTES_MAX = 64  # a bound, a mode and a fingerprint or a count
-_SPLIT_BYTES_MAX = (_BUCKETS + 1) * _RANGE_BYTES_MAX
-_INFINITY = 1 << (_HASH_BITS + 64)
+_STEP_BYTES_MAX = (_BUCKETS + 3) * _RANGE_BYTES_MAX
 _TIME_MAX = 1 << 63
-_SKIP, _FINGERPRINT, _LIST = 0, 1, 2
+_SKIP, _FINGERPRINT, _LIST, _WHOLE = 0, 1, 2, 3
+#: Above every key.
+INFINITY = 1 << (_HASH_BITS + 64)
 
 
-def _key(time_ms: int, element: int) -> int:
+class Whole(NamedTuple):
+    """Keys from ``low`` up to but without ``high``: ``held`` there, none here."""
+
+    low: int
+    high: int
+    held: int
+
+
+def key_of(time_ms: int, element: int) -> int:
+    """Where an element stands in the order: time above hash, one integer."""
     return time_ms << _HASH_BITS | element
 
 
+def time_and_hash(key: int) -> tuple[int, int]:
+    """A key's two parts."""
+    return key >> _HASH_BITS, key & _HASH_MASK
+
+
 def short_id(element: int) -> bytes:
-    """The 16 bytes that stand for an element's 256-bit hash in lists."""
-    return (element >> _ID_SHIFT).to_bytes(ID_BYTES, "big")
-
-
-def _short(key: int) -> bytes:
-    return short_id(key & _HASH_MASK)
+    """The 16 bytes that stand for the 256-bit hash of an element, or of a key, in lists."""
+    return ((element & _HASH_MASK) >> _ID_SHIFT).to_bytes(ID_BYTES, "big")
 
 
 class LiveSet:
@@ -79,7 +111,7 @@ class LiveSet:
 
     def add(self, time_ms: int, element: int) -> bool:
         """Put one element in; False when it was there already."""
-        key = _key(time_ms, element)
+        key = key_of(time_ms, element)
         if not self._blocks:
             self._blocks, self._lasts, self._sums = [[key]], [key], [key]
         else:
@@ -99,7 +131,7 @@ class LiveSet:
 
     def remove(self, time_ms: int, element: int) -> bool:
         """Take one element out; False when it was not there."""
-        key = _key(time_ms, element)
+        key = key_of(time_ms, element)
         at = bisect_left(self._lasts, key)
         if at == len(self._blocks):
             return False
@@ -178,19 +210,21 @@ class Reconciliation:
 
     Attributes:
         need: hashes (16 bytes) the other side has and this side has not.
+        whole: ranges of which the other side has all and this side has nothing.
         have: keys' hashes (16 bytes) this side has and the other side has not.
     """
 
     def __init__(self, live_set: LiveSet) -> None:
         self._set = live_set
         self.need: list[bytes] = []
+        self.whole: list[Whole] = []
         self.have: list[bytes] = []
 
     def begin(self) -> bytes:
         """The first frame to send."""
         out = _Frame()
-        _split_range(self._set, 0, len(self._set), _INFINITY, out)
-        return bytes(out.body)
+        _split_range(self._set, 0, len(self._set), INFINITY, out)
+        return out.finish()
 
     def receive(self, frame: bytes) -> bytes | None:
         """
@@ -200,13 +234,19 @@ class Reconciliation:
             RemoteProtocolError: the frame is malformed.
         """
         out = _Frame()
-        low = 0
+        low = begin = 0
         for bound, mode, payload in _ranges(frame):
             high = self._set.rank(bound)
-            if mode == _LIST:
+            if mode == _WHOLE:
+                held, _ = _read_varint(payload, 0)
+                if held > _WHOLE_MAX:
+                    raise RemoteProtocolError(f"reconcile range of {held} elements in one")
+                self.whole.append(Whole(begin, bound, held))
+                out.skip(bound)
+            elif mode == _LIST:
                 theirs = {payload[i : i + ID_BYTES] for i in range(0, len(payload), ID_BYTES)}
                 for key in self._set.keys(low, high):
-                    short = _short(key)
+                    short = short_id(key)
                     if short in theirs:
                         theirs.remove(short)
                     else:
@@ -216,12 +256,12 @@ class Reconciliation:
             elif mode == _FINGERPRINT and payload != self._set.fingerprint(low, high):
                 if not out.room():
                     out.rest(self._set, low)
-                    return bytes(out.body)
+                    break
                 _split_range(self._set, low, high, bound, out)
             else:
                 out.skip(bound)
-            low = high
-        return bytes(out.body) or None
+            low, begin = high, bound
+        return out.finish() or None
 
 
 def respond(live_set: LiveSet, frame: bytes) -> bytes:
@@ -239,28 +279,25 @@ def respond(live_set: LiveSet, frame: bytes) -> bytes:
     for bound, mode, payload in _ranges(frame):
         high = live_set.rank(bound)
         if (
-            mode == _SKIP
+            mode in (_SKIP, _WHOLE)
             or (mode == _FINGERPRINT and payload == live_set.fingerprint(low, high))
             or (mode == _LIST and _lists(payload, live_set, low, high))
         ):
             out.skip(bound)
-        elif mode == _LIST and (fits := out.elements_that_fit()) < high - low:
-            if fits >= _LIST_BELOW:
-                cut = low + fits
-                middle = _separator(live_set.at(cut - 1), live_set.at(cut))
-                _list_range(live_set, low, cut, middle, out)
-                low = cut
-            out.rest(live_set, low)
-            break
         elif not out.room():
             out.rest(live_set, low)
             break
-        elif mode == _LIST:
+        elif mode == _LIST and not payload and high - low >= _WHOLE_MIN:
+            low = _whole_ranges(live_set, low, high, bound, out)
+            if low < high:
+                out.rest(live_set, low)
+                break
+        elif mode == _LIST and high - low < _SPLIT_FROM:
             _list_range(live_set, low, high, bound, out)
         else:
             _split_range(live_set, low, high, bound, out)
         low = high
-    return bytes(out.body)
+    return out.finish()
 
 
 def _split_range(live_set: LiveSet, low: int, high: int, bound: int, out: _Frame) -> None:
@@ -279,7 +316,20 @@ def _split_range(live_set: LiveSet, low: int, high: int, bound: int, out: _Frame
 
 
 def _list_range(live_set: LiveSet, low: int, high: int, bound: int, out: _Frame) -> None:
-    out.put(bound, _LIST, _varint(high - low) + _shorts(live_set, low, high))
+    if low == high:
+        out.nothing(bound)
+    else:
+        out.put(bound, _LIST, _varint(high - low) + _shorts(live_set, low, high))
+
+
+def _whole_ranges(live_set: LiveSet, low: int, high: int, bound: int, out: _Frame) -> int:
+    """Ranges of up to 32 to be taken whole; the rank up to which they fitted the frame."""
+    while low < high and out.room():
+        end = min(high, low + _WHOLE_MAX)
+        upto = bound if end == high else _separator(live_set.at(end - 1), live_set.at(end))
+        out.put(upto, _WHOLE, _varint(end - low))
+        low = end
+    return low
 
 
 def _lists(payload: bytes, live_set: LiveSet, low: int, high: int) -> bool:
@@ -287,7 +337,7 @@ def _lists(payload: bytes, live_set: LiveSet, low: int, high: int) -> bool:
 
 
 def _shorts(live_set: LiveSet, low: int, high: int) -> bytes:
-    return b"".join(map(_short, live_set.keys(low, high)))
+    return b"".join(map(short_id, live_set.keys(low, high)))
 
 
 def _separator(below: int, above: int) -> int:
@@ -300,46 +350,61 @@ def _separator(below: int, above: int) -> int:
 
 
 class _Frame:
-    """A frame being written: runs of skips are merged, and dropped at the end."""
+    """A frame being written: neighbouring skips are merged, and neighbouring empty lists."""
 
     def __init__(self) -> None:
-        self.body = bytearray()
+        self._body = bytearray()
         self._time = 0
-        self._skipped: int | None = None
+        self._pending: tuple[int, int] | None = None  # bound, and _SKIP or _LIST
+
+    def finish(self) -> bytes:
+        """The frame; a skip at its end need not be said."""
+        if self._pending is not None and self._pending[1] == _LIST:
+            self._flush()
+        return bytes(self._body)
 
     def room(self) -> bool:
-        """Whether one more split range still fits."""
-        return len(self.body) + _SPLIT_BYTES_MAX <= FRAME_BYTES_MAX
-
-    def elements_that_fit(self) -> int:
-        """How long a list still fits, with a fingerprint over the rest behind it."""
-        return max(0, FRAME_BYTES_MAX - len(self.body) - 2 * _RANGE_BYTES_MAX) // ID_BYTES
+        """Whether a split range or the longest list still fits, and a fingerprint of the rest."""
+        return len(self._body) + _STEP_BYTES_MAX <= FRAME_BYTES_MAX
 
     def skip(self, bound: int) -> None:
-        self._skipped = bound
+        self._pend(bound, _SKIP)
+
+    def nothing(self, bound: int) -> None:
+        """An empty list."""
+        self._pend(bound, _LIST)
+
+    def _pend(self, bound: int, mode: int) -> None:
+        if self._pending is not None and self._pending[1] != mode:
+            self._flush()
+        self._pending = bound, mode
+
+    def _flush(self) -> None:
+        if self._pending is not None:
+            bound, mode = self._pending
+            self._pending = None
+            self._bound(bound)
+            self._body += b"\0" if mode == _SKIP else bytes((_LIST, 0))
 
     def fingerprint(self, bound: int, fingerprint: bytes) -> None:
         self.put(bound, _FINGERPRINT, fingerprint)
 
     def rest(self, live_set: LiveSet, low: int) -> None:
-        self.fingerprint(_INFINITY, live_set.fingerprint(low, len(live_set)))
+        self.fingerprint(INFINITY, live_set.fingerprint(low, len(live_set)))
 
     def put(self, bound: int, mode: int, payload: bytes) -> None:
-        if self._skipped is not None:
-            self._bound(self._skipped)
-            self.body.append(_SKIP)
-            self._skipped = None
+        self._flush()
         self._bound(bound)
-        self.body.append(mode)
-        self.body += payload
+        self._body.append(mode)
+        self._body += payload
 
     def _bound(self, bound: int) -> None:
-        if bound == _INFINITY:
-            self.body += b"\0\0"
+        if bound == INFINITY:
+            self._body += b"\0\0"
             return
         time = bound >> _HASH_BITS
         prefix = (bound & _HASH_MASK).to_bytes(32, "big").rstrip(b"\0")
-        self.body += _varint(1 + time - self._time) + _varint(len(prefix)) + prefix
+        self._body += _varint(1 + time - self._time) + _varint(len(prefix)) + prefix
         self._time = time
 
 
@@ -355,7 +420,7 @@ def _ranges(frame: bytes) -> Iterator[tuple[int, int, bytes]]:
         if length > 32:
             raise RemoteProtocolError("reconcile bound is longer than a hash")
         if delta == 0:
-            bound = _INFINITY
+            bound = INFINITY
         else:
             time += delta - 1
             if time >= _TIME_MAX:
@@ -370,6 +435,10 @@ def _ranges(frame: bytes) -> Iterator[tuple[int, int, bytes]]:
         elif mode == _LIST:
             count, at = _read_varint(frame, at)
             payload, at = _take(frame, at, count * ID_BYTES)
+        elif mode == _WHOLE:
+            start = at
+            _, at = _read_varint(frame, at)
+            payload = frame[start:at]
         elif mode == _SKIP:
             payload = b""
         else:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
+from typing import Any
+
+import attrs
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.archive import Archive
@@ -21,7 +24,9 @@ from grenache_py.exchange.signed import Signed
 from grenache_py.exchange.sync_messages import (
     RANGE_MAX,
     WIRE_OVERHEAD,
+    bound_wire,
     fitting,
+    read_bound,
     read_frame,
     read_key,
     read_number,
@@ -99,26 +104,53 @@ class Supply:
         return {"frame": b64encode(respond(self._live.set, frame)).decode()}
 
     def _records_asked(self, link: Link, params: Params, now: float) -> Result:
+        if "range" in params:
+            return self._records_between(params["range"])
         ids = params.get("ids")
         if not isinstance(ids, list) or len(ids) > RECORDS_PER_REQUEST_MAX:
             raise RemoteProtocolError("'ids' must be a list of at most 80 element ids")
-        found: list[Sequence[Signed]] = []
-        size = 0
-        answered = len(ids)
+        page = _Page()
         for place, text in enumerate(ids):
-            order_id = self._live.order_id(read_short(text))
-            record: Sequence[Signed] | None = self._archive.record(order_id) if order_id else None
-            if record is None:
-                continue
-            if record[0] == record[1]:
-                record = record[:1]  # nothing has happened to it yet: one entry is both
-            more = sum(len(part.payload) + WIRE_OVERHEAD for part in record)
-            if found and size + more > LINE_BYTES:
-                answered = place  # the asker asks again for the rest
-                break
-            found.append(record)
-            size += more
-        return {
-            "records": [[part.wire() for part in record] for record in found],
-            "answered": answered,
-        }
+            if not self._put(page, read_short(text)):
+                return page.answer(answered=place)  # the asker asks again for the rest
+        return page.answer(answered=len(ids))
+
+    def _records_between(self, places: object) -> Result:
+        if not isinstance(places, list) or len(places) != 2:
+            raise RemoteProtocolError("'range' must be two places")
+        live = self._live.set
+        low, high = (live.rank(read_bound(place)) for place in places)
+        page = _Page()
+        for key in live.keys(low, min(high, low + RECORDS_PER_REQUEST_MAX)):
+            if not self._put(page, short_id(key)):
+                return page.answer(next=bound_wire(key))
+        if low + RECORDS_PER_REQUEST_MAX < high:
+            return page.answer(next=bound_wire(live.at(low + RECORDS_PER_REQUEST_MAX)))
+        return page.answer()
+
+    def _put(self, page: _Page, short: bytes) -> bool:
+        """Put one live order into an answer; False when that is full."""
+        order_id = self._live.order_id(short)
+        record = self._archive.record(order_id) if order_id else None
+        return record is None or page.put(record)
+
+
+@attrs.define
+class _Page:
+    """As many records as one line holds; at least one."""
+
+    records: list[Sequence[Signed]] = attrs.Factory(list)
+    size: int = 0
+
+    def put(self, record: Sequence[Signed]) -> bool:
+        if record[0] == record[1]:
+            record = record[:1]  # nothing has happened to it yet: one entry is both
+        size = self.size + sum(len(part.payload) + WIRE_OVERHEAD for part in record)
+        if self.records and size > LINE_BYTES:
+            return False
+        self.records.append(record)
+        self.size = size
+        return True
+
+    def answer(self, **more: Any) -> Result:
+        return {"records": [[part.wire() for part in record] for record in self.records], **more}

@@ -13,13 +13,21 @@ from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.calls import Params
 from grenache_py.exchange.gossip import HEADS_PER_MESSAGE_MAX, LINE_BYTES
 from grenache_py.exchange.links import Head
-from grenache_py.exchange.reconcile import FRAME_BYTES_MAX, ID_BYTES
+from grenache_py.exchange.reconcile import (
+    FRAME_BYTES_MAX,
+    ID_BYTES,
+    INFINITY,
+    key_of,
+    time_and_hash,
+)
 from grenache_py.exchange.signed import Signed
 
 __all__ = [
     "RANGE_MAX",
     "WIRE_OVERHEAD",
+    "bound_wire",
     "fitting",
+    "read_bound",
     "read_entries",
     "read_frame",
     "read_heads",
@@ -110,3 +118,27 @@ def read_short(text: object) -> bytes:
         return bytes.fromhex(text)
     except ValueError:
         raise RemoteProtocolError("an element id has 32 hex digits") from None
+
+
+def bound_wire(key: int) -> list[int | str] | None:
+    """A place in the order of live orders, as it travels: [time, hash], or None above all."""
+    if key == INFINITY:
+        return None
+    time_ms, hashed = time_and_hash(key)
+    return [time_ms, hashed.to_bytes(32, "big").rstrip(b"\0").hex()]
+
+
+def read_bound(wire: object) -> int:
+    """The reverse of ``bound_wire``."""
+    if wire is None:
+        return INFINITY
+    if isinstance(wire, list) and len(wire) == 2:
+        time_ms, text = wire
+        if type(time_ms) is int and 0 <= time_ms < 2**63 and isinstance(text, str):
+            try:
+                prefix = bytes.fromhex(text)
+            except ValueError:
+                prefix = bytes(33)
+            if len(prefix) <= 32:
+                return key_of(time_ms, int.from_bytes(prefix.ljust(32, b"\0"), "big"))
+    raise RemoteProtocolError("a place must be [milliseconds, hex digits of a hash] or null")

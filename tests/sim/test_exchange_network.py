@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from grenache_py.exchange import supply
 from grenache_py.exchange.order import NewOrder
 from tests.sim.exchange_net import Faults, Peer
 from tests.sim.exchange_world import MARKETS, World
@@ -92,6 +93,40 @@ def test_a_late_joiner_gets_the_whole_open_book() -> None:
     assert late.node.books[BTC].best_ask() == 1100
     # It must not have cost much more than the orders themselves.
     assert late.node.sync.catchup.adopted == 200
+
+
+def test_what_a_joiner_lacks_altogether_it_takes_by_ranges_of_bounded_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It asks for places in the order, not for 300 ids; what does not fit a line it asks again."""
+    monkeypatch.setattr(supply, "LINE_BYTES", 10_000)
+    world = quiet_world(2)
+    old = world.peers[0]
+    for _ in range(15):
+        ids = [place(old, "sell", 10, 1100 + i) for i in range(20)]
+        world.clock.run_until(world.clock.now + 0.5)
+        for order_id in ids:
+            old.do(lambda node, now, o=order_id: node.replace(o, now, 9))  # two entries a record
+    world.clock.run_until(world.clock.now + 6.0)
+    asked: list[bytes] = []
+    answers: list[bytes] = []
+
+    def tap(source: Peer, target: Peer, line: bytes) -> None:
+        if b'"sync.re' in line:
+            asked.append(line)
+        elif b'"records"' in line and b"result" in line:
+            answers.append(line)
+
+    world.network.tap = tap
+    late = world.add_peer("late", 2)
+    late.start()
+    world.clock.run_until(world.clock.now + 3.0)
+    assert late.node is not None
+    assert late.node.sync.catchup.adopted == 300
+    assert digest(late) == digest(old)
+    assert any(b'"next"' in line for line in answers)
+    assert max(map(len, answers)) <= 10_000
+    assert not any(b'"ids"' in line for line in asked)
 
 
 def test_a_joiner_fetches_all_that_followed_the_last_heartbeat_at_once() -> None:

@@ -35,8 +35,9 @@ def test_every_method_of_the_peer_port_is_documented() -> None:
 
 def test_every_member_a_run_says_is_shown() -> None:
     text = DOCUMENT.read_text()
-    for method, lines in examples().items():
+    for name, lines in examples().items():
+        method = name.split()[0]
         assert f'"method": "{method}"' in " ".join(text.split()), method
         for line in lines:
-            for name in members(json.loads(line)) if line else ():
-                assert f'"{name}"' in text, f"{method}: {name}"
+            for member in members(json.loads(line)) if line else ():
+                assert f'"{member}"' in text, f"{name}: {member}"

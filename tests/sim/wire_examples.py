@@ -17,9 +17,16 @@ from tests.sim.exchange_world import MARKETS, World
 
 __all__ = ["examples"]
 
+#: Of longer lists of lists only the first member is printed.
+LIST_SHOWN_MAX = 4
+
 
 def examples() -> dict[str, tuple[bytes, bytes]]:
-    """By method: the first request or notification, and the answer to it (b"" for none)."""
+    """
+    By method: the first request or notification, and the answer to it (b"" for none).
+
+    ``sync.records`` is there twice, the second time as "sync.records range".
+    """
     world = World(11, peers=3, faults=(), real=True)
     seen: dict[str, tuple[bytes, bytes]] = {}
     asked: dict[tuple[str, str, Any], tuple[str, bytes]] = {}
@@ -32,6 +39,8 @@ def examples() -> dict[str, tuple[bytes, bytes]]:
             if name and "result" in message and seen.get(name, (b"", b""))[0] == request:
                 seen[name] = (request, line)
             return
+        if "range" in message["params"]:
+            method += " range"
         if "id" in message:
             asked[source.name, target.name, message["id"]] = (method, line)
         if method not in seen and len(line) < 5000:
@@ -73,19 +82,26 @@ def examples() -> dict[str, tuple[bytes, bytes]]:
     first.do(lambda node, now: peering.notify(link, "gossip.have", heads))
     first.do(lambda node, now: peering.notify(link, "gossip.prune", {"backoff_s": 60}))
     world.clock.run_until(51.0)
-    first.do(lambda node, now: node.goodbye(now))
+    for _ in range(10):
+        place(first, "sell", 10, 10_400)
+    fourth = world.add_peer("p3", 3)
     world.clock.run_until(52.0)
+    fourth.start()  # there is more by now than is worth listing: it takes it whole
+    world.clock.run_until(56.0)
+    first.do(lambda node, now: node.goodbye(now))
+    world.clock.run_until(57.0)
     return seen
 
 
 def shown(line: bytes) -> str:
-    """A message as the documentation prints it: payloads opened up, long digits cut."""
+    """A message as the documentation prints it: payloads opened up, long digits and lists cut."""
 
     def opened(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: opened(member) for name, member in value.items()}
         if isinstance(value, list):
-            return [opened(member) for member in value]
+            long = len(value) > LIST_SHOWN_MAX and isinstance(value[0], list)
+            return [*map(opened, value[:1] if long else value), *(["…"] if long else [])]
         if isinstance(value, str):
             if value.startswith("{"):
                 return "'" + json.dumps(opened(json.loads(value))) + "'"
