@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -31,7 +32,7 @@ from grenache_py.deferreds import DeadlinePassed, deadline
 from grenache_py.errors import ConfigError
 from grenache_py.sdnotify import Notifier, WatchdogService
 
-__all__ = ["Daemon", "exit_readably"]
+__all__ = ["Daemon", "at", "exit_readably", "place"]
 
 STOP_TIMEOUT_S = 10.0
 """How long a stop may take before the process leaves anyway."""
@@ -77,11 +78,24 @@ def _complain(name: str, error: BaseException | None) -> str:
 def _sentence(error: BaseException | None) -> str:
     if isinstance(error, CannotListenError):
         # TCP and UDP say interface and port; a UNIX socket says its path as the port.
-        where = (
-            f"{error.interface or '*'}:{error.port}" if error.interface is not None else error.port
-        )
+        host = error.interface
+        where = error.port if host is None else at(host or "*", error.port)
         return f"cannot listen on {where}: {getattr(error.socketError, 'strerror', None) or error}"
     return " ".join(str(error).splitlines())
+
+
+def at(host: str, port: int) -> str:
+    """Return ``host:port``, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def place(listening: IListeningPort) -> str:
+    """Return where a port listens, for people: host and port, or a UNIX socket's path."""
+    address: Any = listening.getHost()
+    if hasattr(address, "port"):
+        return at(address.host, address.port)
+    name = getattr(address, "name", address)
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
 class Daemon(MultiService):

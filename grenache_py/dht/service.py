@@ -125,9 +125,8 @@ class DHTService(Service):
                 self.port, self.protocol, self._interface, DATAGRAM_BYTES_MAX + 1
             )
         except CannotListenError as problem:
-            raise ConfigError(
-                f"UDP port {self.port} cannot be used: {problem.socketError}"
-            ) from None
+            reason = getattr(problem.socketError, "strerror", None) or problem.socketError
+            raise ConfigError(f"UDP port {self.port} cannot be used: {reason}") from None
         self._listening = listening
         self.port = cast(IPv4Address, listening.getHost()).port
         _enlarge_receive_buffer(listening)

@@ -138,7 +138,7 @@ def _reachable(status: dict[str, Any], can_connect: Callable[[str], str]) -> Fin
     if address is None:
         return Finding("reachable", "warning", "no peer port is open")
     host, _, port = address.rpartition(":")
-    if host in {"0.0.0.0", "::", ""}:  # noqa: S104  # compared, not bound
+    if host.strip("[]") in {"0.0.0.0", "::", ""}:  # noqa: S104  # compared, not bound
         address = f"127.0.0.1:{port}"
     why_not = can_connect(address)
     if why_not:
@@ -177,7 +177,7 @@ def _links(status: dict[str, Any], links: list[dict[str, Any]]) -> Finding:
 
 def _sync(status: dict[str, Any], links: list[dict[str, Any]]) -> Finding:
     if status["synced"]:
-        return Finding("sync", "good", f"the logs of {len(status['origins'])} peers are held")
+        return Finding("sync", "good", f"the log of each known peer ({len(status['origins'])}) is held")
     if not links:
         return Finding("sync", "warning", "nobody to compare with")
     frozen = [home for home, origin in status["origins"].items() if origin["frozen"]]

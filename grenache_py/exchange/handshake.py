@@ -129,7 +129,10 @@ class Handshake:
             self._check(params)
             self.proven = True
             return [_result(request, {"signature": self._sign()})]
-        raise HandshakeError("the first two messages must be peer.hello and peer.prove")
+        raise HandshakeError(
+            "this is the port for other peers, whose first two messages are peer.hello and"
+            " peer.prove; clients have one of their own"
+        )
 
     def _answered(self, message: dict[str, Any]) -> list[dict[str, Any]]:
         if "error" in message:

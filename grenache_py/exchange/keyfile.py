@@ -35,11 +35,18 @@ def read_or_make_identity(directory: str) -> Identity:
     path = Path(directory) / KEY_NAME
     try:
         Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ConfigError(f"data directory {directory}: is a file") from None
+    except OSError as error:
+        raise ConfigError(f"data directory {directory}: {error.strerror}") from None
+    try:
         if not path.exists():
             _make(path)
         text = _read_secret(path, others=0o077)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path} {error}") from None
     try:
         seed = bytes.fromhex(text)
     except ValueError:
@@ -79,11 +86,11 @@ def _read_secret(path: Path, others: int) -> str:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         if mode & others:
             raise ConfigError(
-                f"{path} can be used by others (mode {mode:o}): run chmod {mode & ~others:o} {path}"
+                f"can be used by others (mode {mode:o}): run chmod {mode & ~others:o} {path}"
             )
         content = file.read(SECRET_FILE_BYTES_MAX + 1)
     if len(content) > SECRET_FILE_BYTES_MAX:
-        raise ConfigError(f"{path} is larger than {SECRET_FILE_BYTES_MAX} bytes")
+        raise ConfigError(f"is larger than {SECRET_FILE_BYTES_MAX} bytes")
     return content.decode("utf-8", "replace")
 
 

@@ -98,8 +98,8 @@ def _named(desk: Desk, client: Client, params: p.OneOrder | p.ReplaceOrder) -> s
     if live is None:
         raise OrderError(
             UNKNOWN_ORDER,
-            f"Account {account!r} has no recent order with client_order_id"
-            f" {params.client_order_id!r}.",
+            f"There is no recent order with client_order_id {params.client_order_id!r}"
+            + (f" of account {account!r}." if account else "."),
         )
     return live.order_id
 

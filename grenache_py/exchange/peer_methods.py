@@ -12,7 +12,7 @@ from typing import Any
 from grenache_py.exchange import params as p
 from grenache_py.exchange.access import Grant
 from grenache_py.exchange.desk import Client, Desk
-from grenache_py.exchange.errors import INVALID_PARAMS, NOT_AUTHORISED, OrderError
+from grenache_py.exchange.errors import INVALID_PARAMS, NOT_AUTHORISED, OrderError, StoreError
 from grenache_py.exchange.inline import COMMANDS, usage_of
 from grenache_py.exchange.registry import METHODS, AtSeal, Result
 
@@ -124,7 +124,10 @@ def log_level(desk: Desk, client: Client, params: p.LogLevel, now: float) -> Res
 @METHODS.method("backup", p.Backup, "admin")
 async def backup(desk: Desk, client: Client, params: p.Backup, now: float) -> dict[str, Any]:
     """Write a consistent copy of the store while trading goes on."""
-    return await desk.office.backup(params.path)
+    try:
+        return await desk.office.backup(params.path)
+    except StoreError as error:
+        raise OrderError(INVALID_PARAMS, f"There is no copy: {error}", field="path") from None
 
 
 @METHODS.method("shutdown", p.Nothing, "admin")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
@@ -49,6 +50,7 @@ from grenache_py.exchange.rows import Snapshot
 from grenache_py.exchange.session import Session
 from grenache_py.exchange.store import Store
 from grenache_py.metrics import CONTENT_TYPE
+from grenache_py.service import place
 from grenache_py.wire.jsonrpc import encode
 
 __all__ = ["EmbeddedGrape", "ExchangeService"]
@@ -257,7 +259,7 @@ class ExchangeService(Service):
             now,
         )
         node.peering.on_ready.append(self._log_linked)
-        node.peering.on_gone.append(self._log_unlinked)
+        node.peering.on_gone.append(partial(self._log_unlinked, node))
         return node
 
     def _log_linked(self, link: Link, now: float) -> None:
@@ -268,11 +270,11 @@ class ExchangeService(Service):
             direction="outbound" if link.outbound else "inbound",
         )
 
-    def _log_unlinked(self, link: Link, now: float) -> None:
+    def _log_unlinked(self, node: ExchangeNode, link: Link, now: float) -> None:
         self.log.info(
             "no link to peer {peer} any more, {links} left",
             peer=link.key[:8],
-            links=self.batches.links,
+            links=len(node.peering.by_key),
         )
 
     def _trades_behind(self, copy: LiveOrder) -> Iterable[Trade]:
@@ -479,12 +481,3 @@ def _is_loopback(host: str) -> bool:
 
 def _port(listening: IListeningPort) -> int | None:
     return getattr(listening.getHost(), "port", None)
-
-
-def place(listening: IListeningPort) -> str:
-    """Where a port listens, for people."""
-    host: Any = listening.getHost()
-    if hasattr(host, "port"):
-        return f"{host.host}:{host.port}"
-    name = getattr(host, "name", host)
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)

@@ -17,11 +17,11 @@ from twisted.application.service import Service
 
 from grenache_py.commandline import DaemonOptions, allow_files
 from grenache_py.exchange.config import TABLE, ExchangeConfig, from_settings
-from grenache_py.exchange.service import ExchangeService, place
+from grenache_py.exchange.service import ExchangeService
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.service import GrapeService
 from grenache_py.logs import under_runner
-from grenache_py.service import Daemon, exit_readably
+from grenache_py.service import Daemon, exit_readably, place
 
 __all__ = ["Options", "makeService"]
 

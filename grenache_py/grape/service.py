@@ -8,7 +8,6 @@ under way a moment, then stops the node, which saves its state.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import random
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from grenache_py.grape import pages
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.http import Page, Site
 from grenache_py.metrics import CONTENT_TYPE
+from grenache_py.service import at, place
 
 __all__ = ["GrapeReactor", "GrapeService"]
 
@@ -104,7 +104,7 @@ class GrapeService(Service):
             "grape {node_id} on UDP port {dht_port}, HTTP API on {api}",
             node_id=status.node_id.hex(),
             dht_port=self.dht_port,
-            api="no port" if self._listening is None else _place(self._listening),
+            api="no port" if self._listening is None else place(self._listening),
         )
 
     def stopService(self) -> Deferred[None]:
@@ -229,13 +229,5 @@ def _no_ipv6(problem: CannotListenError) -> bool:
 
 def _cannot_listen(problem: CannotListenError) -> str:
     reason = getattr(problem.socketError, "strerror", None) or str(problem.socketError)
-    where = f"{problem.interface}:{problem.port}" if problem.interface else f"port {problem.port}"
+    where = at(problem.interface, problem.port) if problem.interface else f"port {problem.port}"
     return f"HTTP API cannot listen on {where}: {reason}"
-
-
-def _place(listening: IListeningPort) -> str:
-    address = listening.getHost()
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if host is None:
-        return str(address)
-    return f"[{host}]:{port}" if ipaddress.ip_address(host).version == 6 else f"{host}:{port}"

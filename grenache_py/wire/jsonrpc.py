@@ -190,6 +190,8 @@ def decode_params(decoder: msgspec.json.Decoder[Any], raw: Raw) -> Any:
                 _bad_param(field, f"{field} {verb}.")
         if not path:
             _bad_param("params", "params must be an object with named members.")
+        if "matching regex" in reason:
+            _bad_param(path, f"{path} has characters that it cannot have, or a wrong length.")
         _bad_param(path, f"{path}: {reason[:1].lower()}{reason[1:]}.")
     except (UnicodeDecodeError, msgspec.DecodeError):
         raise Malformed(PARSE_ERROR, "This line is not UTF-8.") from None
