@@ -105,6 +105,7 @@ class BatchLoop:
         self._queue: list[tuple[ClientLines, Answer]] = []
         self._peers_to_release: list[PeerLines] = []
         self._committing = False
+        self._kicked = False
         self._stopping = False
         self._scheduled: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
@@ -222,11 +223,13 @@ class BatchLoop:
 
     def kick(self) -> None:
         """Something was done: have it written and released, together with what follows now."""
+        self._kicked = True
         if self._scheduled is None and not self._committing:
             self._scheduled = self._clock.callLater(0, self._turn)
 
     def _turn(self) -> None:
         self._scheduled = None
+        self._kicked = False
         node = self.node
         if node is None:
             queue = self._take_queue()
@@ -290,7 +293,8 @@ class BatchLoop:
         self.commit_rows += len(batch.rows)
         self.commit_seconds.observe(max(0.0, self._clock.seconds() - began))
         self._release(batch, staged, queue, peers)
-        self.kick()
+        if self._kicked:  # while the disk was at work
+            self.kick()
 
     def _release(
         self,
@@ -361,11 +365,14 @@ class BatchLoop:
         """Have the one timer go off at the node's next deadline."""
         if self.node is None:
             return
-        delay = max(0.0, self.node.next_deadline() - self._clock.seconds())
-        if self._timer is not None and self._timer.active():
-            self._timer.reset(delay)
-        elif delay < float("inf"):
-            self._timer = self._clock.callLater(delay, self._tick)
+        deadline = self.node.next_deadline()
+        timer = self._timer
+        if timer is not None and timer.active():
+            if timer.getTime() <= deadline:
+                return  # too early does no harm: it will be armed again then
+            timer.cancel()
+        delay = max(0.0, deadline - self._clock.seconds())
+        self._timer = self._clock.callLater(delay, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
