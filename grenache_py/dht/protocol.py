@@ -14,18 +14,31 @@ from typing import TypeVar, cast
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.udp import Port
 from twisted.logger import Logger
 
 from grenache_py.dht.counters import DHTStatus
 from grenache_py.dht.errors import DHTNotRunning
-from grenache_py.dht.node import DHTNode
+from grenache_py.dht.node import DATAGRAM_BYTES_MAX, DHTNode
 from grenache_py.dht.operations import GetResult, Operation
 from grenache_py.dht.writes import PutItem
 from grenache_py.errors import GrenacheError
 
-__all__ = ["DHTProtocol"]
+__all__ = ["DHTPort", "DHTProtocol"]
+
+DATAGRAMS_A_TURN_MAX = 64
+"""Then the reactor's other readers have their turn."""
 
 T = TypeVar("T")
+
+
+class DHTPort(Port):
+    """A UDP port whose protocol reads the socket itself: several datagrams, then one flush."""
+
+    protocol: DHTProtocol
+
+    def doRead(self) -> None:
+        self.protocol.read(self.socket)
 
 
 class DHTProtocol(DatagramProtocol):
@@ -142,13 +155,33 @@ class DHTProtocol(DatagramProtocol):
                 waiter.cancel()
 
     def datagramReceived(self, data: bytes, addr: tuple[str, int]) -> None:
-        answer = self.node.receive_datagram(data, addr, self._now())
-        if answer is not None:
-            self._send(answer, addr)
-        if self.node.has_effects() or self._timer is None:
-            self._flush()
+        self._receive(data, addr, self._now())
+        self._flush_if_needed()
+
+    def read(self, handle: socket.socket) -> None:
+        """Take what has come to the socket, up to a turn's worth, and then act on all of it."""
+        now = self._now()
+        receive = self._receive
+        try:
+            for _ in range(DATAGRAMS_A_TURN_MAX):
+                data, address = handle.recvfrom(DATAGRAM_BYTES_MAX)
+                receive(data, address, now)
+        except OSError:  # usually: that was all
+            pass
+        except Exception:  # a bug, which must not cost us the port
+            self.log.failure("a datagram failed")
+        self._flush_if_needed()
 
     # --- inside -----------------------------------------------------------------------------
+
+    def _receive(self, data: bytes, address: tuple[str, int], now: float) -> None:
+        answer = self.node.receive_datagram(data, address, now)
+        if answer is not None:
+            self._send(answer, address)
+
+    def _flush_if_needed(self) -> None:
+        if self.node.has_effects() or self._timer is None:
+            self._flush()
 
     def _started(self, start: Callable[[float], Operation]) -> Deferred[T]:
         waiter: Deferred[T] = Deferred(_not_cancelled)

@@ -25,9 +25,9 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
     IReactorCore,
+    IReactorFDSet,
     IReactorThreads,
     IReactorTime,
-    IReactorUDP,
 )
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -35,9 +35,9 @@ from twisted.python.failure import Failure
 
 from grenache_py.deferreds import Background, every
 from grenache_py.dht.config import DHTConfig
-from grenache_py.dht.node import DATAGRAM_BYTES_MAX, DHTNode
+from grenache_py.dht.node import DHTNode
 from grenache_py.dht.node_id import derive_id, derive_token_key
-from grenache_py.dht.protocol import DHTProtocol
+from grenache_py.dht.protocol import DHTPort, DHTProtocol
 from grenache_py.dht.state import DHTState
 from grenache_py.dht.store import KEY_BYTES, load_state, read_or_make_key, save_state
 from grenache_py.errors import ConfigError
@@ -50,7 +50,7 @@ RESOLVE_WITHIN_S = (1, 2)
 RECEIVE_BUFFER_BYTES = 4 * 2**20
 
 
-class DHTReactor(IReactorCore, IReactorThreads, IReactorTime, IReactorUDP):
+class DHTReactor(IReactorCore, IReactorFDSet, IReactorThreads, IReactorTime):
     """What this service needs of the reactor."""
 
 
@@ -120,10 +120,9 @@ class DHTService(Service):
         )
         node.restore(state.contacts, state.items, now)
         self.protocol = DHTProtocol(node, self._reactor, self._want_bootstrap)
+        listening = DHTPort(self.port, self.protocol, self._interface, reactor=self._reactor)
         try:
-            listening = self._reactor.listenUDP(
-                self.port, self.protocol, self._interface, DATAGRAM_BYTES_MAX + 1
-            )
+            listening.startListening()
         except CannotListenError as problem:
             reason = getattr(problem.socketError, "strerror", None) or problem.socketError
             raise ConfigError(f"UDP port {self.port} cannot be used: {reason}") from None
@@ -235,8 +234,6 @@ def _machine_id() -> str:
         return ""
 
 
-def _enlarge_receive_buffer(listening: IListeningPort) -> None:
+def _enlarge_receive_buffer(listening: DHTPort) -> None:
     """A burst of answers should not overflow the socket; the kernel gives what it allows."""
-    handle = getattr(listening, "getHandle", None)
-    if handle is not None:
-        handle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    listening.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.errors import DHTNotRunning, NoNodesToQuery
-from grenache_py.dht.protocol import DHTProtocol
+from grenache_py.dht.protocol import DATAGRAMS_A_TURN_MAX, DHTProtocol
 from grenache_py.errors import LocalProtocolError
 from grenache_py.wire import bencode
 from grenache_py.wire.krpc import Address, compact_address
@@ -203,3 +203,37 @@ def test_rubbish_leaves_no_trace(data: bytes) -> None:
     shell = Shell()
     shell.protocol.datagramReceived(data, ALICE)
     assert shell.transport.take() == []
+
+
+class Handle:
+    """A socket with datagrams in it."""
+
+    def __init__(self, *datagrams: bytes) -> None:
+        self.datagrams = list(datagrams)
+
+    def recvfrom(self, _: int) -> tuple[bytes, Address]:
+        if not self.datagrams:
+            raise BlockingIOError
+        return self.datagrams.pop(0), ALICE
+
+
+def test_all_that_has_come_is_read_but_no_more_than_a_turns_worth() -> None:
+    shell = Shell()
+    handle = Handle(*[PING] * (DATAGRAMS_A_TURN_MAX + 3))
+    shell.protocol.read(handle)
+    assert len(handle.datagrams) == 3
+    shell.protocol.read(handle)
+    assert not handle.datagrams
+    answers = [message for message, _ in shell.transport.take() if message[b"y"] == b"r"]
+    assert len(answers) == DATAGRAMS_A_TURN_MAX + 3
+
+
+def test_a_bug_costs_one_datagram_and_not_the_port(logged_failures: list) -> None:
+    shell = Shell()
+    receive = shell.protocol.node.receive_datagram
+    shell.protocol.node.receive_datagram = lambda *_: 1 / 0
+    shell.protocol.read(Handle(PING))
+    shell.protocol.node.receive_datagram = receive
+    assert len(logged_failures.flush(ZeroDivisionError)) == 1
+    shell.protocol.read(Handle(PING))
+    assert shell.transport.take()[0][0][b"y"] == b"r"
