@@ -84,8 +84,8 @@ bench-grape: $(STAMP) ## every figure of a grape beside the Node grape's (needs 
 soak-ring: $(STAMP) ## a ring of Node's grapes and ours, members killed at random (SOAK_SECONDS=600)
 	$(BIN)/python -m tests.interop.ring_soak --seconds $(SOAK_SECONDS)
 
-bench-gossip: $(STAMP) ## gossip among up to 1000 peers on a virtual clock: copies, delay, bytes
-	$(BIN)/python -m benchmarks.exchange_gossip --svg docs/exchange-gossip.svg
+bench-gossip: $(STAMP) ## the exchange network at scale, on a virtual clock: gossip, bandwidth, joining, memory (10 min)
+	$(BIN)/python -m benchmarks.exchange_scale --write docs/benchmarks/exchange-scale.rst --svg docs/exchange-scale.svg
 
 bench-krpc: $(STAMP) ## KRPC answers a second beside the Node grape (needs npm)
 	$(BIN)/python -m benchmarks.dht_krpc

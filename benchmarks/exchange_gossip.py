@@ -1,12 +1,12 @@
 """
 Gossip at scale, on a virtual clock: how many copies, how soon, how many bytes?
 
-    python -m benchmarks.exchange_gossip [--seed N] [--peers 1000] [--svg FILE]
+    python -m benchmarks.exchange_gossip [--seed N] [--peers 1000]
 
 Each peer decides with the daemon's own ``Gossip``: who is in the mesh, who is pushed to, who is
 only told that a head moved. Around it everything is a stand-in: links of log-normal delay
 (median 41 ms, 5 % above 110 ms, the distribution of vyzo's gossipsub simulation), 8 dials a peer,
-entries of the size a real order has on the wire (measured: ``ENTRY_BYTES``).
+entries that are only numbers. Whole peers, fewer of them: ``exchange_full``.
 
 Side by side: gossipsub's simulation of 1,000 nodes (vyzo, gist 68d4435): 377,370 sends for
 60,000 deliveries = 6.3 copies, 98 % of deliveries below 300 ms.
@@ -18,7 +18,6 @@ import argparse
 import random
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -27,8 +26,6 @@ from grenache_py.exchange.gossip import FLOOD_PEERS_MAX, Gossip
 from grenache_py.exchange.links import Link
 from tests.sim.clock import Scheduler
 
-#: One order's entry in a ``gossip.publish`` line of its own: payload, signature, envelope.
-ENTRY_BYTES = 700
 SIZES = (20, 50, 100, 250, 1000)
 DIALS = 8
 INBOUND_MAX = 40
@@ -60,7 +57,7 @@ class Result:
     last_ms: float
     coverage: float
     mesh: float
-    out_bytes: float
+    sends: float
 
 
 class Network:
@@ -72,7 +69,7 @@ class Network:
         self.loss = loss
         self.size = size
         self.nodes = [Node(Gossip(random.Random(self.rng.getrandbits(64)))) for _ in range(size)]
-        self.sent_bytes = 0
+        self.sent = 0
         self._connect()
         for number in range(size):
             self.clock.at(self.rng.random(), lambda n=number: self._heartbeat(n))
@@ -154,7 +151,7 @@ class Network:
         node.has[entry] = self.clock.now
         node.gossip.relay(str(entry).encode(), str(entry), (1, 1, ""), source)
         for link, _ in node.gossip.lines_for(node.links.values()):
-            self.sent_bytes += ENTRY_BYTES
+            self.sent += 1
             if self.rng.random() >= self.loss:
                 there = node.peers[link]
                 self.clock.after(self._delay(), lambda t=there, k=link: self._receive(t, k, entry))
@@ -172,7 +169,6 @@ def measure(size: int, loss: float, seed: int) -> Result:
     network = Network(size, loss, seed)
     clock = network.clock
     began = {}
-    start = clock.now
     for entry in range(ENTRIES):
         home = network.rng.randrange(size)
         began[entry] = clock.now
@@ -199,7 +195,7 @@ def measure(size: int, loss: float, seed: int) -> Result:
         statistics.mean(last),
         len(delays) / deliveries,
         statistics.mean(sum(link.mesh for link in node.links.values()) for node in network.nodes),
-        network.sent_bytes / size / ENTRIES / max(clock.now - start, 1) * (clock.now - start),
+        network.sent / size / ENTRIES,
     )
 
 
@@ -207,68 +203,30 @@ def table(results: list[tuple[float, Result]]) -> str:
     """The results as people read them."""
     lines = [
         f"{'peers':>6} {'loss':>5} {'way':>6} {'mesh':>5} {'copies':>7} {'p50 ms':>7} {'p98':>6}"
-        f" {'p99':>6} {'last':>6} {'reached':>8} {'bytes/peer/entry':>17}"
+        f" {'p99':>6} {'last':>6} {'reached':>8} {'sends':>6}"
     ]
     for loss, r in results:
         way = "flood" if r.peers - 1 <= FLOOD_PEERS_MAX else "mesh"
         lines.append(
             f"{r.peers:>6} {loss:>5.0%} {way:>6} {r.mesh:>5.1f} {r.copies:>7.2f} {r.p50_ms:>7.0f}"
             f" {r.p98_ms:>6.0f} {r.p99_ms:>6.0f} {r.last_ms:>6.0f} {r.coverage:>8.2%}"
-            f" {r.out_bytes:>17.0f}"
+            f" {r.sends:>6.2f}"
         )
     return "\n".join(lines)
-
-
-def svg(results: list[Result], seed: int) -> str:
-    """Two bars a network: time to the last peer and copies, drawn plainly."""
-    width, height, left, bottom = 640, 300, 60, 250
-    step = (width - left - 20) / len(results)
-    top = max(r.last_ms for r in results) * 1.1
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
-        ' font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{left}" y="20">Time until an entry has reached half of the peers, 99 %, and'
-        f" the last (ms; seed {seed})</text>",
-        f'<line x1="{left}" y1="{bottom}" x2="{width - 20}" y2="{bottom}" stroke="black"/>',
-    ]
-    for mark in range(0, int(top), 100):
-        y = bottom - (bottom - 40) * mark / top
-        parts.append(
-            f'<line x1="{left}" y1="{y:.1f}" x2="{width - 20}" y2="{y:.1f}" stroke="#ddd"/>'
-        )
-        parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{mark}</text>')
-    colours = ("#9ecae1", "#4292c6", "#084594")
-    for place, r in enumerate(results):
-        x = left + step * place + step * 0.15
-        for bar, value in enumerate((r.p50_ms, r.p99_ms, r.last_ms)):
-            tall = (bottom - 40) * value / top
-            parts.append(
-                f'<rect x="{x + bar * step * 0.22:.1f}" y="{bottom - tall:.1f}"'
-                f' width="{step * 0.2:.1f}" height="{tall:.1f}" fill="{colours[bar]}"/>'
-            )
-        label = f"{r.peers} peers"
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}">{label}</text>')
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 32}">{r.copies:.1f} copies</text>')
-    return "\n".join(parts) + "\n</svg>\n"
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[1])
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--peers", type=int)
-    options.add_argument("--svg", type=Path)
     chosen = options.parse_args()
     began = time.perf_counter()
     sizes = (chosen.peers,) if chosen.peers else SIZES
     results = [(0.0, measure(size, 0.0, chosen.seed)) for size in sizes]
-    plain = [result for _, result in results]
     results += [(loss, measure(sizes[-1], loss, chosen.seed)) for loss in (0.1, 0.3)]
     print(f"seed {chosen.seed}, {ENTRIES} entries, {time.perf_counter() - began:.0f} s")
     print(table(results))
     print("gossipsub, 1000 nodes, published: 6.3 copies, 98 % of deliveries below 300 ms")
-    if chosen.svg is not None:
-        chosen.svg.write_text(svg(plain, chosen.seed))
 
 
 if __name__ == "__main__":
