@@ -15,7 +15,7 @@ import random
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 from twisted.application.service import Service
 from twisted.internet.abstract import isIPAddress
@@ -39,7 +39,7 @@ from grenache_py.dht.node import DHTNode
 from grenache_py.dht.node_id import derive_id, derive_token_key
 from grenache_py.dht.protocol import DHTPort, DHTProtocol
 from grenache_py.dht.state import DHTState
-from grenache_py.dht.store import KEY_BYTES, load_state, read_or_make_key, save_state
+from grenache_py.dht.store import KEY_BYTES, load_state, lock_state, read_or_make_key, save_state
 from grenache_py.errors import ConfigError
 from grenache_py.wire.krpc import ID_BYTES, Address
 
@@ -99,6 +99,7 @@ class DHTService(Service):
         self._background = Background(self.log)
         self._listening: IListeningPort | None = None
         self._unresolved: set[str] = set()
+        self._state_lock: BinaryIO | None = None
 
     def startService(self) -> None:
         """
@@ -107,6 +108,16 @@ class DHTService(Service):
         Raises:
             ConfigError: the port, the state file or the key file cannot be used.
         """
+        if self._state_path is not None:
+            self._state_lock = lock_state(self._state_path)
+        try:
+            self._start()
+        except ConfigError:
+            self._unlock()
+            raise
+        super().startService()
+
+    def _start(self) -> None:
         now = self._reactor.seconds()
         state = None if self._state_path is None else load_state(self._state_path)
         if state is None:
@@ -141,7 +152,6 @@ class DHTService(Service):
                 "save state",
                 every(lambda: SAVE_EVERY_S, self._reactor, self.log, "saving state", self._save),
             )
-        super().startService()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -169,6 +179,12 @@ class DHTService(Service):
                     path=str(self._state_path),
                     problem=problem.strerror,
                 )
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._state_lock is not None:
+            self._state_lock.close()
+            self._state_lock = None
 
     # --- identity and state -----------------------------------------------------------------
 

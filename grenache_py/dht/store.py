@@ -2,24 +2,59 @@
 The two files a node may keep: its state, and the key its identity is derived from.
 
 Shell: touches these files and nothing else; every call blocks until the disk has it.
+Beside the state file lies ``<name>.lock``, which stays there and means nothing unless a
+running node holds it: two nodes with one state would be one to their neighbours.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 from twisted.logger import Logger
 
 from grenache_py.dht.state import DHTState, StateDamaged, StateFromLater, dump, load
 from grenache_py.errors import ConfigError
 
-__all__ = ["KEY_BYTES", "load_state", "read_or_make_key", "save_state", "write_atomically"]
+__all__ = [
+    "KEY_BYTES",
+    "load_state",
+    "lock_state",
+    "read_or_make_key",
+    "save_state",
+    "write_atomically",
+]
 
 KEY_BYTES = 32
 
 log = Logger()
+
+
+def lock_state(path: Path) -> BinaryIO:
+    """
+    Claim the state file for this process until what is returned is closed.
+
+    Raises:
+        ConfigError: another grape uses it, or nothing can be written beside it.
+    """
+    lock = path.with_name(path.name + ".lock")
+    try:
+        file = lock.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise
+    except BlockingIOError:
+        raise ConfigError(
+            f"state file {path} is in use by another grape: stop that one, or use another --state"
+        ) from None
+    except OSError as problem:
+        raise ConfigError(f"state file {path} cannot be written: {problem.strerror}") from None
+    return file
 
 
 def load_state(path: Path) -> DHTState | None:
