@@ -7,6 +7,7 @@ Shell: owns one blocking socket. Every wait has a deadline.
 from __future__ import annotations
 
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -51,20 +52,30 @@ class Client:
     Args:
         address: ``HOST:PORT``, or the path of a UNIX socket (anything with a ``/``).
         clock: seconds from any fixed point, rising.
+        tls: how to speak TLS with the daemon; None: not at all.
 
     Raises:
         CannotReach: nobody listens there.
     """
 
-    def __init__(self, address: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, address: str, clock: Callable[[], float], tls: ssl.SSLContext | None = None
+    ) -> None:
         self.address = address
         self._clock = clock
         self._splitter = LineSplitter(ANSWER_BYTES_MAX)
         self._lines: deque[bytes] = deque()
         self._notifications: deque[Response] = deque()
         self._next_id = 0
+        self._heard = False
         try:
-            self._socket = _connected(address)
+            self._socket = _connected(address, tls)
+        except ssl.SSLCertVerificationError as error:
+            raise CannotReach(
+                f"the certificate of {address} is not believed: {error.verify_message}"
+            ) from None
+        except ssl.SSLError as error:
+            raise CannotReach(f"{address} does not speak TLS as we do: {error.reason}") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise CannotReach(
@@ -101,7 +112,10 @@ class Client:
         while True:
             response = self._response(deadline)
             if response is None:
-                raise CannotReach(f"{self.address} did not answer {method} within {timeout_s:g} s")
+                raise CannotReach(
+                    f"{self.address} did not answer {method} within {timeout_s:g} s;"
+                    " is it a daemon's client port?"
+                )
             if response.method is not UNSET:
                 if len(self._notifications) < NOTIFICATIONS_MAX:
                     self._notifications.append(response)
@@ -146,7 +160,9 @@ class Client:
             except OSError as error:
                 raise self._broken(error) from None
             if not data:
-                raise CannotReach(f"{self.address} closed the connection")
+                silent = " without a word; does it speak TLS?" if not self._heard else ""
+                raise CannotReach(f"{self.address} closed the connection{silent}")
+            self._heard = True
             self._lines.extend(self._splitter.feed(data))
         return decode_response(self._lines.popleft())
 
@@ -154,12 +170,13 @@ class Client:
         return CannotReach(f"the connection to {self.address} broke: {error.strerror or error}")
 
 
-def _connected(address: str) -> socket.socket:
+def _connected(address: str, tls: ssl.SSLContext | None) -> socket.socket:
     if "/" not in address:
         host, _, port = address.rpartition(":")
-        connection = socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S)
+        host = host.strip("[]")
+        connection = socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
+        return connection if tls is None else tls.wrap_socket(connection, server_hostname=host)
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(CONNECT_TIMEOUT_S)
     try:

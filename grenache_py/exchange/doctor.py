@@ -177,7 +177,8 @@ def _links(status: dict[str, Any], links: list[dict[str, Any]]) -> Finding:
 
 def _sync(status: dict[str, Any], links: list[dict[str, Any]]) -> Finding:
     if status["synced"]:
-        return Finding("sync", "good", f"the log of each known peer ({len(status['origins'])}) is held")
+        known = len(status["origins"])
+        return Finding("sync", "good", f"the log of every known peer is held, {known} in all")
     if not links:
         return Finding("sync", "warning", "nobody to compare with")
     frozen = [home for home, origin in status["origins"].items() if origin["frozen"]]

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -129,6 +129,9 @@ class Load:
     """
     One run.
 
+    Args:
+        tls: Twisted's options of a TLS client; None: plain TCP.
+
     Attributes:
         latencies: seconds from sending an order to its answer.
         errors: refusals by message.
@@ -144,6 +147,7 @@ class Load:
         *,
         depth: int = 1,
         token: str = "",
+        tls: Any = None,
         clock: Callable[[], float],
         progress: Callable[[int], None] = lambda done: None,
     ) -> None:
@@ -152,6 +156,7 @@ class Load:
         self.seconds = 0.0
         self.depth = depth
         self.token = token
+        self._tls = tls
         self.clock = clock
         self._reactor = reactor
         self._address = address
@@ -191,7 +196,8 @@ class Load:
         if "/" in self._address:
             return UNIXClientEndpoint(self._reactor, self._address)
         host, _, port = self._address.rpartition(":")
-        return HostnameEndpoint(self._reactor, host.strip("[]"), int(port))
+        endpoint = HostnameEndpoint(self._reactor, host.strip("[]"), int(port))
+        return endpoint if self._tls is None else wrapClientTLS(self._tls, endpoint)
 
     def _factory(self) -> Any:
         factory = Factory.forProtocol(lambda: _Loader(self))

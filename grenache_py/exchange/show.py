@@ -20,6 +20,7 @@ from grenache_py.exchange.replay import Proof
 
 __all__ = [
     "book_table",
+    "counted",
     "fills_table",
     "findings_table",
     "histogram_lines",
@@ -37,12 +38,37 @@ __all__ = [
 
 SIDE_STYLES = {"buy": "green", "sell": "red"}
 BAR_WIDTH = 24
+MEMBERS_CHARS_MAX = 110
+"""Members that together are longer get a line each."""
 
 
 def moment(time_ms: int) -> str:
     """A time of day, in UTC, to the millisecond."""
     when = datetime.fromtimestamp(time_ms / 1000, timezone.utc)
     return when.strftime("%H:%M:%S.") + f"{time_ms % 1000:03d}"
+
+
+def _date(time_ms: int) -> str:
+    """A time of any day, in UTC."""
+    when = datetime.fromtimestamp(time_ms / 1000, timezone.utc)
+    return when.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 order``, ``2 orders``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _aligned(numbers: Iterable[str | None]) -> list[str]:
+    """Decimal strings with the same number of decimals, so that a column is read at a glance."""
+    texts = [number or "-" for number in numbers]
+    decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+    return [text if text == "-" else _padded(text, decimals) for text in texts]
+
+
+def _padded(text: str, decimals: int) -> str:
+    whole, _, part = text.partition(".")
+    return f"{whole}.{part:0<{decimals}}" if decimals else whole
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -56,6 +82,8 @@ def order_line(report: dict[str, Any]) -> Text:
     """One line for an order just placed, cancelled or replaced."""
     side = report["side"]
     price = f"@ {report['price']}" if report["price"] else "at market"
+    if report.get("stop_price"):
+        price += f" once it trades at {report['stop_price']}"
     line = Text.assemble(
         (side, SIDE_STYLES[side]),
         f" {report['quantity']} {report['market']} {price}: ",
@@ -71,37 +99,36 @@ def order_line(report: dict[str, Any]) -> Text:
     return line
 
 
-def orders_table(reports: Iterable[dict[str, Any]]) -> Table:
-    """Orders, one a row."""
-    right = ("quantity", "price", "filled", "remaining")
-    table = _table(
-        "time", "order", "market", "side", "type", *right, "status", "account", right=right
-    )
-    for report in reports:
-        table.add_row(
-            moment(report["time"]),
-            report["order_id"],
-            report["market"],
-            Text(report["side"], SIDE_STYLES[report["side"]]),
-            report["type"],
-            report["quantity"],
-            report["price"] or "-",
-            report["filled"],
-            report["remaining"],
-            report["status"].replace("_", " "),
-            report["account"] or "-",
-        )
+def orders_table(reports: Sequence[dict[str, Any]]) -> Table:
+    """Orders, one a row; stop price and account only where there are any."""
+    amounts = ("quantity", "price", "stop_price", "filled", "remaining")
+    columns: dict[str, list[Any]] = {
+        "time": [_date(report["time"]) for report in reports],
+        "order": [report["order_id"] for report in reports],
+        "market": [report["market"] for report in reports],
+        "side": [Text(report["side"], SIDE_STYLES[report["side"]]) for report in reports],
+        "type": [report["type"].replace("_", " ") for report in reports],
+        **{name: _aligned([report.get(name) for report in reports]) for name in amounts},
+        "status": [report["status"].replace("_", " ") for report in reports],
+        "account": [report["account"] or "-" for report in reports],
+    }
+    for optional in ("stop_price", "account"):
+        if set(columns[optional]) <= {"-"}:
+            del columns[optional]
+    table = _table(*(name.replace("_", " ") for name in columns), right=("stop price", *amounts))
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     return table
 
 
-def trades_table(trades: Iterable[dict[str, Any]]) -> Table:
+def trades_table(trades: Sequence[dict[str, Any]]) -> Table:
     """Trades, one a row; the side is the taker's."""
     table = _table("time", "side", "quantity", "price", "trade", right=("quantity", "price"))
-    for trade in trades:
+    quantities = _aligned([trade["quantity"] for trade in trades])
+    prices = _aligned([trade["price"] for trade in trades])
+    for trade, quantity, price in zip(trades, quantities, prices, strict=True):
         side = Text(trade["side"], SIDE_STYLES[trade["side"]])
-        table.add_row(
-            moment(trade["time"]), side, trade["quantity"], trade["price"], trade["trade_id"]
-        )
+        table.add_row(_date(trade["time"]), side, quantity, price, trade["trade_id"])
     return table
 
 
@@ -126,31 +153,24 @@ def book_table(
     table.title = market
     table.title_style = "bold"
     most = max((Decimal(level[1]) for level in (*bids, *asks)), default=Decimal(1))
-
-    def row(side: str, level: Sequence[Any]) -> None:
-        price, quantity, orders = level
-        bar = "█" * max(1, int(Decimal(quantity) / most * BAR_WIDTH))
+    levels = [("ask", *level) for level in reversed(asks)] + [("bid", *level) for level in bids]
+    news = list(reversed(trades))
+    prices = _aligned([row[1] for row in levels] + [trade["price"] for trade in news])
+    quantities = _aligned([row[2] for row in levels] + [trade["quantity"] for trade in news])
+    for place, (side, _, quantity, orders) in enumerate(levels):
+        if place == len(asks) and asks:
+            spread = f"{Decimal(asks[0][0]) - Decimal(bids[0][0]):f}"
+            table.add_row(Text("spread", "dim"), Text(spread, "dim"), "", "", "")
         style = SIDE_STYLES["buy" if side == "bid" else "sell"]
-        drawn = Text(bar, style)
-        table.add_row(Text(side, style), Text(price, style), quantity, str(orders), drawn)
-
-    for level in reversed(asks):
-        row("ask", level)
-    if bids and asks:
-        spread = Decimal(asks[0][0]) - Decimal(bids[0][0])
-        table.add_row(Text("spread", "dim"), Text(f"{spread:f}", "dim"), "", "", "")
-    for level in bids:
-        row("bid", level)
-    if not bids and not asks:
-        table.add_row(Text("empty", "dim"), "", "", "", "")
-    for trade in reversed(trades):
+        bar = Text("█" * max(1, int(Decimal(quantity) / most * BAR_WIDTH)), style)
         table.add_row(
-            Text("trade", "dim"),
-            trade["price"],
-            trade["quantity"],
-            "",
-            Text(f"{moment(trade['time'])} {trade['side']}", SIDE_STYLES[trade["side"]]),
+            Text(side, style), Text(prices[place], style), quantities[place], str(orders), bar
         )
+    if not levels:
+        table.add_row(Text("empty", "dim"), "", "", "", "")
+    for place, trade in enumerate(news, len(levels)):
+        when = Text(f"{moment(trade['time'])} {trade['side']}", SIDE_STYLES[trade["side"]])
+        table.add_row(Text("trade", "dim"), prices[place], quantities[place], "", when)
     return table
 
 
@@ -184,7 +204,7 @@ def fills_table(fills: Iterable[dict[str, Any]]) -> Table:
             fill["market"],
             fill["quantity"],
             fill["maker_home"][:16],
-            moment(fill["deadline"]),
+            _date(fill["deadline"]),
         )
     return table
 
@@ -209,10 +229,16 @@ def status_table(status: dict[str, Any]) -> Table:
                 table.add_row(name, f"{len(value)}")
                 for home, origin in value.items():
                     table.add_row(f"  {home[:16]}", _members(origin))
+            elif len(_members(value)) > MEMBERS_CHARS_MAX:
+                table.add_row(name, "")
+                for member, inner in value.items():
+                    table.add_row(f"  {member}", _word(inner))
             else:
                 table.add_row(name, _members(value))
         elif isinstance(value, list):
             table.add_row(name, ", ".join(map(str, value)) or "-")
+        elif name == "time":
+            table.add_row(name, f"{_date(value)} UTC")
         else:
             table.add_row(name, _word(value))
     return table

@@ -201,6 +201,13 @@ def test_tls_and_unix_sockets_by_endpoint_string(tmp_path: Path) -> None:
             while data := secure.recv(65_536):
                 received += data
         assert received.count(b'"status":"new"') == 200
+        host, port = daemon.address()
+        shown = tool_at(
+            "--connect", f"{host}:{port}", "--ca", str(tmp_path / "cert.pem"), "markets"
+        )
+        assert "BTC-USD" in shown
+        said = tool_at("--connect", f"{host}:{port}", "--tls", "markets", code=1)
+        assert "is not believed" in said
     finally:
         daemon.kill()
 
@@ -237,10 +244,13 @@ def test_hostile_clients_are_bounded_and_others_are_served(daemon: Daemon) -> No
 
 
 def tool(daemon: Daemon, *words: str, code: int = 0, stdin: str = "") -> str:
-    """Run ``exchange``; return what it printed."""
+    """Run ``exchange`` at ``daemon``; return what it printed."""
+    return tool_at("--unix", daemon.path, *words, code=code, stdin=stdin)
+
+
+def tool_at(*words: str, code: int = 0, stdin: str = "") -> str:
     done = subprocess.run(
-        [sys.executable, "-c", "from grenache_py.exchange.cli import main; main()",
-         "--unix", daemon.path, *words],
+        [sys.executable, "-c", "from grenache_py.exchange.cli import main; main()", *words],
         capture_output=True, text=True, timeout=DEADLINE_S, input=stdin, check=False,
         env={**os.environ, "COLUMNS": "120"},
     )  # fmt: skip
@@ -270,6 +280,16 @@ def test_the_tool_trades_and_shows(daemon: Daemon) -> None:
     assert "store" in tool(daemon, "status")
     assert "cancelled" in tool(daemon, "cancel", "maker")
     assert "ok" in tool(daemon, "doctor")
+    stop = tool(daemon, "sell", "BTC-USD", "1", "@", "89", "--stop", "90")
+    assert "sell 1 BTC-USD @ 89 once it trades at 90: new" in stop
+    (header, row) = tool(daemon, "orders").splitlines()
+    assert "stop price" in header and " 89 " in row and " 90 " in row
+    assert not [line for line in (header, row) if line.endswith(" ")]
+    assert "1 order cancelled" in tool(daemon, "cancel", "--all")
+    copy = daemon.folder / "copy.sqlite"
+    assert f"copied to {copy}" in tool(daemon, "backup", str(copy))
+    assert "exists" in tool(daemon, "backup", str(copy), code=1)
+    assert "proven" in tool(daemon, "replay", str(copy))
     assert "_EXCHANGE_COMPLETE" in tool(daemon, "completion", "bash")
 
 
@@ -285,6 +305,10 @@ def test_the_tool_says_what_went_wrong_by_its_exit_code(daemon: Daemon) -> None:
     assert "@ 100" in tool(daemon, "buy", "BTC-USD", "1", "100", code=2)
     assert "Usage" in tool(daemon, "frobnicate", code=2)
     assert "Name the order" in tool(daemon, "cancel", code=2)
+    assert "--quantity" in tool(daemon, "replace", "mine", code=2)
+    assert "exchange doubts" in tool(daemon, "decide", "mine", "--yes", code=2)
+    assert "no market" in tool(daemon, "load", "--market", "ETH-USD", code=1)
+    assert "needs none" in tool(daemon, "--tls", "status", code=2)
     nowhere = subprocess.run(
         [sys.executable, "-c", "from grenache_py.exchange.cli import main; main()",
          "--unix", str(daemon.folder / "nothing"), "status"],

@@ -1,0 +1,130 @@
+"""
+``exchange``: the command over the commands.
+
+Edge: reads argv and the environment, and turns every error into a line and an exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+import sys
+from typing import Any
+
+import click
+
+from grenache_py import __version__
+from grenache_py.errors import GrenacheError
+from grenache_py.exchange.cli.files import export, replay
+from grenache_py.exchange.cli.load import load
+from grenache_py.exchange.cli.markets import book, markets, trades, watch
+from grenache_py.exchange.cli.orders import buy, cancel, orders, replace, sell
+from grenache_py.exchange.cli.peer import backup, decide, doctor, doubts, peers, status
+from grenache_py.exchange.cli.tool import EXIT_FAILED, EXIT_NOTHING, EXIT_USAGE, Tool
+from grenache_py.exchange.client import Refused
+from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_ORDER
+
+__all__ = ["exchange", "main"]
+
+HOW_TO_BE_ALLOWED = " (--token-file or EXCHANGE_TOKEN shows the daemon a token)"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--connect",
+    metavar="HOST:PORT",
+    envvar="EXCHANGE_CONNECT",
+    help="The daemon's client port.  [default: 127.0.0.1:7070; env: EXCHANGE_CONNECT]",
+)
+@click.option("--unix", metavar="PATH", help="A UNIX socket of the daemon instead.")
+@click.option("--tls", is_flag=True, help="The client port speaks TLS.")
+@click.option(
+    "--ca",
+    type=click.Path(exists=True, dir_okay=False),
+    help="TLS, believing the certificates in this file instead of the system's.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one value a line.")
+@click.option(
+    "--token-file",
+    type=click.File(),
+    help="Show the token in this file.  [env: EXCHANGE_TOKEN holds a token itself]",
+)
+@click.version_option(__version__, prog_name="exchange")
+@click.pass_context
+def exchange(
+    context: click.Context,
+    connect: str | None,
+    unix: str | None,
+    tls: bool,
+    ca: str | None,
+    as_json: bool,
+    token_file: Any,
+) -> None:
+    """
+    Trade at a peer of the exchange, and look after it.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing found.
+    """
+    if unix and (tls or ca):
+        raise click.UsageError("--tls is for --connect: a UNIX socket needs none.")
+    if connect and unix:
+        raise click.UsageError("--connect and --unix exclude each other.")
+    if connect and not re.fullmatch(r".+:[0-9]{1,5}", connect):
+        raise click.BadParameter("must be HOST:PORT", param_hint="--connect")
+    if unix and "/" not in unix:
+        unix = f"./{unix}"
+    token = token_file.read().strip() if token_file else os.environ.get("EXCHANGE_TOKEN", "")
+    address = unix or connect or "127.0.0.1:7070"
+    context.obj = Tool(address, as_json, token, _tls(ca) if tls or ca else None)
+
+
+def _tls(ca: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (ssl.SSLError, OSError) as error:
+        raise click.BadParameter(f"{ca} holds no certificate: {error}", param_hint="--ca") from None
+
+
+for command in (
+    *(buy, sell, cancel, replace, orders),
+    *(book, trades, watch, markets),
+    *(status, doctor, peers, doubts, decide, backup),
+    *(load, export, replay),
+):
+    exchange.add_command(command)
+
+
+@exchange.command(short_help="Print a script for the shell's completion.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a script for completion; use it as: eval "$(exchange completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(exchange, {}, "exchange", "_EXCHANGE_COMPLETE").source())
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        exchange.main(prog_name="exchange", standalone_mode=False)
+    except click.exceptions.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`exchange trades ... | head`): not a failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Refused as error:
+        hint = HOW_TO_BE_ALLOWED if error.code == NOT_AUTHORISED else ""
+        click.echo(f"exchange: {error}{hint}", err=True)
+        sys.exit(EXIT_NOTHING if error.code == UNKNOWN_ORDER else EXIT_FAILED)
+    except GrenacheError as error:
+        click.echo(f"exchange: {error}", err=True)
+        sys.exit(EXIT_FAILED)

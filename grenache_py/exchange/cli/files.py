@@ -1,0 +1,56 @@
+"""
+``exchange export`` and ``replay``: what a store's file holds, with or without its daemon.
+
+Edge: reads files.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import attrs
+import click
+
+from grenache_py.exchange import show
+from grenache_py.exchange.cli.tool import EXIT_FAILED, EXIT_NOTHING, Tool
+from grenache_py.exchange.export import prove, write_csv, write_jsonl
+
+__all__ = ["export", "replay"]
+
+DATA_FILE = "exchange-data/exchange.sqlite"
+
+
+def _store_file(path: str) -> str:
+    """The store in a data directory, or the file itself (a backup)."""
+    return os.path.join(path, "exchange.sqlite") if os.path.isdir(path) else path
+
+
+@click.command(short_help="Write all orders, trades or log entries of a store to stdout.")
+@click.argument("what", type=click.Choice(["orders", "trades", "log"]), default="orders")
+@click.argument("file", default=DATA_FILE)
+@click.option("--format", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+def export(what: str, file: str, format: str) -> None:
+    """
+    Write all orders, trades or log entries of a store to stdout.
+
+    FILE is a data directory, its exchange.sqlite or a backup; a daemon may be using it.
+    """
+    write = write_csv if format == "csv" else write_jsonl
+    if not write(_store_file(file), what, sys.stdout):
+        sys.exit(EXIT_NOTHING)
+
+
+@click.command(short_help="Prove that a store's log leads to its orders, trades and books.")
+@click.argument("file", default=DATA_FILE)
+@click.pass_obj
+def replay(tool: Tool, file: str) -> None:
+    """
+    Play a store's log again and prove that it leads to its orders, trades and books.
+
+    FILE is a data directory, its exchange.sqlite or a backup; a daemon may be using it.
+    """
+    proof = prove(_store_file(file))
+    tool.out({"holds": proof.holds, **attrs.asdict(proof)}, lambda: show.proof_table(proof))
+    if not proof.holds:
+        sys.exit(EXIT_FAILED)

@@ -1,0 +1,146 @@
+"""
+``exchange load``: many orders, and how long their answers took.
+
+Edge: runs the reactor, reads the clock.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from decimal import Decimal
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from grenache_py.errors import GrenacheError
+from grenache_py.exchange import show
+from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool
+
+__all__ = ["load"]
+
+
+@click.command()
+@click.option("--market", required=True, help="Place the orders in this market.")
+@click.option("--orders", type=click.IntRange(1, 10_000_000), default=10_000, show_default=True)
+@click.option("--clients", type=click.IntRange(1, 4000), default=16, show_default=True)
+@click.option(
+    "--depth",
+    type=click.IntRange(1, 500),
+    default=1,
+    show_default=True,
+    help="Orders a client sends before it waits for an answer.",
+)
+@click.option("--price", default=None, help="The middle of the prices.  [default: 10000 ticks]")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--account", default="", help="Place them for this account.")
+@click.pass_obj
+def load(
+    tool: Tool,
+    market: str,
+    orders: int,
+    clients: int,
+    depth: int,
+    price: str | None,
+    seed: int,
+    account: str,
+) -> None:  # fmt: skip
+    """Place many orders and show how long the answers took. They are real orders!"""
+    # Not at the top: the other commands start sooner without.
+    from twisted.internet import reactor
+
+    from grenache_py.exchange.load import Flow, Load
+
+    wanted = market.upper()
+    found = [m for m in tool.call("markets.list")["markets"] if m["market"] == wanted]
+    if not found:
+        raise GrenacheError(f"There is no market {wanted!r} here; `exchange markets` lists them.")
+    tick, lot = found[0]["tick"], found[0]["lot"]
+    rng = random.Random(seed)  # noqa: S311  # a flow that can be repeated, not a secret
+    flow = Flow(wanted, tick, lot, rng, account=account)
+    if price is not None:
+        try:
+            flow.mid_ticks = int(Decimal(price) / Decimal(tick))
+        except ArithmeticError:
+            raise click.BadParameter("must be a number", param_hint="--price") from None
+    lines = flow.lines(orders)
+    with Progress(
+        TextColumn("orders"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=tool.json or not sys.stderr.isatty(),
+    ) as progress:
+        task = progress.add_task("", total=orders, rate="")
+        run = Load(
+            reactor,
+            tool.address,
+            lines,
+            clients,
+            depth=depth,
+            token=tool.token,
+            tls=None if tool.tls is None else _tls_of(tool),
+            clock=time.perf_counter,
+            progress=lambda done: progress.advance(task, done),
+        )
+        _run_in_reactor(reactor, run.run())
+    rising = sorted(run.latencies)
+    summary = {
+        "orders": orders,
+        "clients": clients,
+        "seconds": round(run.seconds, 3),
+        "orders_per_s": round(orders / run.seconds, 1),
+        **{
+            f"{name}_ms": round(show.percentile(rising, part) * 1000, 3)
+            for name, part in (("p50", 0.5), ("p99", 0.99), ("p99_9", 0.999))
+        },
+        "refused": run.errors,
+    }
+
+    def shown() -> str:
+        return "\n".join(
+            [
+                *show.histogram_lines(run.latencies),
+                f"{orders} orders in {run.seconds:.2f} s: {summary['orders_per_s']:,.0f} a second"
+                f" with {clients} clients",
+                *(f"refused {count} times: {message}" for message, count in run.errors.items()),
+            ]
+        )
+
+    tool.out(summary, shown)
+    if run.errors:
+        sys.exit(EXIT_FAILED)
+
+
+def _tls_of(tool: Tool) -> Any:
+    """The connection's TLS as Twisted wants it."""
+    from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+
+    host = tool.address.rpartition(":")[0].strip("[]")
+    assert tool.tls is not None
+    believed = [Certificate.load(der) for der in tool.tls.get_ca_certs(binary_form=True)]
+    return optionsForClientTLS(host, trustRootFromCertificates(believed))
+
+
+def _run_in_reactor(reactor: Any, coroutine: Any) -> None:
+    """Run ``coroutine`` to its end, and raise what it raises."""
+    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
+
+    outcome: list[Any] = []
+
+    def ended(result: Any) -> None:
+        outcome.append(result)
+        reactor.stop()
+
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(coroutine).addBoth(ended))
+    reactor.run()
+    if not outcome:
+        raise click.Abort
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()

@@ -1,0 +1,202 @@
+"""
+``exchange buy``, ``sell``, ``cancel``, ``replace`` and ``orders``.
+
+Edge: reads the time.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from grenache_py.exchange import show
+from grenache_py.exchange.cli.tool import Tool
+
+__all__ = ["buy", "cancel", "orders", "replace", "sell"]
+
+IN_DOUBT_WAIT_S = 2.0
+"""How long ``buy`` and ``sell`` wait for trades at other peers, which take a round trip."""
+
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
+_UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def _expires(text: str) -> int:
+    """``10m`` from now, as milliseconds since 1970."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise click.BadParameter("must be a time like 30s, 10m or 2h", param_hint="--expires")
+    return int(time.time() * 1000) + int(match[1]) * _UNIT_MS[match[2]]
+
+
+def _order_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(
+        (
+            click.argument("market"),
+            click.argument("quantity"),
+            click.argument("price", nargs=-1, required=True, metavar="@ PRICE | market"),
+            click.option("--ioc", "tif", flag_value="ioc", help="Trade at once, cancel the rest."),
+            click.option("--fok", "tif", flag_value="fok", help="All at once or nothing."),
+            click.option("--post-only", is_flag=True, help="Only if it does not trade at once."),
+            click.option("--expires", metavar="TIME", help="Cancel it after 30s, 10m, 2h, ..."),
+            click.option("--stop", metavar="PRICE", help="Wait until the market trades there."),
+            click.option("--id", "client_order_id", help="Your name for it; makes a retry safe."),
+            click.option("--account", help="Place it for this account."),
+            click.pass_obj,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(short_help="Buy: exchange buy BTC-USD 1.5 @ 100")
+@_order_options
+def buy(tool: Tool, **order: Any) -> None:
+    """Buy: exchange buy BTC-USD 1.5 @ 100, or ... 1.5 market."""
+    _place(tool, "buy", **order)
+
+
+@click.command(short_help="Sell: exchange sell BTC-USD 1.5 market")
+@_order_options
+def sell(tool: Tool, **order: Any) -> None:
+    """Sell: exchange sell BTC-USD 1.5 @ 100, or ... 1.5 market."""
+    _place(tool, "sell", **order)
+
+
+def _place(
+    tool: Tool,
+    side: str,
+    market: str,
+    quantity: str,
+    price: tuple[str, ...],
+    tif: str | None,
+    post_only: bool,
+    expires: str | None,
+    stop: str | None,
+    client_order_id: str | None,
+    account: str | None,
+) -> None:
+    kind, limit = _price(price)
+    if stop is not None:
+        kind = "stop" if kind == "market" else "stop_limit"
+    report = tool.call(
+        "order.place",
+        market=market.upper(),
+        side=side,
+        type=kind,
+        quantity=quantity,
+        price=limit,
+        stop_price=stop,
+        time_in_force=tif,
+        post_only=post_only or None,
+        expires=None if expires is None else _expires(expires),
+        client_order_id=client_order_id,
+        account=account,
+    )
+    _show_order(tool, _settled(tool, report))
+
+
+def _price(words: tuple[str, ...]) -> tuple[str, str | None]:
+    text = " ".join(words)
+    if text.lower() == "market":
+        return "market", None
+    match = re.fullmatch(r"@ ?(\S+)", text)
+    if match is None:
+        raise click.UsageError("Write the price as `@ 100`, or `market` for the best there is.")
+    return "limit", match[1]
+
+
+def _settled(tool: Tool, report: dict[str, Any]) -> dict[str, Any]:
+    """Wait a little for what trades at other peers, so that the person sees it."""
+    deadline = time.monotonic() + IN_DOUBT_WAIT_S
+    while report["in_doubt"] != "0" and time.monotonic() < deadline:
+        time.sleep(0.02)
+        report = tool.call("order.get", order_id=report["order_id"])
+    return report
+
+
+def _show_order(tool: Tool, report: dict[str, Any]) -> None:
+    tool.out(report, lambda: show.order_line(report))
+
+
+_ORDER_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def _name(id: str) -> dict[str, str]:
+    return {"order_id" if _ORDER_ID.fullmatch(id) else "client_order_id": id}
+
+
+@click.command()
+@click.argument("id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Cancel all open orders.")
+@click.option("--market", help="With --all: of this market only.")
+@click.option("--account", help="Of this account only.")
+@click.pass_obj
+def cancel(
+    tool: Tool, id: str | None, everything: bool, market: str | None, account: str | None
+) -> None:
+    """Cancel one order, by its id or yours, or --all."""
+    if (id is None) == (not everything):
+        raise click.UsageError("Name the order to cancel, or give --all.")
+    if id is not None:
+        report = tool.call("order.cancel", account=account, **_name(id))
+        _show_order(tool, _settled(tool, report))
+        return
+    result = tool.call("order.cancel_all", market=market and market.upper(), account=account)
+    if not result["cancelled"]:
+        tool.nothing("There was no open order to cancel.", result)
+    tool.out(result, lambda: show.counted(result["cancelled"], "order") + " cancelled")
+
+
+@click.command()
+@click.argument("id")
+@click.option("--quantity", help="The new total; a lower one keeps the place in time.")
+@click.option("--price", help="The new limit.")
+@click.pass_obj
+def replace(tool: Tool, id: str, quantity: str | None, price: str | None) -> None:
+    """Change an order's quantity or price."""
+    if quantity is None and price is None:
+        raise click.UsageError("Give a new --quantity, a new --price or both.")
+    report = tool.call("order.replace", quantity=quantity, price=price, **_name(id))
+    _show_order(tool, _settled(tool, report))
+
+
+@click.command()
+@click.argument("id", required=False)
+@click.option("--market", help="Of this market only.")
+@click.option("--account", help="Of this account only.")
+@click.option(
+    "--status", type=click.Choice(["open", "closed", "all"]), default="open", show_default=True
+)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@click.pass_obj
+def orders(
+    tool: Tool, id: str | None, market: str | None, account: str | None, status: str, limit: int
+) -> None:
+    """Show orders, newest first, or the one named."""
+    if id is not None:
+        report = tool.call("order.get", account=account, **_name(id))
+        tool.out(report, lambda: show.orders_table([report]))
+        return
+    found: list[dict[str, Any]] = []
+    after = None
+    while len(found) < limit:
+        page = tool.call(
+            "order.list",
+            market=market and market.upper(),
+            account=account,
+            status=status,
+            limit=min(1000, limit - len(found)),
+            after=after,
+        )
+        found += page["orders"]
+        after = page["next"]
+        if after is None:
+            break
+    if not found:
+        tool.nothing(f"There are no {'' if status == 'all' else status + ' '}orders.", found)
+    tool.out(found, lambda: show.orders_table(found))

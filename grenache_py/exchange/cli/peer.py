@@ -1,0 +1,113 @@
+"""
+``exchange status``, ``doctor``, ``peers``, ``doubts``, ``decide`` and ``backup``.
+
+Edge: reads the time, tries connections.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+import time
+
+import attrs
+import click
+import msgspec
+
+from grenache_py.exchange import show
+from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool
+from grenache_py.exchange.doctor import examine
+
+__all__ = ["backup", "decide", "doctor", "doubts", "peers", "status"]
+
+BACKUP_TIMEOUT_S = 600.0
+
+
+@click.command()
+@click.pass_obj
+def peers(tool: Tool) -> None:
+    """Show the links to other peers."""
+    result = tool.call("peers.list")["peers"]
+    if not result:
+        tool.nothing("There is no link to any other peer; `exchange doctor` says why.", result)
+    tool.out(result, lambda: show.peers_table(result))
+
+
+@click.command()
+@click.pass_obj
+def status(tool: Tool) -> None:
+    """Show how the daemon is."""
+    result = tool.call("status")
+    tool.out(result, lambda: show.status_table(result), fold=True)
+
+
+@click.command(short_help="Check everything, and say what to do about what is wrong.")
+@click.pass_obj
+def doctor(tool: Tool) -> None:
+    """Check identity, store, clock, grapes, links and sync, and say what to do."""
+    began = time.time()
+    state = tool.call("status")
+    links = tool.call("peers.list")["peers"] if state["store"] == "ok" else []
+    findings = examine(state, links, began, time.time(), _can_connect)
+    if tool.json:
+        click.echo(msgspec.json.encode([attrs.asdict(finding) for finding in findings]))
+    else:
+        tool.show(show.findings_table(findings), fold=True)
+    if any(finding.verdict == "bad" for finding in findings):
+        sys.exit(EXIT_FAILED)
+
+
+def _can_connect(address: str) -> str:
+    """Why nobody answers at ``host:port``; "" when somebody does."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), 3).close()
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "strerror", None) or error)
+    return ""
+
+
+@click.command()
+@click.pass_obj
+def doubts(tool: Tool) -> None:
+    """Show fills whose answer from another peer is still awaited."""
+    result = tool.call("fills.list")["fills"]
+    if not result:
+        tool.nothing("No fill is in doubt.", result)
+    tool.out(result, lambda: show.fills_table(result))
+
+
+@click.command(short_help="Give up on a fill in doubt, whose peer is gone for ever.")
+@click.argument("fill")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def decide(tool: Tool, fill: str, yes: bool) -> None:
+    """Give up on a fill in doubt, whose peer is gone for ever; its quantity becomes free."""
+    if not re.fullmatch("[0-9a-f]{32}", fill):
+        raise click.BadParameter(
+            "must be a fill's id, as `exchange doubts` shows", param_hint="FILL"
+        )
+    if not yes:
+        click.confirm(
+            "If that peer comes back and did trade, its trade will not be honoured here. Give up?",
+            abort=True,
+            err=True,
+        )
+    result = tool.call("fills.decide", fill=fill)
+    tool.out(result, lambda: f"gave up on fill {fill}")
+
+
+@click.command(short_help="Copy the store consistently, while the daemon goes on.")
+@click.argument("file")
+@click.pass_obj
+def backup(tool: Tool, file: str) -> None:
+    """
+    Have the daemon write a consistent copy of its store, while it goes on.
+
+    FILE is made on the daemon's machine, by the daemon, and must not be there yet.
+    """
+    path = os.path.abspath(file)
+    result = tool.call("backup", timeout_s=BACKUP_TIMEOUT_S, path=path)
+    tool.out(result, lambda: f"copied to {result['path']}")

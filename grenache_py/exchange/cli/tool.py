@@ -1,0 +1,86 @@
+"""
+What every ``exchange`` command needs: the connection, the ways to print, the ways to end.
+
+Edge: connects, writes to stdout and stderr, decides exit codes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import attrs
+import click
+import msgspec
+from rich.console import Console
+
+from grenache_py import __version__
+from grenache_py.exchange.client import Client
+
+__all__ = ["EXIT_FAILED", "EXIT_NOTHING", "EXIT_USAGE", "Tool"]
+
+EXIT_FAILED, EXIT_USAGE, EXIT_NOTHING = 1, 2, 3
+
+WIDTH = 220
+"""What does not fit a terminal wraps there; squeezed by rich it would lose parts of ids."""
+
+
+@attrs.define
+class Tool:
+    """What every command needs: the connection, opened when first used, and where to print."""
+
+    address: str
+    json: bool
+    token: str
+    tls: ssl.SSLContext | None
+    _client: Client | None = None
+
+    def client(self) -> Client:
+        """The connection, with the token shown."""
+        if self._client is None:
+            self._client = Client(self.address, time.monotonic, self.tls)
+            if self.token:
+                self._client.call("hello", client=f"exchange {__version__}", token=self.token)
+        return self._client
+
+    def call(self, method: str, **params: Any) -> Any:
+        """Call a method."""
+        return self.client().call(method, **params)
+
+    def forget(self) -> None:
+        """Connect anew next time."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def out(self, value: Any, shown: Callable[[], Any], fold: bool = False) -> None:
+        """Print a result: as JSON if asked for, else what ``shown`` returns."""
+        if self.json:
+            click.echo(msgspec.json.encode(value))
+        else:
+            self.show(shown(), fold)
+
+    def show(self, shown: Any, fold: bool = False) -> None:
+        """
+        Print what rich can print; a pipe gets no colours, and no blanks at the ends of lines.
+
+        Args:
+            fold: fit it into the terminal. Not for tables with ids: those would be cut.
+        """
+        columns = shutil.get_terminal_size().columns
+        console = Console(width=columns if fold and sys.stdout.isatty() else WIDTH)
+        with console.capture() as captured:
+            console.print(shown, highlight=False, soft_wrap=not fold)
+        for line in captured.get().splitlines():
+            click.echo(line.rstrip())
+
+    def nothing(self, sentence: str, value: Any = None) -> NoReturn:
+        """End: nothing was found."""
+        if self.json and value is not None:
+            click.echo(msgspec.json.encode(value))
+        click.echo(sentence, err=True)
+        sys.exit(EXIT_NOTHING)

@@ -1,0 +1,80 @@
+"""What people are shown: columns that line up, and nothing that a terminal cuts off."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from grenache_py.exchange import show
+
+REPORT = {
+    "order_id": "0" * 32,
+    "client_order_id": None,
+    "account": "",
+    "market": "BTC-USD",
+    "side": "sell",
+    "type": "limit",
+    "price": "100",
+    "quantity": "2",
+    "filled": "0.5",
+    "remaining": "1.5",
+    "in_doubt": "0",
+    "status": "partially_filled",
+    "average_price": "100.25",
+    "time": 1_700_000_000_123,
+}
+
+
+def text(shown: Any) -> list[str]:
+    file = io.StringIO()
+    Console(file=file, width=220).print(shown, soft_wrap=True)
+    return [line.rstrip() for line in file.getvalue().splitlines()]
+
+
+def test_prices_line_up_whatever_their_decimals() -> None:
+    lines = text(
+        show.book_table("BTC-USD", [["99.95", "3", 2]], [["100", "0.25", 1], ["100.1", "1", 1]])
+    )
+    assert [line.split()[:3] for line in lines[2:]] == [
+        ["ask", "100.10", "1.00"],
+        ["ask", "100.00", "0.25"],
+        ["spread", "0.05", ""][:2],
+        ["bid", "99.95", "3.00"],
+    ]
+    ends = {line.index(price) + len(price) for line, price in zip(
+        [lines[2], lines[3], lines[5]], ["100.10", "100.00", "99.95"], strict=True)}  # fmt: skip
+    assert len(ends) == 1
+
+
+def test_an_empty_book_and_one_side_alone_are_drawn() -> None:
+    assert text(show.book_table("X", [], []))[-1] == "empty"
+    assert "spread" not in " ".join(text(show.book_table("X", [["1", "1", 1]], [])))
+    assert "spread" not in " ".join(text(show.book_table("X", [], [["1", "1", 1]])))
+
+
+def test_columns_that_say_nothing_are_left_out() -> None:
+    plain = text(show.orders_table([REPORT]))
+    assert "account" not in plain[0] and "stop price" not in plain[0]
+    assert plain[1].startswith("2023-11-14 22:13:20  " + "0" * 32)
+    stop = {**REPORT, "type": "stop_limit", "stop_price": "90", "account": "alice"}
+    header, first, second = text(show.orders_table([REPORT, stop]))
+    assert "account" in header and "stop price" in header
+    assert "stop limit" in second and second.endswith("alice") and first.endswith("-")
+
+
+def test_a_line_says_where_a_stop_waits_and_what_is_in_doubt() -> None:
+    line = show.order_line({**REPORT, "stop_price": "90", "in_doubt": "0.5"})
+    assert line.plain.startswith(
+        "sell 2 BTC-USD @ 100 once it trades at 90: partially filled, 0.5 filled at 100.25,"
+        " 1.5 remaining, 0.5 in doubt"
+    )
+
+
+def test_histograms_count_every_answer() -> None:
+    lines = show.histogram_lines([0.0001, 0.001, 0.001, 0.1])
+    assert sum(int(line.split()[3]) for line in lines[:-1]) == 4
+    assert lines[-1].endswith("max 100.00 ms")
+    assert show.histogram_lines([]) == ["no latencies were measured"]
+    assert (show.counted(1, "order"), show.counted(2, "order")) == ("1 order", "2 orders")
