@@ -7,7 +7,9 @@ the daemon, the more orders share one write to the disk. Everything that leaves 
 here, in order, so nothing is visible before what it depends on is durable (I6).
 
 When a commit fails, what was not released is forgotten: clients are told, links are closed,
-and the node is made again from the store, exactly as at start. There is one way to recover.
+and the node is made again from the store, exactly as at start. There is one way to recover. It
+is taken as well when the node raises what it must not (a bug of ours): it may have done half of
+something, and no half may reach the disk.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from grenache_py.exchange.errors import (
     StoreError,
 )
 from grenache_py.exchange.feed import Staged
+from grenache_py.exchange.methods import METHODS
 from grenache_py.exchange.outbound import Outbound
 from grenache_py.exchange.protocol import ClientLines, PeerLines
 from grenache_py.exchange.session import INTERNAL, Answer
@@ -57,6 +60,7 @@ LOST = (
     "The store failed while this was under way, so it may not have happened. Ask again; with the"
     " same client_order_id an order is never placed twice."
 )
+UNDONE = "The daemon failed while this was under way, so it did not happen. Ask again."
 CLOSED = "The store has failed and is being opened again; nothing is accepted until it is back."
 STOPPING = "This daemon is shutting down."
 
@@ -106,6 +110,7 @@ class BatchLoop:
         self._peers_to_release: list[PeerLines] = []
         self._committing = False
         self._kicked = False
+        self._broken = False  # the node raised what it must not
         self._stopping = False
         self._scheduled: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
@@ -171,15 +176,13 @@ class BatchLoop:
         if self.node is None or self._stopping:
             connection.abort()
             return
-        self._links[connection.link] = connection
-        self.node.link_opened(connection.link, outbound, connection.address, self._clock.seconds())
-        self.kick()
+        link, address = connection.link, connection.address
+        self._links[link] = connection
+        self._have("a new link", lambda node, now: node.link_opened(link, outbound, address, now))
 
     def link_failed(self, address: str, reason: str) -> None:
         """A connection that was asked for cannot be made."""
-        if self.node is not None:
-            self.node.link_failed(address, reason, self._clock.seconds())
-            self.kick()
+        self._have("a failed dial", lambda node, now: node.link_failed(address, reason, now))
 
     def peer_line(self, connection: PeerLines, line: bytes | None) -> None:
         """Carry out a line of a peer; None for one that was too long."""
@@ -200,24 +203,49 @@ class BatchLoop:
             return
         connection.unreleased += 1
         self._peers_to_release.append(connection)
-        try:
-            self.node.link_message(connection.link, message_object, self._clock.seconds())
-        except Exception:  # no await in here: a bug of ours, which ends this link only (F33)
-            self.log.failure("a message of peer {peer} failed", peer=connection.address)
-            connection.abort()
-        self.kick()
+        link = connection.link
+        self._have(
+            f"a message of peer {connection.address}",
+            lambda node, now: node.link_message(link, message_object, now),
+        )
 
     def link_lost(self, connection: PeerLines, reason: str) -> None:
         """A connection to a peer is gone."""
-        if self._links.pop(connection.link, None) is not None and self.node is not None:
-            self.node.link_closed(connection.link, self._clock.seconds())
-            self.kick()
+        link = connection.link
+        if self._links.pop(link, None) is not None:
+            self._have("the end of a link", lambda node, now: node.link_closed(link, now))
 
     def discovered(self, addresses: list[str]) -> None:
         """Grapes named these addresses of peers."""
-        if self.node is not None:
-            self.node.discovered(addresses, self._clock.seconds())
+        self._have("addresses of peers", lambda node, now: node.discovered(addresses, now))
+
+    # The node.
+
+    def _have(self, what: str, done: Callable[[ExchangeNode, float], None]) -> None:
+        """Have something done by the node, if there is one."""
+        node = self.node
+        if node is None or self._broken:
+            return
+        try:
+            done(node, self._clock.seconds())
+        except Exception:  # no await in here: a bug of ours
+            self._node_failed(what)
+        else:
             self.kick()
+
+    def method_failed(self, name: str) -> None:
+        """A method of the client port raises, being handled now, what it must not."""
+        if METHODS[name].scope in {"", "read"}:
+            self.log.failure("{method} failed", method=name)  # it changed nothing
+        else:
+            self._node_failed(name)
+
+    def _node_failed(self, what: str) -> None:
+        """Have the node made again before anything more is asked of it, or written."""
+        self.log.failure("{what} failed inside the daemon", what=what)
+        self._broken = True
+        self._desk.closed = OrderError(BUSY, UNDONE)
+        self.kick()
 
     # The crank.
 
@@ -239,10 +267,12 @@ class BatchLoop:
             return
         now = self._clock.seconds()
         try:
-            batch = node.take_batch(now)
+            batch = None if self._broken else node.take_batch(now)
         except Exception:  # no await in here: a bug of ours; only the disk knows what is true now
-            self.log.failure("a batch could not be made")
-            self._fail("a batch could not be made", self._take_queue())
+            self.log.failure("{what} failed inside the daemon", what="making a batch")
+            batch = None
+        if batch is None:
+            self._fail("a fault inside the daemon, see above", self._take_queue(), UNDONE)
             return
         committing: Deferred[None] | None = None
         if batch.rows:
@@ -355,6 +385,8 @@ class BatchLoop:
         finally:
             if not done:  # cancelled, or a bug that is being logged
                 answer.refuse(INTERNAL_ERROR, INTERNAL)
+                if not self._stopping:
+                    self._node_failed("a method")
         if answer.ready is None:  # it placed an order, which has to become durable
             self._queue.append((connection, answer))
             self.kick()
@@ -376,12 +408,7 @@ class BatchLoop:
 
     def _tick(self) -> None:
         self._timer = None
-        if self.node is not None:
-            try:
-                self.node.tick(self._clock.seconds())
-            except Exception:  # no await in here: a bug of ours, which must not stop the clock
-                self.log.failure("the node's clock work failed")
-            self.kick()  # which arms the timer again
+        self._have("clock work", lambda node, now: node.tick(now))  # the turn arms the timer again
 
     # Failure of the store, and the end.
 
@@ -391,14 +418,15 @@ class BatchLoop:
             self.log.failure("a commit failed as it must not", failure)
         self._fail(failure.getErrorMessage(), queue)
 
-    def _fail(self, reason: str, queue: list[tuple[ClientLines, Answer]]) -> None:
+    def _fail(self, reason: str, queue: list[tuple[ClientLines, Answer]], told: str = LOST) -> None:
         """Forget what is not durable, tell everybody, and begin again from the store."""
         self.failed = reason
-        self.log.error("store failed, orders are refused: {reason}", reason=reason)
+        if told is LOST:
+            self.log.error("store failed, orders are refused: {reason}", reason=reason)
         self._forget_node(OrderError(BUSY, CLOSED))
         unreleased = [*queue, *self._take_queue()]
         for _, answer in unreleased:
-            answer.refuse(BUSY, LOST)
+            answer.refuse(BUSY, told)
         self._release_answers(unreleased)
         self._is_idle()
         if not self._stopping:
@@ -406,6 +434,7 @@ class BatchLoop:
 
     def _forget_node(self, told: OrderError) -> None:
         self.node = None
+        self._broken = False
         self._desk.closed = told
         if self._timer is not None and self._timer.active():
             self._timer.cancel()

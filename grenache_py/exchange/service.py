@@ -323,7 +323,7 @@ class ExchangeService(Service):
         connection = ClientLines(self._reactor, batches.client_line, batches.client_lost)
         client = Client(grant, connection.outbound, ceiling)
         connection.session = Session(
-            self.desk, client, self._limits, self._reactor.seconds(), self._on_bug
+            self.desk, client, self._limits, self._reactor.seconds(), batches.method_failed
         )
         batches.client_opened(connection)
         return connection
@@ -372,9 +372,6 @@ class ExchangeService(Service):
         facts = self._facts()
         text = "" if facts is None else exposition(facts, self.batches.commit_seconds)
         return Page(text.encode(), CONTENT_TYPE, 503 if facts is None else 200)
-
-    def _on_bug(self, method: str) -> None:
-        self.log.failure("{method} failed", method=method)
 
     # Peers.
 

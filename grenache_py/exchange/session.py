@@ -50,6 +50,10 @@ ALWAYS = frozenset({"hello", "help", "ping", "status"})
 INTERNAL = "Something is wrong inside the daemon; its log says more."
 
 
+class Fault(bytes):
+    """The answer to a request that a bug of ours kept from being carried out: it stays so."""
+
+
 class Answer:
     """
     The answer to one line, under way.
@@ -139,7 +143,9 @@ class Answer:
         self._close_unstarted()
         self._after.clear()
         self.waits = False
-        lines = [_error(id, code, message) for id, _ in self._parts]
+        lines = [
+            part if type(part) is Fault else _error(id, code, message) for id, part in self._parts
+        ]
         self.ready = self._join([line for line in lines if line])
 
 
@@ -268,7 +274,7 @@ class Session:
             return _error(id, error.code, error.message, error.data)
         except Exception:  # no await in here: whatever a method raises is a bug of ours
             self._on_bug(request.method)
-            return _error(id, INTERNAL_ERROR, INTERNAL)
+            return Fault(_error(id, INTERNAL_ERROR, INTERNAL))
         if type(result) is not dict and (isinstance(result, AtSeal) or iscoroutine(result)):
             return result
         return b"" if id is UNSET else result_line(id, result)

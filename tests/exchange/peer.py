@@ -95,7 +95,7 @@ class Connection:
         self.lines = ClientLines(peer.clock, peer.batches.client_line, peer.batches.client_lost)
         client = Client(grant, self.lines.outbound)
         self.lines.session = Session(
-            peer.desk, client, peer.limits, peer.clock.seconds(), peer.bugs.append
+            peer.desk, client, peer.limits, peer.clock.seconds(), peer.method_failed
         )
         peer.batches.client_opened(self.lines)
         if transport is not None:
@@ -163,6 +163,10 @@ class Peer:
         )
         Deferred.fromCoroutine(self.batches.start())
         self.turn()
+
+    def method_failed(self, name: str) -> None:
+        self.bugs.append(name)
+        self.batches.method_failed(name)
 
     async def _status(self) -> dict[str, Any]:
         return {"store": self.batches.failed or "ok"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from grenache_py.exchange.access import Grant
 from grenache_py.exchange.inline import COMMANDS
+from grenache_py.exchange.ledger import Ledger
 from grenache_py.exchange.methods import METHODS
+from grenache_py.exchange.node import ExchangeNode
 from grenache_py.exchange.rates import Rate
 from tests.exchange.peer import START, Peer
 
@@ -332,6 +335,76 @@ def test_a_store_that_fails_refuses_tells_everybody_and_comes_back() -> None:
     assert [o["order_id"] for o in client.call("order.list")["orders"]] == [kept["order_id"]]
     assert client.place("buy", "1", "99", client_order_id="again")["status"] == "new"
     assert client.call("book.get", market="BTC-USD")["bids"] == [["100", "1", 1], ["99", "1", 1]]
+
+
+def test_what_a_bug_left_half_done_is_never_written(
+    monkeypatch: pytest.MonkeyPatch, logged_failures: Any
+) -> None:
+    peer = Peer()
+    first, second, third = peer.connect(), peer.connect(), peer.connect()
+    kept = first.place("sell", "1", "100")
+    link: Any = peer.link()[1]
+    order = {"market": "BTC-USD", "side": "buy", "quantity": "1", "price": "99"}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "order.place", "params": order}
+    # One commit is under way; what comes now is for the next one.
+    peer.store.held = []
+    first.send(json.dumps(request).encode() + b"\n")
+    (commit,) = peer.store.held
+    second.send(json.dumps(request).encode() + b"\n")
+
+    def half(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    # It strikes after the orders and the book have changed, before that is written down.
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "finish", half)
+        order["price"] = "100"
+        third.send(json.dumps(request).encode() + b"\n")
+    peer.store.held = None
+    commit()
+    peer.turn()
+    assert first.received()[0]["result"]["status"] == "new", "its commit was there before the bug"
+    told = second.received()[0]["error"]
+    assert told["code"] == -32010 and "did not happen" in told["message"]
+    assert third.received()[0]["error"]["code"] == -32603
+    assert link.disconnected or link.aborting
+    assert first.call("order.get", order_id=kept["order_id"])["code"] == -32010
+    peer.clock.advance(1)
+    peer.turn()
+    assert first.call("order.get", order_id=kept["order_id"])["status"] == "new"
+    book = first.call("book.get", market="BTC-USD")
+    assert (book["bids"], book["asks"]) == ([["99", "1", 1]], [["100", "1", 1]])
+    assert peer.bugs == ["order.place"]
+    assert len(logged_failures.flush(ZeroDivisionError)) == 1
+
+
+def test_a_bug_in_a_peers_message_or_in_clock_work_begins_again_from_the_store(
+    monkeypatch: pytest.MonkeyPatch, logged_failures: Any
+) -> None:
+    def half(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    for name in ("tick", "link_message"):
+        peer = Peer()
+        client = peer.connect()
+        client.place("sell", "1", "100")
+        lines, link = peer.link()
+        transport: Any = link
+        node = peer.batches.node
+        with monkeypatch.context() as patched:
+            patched.setattr(ExchangeNode, name, half)
+            if name == "tick":
+                peer.clock.advance(2)
+            else:
+                lines.dataReceived(b'{"jsonrpc":"2.0","method":"peer.ping"}\n')
+            peer.turn()
+        assert client.place("buy", "1", "99")["code"] == -32010
+        assert transport.disconnected or transport.aborting
+        peer.clock.advance(1)
+        peer.turn()
+        assert peer.batches.node not in (None, node)
+        assert client.place("buy", "1", "99")["status"] == "new"
+        assert len(logged_failures.flush(ZeroDivisionError)) == 1
 
 
 def test_stopping_answers_what_came_before_and_refuses_the_rest() -> None:

@@ -143,25 +143,6 @@ def test_a_peer_that_does_not_read_is_given_up_when_its_queue_is_full() -> None:
     assert transport.disconnected
 
 
-def test_a_bug_ends_the_link_it_came_from_and_no_other(logged_failures: object) -> None:
-    peer = Peer()
-    bad, bad_transport = peer.link(1)
-    _, good_transport = peer.link(2)
-    node = peer.batches.node
-    assert node is not None
-
-    def broken(link: int, message: object, now: float) -> None:
-        raise ZeroDivisionError
-
-    node.link_message = broken  # type: ignore[assignment,method-assign]
-    bad.dataReceived(b'{"jsonrpc":"2.0","method":"x"}\n')
-    peer.turn()
-    assert bad_transport.disconnected
-    assert not good_transport.disconnected and not good_transport.disconnecting
-    assert len(logged_failures.flush(ZeroDivisionError)) == 1  # type: ignore[attr-defined]
-    assert "result" in peer.connect().ask("ping")
-
-
 def test_a_closed_link_is_gone_when_its_last_words_are_out() -> None:
     peer = Peer()
     lines, transport = peer.link()
