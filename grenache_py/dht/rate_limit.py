@@ -1,5 +1,5 @@
 """
-How many datagrams each source address may send in a second.
+How many datagrams, or requests, each source address may send in a second.
 
 Pure. Two classes: *trusted* addresses have answered a query of ours, so they receive
 what is sent to them and are not the forged victims of a reflection; everybody else is

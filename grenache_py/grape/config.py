@@ -49,6 +49,8 @@ class GrapeConfig:
         payload_bytes_max: Longest request body; a longer one is answered with 413.
         header_bytes_max: Longest request head; a longer one is answered with 431.
         connections_max: HTTP connections at a time; one more is answered with 503.
+        requests_a_second_max: From one address, not counting those of this machine; one more is
+            answered with 429. 0: any number.
         pipelined_max: Requests read ahead on one connection before reading pauses.
         request_timeout_s: Time from the first byte of a request to its last; then 408.
         answer_timeout_s: Time the DHT has for an answer; then 504. It never needs it.
@@ -71,6 +73,7 @@ class GrapeConfig:
     payload_bytes_max: int = 8192
     header_bytes_max: int = 16 * 1024
     connections_max: int = 4000
+    requests_a_second_max: int = 2000
     pipelined_max: int = 16
     request_timeout_s: float = 10.0
     answer_timeout_s: float = 10.0
@@ -185,6 +188,13 @@ _OPTIONS = (
         read=whole_number(1, 2**30, "a number of bytes"),
         takes="BYTES",
         about="longest body of an HTTP request [default: 8192]",
+    ),
+    Option(
+        name="api_maxRate",
+        field="requests_a_second_max",
+        read=whole_number(0, 10**9, "a number"),
+        about="requests a second from one address, this machine's excepted; 0 for any number "
+        "[default: 2000]",
     ),
     Option(
         name="node-id-file",

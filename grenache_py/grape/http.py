@@ -11,6 +11,7 @@ same turn after it; nothing is kept beyond that.
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from email.utils import formatdate
@@ -37,6 +38,7 @@ from grenache_py.dht.errors import (
     NoNodesToQuery,
 )
 from grenache_py.dht.operations import GetResult
+from grenache_py.dht.rate_limit import RateLimit
 from grenache_py.dht.writes import PutItem
 from grenache_py.errors import LocalProtocolError
 from grenache_py.grape import api
@@ -115,6 +117,12 @@ class Site(ServerFactory):
         self._looking_up: dict[bytes, list[Connection]] = {}
         self._heads: dict[tuple[int, bool, str], bytes] = {}
         self._leaving: Deferred[None] | None = None
+        self._limit = RateLimit(
+            trusted_max=0,
+            stranger_max=config.requests_a_second_max,
+            sources_max=config.connections_max,
+            exempt_loopback=False,
+        )
         self.requests: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.refused = 0
@@ -124,7 +132,7 @@ class Site(ServerFactory):
     def buildProtocol(self, addr: IAddress | None) -> Connection:
         if self._sweeping is None:
             self._renew()
-        return Connection(self)
+        return Connection(self, _source(addr) if self.config.requests_a_second_max else "")
 
     def acceptableProtocols(self) -> list[bytes]:
         """Return what may be agreed on in a TLS handshake (ALPN)."""
@@ -203,6 +211,9 @@ class Site(ServerFactory):
         if page is not None and request.method in (b"GET", b"HEAD"):
             shown = page()
             connection.answer(shown.status, shown.body, shown.content_type)
+            return
+        if connection.source and not self._limit.admits(connection.source, self.now):
+            connection.answer(HTTPStatus.TOO_MANY_REQUESTS, b"ERR_GRAPE_RATE")
             return
         call = api.call(request.url, request.body)
         self.requests[_COMMANDS[type(call)]] += 1
@@ -293,6 +304,23 @@ class Site(ServerFactory):
             _phrase(status).encode(),
             text,
         )
+
+
+def _source(address: IAddress | None) -> str:
+    """
+    Return who is counted as one client: an IPv4 address, or the first half of an IPv6 one.
+
+    Nobody, that is an empty string, for this machine.
+    """
+    host = getattr(address, "host", None)
+    if host is None:  # a UNIX socket
+        return ""
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    if ip.version == 6:
+        if ip.ipv4_mapped is None:
+            return "" if ip.is_loopback else str(ipaddress.ip_network((ip, 64), strict=False))
+        ip = ip.ipv4_mapped
+    return "" if ip.is_loopback else str(ip)
 
 
 def _phrase(status: int) -> str:

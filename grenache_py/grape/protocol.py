@@ -82,12 +82,18 @@ class Head:
 
 @implementer(IHalfCloseableProtocol, IPullProducer, IPushProducer)
 class Connection(Protocol):
-    """One client: its bytes become requests, and each request gets exactly one answer."""
+    """
+    One client: its bytes become requests, and each request gets exactly one answer.
+
+    Attributes:
+        source: Whom its requests are counted for; empty when they are not.
+    """
 
     log = Logger()
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, source: str) -> None:
         self._site = site
+        self.source = source
         self._config = site.config
         self._parser: httptools.HttpRequestParser | None = None
         self._socket: socket | None = None  # where the transport is one and nothing more

@@ -30,6 +30,7 @@ def test_every_setting_can_be_given_as_a_string_and_in_toml() -> None:
         cache_maxAge = 9
         dnl = 10000
         check_maxPayloadSize = 11
+        api_maxRate = 0
         node-id-file = "id"
         state = "state"
         api = "tcp:12"
@@ -48,6 +49,7 @@ def test_every_setting_can_be_given_as_a_string_and_in_toml() -> None:
         dht_peer_max_age_s=8.0,
         dht_node_liveness_s=10.0,
         payload_bytes_max=11,
+        requests_a_second_max=0,
         node_id_file="id",
         state_file="state",
         api_endpoint="tcp:12",
@@ -103,7 +105,7 @@ def test_a_value_that_cannot_be_is_named(settings: dict[str, object], message: s
     ("text", "message"),
     [
         ("dp = ", "not TOML"),
-        ("dq = 1", "no setting 'dq': there are api, api_port"),
+        ("dq = 1", "no setting 'dq': there are api, api_maxRate, api_port"),
         ("dp = 1\ndht_port = 2", "dp and dht_port are the same setting"),
         ("node-id-file = 'a'\nnode_id_file = 'a'", "are the same setting"),
         ("config = 'a'", "no setting 'config'"),

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -27,13 +27,16 @@ KEPT = f"Date: {DATE}\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n"
 CLOSED = f"Date: {DATE}\r\nConnection: close\r\n"
 
 
+HERE = IPv4Address("TCP", "127.0.0.1", 1)
+
+
 class Client:
     """A client on a transport in memory, whose clock stands still until it is advanced."""
 
-    def __init__(self, site: Site, clock: Clock) -> None:
+    def __init__(self, site: Site, clock: Clock, address: object = HERE) -> None:
         self.clock = clock
         self.transport = StringTransport()
-        self.connection = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+        self.connection = site.buildProtocol(address)
         self.connection.makeConnection(self.transport)
 
     def send(self, *pieces: bytes) -> Client:
@@ -507,6 +510,53 @@ def test_one_connection_too_many_is_told_so() -> None:
 # -- time
 
 
+@pytest.mark.parametrize(
+    ("hosts", "counted_as_one"),
+    [
+        (["10.0.0.1", "10.0.0.1"], True),
+        (["10.0.0.1", "::ffff:10.0.0.1"], True),
+        (["2001:db8::1", "2001:db8::2:1"], True),
+        (["fe80::1%eth0", "fe80::2"], True),
+        (["10.0.0.1", "10.0.0.2"], False),
+        (["2001:db8::1", "2001:db8:0:1::1"], False),
+    ],
+)
+def test_one_address_may_ask_only_so_much_a_second(hosts: list[str], counted_as_one: bool) -> None:
+    grape = make_grape(requests_a_second_max=3)
+    clients = [Client(grape.site, grape.clock, IPv4Address("TCP", host, 1)) for host in hosts]
+    refused = f"HTTP/1.1 429 Too Many Requests\r\n{KEPT}Content-Length: 14\r\n\r\nERR_GRAPE_RATE"
+    assert clients[0].send(*[ERROR_REQUEST] * 4).received() == 3 * ERROR_ANSWER + refused
+    assert clients[1].send(ERROR_REQUEST).received() == (
+        refused if counted_as_one else ERROR_ANSWER
+    )
+    assert clients[0].send(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n").received().endswith("{}\n")
+    grape.clock.advance(1)
+    clients[0].send(ERROR_REQUEST)
+    assert clients[0].received().startswith("HTTP/1.1 200 "), "the next second has begun"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        HERE,
+        IPv6Address("TCP", "::1", 1),
+        IPv6Address("TCP", "::ffff:127.0.0.2", 1),
+        UNIXAddress(None),
+        None,
+    ],
+)
+def test_this_machine_may_ask_as_much_as_it_likes(address: object) -> None:
+    grape = make_grape(requests_a_second_max=3)
+    client = Client(grape.site, grape.clock, address)
+    assert client.send(*[ERROR_REQUEST] * 10).received() == ERROR_ANSWER * 10
+
+
+def test_0_requests_a_second_is_no_limit() -> None:
+    grape = make_grape(requests_a_second_max=0)
+    client = Client(grape.site, grape.clock, IPv4Address("TCP", "10.0.0.1", 1))
+    assert client.send(*[ERROR_REQUEST] * 10).received() == ERROR_ANSWER * 10
+
+
 def test_an_idle_connection_is_closed(grape: SimpleNamespace) -> None:
     client = grape.client().send(ERROR_REQUEST)
     grape.clock.pump([1] * 5)
@@ -638,6 +688,6 @@ def test_the_connection_is_a_half_closeable_producer() -> None:
     from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer
     from zope.interface.verify import verifyObject
 
-    connection = Connection(make_grape().site)
+    connection = Connection(make_grape().site, "")
     assert verifyObject(IHalfCloseableProtocol, connection)
     assert verifyObject(IPullProducer, connection)
