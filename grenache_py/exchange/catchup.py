@@ -23,6 +23,7 @@ from grenache_py.exchange.links import Head, Link
 from grenache_py.exchange.log import Entry
 from grenache_py.exchange.peering import Peering
 from grenache_py.exchange.reconcile import Reconciliation
+from grenache_py.exchange.replica import Received
 from grenache_py.exchange.signed import Signed
 from grenache_py.exchange.supply import LiveIndex
 from grenache_py.exchange.sync_messages import bound_wire, read_bound, read_entries, read_frame
@@ -101,6 +102,7 @@ class CatchUp:
 
     Args:
         take: what to do with an entry that came over a link.
+        came: what to do with what entries did.
         consider: called with an origin and a link that may have more of its log.
         broken_promise: called with a link that did not deliver.
 
@@ -118,6 +120,7 @@ class CatchUp:
         rng: random.Random,
         now: float,
         take: Callable[[Link, Signed, float], None],
+        came: Callable[[Link, Received, float], None],
         consider: Callable[[str, Link, float], None],
         broken_promise: Callable[[Link, float], None],
     ) -> None:
@@ -127,6 +130,7 @@ class CatchUp:
         self._live = live
         self._rng = rng
         self._take = take
+        self._came = came
         self._consider = consider
         self._broken_promise = broken_promise
         self._session: _Session | None = None
@@ -319,7 +323,7 @@ class CatchUp:
                 for record in gone
                 if record.home == upto.home and record.state_seq <= upto.seq
             ]
-            self._replica.adopt_head(entries[0], closed, now)
+            self._came(session.link, self._replica.adopt_head(entries[0], closed, now), now)
             for signed in entries[1:]:
                 self._take(session.link, signed, now)
             self._consider(upto.home, session.link, now)

@@ -318,7 +318,7 @@ class Replica:
         self._dirty[origin.home] = None
         return True
 
-    def adopt_head(self, beat_signed: Signed, gone: Iterable[str], now: float) -> bool:
+    def adopt_head(self, beat_signed: Signed, gone: Iterable[str], now: float) -> Received:
         """
         Jump to a heartbeat of an origin whose live set has been adopted.
 
@@ -330,7 +330,8 @@ class Replica:
             gone: ids of records here that the neighbour, further than we, does not have.
 
         Returns:
-            False when the heartbeat is not ahead of what is held, and that was not suspect.
+            ``applied``, and what had been waiting to follow; ``known`` when the heartbeat is not
+            ahead of what is held, and that was not suspect; ``early``.
 
         Raises:
             RemoteProtocolError: not a heartbeat signed by its home.
@@ -343,9 +344,9 @@ class Replica:
         here, there = (origin.epoch, origin.seq), (entry.epoch, entry.seq)
         ahead = there > here
         if entry.home == self.home or origin.frozen or not (ahead or origin.suspect):
-            return False
+            return Received("known", origin)
         if entry.time[0] - int(now * 1000) > AHEAD_MS_MAX:
-            return False
+            return Received("early", origin)
         self.origins[origin.home] = origin
         if entry.epoch > origin.epoch:
             self._new_epoch(origin, entry.epoch)
@@ -371,7 +372,9 @@ class Replica:
             del origin.waiting[number]
         self._dirty[origin.home] = None
         self.records.show_or_hide(origin, self.clock.read_ms(now))
-        return True
+        received = Received("applied", origin)
+        self._catch_up(origin, received.novel, now)
+        return received
 
     def _checked_record(
         self, order_signed: Signed, state_signed: Signed

@@ -25,7 +25,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import msgspec
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.archive import Archive
@@ -34,6 +33,7 @@ from grenache_py.exchange.catchup import CatchUp
 from grenache_py.exchange.gossip import HEADS_PER_MESSAGE_MAX
 from grenache_py.exchange.links import ORIGINS_MAX, Head, Link
 from grenache_py.exchange.peering import Peering
+from grenache_py.exchange.replica import Received
 from grenache_py.exchange.signed import Signed
 from grenache_py.exchange.supply import LiveIndex, Supply
 from grenache_py.exchange.sync_messages import RANGE_MAX, read_entries, read_heads
@@ -94,7 +94,15 @@ class Sync:
         self.fetched = 0
         Supply(peering, archive, live)
         self.catchup = CatchUp(
-            peering, archive, live, rng, now, self.take, self._consider, self._broken_promise
+            peering,
+            archive,
+            live,
+            rng,
+            now,
+            self.take,
+            self._came,
+            self._consider,
+            self._broken_promise,
         )
         peering.method("gossip.publish", self._published)
         peering.method("gossip.proof", self._proof_told)
@@ -149,16 +157,19 @@ class Sync:
         """
         self.received += 1
         received = self._replica.receive(signed, now)
-        for novel, origin, head in received.novel:
-            self._peering.gossip.relay(msgspec.json.encode(novel.wire()), origin, head, link.id)
-            # Who sends an entry holds the log up to it, perhaps further, and need not be told.
-            link.told[origin] = max(head, link.told.get(origin, _NOTHING))
-            if _room(link, origin):
-                link.heads[origin] = max(head, link.heads.get(origin, _NOTHING))
         if received.novel:
             self._peering.scores.delivered(link.key, now)
         elif received.verdict == "known":
             self.known += 1
+        self._came(link, received, now)
+
+    def _came(self, link: Link, received: Received, now: float) -> None:
+        for novel, origin, head in received.novel:
+            self._peering.gossip.relay(novel, origin, head, link.id)
+            # Who sends an entry holds the log up to it, perhaps further, and need not be told.
+            link.told[origin] = max(head, link.told.get(origin, _NOTHING))
+            if _room(link, origin):
+                link.heads[origin] = max(head, link.heads.get(origin, _NOTHING))
         if received.origin is None:
             return
         home = received.origin.home

@@ -146,6 +146,24 @@ def test_a_joiner_fetches_all_that_followed_the_last_heartbeat_at_once() -> None
     assert late.node.sync.synced
 
 
+def test_a_heartbeat_that_comes_while_a_joiner_catches_up_does_not_keep_it_waiting() -> None:
+    """Over a slow link a catch-up outlasts heartbeats; what came early follows at once."""
+    world = quiet_world(2)
+    old = world.peers[0]
+    for i in range(200):
+        place(old, "buy", 10, 500 + i)
+    world.clock.run_until(world.clock.now + 6.0)
+    world.network.latency = lambda source, target: 1.2
+    late = world.add_peer("late", 2)
+    late.start()
+    while late.node is None or len(late.node.live.set) < 200:
+        world.clock.run_until(world.clock.now + 0.1)
+        assert world.clock.now < 60.0
+    world.clock.run_until(world.clock.now + 0.5)
+    assert late.node.sync.catchup.sessions == 1
+    assert late.node.sync.synced
+
+
 def test_an_unsynced_peer_says_so() -> None:
     world = World(3, peers=2, faults=())
     first = world.peers[0]
