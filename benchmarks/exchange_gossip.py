@@ -24,6 +24,7 @@ import attrs
 
 from grenache_py.exchange.gossip import FLOOD_PEERS_MAX, Gossip
 from grenache_py.exchange.links import Link
+from grenache_py.exchange.signed import Signed
 from tests.sim.clock import Scheduler
 
 SIZES = (20, 50, 100, 250, 1000)
@@ -149,7 +150,7 @@ class Network:
     def _accept(self, number: int, entry: int, source: int) -> None:
         node = self.nodes[number]
         node.has[entry] = self.clock.now
-        node.gossip.relay(str(entry).encode(), str(entry), (1, 1, ""), source)
+        node.gossip.relay(Signed(str(entry), b"", 0, 1, b""), str(entry), (1, 1, ""), source)
         for link, _ in node.gossip.lines_for(node.links.values()):
             self.sent += 1
             if self.rng.random() >= self.loss:

@@ -14,9 +14,18 @@ from typing import Annotated, Literal
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.log import Count, HexId, HexKey, Money, Symbol, TradeBody
+from grenache_py.exchange.log import (
+    Count,
+    HexId,
+    HexKey,
+    Money,
+    Symbol,
+    TradeBody,
+    check_texts,
+)
 
 __all__ = [
+    "FILLS_TOLD_MAX",
     "LEGS_MAX",
     "Answer",
     "Fill",
@@ -29,6 +38,8 @@ __all__ = [
 ]
 
 LEGS_MAX = 32
+#: Fills that one ``fill.settled`` tells of.
+FILLS_TOLD_MAX = 1_000
 
 #: Why a fill was refused as a whole.
 Refusal = Literal["", "late", "unknown", "role", "epoch", "limit", "committed", "partial", "frozen"]
@@ -102,6 +113,12 @@ def decode_fill(payload: str) -> Fill:
         fill = _fill(payload)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         raise RemoteProtocolError(f"bad fill: {error}") from None
+    ids = [fill.id, fill.taker_home, fill.maker_home, fill.order]
+    amounts = [fill.committed]
+    for order, quantity, price in fill.legs:
+        ids.append(order)
+        amounts += (quantity, price)
+    check_texts("fill", ids, amounts)
     if fill.id != fill_id(fill.order, fill.maker_home, fill.taker_home, fill.fill_seq):
         raise RemoteProtocolError(f"fill id {fill.id} is not the hash of its fields")
     if len({order for order, _, _ in fill.legs}) != len(fill.legs):
@@ -115,9 +132,14 @@ def decode_answer(payload: str) -> Answer:
         RemoteProtocolError: not an answer.
     """
     try:
-        return _answer(payload)
+        answer = _answer(payload)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         raise RemoteProtocolError(f"bad fill answer: {error}") from None
+    ids, amounts = [answer.fill, answer.taker_home, answer.maker_home], list[str]()
+    for trade in answer.trades:
+        trade.add_texts(ids, amounts)
+    check_texts("fill answer", ids, amounts)
+    return answer
 
 
 def fill_id(taker_order: str, maker_home: str, taker_home: str, fill_seq: int) -> str:

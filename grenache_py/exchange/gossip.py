@@ -21,8 +21,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import attrs
+from msgspec import json
 
 from grenache_py.exchange.links import Head, Link
+from grenache_py.exchange.signed import Signed
 
 __all__ = ["Gossip"]
 
@@ -40,9 +42,9 @@ _TAIL = b"]}}\n"
 
 
 class _Waiting(NamedTuple):
-    """An entry to be passed on: its wire form, its place, and the link it came by (-1: own)."""
+    """An entry to be passed on, its place in its log, and the link it came by (-1: own)."""
 
-    raw: bytes
+    entry: Signed
     origin: str
     head: Head
     source: int
@@ -70,9 +72,9 @@ class Gossip:
     _moved: dict[str, Head] = attrs.Factory(dict)  # heads that moved since the last heartbeats
     _moved_before: dict[str, Head] = attrs.Factory(dict)
 
-    def relay(self, raw: bytes, origin: str, head: Head, source: int) -> None:
+    def relay(self, entry: Signed, origin: str, head: Head, source: int) -> None:
         """Queue one entry that changed local state; ``source`` is the link it came by, or -1."""
-        self._waiting.append(_Waiting(raw, origin, head, source))
+        self._waiting.append(_Waiting(entry, origin, head, source))
         self.note(origin, head)
 
     def note(self, origin: str, head: Head) -> None:
@@ -85,6 +87,7 @@ class Gossip:
         if not waiting:
             return []
         made: dict[tuple[int, ...], list[bytes]] = {}
+        raws: dict[int, bytes] = {}
         out: list[tuple[int, bytes]] = []
         for link in links:
             chosen = tuple(
@@ -100,7 +103,10 @@ class Gossip:
                 link.told[waiting[index].origin] = waiting[index].head
             lines = made.get(chosen)
             if lines is None:
-                lines = made[chosen] = pack([waiting[index].raw for index in chosen])
+                for index in chosen:
+                    if index not in raws:
+                        raws[index] = json.encode(waiting[index].entry.wire())
+                lines = made[chosen] = pack([raws[index] for index in chosen])
             self.published += len(chosen)
             self.lines += len(lines)
             out.extend((link.id, line) for line in lines)

@@ -9,14 +9,13 @@ link with.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.addresses import AddressBook, AddressRecord
 from grenache_py.exchange.links import Link
-from grenache_py.exchange.signed import Draft, Sealer, Signed
+from grenache_py.exchange.signed import Draft, Sealer, Signed, Wire
 from grenache_py.wire.jsonrpc import notification_line
 
 __all__ = ["Introductions"]
@@ -88,11 +87,11 @@ class Introductions:
         assert self._record is not None
         return notification_line("peer.addresses", {"records": [self._record.proof.wire()]})
 
-    def sample(self, now: float) -> list[dict[str, Any]]:
+    def sample(self, now: float) -> list[Wire]:
         """Some good records, as they travel."""
         return [signed.wire() for signed in self._book.sample(RECORDS_PER_MESSAGE_MAX, now)]
 
-    def heard(self, records: object, now: float) -> list[dict[str, Any]]:
+    def heard(self, records: object, now: float) -> list[Wire]:
         """
         Take the records of a ``peer.addresses``; give those that are to be passed on.
 

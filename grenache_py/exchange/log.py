@@ -12,6 +12,7 @@ tick, and a person with telnet can read it.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from hashlib import sha256
@@ -44,6 +45,7 @@ __all__ = [
     "OriginLog",
     "StateBody",
     "TradeBody",
+    "check_texts",
     "order_id",
 ]
 
@@ -54,9 +56,11 @@ TAIL_ENTRIES_MAX = 1_024
 #: An entry stays far below a line: a larger step is written as several entries.
 TRADES_PER_ENTRY_MAX = 16
 
-HexId: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
-HexKey: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-Money: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,18})(\.[0-9]{1,18})?$")]
+# Their characters are looked at by ``check_texts``, all of a message at once: a pattern here would
+# be a call of ``re`` for each member, and three quarters of the time that decoding takes.
+HexId: TypeAlias = Annotated[str, msgspec.Meta(min_length=32, max_length=32)]
+HexKey: TypeAlias = Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
+Money: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=38)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Stamp: TypeAlias = tuple[Count, Count]
 Symbol: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
@@ -103,6 +107,11 @@ class TradeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     taker_home: HexKey
     time: Count
 
+    def add_texts(self, ids: list[str], amounts: list[str]) -> None:
+        """What ``check_texts`` is to look at."""
+        ids += (self.id, self.maker, self.taker, self.maker_home, self.taker_home)
+        amounts += (self.price, self.quantity)
+
 
 class Beat(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """
@@ -145,12 +154,43 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froz
             RemoteProtocolError: it is not an entry; the message names the member.
         """
         try:
-            return _decode(payload)
+            entry = _decode(payload)
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
             raise RemoteProtocolError(f"bad log entry: {error}") from None
+        ids, amounts = [entry.home, entry.prev], []
+        order = entry.order
+        if order is not None:
+            ids.append(order.id)
+            amounts += [text for text in (order.quantity, order.price, order.stop) if text]
+        for trade in entry.trades:
+            trade.add_texts(ids, amounts)
+        for state in entry.states:
+            ids.append(state.order_id)
+            amounts += (state.open, state.reserved, state.filled)
+        if entry.beat is not None:
+            ids.append(entry.beat.fingerprint)
+        check_texts("log entry", ids, amounts)
+        return entry
 
 
 _decode = msgspec.json.Decoder(Entry).decode
+_is_hex = re.compile("[0-9a-f]*").fullmatch
+_AMOUNT = r"(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,18})?"
+_are_amounts = re.compile(f"{_AMOUNT}(?: {_AMOUNT})*").fullmatch
+
+
+def check_texts(what: str, ids: list[str], amounts: list[str]) -> None:
+    """
+    Look at the characters of ids and keys, and of prices and quantities.
+
+    Raises:
+        RemoteProtocolError: not lower-case hexadecimal digits, or not decimal numbers.
+    """
+    if not _is_hex("".join(ids)):
+        raise RemoteProtocolError(f"bad {what}: an id or key is not lower-case hexadecimal")
+    text = " ".join(amounts)
+    if amounts and not (_are_amounts(text) and text.count(" ") == len(amounts) - 1):
+        raise RemoteProtocolError(f"bad {what}: a price or quantity is not a decimal number")
 
 
 def order_id(

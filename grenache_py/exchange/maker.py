@@ -29,10 +29,11 @@ from grenache_py.exchange.fills import (
     trade_id,
 )
 from grenache_py.exchange.ledger import Ledger, Transition
-from grenache_py.exchange.log import Entry, OrderBody, check_order_id, trade_body
+from grenache_py.exchange.log import Entry, check_order_id, order_from_body, trade_body
 from grenache_py.exchange.market import Market
 from grenache_py.exchange.matching import rests
-from grenache_py.exchange.order import LiveOrder, OrderKey, Side, Trade
+from grenache_py.exchange.order import LiveOrder, Order, OrderKey, Side, Trade
+from grenache_py.exchange.origins import Record
 from grenache_py.exchange.rows import AnswerGone, AnswerRow, Snapshot
 from grenache_py.exchange.signed import Draft, Sealer, Signed, Verifier, leaf_hash
 
@@ -63,6 +64,7 @@ class Maker:
 
     Attributes:
         frozen: tells whether a home was proven to have signed two histories.
+        record_of: another home's live order, as far as it is held here.
         filled, refused, repeated, poisoned: counters of answers given.
     """
 
@@ -72,6 +74,7 @@ class Maker:
     sealer: Sealer
     verifier: Verifier
     frozen: Callable[[str], bool]
+    record_of: Callable[[str], Record | None]
     answers_max: int = ANSWERS_MAX
     filled: int = 0
     refused: int = 0
@@ -100,7 +103,7 @@ class Maker:
         if stored is not None:
             self.repeated += 1
             return stored.answer
-        order, key = self._taker_order(fill, order_signed)
+        taker = self._taker_order(fill, order_signed)
         now_ms = self.clock.read_ms(now)
         if now_ms > fill.deadline:
             # Unwritten on purpose: a repeat will be late too, for the clock never steps back.
@@ -109,11 +112,10 @@ class Maker:
             raise RemoteProtocolError("the fill's deadline is too far away")
         self._make_room()
         market = self.ledger.markets.get(fill.market)
-        if market is None:
+        if taker is None or market is None:
             return self._store_refusal(fill.id, fill.taker_home, fill.deadline, "unknown")
+        order, key = taker
         try:
-            price = None if order.price is None else market.price_ticks(order.price)
-            quantity = market.quantity_lots(order.quantity)
             committed = market.quantity_lots(fill.committed)
             legs = [(maker, market.quantity_lots(lots)) for maker, lots, _ in fill.legs]
         except OrderError as error:
@@ -123,13 +125,13 @@ class Maker:
             why = "frozen"
         elif fill.epoch != self.ledger.log.epoch:
             why = "epoch"
-        elif committed > quantity or sum(lots for _, lots in legs) > committed:
+        elif committed > order.quantity_lots or sum(lots for _, lots in legs) > committed:
             why = "committed"
         if why:
             return self._store_refusal(fill.id, fill.taker_home, fill.deadline, why)
         parts: list[tuple[LiveOrder, int]] = []
         for maker_order, lots in legs:
-            found = self._maker_order(maker_order, order, key, price)
+            found = self._maker_order(maker_order, order, key, order.price_ticks)
             if isinstance(found, LiveOrder):
                 parts.append((found, min(found.open, lots)))
             else:
@@ -140,8 +142,21 @@ class Maker:
             return self._store_refusal(fill.id, fill.taker_home, fill.deadline, why)
         return self._trade(fill, order.side, parts, market, now)
 
-    def _taker_order(self, fill: Fill, signed: Signed) -> tuple[OrderBody, OrderKey]:
-        """The taker's order and its key, from the signed entry that published it."""
+    def _taker_order(self, fill: Fill, signed: Signed) -> tuple[Order, OrderKey] | None:
+        """
+        The taker's order and its key, from the signed entry that published it.
+
+        Returns:
+            None when its market is not traded here.
+        """
+        record = self.record_of(fill.order)
+        if (
+            record is not None
+            and record.live is not None
+            and record.order == signed
+            and (record.home, record.live.order.market) == (fill.taker_home, fill.market)
+        ):
+            return record.live.order, record.live.key  # gossip brought this entry: it was checked
         entry = Entry.decode(signed.payload)
         order = entry.order
         if entry.home != fill.taker_home or order is None or order.id != fill.order:
@@ -150,10 +165,16 @@ class Maker:
         check_order_id(order, entry.home)
         if order.market != fill.market:
             raise RemoteProtocolError("the fill names another market than its order")
-        return order, (*entry.time, order.id)
+        market = self.ledger.markets.get(fill.market)
+        if market is None:
+            return None
+        try:
+            return order_from_body(order, entry.home, market), (*entry.time, order.id)
+        except OrderError as error:
+            raise RemoteProtocolError(f"the fill does not fit this market: {error}") from None
 
     def _maker_order(
-        self, order_id: str, taker: OrderBody, key: OrderKey, limit: int | None
+        self, order_id: str, taker: Order, key: OrderKey, limit: int | None
     ) -> LiveOrder | Refusal:
         """The own order of one leg, or why it cannot trade."""
         own = self.ledger.own.get(order_id)

@@ -24,6 +24,7 @@ from grenache_py.exchange.calls import Params
 from grenache_py.exchange.clock import HybridClock
 from grenache_py.exchange.effects import Batch, BookChanged, Outbox
 from grenache_py.exchange.errors import BUSY, OrderError
+from grenache_py.exchange.fills import FILLS_TOLD_MAX
 from grenache_py.exchange.home import Home
 from grenache_py.exchange.keys import Identity
 from grenache_py.exchange.ledger import Ledger
@@ -120,7 +121,15 @@ class ExchangeNode:
             self._own_hash,
         )
         self.taker = Taker(self.ledger, self.clock, self.outbox, sealer, verifier, self._epoch_of)
-        self.maker = Maker(self.ledger, self.clock, self.outbox, sealer, verifier, self._is_frozen)
+        self.maker = Maker(
+            self.ledger,
+            self.clock,
+            self.outbox,
+            sealer,
+            verifier,
+            self._is_frozen,
+            self.replica.records.find,
+        )
         self.home = Home(self.ledger, self.clock, self.taker, config.live_orders_max)
         self.peering = Peering(config.peering, identity, sealer, verifier, self.markets, rng, now)
         self.sync = Sync(self.peering, Archive(self.ledger, self.replica), self.live, rng, now)
@@ -357,11 +366,15 @@ class ExchangeNode:
         deadline = params.get("deadline")
         if type(deadline) is not int or deadline < 0:
             raise RemoteProtocolError("'deadline' must be a time in ms")
-        answer = self.maker.query(_id(params), link.key, deadline, now)
+        answer = self.maker.query(_id(params.get("fill")), link.key, deadline, now)
         return lambda: {"answer": answer.proof.wire()}
 
     def _fill_settled(self, link: Link, params: Params, now: float) -> None:
-        self.maker.settled(_id(params), link.key)
+        fills = params.get("fills")
+        if not isinstance(fills, list) or len(fills) > FILLS_TOLD_MAX:
+            raise RemoteProtocolError(f"'fills' must be a list of at most {FILLS_TOLD_MAX} ids")
+        for fill in fills:
+            self.maker.settled(_id(fill), link.key)
 
     def _fill_answered(
         self, result: dict[str, Any] | None, error: dict[str, Any] | None, now: float
@@ -478,6 +491,7 @@ class ExchangeNode:
         store: what it knows may not be what the disk knows.
         """
         self._settle_down(now)
+        self.taker.tell_settled()
         if self.ledger.log.seq - self._beat_seq >= BEAT_ENTRIES:
             self._beat(now)
         outbox = self.outbox
@@ -596,8 +610,7 @@ class ExchangeNode:
         ]
 
 
-def _id(params: Params) -> str:
-    fill = params.get("fill")
+def _id(fill: object) -> str:
     if not isinstance(fill, str) or len(fill) != 32:
-        raise RemoteProtocolError("'fill' must be the fill's id, 32 hex digits")
+        raise RemoteProtocolError("a fill's id is 32 hex digits")
     return fill

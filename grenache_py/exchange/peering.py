@@ -323,7 +323,7 @@ class Peering:
         """Queue own log entries, sealed by now, for everybody."""
         for draft, origin, head in drafts:
             if self.by_key:
-                self.gossip.relay(msgspec.json.encode(draft.proof.wire()), origin, head, -1)
+                self.gossip.relay(draft.proof, origin, head, -1)
             else:  # whoever links later is told the heads
                 self.gossip.note(origin, head)
 

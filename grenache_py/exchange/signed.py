@@ -10,17 +10,15 @@ once per batch: ``Verifier`` remembers the roots it has already checked.
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode, b64encode
 from hashlib import sha256
-from typing import Any
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct, ValidationError, convert
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.keys import Identity, Scheme
 
-__all__ = ["LEAVES_MAX", "PAYLOAD_BYTES_MAX", "Draft", "Sealer", "Signed", "Verifier"]
+__all__ = ["LEAVES_MAX", "PAYLOAD_BYTES_MAX", "Draft", "Sealer", "Signed", "Verifier", "Wire"]
 
 # 64 leaves make a path of 6 hashes: 192 bytes against a saving of 63 signatures.
 LEAVES_MAX = 64
@@ -36,6 +34,17 @@ def leaf_hash(payload: str) -> bytes:
 
 def _message(network: str, root: bytes) -> bytes:
     return b"grenache-exchange/1\0" + network.encode() + b"\0" + root
+
+
+class Wire(Struct, omit_defaults=True, frozen=True, gc=False):
+    """A signed payload as it travels: bytes are base64; one alone under its root has no path."""
+
+    payload: str
+    signature: bytes
+    path: bytes = b""
+    leaf: tuple[
+        Annotated[int, Meta(ge=0, lt=LEAVES_MAX)], Annotated[int, Meta(ge=1, le=LEAVES_MAX)]
+    ] = (0, 1)
 
 
 class Signed(Struct, frozen=True, gc=False):
@@ -55,16 +64,11 @@ class Signed(Struct, frozen=True, gc=False):
     size: int
     signature: bytes
 
-    def wire(self) -> dict[str, Any]:
+    def wire(self) -> Wire:
         """The members this travels as."""
-        members: dict[str, Any] = {
-            "payload": self.payload,
-            "signature": b64encode(self.signature).decode(),
-        }
-        if self.size > 1:
-            members["path"] = b64encode(self.path).decode()
-            members["leaf"] = [self.index, self.size]
-        return members
+        if self.size == 1:
+            return Wire(self.payload, self.signature)
+        return Wire(self.payload, self.signature, self.path, (self.index, self.size))
 
     @classmethod
     def from_wire(cls, value: object) -> Signed:
@@ -74,38 +78,19 @@ class Signed(Struct, frozen=True, gc=False):
         Raises:
             RemoteProtocolError: a member is missing, of the wrong type or too long.
         """
-        if not isinstance(value, dict):
-            raise RemoteProtocolError("a signed payload must be an object")
-        payload, signature = value.get("payload"), value.get("signature")
-        path, leaf = value.get("path", ""), value.get("leaf", [0, 1])
-        if (
-            not isinstance(payload, str)
-            or len(payload.encode(errors="replace")) > PAYLOAD_BYTES_MAX
-        ):
-            raise RemoteProtocolError(
-                f"'payload' must be a string of at most {PAYLOAD_BYTES_MAX} bytes"
-            )
-        if not isinstance(signature, str) or not isinstance(path, str):
-            raise RemoteProtocolError("'signature' and 'path' must be base64 strings")
-        if (
-            not isinstance(leaf, list)
-            or len(leaf) != 2
-            or not all(type(number) is int for number in leaf)
-            or not 0 <= leaf[0] < leaf[1] <= LEAVES_MAX
-        ):
-            raise RemoteProtocolError(
-                f"'leaf' must be [index, size] with index < size <= {LEAVES_MAX}"
-            )
         try:
-            return cls(
-                payload,
-                b64decode(path, validate=True),
-                leaf[0],
-                leaf[1],
-                b64decode(signature, validate=True),
-            )
-        except (binascii.Error, ValueError):
-            raise RemoteProtocolError("'signature' and 'path' must be base64 strings") from None
+            wire = convert(value, Wire)
+        except ValidationError as error:
+            raise RemoteProtocolError(f"bad signed payload: {error}") from None
+        payload, (index, size) = wire.payload, wire.leaf
+        # A character has at most four bytes: only what comes near the limit is measured.
+        if 4 * len(payload) > PAYLOAD_BYTES_MAX and (
+            len(payload.encode(errors="replace")) > PAYLOAD_BYTES_MAX
+        ):
+            raise RemoteProtocolError(f"'payload' has more than {PAYLOAD_BYTES_MAX} bytes")
+        if index >= size:
+            raise RemoteProtocolError("'leaf' must be [index, size] with index < size")
+        return cls(payload, wire.path, index, size, wire.signature)
 
 
 class Draft(Struct, eq=False, gc=False):

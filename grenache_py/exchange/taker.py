@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -22,6 +23,7 @@ from grenache_py.exchange.clock import HybridClock
 from grenache_py.exchange.effects import Outbox
 from grenache_py.exchange.errors import UNKNOWN_ORDER, OrderError
 from grenache_py.exchange.fills import (
+    FILLS_TOLD_MAX,
     LEGS_MAX,
     Fill,
     decode_answer,
@@ -59,6 +61,7 @@ class Intent:
     Attributes:
         legs: (maker order, lots, price in ticks) each.
         settled: bit i is set once leg i has its outcome.
+        seen: trades of it that the maker's log has shown, by leg.
         retry_at: when to ask again, seconds.
     """
 
@@ -68,6 +71,7 @@ class Intent:
     legs: list[tuple[str, int, int]]
     retry_at: float
     settled: int = 0
+    seen: dict[int, TradeBody] = attrs.Factory(dict)
     retry_s: float = RETRY_S_MIN
 
     @property
@@ -103,6 +107,7 @@ class Taker:
     _fills_of: Counter[str] = attrs.Factory(Counter)
     _by_trade: dict[str, tuple[str, int]] = attrs.Factory(dict)
     _avoid: dict[str, float] = attrs.Factory(dict)
+    _to_tell: dict[str, list[str]] = attrs.Factory(dict)
     _timers: list[tuple[float, str]] = attrs.Factory(list)
 
     def allowance(self, maker: LiveOrder) -> int:
@@ -260,7 +265,11 @@ class Taker:
 
     def trade_seen(self, body: TradeBody, now: float) -> str | None:
         """
-        The maker's own log shows a trade of a fill in doubt: as good as the answer, for its leg.
+        The maker's own log shows a trade of a fill in doubt: as good as the answer, once it has
+        shown one of each leg.
+
+        Never leg by leg: the maker takes one trade of a fill in this home's log for a sign that
+        the whole answer is on this disk, and may forget it.
 
         Returns:
             the market to sweep when lots were released, else None.
@@ -269,7 +278,10 @@ class Taker:
         intent = self.intents.get(fill)
         if intent is None:
             return None
-        return self._settle(intent, {i: self._checked(intent, (body,))[i]}, now)
+        intent.seen[i] = self._checked(intent, (body,))[i]
+        if len(intent.seen) < len(intent.legs):
+            return None
+        return self._settle(intent, intent.seen, now)
 
     def _checked(self, intent: Intent, bodies: tuple[TradeBody, ...]) -> dict[int, TradeBody]:
         """
@@ -342,14 +354,21 @@ class Taker:
             del self.intents[intent.fill.id]
             self._fills_of[intent.fill.maker_home] -= 1
             self.settled += 1
-            params: dict[str, object] = {"fill": intent.fill.id}
-            self.outbox.messages.append((intent.fill.maker_home, "fill.settled", lambda: params))
+            self._to_tell.setdefault(intent.fill.maker_home, []).append(intent.fill.id)
         self.outbox.unsealed.append(lambda: _row(intent))
         if transition.touched:
             self.ledger.books[market.symbol].touched(live)
             self.ledger.finish(transition, now)
         self.ledger.mark(own)
         return market.symbol if released or transition.trades else None
+
+    def tell_settled(self) -> None:
+        """Tell the makers' homes which of their answers are on this disk with this batch."""
+        for home, fills in self._to_tell.items():
+            for start in range(0, len(fills), FILLS_TOLD_MAX):
+                params: dict[str, object] = {"fills": fills[start : start + FILLS_TOLD_MAX]}
+                self.outbox.messages.append((home, "fill.settled", partial(dict, params)))
+        self._to_tell.clear()
 
     def decide(self, fill: str, now: float) -> str | None:
         """

@@ -153,6 +153,25 @@ def test_fifty_makers_of_one_home_are_asked_in_two_fills(net: Network) -> None:
     everywhere_the_same(net)
 
 
+def test_a_fill_of_several_legs_is_settled_as_a_whole_or_not_at_all(net: Network) -> None:
+    """The maker may forget its answer as soon as the taker's log shows a trade of it."""
+    cancelled, standing = (net.place(MAKER, "sell", 2, 100) for _ in range(2))
+    net.lost = {"gossip.publish"}
+    net[MAKER].cancel(cancelled.order_id, net.now)
+    net.settle()  # which the taker does not hear of
+    net.lost = {"result"}
+    buy = net.place(TAKER, "buy", 4, 100)
+    net.run(2)
+    assert standing.filled == 2
+    assert (buy.reserved, net[MAKER].maker.unsettled) == (4, 1)
+    net.lost = {"fill.request", "fill.query"}
+    net.run(100)
+    net.lost = set()
+    net.run(31)
+    assert (buy.filled, buy.open, net[MAKER].maker.unsettled) == (2, 2, 0)
+    everywhere_the_same(net)
+
+
 def test_fill_or_kill_trades_wholly_at_one_home_or_not_at_all(net: Network) -> None:
     net.place(MAKER, "sell", 10, 100)
     net.place(TAKER, "sell", 10, 100)

@@ -10,6 +10,7 @@ import pytest
 
 from grenache_py.exchange.gossip import D_HIGH, D_LOW, FLOOD_PEERS_MAX, LINE_BYTES, D, Gossip, pack
 from grenache_py.exchange.links import Link
+from grenache_py.exchange.signed import Signed
 
 
 def links(count: int, **more: Any) -> list[Link]:
@@ -19,8 +20,8 @@ def links(count: int, **more: Any) -> list[Link]:
     ]
 
 
-def entry(size: int = 10) -> bytes:
-    return json.dumps({"payload": "x" * size}).encode()
+def entry(size: int = 10) -> Signed:
+    return Signed("x" * size, b"", 0, 1, b"")
 
 
 def gossip() -> Gossip:
@@ -96,7 +97,8 @@ def test_heads_that_moved_are_told_for_two_heartbeats() -> None:
 
 
 def test_lines_stay_below_the_limit_and_nothing_is_lost() -> None:
-    raws = [entry(size) for size in (10, 14_000, 14_000, 14_000, 14_000, 14_000, 10, 10)]
+    sizes = (10, 14_000, 14_000, 14_000, 14_000, 14_000, 10, 10)
+    raws = [json.dumps({"payload": "x" * size}).encode() for size in sizes]
     lines = pack(raws)
     assert all(len(line) <= LINE_BYTES + 200 for line in lines)
     together = [e for line in lines for e in json.loads(line)["params"]["entries"]]

@@ -100,7 +100,7 @@ def test_the_key_and_the_network_are_part_of_what_is_signed() -> None:
     ],
 )
 def test_a_bad_member_is_named(change: dict[str, Any], names: str) -> None:
-    wire = {**seal(1)[0].proof.wire(), **change}
+    wire = {**msgspec.to_builtins(seal(1)[0].proof.wire()), **change}
     with pytest.raises(RemoteProtocolError, match=names):
         Signed.from_wire(wire)
 

@@ -12,7 +12,6 @@ from typing import Any
 from unittest import mock
 
 import attrs
-import msgspec
 
 from grenache_py.exchange.clock import HybridClock
 from grenache_py.exchange.home import Home
@@ -113,8 +112,7 @@ def _any_role_asked(self: Maker, order_id: str, taker: Any, key: Any, limit: Any
 
 def _forward_everything(self: Sync, link: Any, signed: Any, now: float) -> None:
     _take(self, link, signed, now)
-    raw = msgspec.json.encode(signed.wire())
-    self._peering.gossip.relay(raw, "always", (1, self.received, ""), link.id)
+    self._peering.gossip.relay(signed, "always", (1, self.received, ""), link.id)
 
 
 def _forget_on_crash(world: World) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
+from msgspec import to_builtins
+
 from grenache_py.exchange.handshake import PROTOCOL, Handshake, Hello
 from grenache_py.exchange.keys import Identity
 from grenache_py.exchange.log import Entry
@@ -115,4 +117,4 @@ class EvilPeer:
         payload = Entry(self.identity.key, 1, seq, prev, time, **body).encode()
         draft = self.sealer.add(payload)
         self.sealer.seal()
-        return draft.proof.wire(), sha256(b"\0" + payload.encode()).hexdigest()
+        return to_builtins(draft.proof.wire()), sha256(b"\0" + payload.encode()).hexdigest()
