@@ -91,7 +91,7 @@ def shell() -> Iterator[Shell]:
 
 @pytest_twisted.ensureDeferred
 async def test_announce_then_look_up(shell: Shell) -> None:
-    assert await shell.run("announce", "svc", "1337") == (0, "recorded by 1 other grapes\n", "")
+    assert await shell.run("announce", "svc", "1337") == (0, "recorded by 1 other grape\n", "")
     assert await shell.run("lookup", "svc") == (0, "127.0.0.1:1337\n", "")
     for argv in (["--json", "lookup", "svc"], ["lookup", "svc", "--json"]):
         code, out, _ = await shell.run(*argv)
@@ -116,9 +116,7 @@ async def test_nothing_found_is_exit_code_3(shell: Shell) -> None:
 async def test_dead_grapes_are_passed_over_and_named_when_there_are_no_others(shell) -> None:
     assert (await shell.run("--grape", "127.0.0.1:1", "lookup", "x"))[::2] == (
         1,
-        "grenache: no grape answered: http://127.0.0.1:1: Connection was refused by other side: "
-        "111: Connection refused; http://127.0.0.1:1: Connection was refused by other side: "
-        "111: Connection refused\n",
+        "grenache: no grape answered: http://127.0.0.1:1: connection refused\n",
     )
     shell.environ["GRENACHE_GRAPES"] = f"127.0.0.1:1 {shell.environ['GRENACHE_GRAPES']}"
     assert (await shell.run("announce", "svc2", "80"))[0] == 0
@@ -194,7 +192,7 @@ async def test_publish_and_subscribe(shell: Shell) -> None:
 @pytest_twisted.ensureDeferred
 async def test_announce_every_goes_on_until_interrupted(shell: Shell) -> None:
     process = await shell.start("announce", "kept", "99", "--every", "1")
-    assert await shell.line(process.stdout) == "recorded by 1 other grapes"
+    assert await shell.line(process.stdout) == "recorded by 1 other grape"
     process.send_signal(signal.SIGINT)
     assert await deferToThread(process.wait, 10) == 0
 

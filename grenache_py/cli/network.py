@@ -19,7 +19,6 @@ from grenache_py.cli.settings import (
     NOTHING_FOUND,
     NetworkCommand,
     Settings,
-    begin_log,
     complain,
     until_interrupted,
 )
@@ -50,7 +49,7 @@ def lookup(settings: Settings, name: str) -> None:
     settings.run(work)
 
 
-@click.command(cls=NetworkCommand)
+@click.command(cls=NetworkCommand, short_help="Announce that service NAME listens on PORT.")
 @click.argument("name")
 @click.argument("port", type=click.IntRange(1, 65535))
 @click.option(
@@ -68,16 +67,19 @@ def announce(settings: Settings, name: str, port: int, every: float | None) -> N
 
     async def once(_: Any, link: Link) -> None:
         count = await link.announce(name, port)
-        settings.show({"recorded_by": count}, f"recorded by {count} other grapes")
+        settings.show({"recorded_by": count}, _recorded_by(count))
 
     async def for_ever(reactor: Any, link: Link) -> None:
-        begin_log()
         running = link.start_announcing(name, port, every or EVERY_S_DEFAULT)
         count = await running.when_announced()
-        settings.show({"recorded_by": count}, f"recorded by {count} other grapes")
+        settings.show({"recorded_by": count}, _recorded_by(count))
         await until_interrupted(reactor, link.close)
 
-    settings.run(once if every is None else for_ever)
+    settings.run(once if every is None else for_ever, long=every is not None)
+
+
+def _recorded_by(count: int) -> str:
+    return f"recorded by {count} other grape{'' if count == 1 else 's'}"
 
 
 @click.command(cls=NetworkCommand)
@@ -107,7 +109,7 @@ def put(
     settings.run(work)
 
 
-@click.command(cls=NetworkCommand)
+@click.command(cls=NetworkCommand, short_help="Print the value stored under HASH.")
 @click.argument("target", metavar="HASH")
 @click.option("--salt", default="", help="The salt it was put with; grapes do not tell it.")
 @click.pass_obj
@@ -126,7 +128,9 @@ def get(settings: Settings, target: str, salt: str) -> None:
     settings.run(work)
 
 
-@click.command(cls=NetworkCommand)
+@click.command(
+    cls=NetworkCommand, short_help="Make a key pair to sign values with, in FILE and FILE.pub."
+)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--force", "-f", is_flag=True, help="Overwrite a key that is there.")
 @click.pass_obj

@@ -27,7 +27,6 @@ from grenache_py.cli.settings import (
     FAILED,
     NetworkCommand,
     Settings,
-    begin_log,
     complain,
     to_json,
     until_interrupted,
@@ -54,13 +53,25 @@ _transport = click.option(
 )
 
 
-@click.command(cls=NetworkCommand)
+@click.command(cls=NetworkCommand, short_help="Send JSON to the service NAME and print its result.")
 @click.argument("name")
 @click.argument("payload", metavar="JSON")
 @_transport
 @click.option("--map", "everybody", is_flag=True, help="Ask every service of that name.")
-@click.option("--timeout", type=click.FloatRange(min=0.001), default=10.0, show_default=True)
-@click.option("--retries", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.001),
+    metavar="SECONDS",
+    default=10.0,
+    show_default=True,
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Tries after one without an answer.",
+)
 @click.option("--compress", is_flag=True, help="gzip request and reply (http only).")
 @click.pass_obj
 def call(
@@ -148,14 +159,27 @@ class _Command(ProcessProtocol):
             pass
 
 
-@click.command(cls=NetworkCommand)
+@click.command(cls=NetworkCommand, short_help="Answer requests to service NAME by a COMMAND.")
 @click.argument("name")
 @click.argument("command", nargs=-1, required=True)
 @_transport
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="[default: a free one]")
 @click.option("--interface", default="", help="Address to listen on.  [default: all]")
-@click.option("--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, show_default=True)
-@click.option("--timeout", type=click.FloatRange(min=0.001), default=60.0, show_default=True)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    show_default=True,
+    help="Runs of COMMAND at a time.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.001),
+    metavar="SECONDS",
+    default=60.0,
+    show_default=True,
+    help="Longest run of COMMAND.",
+)
 @click.pass_obj
 def serve(
     settings: Settings,
@@ -177,7 +201,6 @@ def serve(
         raise ConfigError(f"there is no command {command[0]!r}")
 
     async def work(reactor: Any, link: Link) -> None:
-        begin_log()
         running = DeferredSemaphore(jobs)
 
         async def handle(request: Request) -> Any:
@@ -205,10 +228,10 @@ def serve(
         await _announced(settings, server, name)
         await until_interrupted(reactor, server.stop)
 
-    settings.run(work)
+    settings.run(work, long=True)
 
 
-@click.command(cls=NetworkCommand)
+@click.command(cls=NetworkCommand, short_help="Print what the publisher NAME sends.")
 @click.argument("name")
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many messages.")
 @click.pass_obj
@@ -216,7 +239,6 @@ def sub(settings: Settings, name: str, count: int | None) -> None:
     """Print what the publisher NAME sends, one message a line, until interrupted."""
 
     async def work(reactor: Any, link: Link) -> None:
-        begin_log()
         heard = 0
         enough: Deferred[None] = Deferred()
 
@@ -239,7 +261,7 @@ def sub(settings: Settings, name: str, count: int | None) -> None:
         await enough
         await subscriber.stop()
 
-    settings.run(work)
+    settings.run(work, long=True)
 
 
 class _Lines(LineOnlyReceiver):
@@ -282,7 +304,6 @@ def pub(settings: Settings, name: str, port: int, interface: str, subscribers: i
     """Send each line of stdin to everybody who is subscribed to NAME."""
 
     async def work(reactor: Any, link: Link) -> None:
-        begin_log()
         publisher = Publisher(link, name, reactor, endpoint=_endpoint(port, interface))
         await _announced(settings, publisher, name)
         reactor.addSystemEventTrigger("before", "shutdown", publisher.stop)
@@ -293,7 +314,7 @@ def pub(settings: Settings, name: str, port: int, interface: str, subscribers: i
         await lines.ended
         await publisher.stop()
 
-    settings.run(work)
+    settings.run(work, long=True)
 
 
 def _endpoint(port: int, interface: str) -> str:

@@ -17,6 +17,7 @@ import attrs
 import click
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
+from twisted.logger import globalLogBeginner
 
 from grenache_py import logs
 from grenache_py.errors import GrenacheError, LocalProtocolError
@@ -30,7 +31,6 @@ __all__ = [
     "SHARED_OPTIONS",
     "NetworkCommand",
     "Settings",
-    "begin_log",
     "complain",
     "to_json",
     "until_interrupted",
@@ -64,8 +64,18 @@ class Settings:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
 
-    def run(self, work: Work) -> NoReturn:
-        """Run ``work`` with a Link to the grapes and exit with what it says."""
+    def run(self, work: Work, *, long: bool = False) -> NoReturn:
+        """
+        Run ``work`` with a Link to the grapes and exit with what it says.
+
+        Args:
+            long: it stays until interrupted, and says on stderr what goes wrong meanwhile. Else
+                its outcome says that, and Twisted's log is not shown beside it.
+        """
+        if long:
+            logs.begin(sys.stderr, "text", logs.Levels("warn"))
+        else:
+            globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
         grapes = self.grapes or grapes_of_environment()
         react(lambda reactor: Deferred.fromCoroutine(self._run(reactor, grapes, work)))
         raise AssertionError("react does not return")
@@ -133,11 +143,6 @@ def complain(message: str, code: int = FAILED) -> int:
 
 def to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def begin_log() -> None:
-    """Let a command that runs for long say on stderr what goes wrong."""
-    logs.begin(sys.stderr, "text", logs.Levels("warn"))
 
 
 async def until_interrupted(reactor: Any, stop: Callable[[], Deferred[None]]) -> None:

@@ -27,7 +27,8 @@ class GrapeUnreachable(LinkError):
 
     def __init__(self, summary: str, attempts: Sequence[str]) -> None:
         self.attempts = tuple(attempts)
-        super().__init__(f"{summary}: {'; '.join(attempts)}" if attempts else summary)
+        different = dict.fromkeys(attempts)  # the same trouble twice is one to a reader
+        super().__init__(f"{summary}: {'; '.join(different)}" if different else summary)
 
 
 class GrapeRefused(LinkError):
@@ -53,7 +54,8 @@ class GrapeRefused(LinkError):
     def __str__(self) -> str:
         where = f"the grape {self.grape}" if self.grape else "the grape"
         hint = "; no other grape took it" if self.lonely else ""
-        return f"{where} refused: {self.code} (HTTP {self.status}){hint}"
+        status = "" if self.status == 200 else f" (HTTP {self.status})"
+        return f"{where} refused: {self.code}{status}{hint}"
 
     @property
     def lonely(self) -> bool:

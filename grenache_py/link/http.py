@@ -6,8 +6,10 @@ Shell: owns one treq client and its connection pool.
 
 from __future__ import annotations
 
+import os
 from typing import Any, TypeVar
 
+from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
@@ -161,7 +163,17 @@ def describe(error: Exception, timeout_s: float) -> str:
     """Return one line a person can act on for what happened to a request."""
     if isinstance(error, TimeoutError):
         return f"no answer within {timeout_s:g} s"
-    if isinstance(error, ResponseFailed):
-        reasons = [reason.getErrorMessage() for reason in error.reasons]
+    if isinstance(error, ConnectError) and error.osError:
+        return os.strerror(error.osError).lower()
+    if isinstance(error, DNSLookupError):
+        return "its host name has no address"
+    if isinstance(error, (RequestTransmissionFailed, ResponseFailed)):
+        reasons = dict.fromkeys(_reason(failure.value) for failure in error.reasons)
         return f"the connection was lost: {', '.join(reasons)}"
+    return _reason(error)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SSL.Error) and error.args and error.args[0]:
+        return str(error.args[0][-1][-1])  # the last of a list of (library, function, reason)
     return str(error).rstrip(".") or type(error).__name__

@@ -27,6 +27,7 @@ from twisted.internet.protocol import Factory
 
 from grenache_py.deferreds import DeadlinePassed, OneShot, deadline
 from grenache_py.errors import GrenacheError
+from grenache_py.link.http import describe
 from grenache_py.rpc.errors import BadFrame, PeerLost, RPCFailure
 from grenache_py.rpc.http_client import HTTPClientConnection
 from grenache_py.rpc.peer import decode_reply, gunzip, split_address
@@ -101,7 +102,7 @@ async def connect(
         connecting = endpoint.connect(Factory.forProtocol(make))
         return await deadline(connecting, timeout_s, reactor, "connecting")
     except (ConnectError, DNSLookupError, DeadlinePassed, BadFrame) as error:
-        raise NotConnected(str(error).rstrip(".")) from None
+        raise NotConnected(describe(error, timeout_s)) from None
 
 
 class HTTPTransport:

@@ -200,3 +200,22 @@ def test_odd_json_is_no_item(value) -> None:
         get_answer(200, body, "0" * 40, b"")
     except (BadAnswer, GrapeRefused) as error:
         assert str(error)
+
+
+def test_what_happened_to_a_request_is_a_phrase_and_not_a_repr() -> None:
+    from OpenSSL import SSL
+    from twisted.internet import error
+    from twisted.python.failure import Failure
+    from twisted.web.client import RequestTransmissionFailed, ResponseNeverReceived
+
+    from grenache_py.link.http import describe
+
+    refused = error.ConnectionRefusedError("111: Connection refused")
+    refused.osError = 111
+    untrusted = Failure(SSL.Error([("SSL routines", "", "certificate verify failed")]))
+    assert describe(refused, 3) == "connection refused"
+    assert describe(error.DNSLookupError("no results"), 3) == "its host name has no address"
+    for wrapper in (RequestTransmissionFailed, ResponseNeverReceived):
+        assert describe(wrapper([untrusted, untrusted]), 3) == (
+            "the connection was lost: certificate verify failed"
+        )

@@ -91,7 +91,7 @@ async def test_a_port_nobody_listens_on_and_a_silent_one_are_passed_over() -> No
         with pytest.raises(GrapeUnreachable) as caught:
             await lonely.lookup("svc")
         refused, unanswered = caught.value.attempts[:2]
-        assert refused.startswith(f"{refusing}: Connection was refused")
+        assert refused.startswith(f"{refusing}: connection refused")
         assert unanswered == f"{urls[1]}: no answer within 0.5 s"
         await lonely.close()
         await port.stopListening()

@@ -203,7 +203,7 @@ async def test_dead_addresses_are_passed_over_and_forgotten(network, transport) 
 async def test_only_dead_addresses(network, transport) -> None:
     address = dead_address()
     network.announce(address)
-    with pytest.raises(PeerUnreachable, match=f"{address}: Connection was refused"):
+    with pytest.raises(PeerUnreachable, match=f"{address}: connection refused"):
         await network.client(transport).request("svc", 1)
 
 
