@@ -15,6 +15,8 @@ import attrs
 
 __all__ = ["PeerStore"]
 
+LOOPBACK_NET = 127
+"""The first byte of IPv4 addresses that stay on a machine."""
 CHOICE_FOR_S = 1.0
 """How long a random choice is served; drawing 100 peers takes longer than all the rest."""
 
@@ -22,12 +24,13 @@ CHOICE_FOR_S = 1.0
 class _Peers:
     """The peers of one name: compact address -> time of its last announcement, oldest first."""
 
-    __slots__ = ("announced_at", "encoded", "encoded_until")
+    __slots__ = ("announced_at", "encoded", "encoded_until", "some_are_here")
 
     def __init__(self) -> None:
         self.announced_at: dict[bytes, float] = {}
         self.encoded = b""
         self.encoded_until = 0.0
+        self.some_are_here = False
 
 
 @attrs.define
@@ -107,27 +110,34 @@ class PeerStore:
             return []
         return list(peers.announced_at)
 
-    def encoded_values(self, name: bytes, now: float) -> bytes | None:
+    def encoded_values(self, name: bytes, now: float, *, abroad: bool = False) -> bytes | None:
         """
         ``values`` of BEP 5, bencoded, or None if there are none.
 
-        At most ``values_max``, chosen at random anew every second.
+        At most ``values_max``, chosen at random anew every second. ``abroad`` leaves out
+        loopback addresses, which mean somebody else to an asker on another machine.
         """
         peers = self._names.get(name)
         if peers is None:
             return None
-        if now < peers.encoded_until:
-            return peers.encoded
-        if self._purge(name, peers, now):
-            return None
+        if now >= peers.encoded_until:
+            if self._purge(name, peers, now):
+                return None
+            self._encode_values(peers, now)
+        if abroad and peers.some_are_here:
+            others = [peer for peer in peers.announced_at if peer[0] != LOOPBACK_NET]
+            return _encode(others[-self.values_max :]) if others else None
+        return peers.encoded
+
+    def _encode_values(self, peers: _Peers, now: float) -> None:
         chosen = list(peers.announced_at)
+        peers.some_are_here = any(peer[0] == LOOPBACK_NET for peer in chosen)
         until = peers.announced_at[chosen[0]] + self.max_age_s
         if len(chosen) > self.values_max:
             chosen = self.rng.sample(chosen, self.values_max)
             until = min(until, now + CHOICE_FOR_S)
         peers.encoded = _encode(chosen)
         peers.encoded_until = until
-        return peers.encoded
 
     def expire(self, now: float) -> None:
         """Forget what is too old, beginning with the names announced longest ago."""

@@ -94,7 +94,8 @@ class Responder:
     def _get_peers(self, args: dict[bytes, Value], address: Address, now: float) -> bytes:
         name = _required(args, b"get_peers", b"info_hash")
         token = b"5:token20:" + self._tokens.give(address[0], now)
-        values = self._peers.encoded_values(name, now)
+        abroad = not address[0].startswith("127.")
+        values = self._peers.encoded_values(name, now, abroad=abroad)
         if values is None:
             return self._own_id + self._nodes(name) + token
         return self._own_id + token + b"6:values" + values

@@ -103,6 +103,17 @@ def test_peers_announced_here_are_part_of_the_answer() -> None:
     assert sorted(lookup.result) == ["10.0.0.2:9", "10.5.5.5:1337"]
 
 
+def test_peers_on_loopback_are_told_to_this_machine_only() -> None:
+    talk = talk_with()
+    here = ("127.0.0.1", 7009)
+    token = talk.token(here)
+    talk.ok("announce_peer", here, info_hash=NAME, port=9, token=token)
+    assert talk.ok("get_peers", here, info_hash=NAME)[b"values"] == [
+        compact_address(("127.0.0.1", 9))
+    ]
+    assert b"values" not in talk.ok("get_peers", BOB, info_hash=NAME)
+
+
 def test_a_lookup_alone_in_the_world_ends_at_once() -> None:
     talk = talk_with()
     assert talk.node.lookup(NAME, talk.now).result == []

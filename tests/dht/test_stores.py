@@ -125,6 +125,24 @@ def test_one_source_cannot_fill_the_store() -> None:
     assert store.add(b"later", peer(1), NOW + 200), "and its quota comes back with age"
 
 
+def test_loopback_addresses_are_not_told_to_other_machines() -> None:
+    store = peers(values_max=3)
+    here = compact_address(("127.0.0.1", 5))
+
+    def told(abroad: bool) -> object:
+        encoded = store.encoded_values(b"a", NOW, abroad=abroad)
+        return None if encoded is None else bencode.decode(encoded)
+
+    store.add(b"a", here, NOW)
+    assert (told(False), told(True)) == ([here], None)
+    store.add(b"a", peer(1), NOW)
+    assert (told(False), told(True)) == ([here, peer(1)], [peer(1)])
+    for number in range(5):
+        store.add(b"a", peer(number), NOW)
+    assert len(told(False)) == len(told(True)) == 3  # type: ignore[arg-type]
+    assert here not in told(True)  # type: ignore[operator]
+
+
 def test_an_answer_holds_a_random_choice_when_there_are_many() -> None:
     store = peers(values_max=10)
     for number in range(50):
