@@ -2,10 +2,16 @@
 Each safety rule, switched off: the simulator must then find a violation (distributed.md 2.4).
 
 A test that cannot fail is worth nothing; these show which rule each checker guards.
+
+    python -m tests.sim.ablations
+
+tells how many seeds each takes, from five places. The rules are switched off by replacing
+methods in the running process: nothing in the exchange itself can turn them off.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +20,7 @@ from unittest import mock
 import attrs
 
 from grenache_py.exchange.clock import HybridClock
+from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.home import Home
 from grenache_py.exchange.maker import Maker
 from grenache_py.exchange.matching import Outcome
@@ -21,10 +28,10 @@ from grenache_py.exchange.order import LiveOrder
 from grenache_py.exchange.peering import Peering
 from grenache_py.exchange.sync import Sync
 from grenache_py.exchange.taker import Taker
-from tests.sim.exchange_net import Faults
-from tests.sim.exchange_world import World
+from tests.sim.exchange_checks import Violation
+from tests.sim.exchange_world import CHAOS_S, Flow, World, run
 
-__all__ = ["ABLATIONS", "Ablation", "switched_off"]
+__all__ = ["ABLATIONS", "Ablation", "seeds_until_found", "switched_off"]
 
 Patch = tuple[type, str, Callable[..., Any]]
 
@@ -40,8 +47,7 @@ class Ablation:
         patches: methods replaced: (class, name, replacement).
         prepare: what to change of the world before it runs.
         faults: kinds of fault that show it; None lets the seeds choose.
-        orders: placed in each run.
-        start: the first seed, where it takes many.
+        peers, orders, flow: the shape of each run.
     """
 
     name: str
@@ -50,8 +56,9 @@ class Ablation:
     patches: tuple[Patch, ...] = ()
     prepare: Callable[[World], None] | None = None
     faults: tuple[str, ...] | None = None
+    peers: int = 4
     orders: int = 60
-    start: int = 0
+    flow: Flow | None = None
 
 
 @contextmanager
@@ -69,6 +76,7 @@ def switched_off(ablation: Ablation) -> Iterator[None]:
 
 _request, _tick, _query = Taker._request, Taker.tick, Maker.query
 _match, _maker_order = Home._match, Maker._maker_order
+_store_refusal = Maker._store_refusal
 _take = Sync.take
 
 
@@ -96,6 +104,14 @@ def _harmless_query(self: Maker, *args: Any) -> Any:
 
 def _refusal_unstored(self: Maker, fill: str, home: str, deadline: int, why: Any) -> Any:
     return self._refuse(fill, home, why)
+
+
+def _refusal_in_memory(self: Maker, fill: str, home: str, deadline: int, why: Any) -> Any:
+    """Remembered until the next crash: its row is left out of the batch."""
+    rows = self.outbox.unsealed[:]
+    answer = _store_refusal(self, fill, home, deadline, why)
+    self.outbox.unsealed[:] = rows
+    return answer
 
 
 def _any_role(self: Home, live: LiveOrder, *args: Any, **more: Any) -> Outcome:
@@ -136,18 +152,59 @@ def _watch_trades_only(world: World) -> None:
     world.checker.check_sends = False
 
 
-def _crowded(world: World) -> None:
-    """
-    Everybody crosses everybody, and messages come late and twice.
-
-    A refusal matters when its order, fully reserved for a moment, is open again by the time a
-    second copy of the fill arrives.
-    """
+def _late_fills(world: World, copies: Callable[[Any], list[float]]) -> None:
+    """Requests for fills arrive when ``copies`` says, until peace is made."""
     _watch_trades_only(world)
-    world.spread, world.markets, world.resting_only = 1, world.markets[:1], True
-    faults = Faults(loss=0.1, duplicate=0.3, reorder=0.3, delay_spike=0.08)
-    world.clock.at(2.5, lambda: setattr(world.network, "faults", faults))
+    world.resting_only = True
+    rng = random.Random(world.seed)
 
+    def mischief(line: bytes) -> list[float] | None:
+        if b'"fill.request"' not in line or world.clock.now > CHAOS_S:
+            return None
+        return copies(rng)
+
+    world.network.mischief = mischief
+
+
+def _fills_twice(world: World) -> None:
+    """
+    A second copy comes seconds later: that it was refused before, only memory can tell.
+
+    Refused for a while: while its order was reserved itself, in a fill that then came to nothing.
+    """
+    _late_fills(world, lambda rng: [rng.uniform(0.0, 3.0), rng.uniform(2.0, 9.5)])
+
+
+def _fills_twice_and_crashes(world: World) -> None:
+    """Likewise, and every two seconds somebody loses what it has in memory only."""
+    _fills_twice(world)
+    rng = random.Random(world.seed)
+
+    def crash() -> None:
+        peer = rng.choice(world.peers)
+        if peer.node is not None:
+            peer.crash()
+            world.clock.after(0.1, lambda: world.restart(peer))
+        if world.clock.now < CHAOS_S:
+            world.clock.after(2.0, crash)
+
+    world.clock.at(5.0, crash)
+
+
+def _fills_after_questions(world: World) -> None:
+    """
+    Many fills come after their taker asked what became of them, but in time by the clock of
+    their maker: half of the homes' clocks are 8 s behind.
+    """
+    _late_fills(world, lambda rng: [rng.uniform(0.0, 16.0)] if rng.random() < 0.5 else [])
+    for peer in world.peers[::2]:
+        peer.offset = -8.0
+
+
+#: Everybody crosses everybody at a price or two: refused orders are soon open again.
+CROWDED = Flow(spread=1, markets=1, accounts=8)
+#: Orders of one lot are reserved as a whole.
+SINGLE = Flow(spread=1, markets=1, accounts=8, lots=2)
 
 ABLATIONS = (
     Ablation(
@@ -174,19 +231,30 @@ ABLATIONS = (
         60,
         ("I2", "I3"),
         ((Maker, "query", _harmless_query),),
-        faults=("loss", "duplicate", "delay", "reorder", "clock jump"),
-        prepare=_watch_trades_only,
-        start=185,
+        faults=(),
+        prepare=_fills_after_questions,
+        orders=600,
+        flow=CROWDED,
     ),
     Ablation(
         "refusals are not stored",
         60,
         ("I2", "I3"),
         ((Maker, "_store_refusal", _refusal_unstored),),
-        prepare=_crowded,
-        faults=("duplicate", "delay", "loss"),
-        orders=150,
-        start=8,
+        prepare=_fills_twice,
+        faults=(),
+        orders=600,
+        flow=SINGLE,
+    ),
+    Ablation(
+        "refusals are kept in memory only",
+        60,
+        ("I2", "I3"),
+        ((Maker, "_store_refusal", _refusal_in_memory),),
+        prepare=_fills_twice_and_crashes,
+        faults=(),
+        orders=800,
+        flow=SINGLE,
     ),
     Ablation(
         "what is decided leaves before it is durable",
@@ -242,3 +310,43 @@ ABLATIONS = (
         faults=("reset", "crash"),
     ),
 )
+
+
+def seeds_until_found(ablation: Ablation, start: int = 0) -> tuple[int, str] | None:
+    """
+    Run seeds with the rule off until one breaks.
+
+    Returns:
+        how many that took and what was found, or None: ``ablation.seeds`` were not enough.
+    """
+    with switched_off(ablation):
+        for count in range(1, ablation.seeds + 1):
+            try:
+                run(
+                    start + count - 1,
+                    peers=ablation.peers,
+                    orders=ablation.orders,
+                    flow=ablation.flow,
+                    faults=ablation.faults,
+                    prepare=ablation.prepare,
+                    real=False,
+                    harshness=1.0,
+                )
+            except Violation as violation:
+                return count, str(violation)
+            except StoreError as error:
+                # The schema checks conservation too.
+                if "conservation" not in str(error):
+                    raise
+                return count, f"I1: {error}"
+    return None
+
+
+if __name__ == "__main__":
+    for ablation in ABLATIONS:
+        found = [seeds_until_found(ablation, start) for start in range(0, 5000, 1000)]
+        print(
+            f"{ablation.name}: after {', '.join(str(one[0]) if one else '-' for one in found)}"
+            f" seeds ({', '.join(sorted({one[1].split(':')[0] for one in found if one}))})",
+            flush=True,
+        )

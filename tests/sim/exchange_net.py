@@ -158,6 +158,8 @@ class Network:
     Attributes:
         cut: (from, to) names between which nothing gets through, one way.
         tap: called with (from, to, line) for each line sent.
+        mischief: asked about each line: seconds its copies are late, one number a copy (none:
+            it is lost), or None to leave it alone.
         lines: sent in all.
     """
 
@@ -169,6 +171,7 @@ class Network:
         self.listeners: dict[str, Peer] = {}
         self.connections: list[Connection] = []
         self.tap: Callable[[Peer, Peer, bytes], None] = lambda source, target, line: None
+        self.mischief: Callable[[bytes], list[float] | None] = lambda line: None
         self.lines = 0
         self.bytes = 0
         self.latency: Callable[[str, str], float] = lambda source, target: (
@@ -215,6 +218,12 @@ class Network:
         self.lines += 1
         self.bytes += len(line)
         self.tap(end.peer, target.peer, line)
+        late = self.mischief(line)
+        if late is not None:
+            for seconds in late:
+                when = self.clock.now + self.latency(end.peer.name, target.peer.name) + seconds
+                self.clock.at(when, lambda: self._deliver_late(connection, target, line))
+            return
         faults, rng = self.faults, self.rng
         if rng.random() < faults.loss:
             self.count("lost")
@@ -266,6 +275,15 @@ class Network:
                 connection.held_since = self.clock.now
             return
         end.peer.bytes_came(end, data)
+
+    def _deliver_late(self, connection: Connection, end: End, line: bytes) -> None:
+        """A copy that survives its connection: somebody kept it, and sends it over the next."""
+        source, target = connection.other(end).peer, end.peer
+        ways = [(connection, end), *target.ends.values()]
+        for way, there in ways:
+            if there.open and way.other(there).peer is source:
+                self._deliver(way, there, line)
+                return
 
     def heal(self) -> None:
         """Cuts are over (``cut`` was changed): deliver what was held, kill what died of old age."""

@@ -93,6 +93,7 @@ class Flow:
     Attributes:
         burst: orders a client places at once, on average.
         sweeps: share of the orders that are large enough for several makers.
+        lots: orders are of fewer, before sweeps.
         spread: prices lie within so many ticks of 1000.
         markets, accounts: how many there are.
         lean: share of a home's orders that are on one side, every other home's on the other:
@@ -101,6 +102,7 @@ class Flow:
 
     burst: int = 1
     sweeps: float = 0.0
+    lots: int = 20
     spread: int = 6
     markets: int = 2
     accounts: int = 2
@@ -227,7 +229,7 @@ class World:
         elif kind < 0.36:
             new["type"] = "stop_limit"
             new["stop_ticks"] = 1000 + rng.randrange(-4, 5)
-        lots = rng.randrange(1, 20)
+        lots = rng.randrange(1, self.flow.lots)
         if self.flow.sweeps and rng.random() < self.flow.sweeps:
             lots *= rng.randrange(2, 12)
         order = NewOrder(market.symbol, side, lots, price, **{"self_trade": "newest", **new})
