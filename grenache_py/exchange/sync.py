@@ -12,10 +12,10 @@ whoever is further behind catches up on the origin's *live set* instead (distrib
    each can be merged at once, and a session that breaks is taken up where it broke;
 4. the origin's head is set to that heartbeat, and the log goes on from there.
 
-That the neighbour left nothing out shows at the origin's next heartbeat, which signs a
-fingerprint of its live set: until it agrees the origin is *unsure*, not synced, and is reconciled
-again, from somebody else when there is somebody else. Any neighbour can serve, and no server
-keeps state.
+That the neighbour left nothing out is seen from the origin's heartbeats, which sign a fingerprint
+of its live set: the one adopted, rolled forward through the log, or else the next one. Until one
+agrees the origin is *unsure*, not synced, and is reconciled again, from somebody else when there is
+somebody else. Any neighbour can serve, and no server keeps state.
 """
 
 from __future__ import annotations

@@ -29,8 +29,10 @@ def test_every_method_of_the_peer_port_is_documented() -> None:
     node = world.peers[0].node
     assert node is not None
     text = DOCUMENT.read_text()
+    shown = {name.split()[0] for name in examples()}
     for method in node.peering.methods:
         assert f"``{method}``" in text, method
+        assert method in shown, method
 
 
 def test_every_member_a_run_says_is_shown() -> None:

@@ -11,8 +11,11 @@ import json
 import textwrap
 from typing import Any
 
+from grenache_py.exchange.log import GENESIS, Beat
 from grenache_py.exchange.order import NewOrder
-from tests.sim.exchange_net import Peer
+from grenache_py.exchange.signed import Sealer
+from tests.sim.evil import EvilPeer
+from tests.sim.exchange_net import Peer, identity
 from tests.sim.exchange_world import MARKETS, World
 
 __all__ = ["examples"]
@@ -25,7 +28,7 @@ def examples() -> dict[str, tuple[bytes, bytes]]:
     """
     By method: the first request or notification, and the answer to it (b"" for none).
 
-    ``sync.records`` is there twice, the second time as "sync.records range".
+    Where a method is asked in two ways, a second word says which, as in "sync.records range".
     """
     world = World(11, peers=3, faults=(), real=True)
     seen: dict[str, tuple[bytes, bytes]] = {}
@@ -38,9 +41,12 @@ def examples() -> dict[str, tuple[bytes, bytes]]:
             name, request = asked.pop((target.name, source.name, message["id"]), ("", b""))
             if name and "result" in message and seen.get(name, (b"", b""))[0] == request:
                 seen[name] = (request, line)
+            elif "error" in message:
+                seen.setdefault(f"{name} refused", (request, line))
             return
-        if "range" in message["params"]:
-            method += " range"
+        for way in ("range", "beat"):
+            if way in message["params"]:
+                method += f" {way}"
         if "id" in message:
             asked[source.name, target.name, message["id"]] = (method, line)
         if method not in seen and len(line) < 5000:
@@ -88,8 +94,18 @@ def examples() -> dict[str, tuple[bytes, bytes]]:
     world.clock.run_until(52.0)
     fourth.start()  # there is more by now than is worth listing: it takes it whole
     world.clock.run_until(56.0)
-    first.do(lambda node, now: node.goodbye(now))
+    liar = EvilPeer("liar", world.network)
+    liar.identity = identity(world.rng, True)
+    liar.sealer = Sealer(liar.identity, "sim")
+    liar.dial(second)
     world.clock.run_until(57.0)
+    beat = Beat(20_000, 0, "0" * 64)
+    stories = [liar.entry(1, GENESIS, 57.0 + i / 1000, beat=beat)[0] for i in range(2)]
+    liar.notify("gossip.publish", entries=stories)  # two entries, one number
+    liar.send({"jsonrpc": "2.0", "id": 1, "method": "sync.records", "params": {"ids": "all"}})
+    world.clock.run_until(58.0)
+    first.do(lambda node, now: node.goodbye(now))
+    world.clock.run_until(59.0)
     return seen
 
 
@@ -105,7 +121,7 @@ def shown(line: bytes) -> str:
         if isinstance(value, str):
             if value.startswith("{"):
                 return "'" + json.dumps(opened(json.loads(value))) + "'"
-            if len(value) > 36:
+            if len(value) > 36 and " " not in value:
                 return value[:8] + "…"
         return value
 
