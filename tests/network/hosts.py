@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -38,7 +39,18 @@ def missing() -> str | None:
     if made.returncode != 0:
         return f"no network namespace can be made here: {made.stderr.strip()}"
     ip("netns", "del", f"gpy{os.getpid()}try")
+    _sweep()
     return None
+
+
+def _sweep() -> None:
+    """Remove what runs that were killed with -9 have left: their names say whose they were."""
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True)
+    for name in re.findall(r"^gpy\d+n\d\S*", listed.stdout, re.MULTILINE):
+        owner = re.match(r"gpy(\d+)n", name)
+        if owner is not None and not Path("/proc", owner[1]).exists():
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+            shutil.rmtree(Path("/etc/netns", name), ignore_errors=True)
 
 
 class Host:
