@@ -70,12 +70,18 @@ class Database:
         self._is_copy = False
         self._steps = schema_steps() if steps is None else steps
         self._connection: Connection | None = None
+        self._shelf = tables.Shelf(0, 0, -1)
         # In numbers of changed rows:
         self._changed = self._checkpoint_at = self._bound_at = 0
 
     def connect(self) -> Connection:
         """Open the SQLite connection (a double may hand out another one)."""
-        return sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        return sqlite3.connect(
+            self.path,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            cached_statements=tables.STATEMENTS_KEPT,
+        )
 
     @property
     def connection(self) -> Connection:
@@ -112,6 +118,7 @@ class Database:
             if verify or _pragma(connection, "user_version") < len(self._steps):
                 verify_pages(connection, self.path)
             self._upgrade(connection)
+            self._shelf = tables.Shelf.of(connection)
 
     def load(self) -> Snapshot:
         """Everything a node needs to start. Raises StoreError."""
@@ -129,7 +136,7 @@ class Database:
             connection = self.connection
             self._bound_log(connection)
             connection.execute("BEGIN IMMEDIATE")
-            tables.write(connection, rows)
+            tables.write(connection, rows, self._shelf)
             renewed = self._is_copy and any(isinstance(row, LogRow) for row in rows)
             if renewed:
                 connection.execute("DELETE FROM meta WHERE name = ?", (BACKUP_MARK,))

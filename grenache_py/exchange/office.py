@@ -60,15 +60,15 @@ class StoreOffice:
         return [await self._found(row) for row in rows]
 
     async def _found(self, row: OrderRow) -> Found:
-        return own_from_row(row, self._home).live, await self._trades_of(row.order_id, row.filled)
+        return own_from_row(row, self._home).live, await self._trades_of(row)
 
-    async def _trades_of(self, order_id: str, filled: int) -> list[Trade]:
-        if not filled:
+    async def _trades_of(self, row: OrderRow) -> list[Trade]:
+        if not row.filled:
             return []
-        rows = await self._store.trades_of(order_id, REPORT_TRADES_MAX)
+        rows = await self._store.trades_of(row, REPORT_TRADES_MAX)
         return [
-            Trade(*row)  # type: ignore[arg-type]  # the store keeps plain text
-            for row in rows
+            Trade(*trade)  # type: ignore[arg-type]  # the store keeps plain text
+            for trade in rows
         ]
 
     async def trades(self, market: str, after: str | None, limit: int) -> list[Trade]:
@@ -89,7 +89,7 @@ class StoreOffice:
             if row is None:
                 continue  # the caller sees the hole in the numbers
             if row.order_id not in trades:
-                trades[row.order_id] = await self._trades_of(row.order_id, row.filled)
+                trades[row.order_id] = await self._trades_of(row)
             live = _as_it_was(row, event, self._home)
             until = trades_until(trades[row.order_id], row.filled - event.filled)
             events.append((event.seq, live, until))

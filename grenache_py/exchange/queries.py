@@ -30,6 +30,7 @@ from grenache_py.exchange.tables import (
     SEQ_BITS,
     SEQ_MASK,
     log_position,
+    order_position,
 )
 
 __all__ = [
@@ -59,6 +60,8 @@ R = TypeVar("R", bound=NamedTuple)
 LOG_TAIL_MAX = 1_024
 CLOSED_ORDERS_MAX = 10_000
 TRADES_PER_MARKET_MAX = 1_000
+#: Shelves where the orders of an account are looked for first.
+SHELVES_AT_FIRST = 16
 
 
 def _select(kind: type[R], table: str) -> str:
@@ -84,7 +87,10 @@ _SELECT_LOG = (
 )
 _SELECT_ORDER = _select(OrderRow, "orders")
 _SELECT_TRADE = _select(TradeRow, "trades")
-_SELECT_EVENT = _select(OrderEventRow, "order_events")
+_SELECT_EVENT = (
+    f"SELECT position, {', '.join(OrderEventRow._fields)} FROM shelves CROSS JOIN order_events"
+    " ON number >> 10 = n AND account = ?1 "
+)
 
 
 def load(connection: Connection) -> Snapshot:
@@ -167,24 +173,58 @@ def all_log_entries(connection: Connection) -> Iterator[LogRow]:
     return map(LogRow._make, connection.execute(_SELECT_LOG + "ORDER BY position"))
 
 
+# Ids are looked for shelf by shelf, the newest first: see orders in the schema. ``CROSS`` keeps
+# SQLite from turning the loops round; ``+`` from putting the id itself into the ``substr``.
+def _shelves(newest: str, oldest: str) -> str:
+    return (
+        f"WITH RECURSIVE shelves (n) AS (SELECT {newest} UNION ALL"
+        f" SELECT n - 1 FROM shelves WHERE n > {oldest}) "
+    )
+
+
+_NEWEST_SHELF, _OLDEST_SHELF = "(SELECT max(shelf) FROM orders)", "(SELECT min(shelf) FROM orders)"
+_ORDER_SHELVES = _shelves(_NEWEST_SHELF, _OLDEST_SHELF)
+_TRADE_SHELVES = _shelves(
+    "(SELECT max(number) FROM trades) >> 10", "((SELECT min(number) FROM trades) >> 10)"
+)
+_EVENT_SHELVES = _shelves(
+    "(SELECT max(number) FROM order_events) >> 10",
+    "((SELECT min(number) FROM order_events) >> 10)",
+)
+_ORDER_POSITION = (
+    _ORDER_SHELVES + "SELECT position FROM shelves CROSS JOIN orders ON shelf = n"
+    " AND substr(order_id, 1, 8) = substr(?1, 1, 8) AND +order_id = ?1 LIMIT 1"
+)
+
+
+def _position(connection: Connection, order_id: str) -> int | None:
+    found = connection.execute(_ORDER_POSITION, (order_id,)).fetchone()
+    return None if found is None else int(found[0])
+
+
+def _order_at(connection: Connection, position: int) -> OrderRow | None:
+    found = _orders(connection, "WHERE position = ?", position)
+    return found[0] if found else None
+
+
 def order(connection: Connection, order_id: str) -> OrderRow | None:
     """One own order by its id."""
-    found = _orders(connection, "WHERE order_id = ?", order_id)
-    return found[0] if found else None
+    position = _position(connection, order_id)
+    return None if position is None else _order_at(connection, position)
 
 
 def order_by_client_id(
     connection: Connection, account: str, client_order_id: str
 ) -> OrderRow | None:
     """The newest order that ``account`` placed under ``client_order_id``."""
-    found = _orders(
-        connection,
-        "WHERE client_order_id = ? AND client_order_id <> '' AND account = ? "
-        + "ORDER BY position DESC LIMIT 1",
-        client_order_id,
-        account,
-    )
-    return found[0] if found else None
+    if not client_order_id:
+        return None
+    (position,) = connection.execute(
+        _ORDER_SHELVES + "SELECT max(position) FROM shelves CROSS JOIN orders ON shelf = n"
+        " AND client_order_id = ? AND account = ? AND client_order_id <> ''",
+        (client_order_id, account),
+    ).fetchone()
+    return None if position is None else _order_at(connection, position)
 
 
 def orders(
@@ -207,16 +247,31 @@ def orders(
     if market is not None:
         terms.append("market = ?")
         parameters.append(market)
-    if account is not None:
-        terms.append("account = ?")
-        parameters.append(account)
     if status is not None:
         terms.append(f"live = {int(status == 'open')}")
     if after is not None:
-        terms.append("position < (SELECT position FROM orders WHERE order_id = ?)")
-        parameters.append(after)
-    sql = f"WHERE {' AND '.join(terms)} ORDER BY position DESC LIMIT ?"
-    return _orders(connection, sql, *parameters, limit)
+        terms.append("position < ?")
+        parameters.append(_position(connection, after) or 0)
+    sql = f"WHERE {' AND '.join(terms)} "
+    newest_first = "ORDER BY position DESC LIMIT ?"
+    if account is None:
+        return _orders(connection, sql + newest_first, *parameters, limit)
+    found: list[OrderRow] = []
+    shelf, oldest = connection.execute(f"SELECT {_NEWEST_SHELF}, {_OLDEST_SHELF}").fetchone()
+    some = SHELVES_AT_FIRST
+    # Who trades much is on the newest shelves; the others have few orders to be sorted.
+    while shelf is not None and shelf >= oldest and len(found) < limit:
+        last = max(shelf - some + 1, oldest)
+        among = (
+            _shelves("?", "?") + "SELECT position FROM shelves CROSS JOIN orders"
+            " ON shelf = n AND account = ? " + sql + newest_first
+        )
+        positions = connection.execute(
+            among, (shelf, last, account, *parameters, limit - len(found))
+        ).fetchall()
+        found += filter(None, (_order_at(connection, position) for (position,) in positions))
+        shelf, some = last - 1, some * 8
+    return found
 
 
 def trades(
@@ -232,17 +287,22 @@ def trades(
     if after is None:
         sql = "WHERE market = ? ORDER BY number DESC LIMIT ?"
         return _rows(connection, TradeRow, _SELECT_TRADE + sql, market, limit)[::-1]
-    sql = (
-        "WHERE market = ? AND number > (SELECT number FROM trades WHERE trade_id = ?) "
-        "ORDER BY number LIMIT ?"
-    )
-    return _rows(connection, TradeRow, _SELECT_TRADE + sql, market, after, limit)
+    last = connection.execute(
+        _TRADE_SHELVES + "SELECT number FROM shelves CROSS JOIN trades ON number >> 10 = n"
+        " AND substr(trade_id, 1, 8) = substr(?1, 1, 8) AND +trade_id = ?1 LIMIT 1",
+        (after,),
+    ).fetchone()
+    if last is None:
+        return []
+    sql = "WHERE market = ? AND number > ? ORDER BY number LIMIT ?"
+    return _rows(connection, TradeRow, _SELECT_TRADE + sql, market, last[0], limit)
 
 
-def trades_of(connection: Connection, order_id: str, limit: int) -> list[TradeRow]:
-    """The newest trades of one order, newest last."""
-    sql = "WHERE maker_order = ? OR taker_order = ? ORDER BY number DESC LIMIT ?"
-    return _rows(connection, TradeRow, _SELECT_TRADE + sql, order_id, order_id, limit)[::-1]
+def trades_of(connection: Connection, row: OrderRow, limit: int) -> list[TradeRow]:
+    """The newest trades of an own order, newest last."""
+    sql = "WHERE maker_position = ?1 OR taker_position = ?1 ORDER BY number DESC LIMIT ?2"
+    position = order_position(row.time_ms, row.counter)
+    return _rows(connection, TradeRow, _SELECT_TRADE + sql, position, limit)[::-1]
 
 
 class Candle(NamedTuple):
@@ -307,14 +367,26 @@ def order_events(
     connection: Connection, account: str, from_seq: int, limit: int
 ) -> list[tuple[OrderEventRow, OrderRow | None]]:
     """Events of one account from ``from_seq`` on, each with its order as it is now."""
-    at = EVENT_VALUE
-    sql = "WHERE account = ? AND seq >= ? ORDER BY seq LIMIT ?"
-    events = [
-        OrderEventRow._make((*row[:at], int(row[at]), *row[at + 1 :]))
-        for row in connection.execute(_SELECT_EVENT + sql, (account, from_seq, limit))
+    (newest,) = connection.execute(
+        "SELECT max(event_seq) FROM accounts WHERE account = ?", (account,)
+    ).fetchone()
+    if newest is None or newest < from_seq:
+        return []
+    seq = 1 + OrderEventRow._fields.index("seq")
+    # Numbers have no gaps: only when the first one is forgotten, all others are looked through.
+    for among in ("BETWEEN ?2 AND ?2 + ?3 - 1", ">= ?2"):
+        found = connection.execute(
+            _EVENT_SHELVES + _SELECT_EVENT + f"AND seq {among} ORDER BY seq LIMIT ?3",
+            (account, from_seq, limit),
+        ).fetchall()
+        if found and found[0][seq] == from_seq:
+            break
+    at = EVENT_VALUE + 1
+    orders = {position: _order_at(connection, position) for (position, *_) in found}
+    return [
+        (OrderEventRow._make((*row[1:at], int(row[at]), *row[at + 1 :])), orders[row[0]])
+        for row in found
     ]
-    found = {order_id: order(connection, order_id) for order_id in {e.order_id for e in events}}
-    return [(event, found[event.order_id]) for event in events]
 
 
 def log_entries(connection: Connection, epoch: int, first: int, last: int) -> list[LogRow]:

@@ -251,9 +251,9 @@ class Store:
         """Trades of one market, newest last: the newest, or those learned after trade ``after``."""
         return self._read(queries.trades, market, limit, after)
 
-    def trades_of(self, order_id: str, limit: int) -> Deferred[list[TradeRow]]:
-        """The newest trades of one order, newest last."""
-        return self._read(queries.trades_of, order_id, limit)
+    def trades_of(self, row: OrderRow, limit: int) -> Deferred[list[TradeRow]]:
+        """The newest trades of an own order, newest last."""
+        return self._read(queries.trades_of, row, limit)
 
     def candles(
         self, market: str, interval_ms: int, from_ms: int | None, limit: int

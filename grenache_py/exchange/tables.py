@@ -12,10 +12,13 @@ and not by ``executemany``, which steps once a row: measured with a reactor that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from sqlite3 import Connection
 from typing import Any, NamedTuple
+
+import attrs
 
 from grenache_py.exchange.rows import (
     AnswerGone,
@@ -32,13 +35,17 @@ from grenache_py.exchange.rows import (
     TradeRow,
 )
 
-__all__ = ["write"]
+__all__ = ["Shelf", "write"]
 
 # Rows a statement takes; every size is one prepared statement a type, kept by the connection.
-CHUNKS = (64, 16, 4, 1)
+CHUNKS = (128, 64, 32, 16, 8, 4, 2, 1)
+STATEMENTS_KEPT = 256
 SEQ_BITS = 40  # log.position = epoch << 40 | seq
 COUNTER_BITS = 20  # orders.position = time_ms << 20 | counter
 SEQ_MASK = (1 << SEQ_BITS) - 1
+INTEGER_MAX = 2**63 - 1
+#: New orders before the next shelf is begun: few pages of an index, few shelves to look through.
+ORDERS_PER_SHELF = 1_024
 
 
 def log_position(epoch: int, seq: int) -> int:
@@ -52,24 +59,16 @@ def order_position(time_ms: int, counter: int) -> int:
 
 
 class Statement(NamedTuple):
-    """``before`` + n times ``each``, by commas, + ``after``; ``parameters`` of one row."""
+    """``before`` + n times ``each``, by commas, + ``after``."""
 
     before: str
     each: str
     after: str
-    parameters: Callable[[Any], Iterable[Any]]
 
 
-def _insert(
-    table: str,
-    names: Sequence[str],
-    conflict: str = "",
-    parameters: Callable[[Any], Iterable[Any]] = tuple,
-) -> Statement:
+def _insert(table: str, names: Sequence[str], conflict: str = "") -> Statement:
     each = "(" + ", ".join("?" * len(names)) + ")"
-    return Statement(
-        f"INSERT INTO {table} ({', '.join(names)}) VALUES ", each, conflict, parameters
-    )
+    return Statement(f"INSERT INTO {table} ({', '.join(names)}) VALUES ", each, conflict)
 
 
 def _update(key: str, names: Sequence[str]) -> str:
@@ -79,66 +78,133 @@ def _update(key: str, names: Sequence[str]) -> str:
 
 _ORDER_STATE = OrderRow._fields[OrderRow._fields.index("open") :]
 LOG_COLUMNS = LogRow._fields[2:]
-# Ticks times lots may exceed SQLite's 64 bits, so ``value`` is kept as text.
 ORDER_VALUE = OrderRow._fields.index("value")
 EVENT_VALUE = OrderEventRow._fields.index("value")
 
+# The parameters are the row's fields, after those that ``_parameters`` adds.
 STATEMENTS: dict[type, Statement] = {
     MetaRow: _insert("meta", MetaRow._fields, _update("name", ["value"])),
-    LogRow: _insert(
-        "log",
-        ("position", *LOG_COLUMNS),
-        parameters=lambda row: (row[0] << SEQ_BITS | row[1], *row[2:]),
-    ),
+    LogRow: _insert("log", ("position", *LOG_COLUMNS)),
     # What never changes is left out: SQLite would touch its indexes for nothing.
     OrderRow: _insert(
         "orders",
-        ("position", *OrderRow._fields),
+        ("position", "shelf", *OrderRow._fields),
         _update("position", ("quantity_lots", "key_ms", "key_counter", *_ORDER_STATE))
         # Two orders with one stamp would be a bug: NOT NULL refuses to write one over the other.
         + ", market = CASE WHEN order_id = excluded.order_id THEN market END",
-        parameters=lambda row: (
-            row.time_ms << COUNTER_BITS | row.counter,
-            *row[:ORDER_VALUE],
-            str(row.value),
-            *row[ORDER_VALUE + 1 :],
-        ),
     ),
-    OrderEventRow: _insert(
-        "order_events",
-        OrderEventRow._fields,
-        parameters=lambda row: (*row[:EVENT_VALUE], str(row.value), *row[EVENT_VALUE + 1 :]),
+    OrderEventRow: _insert("order_events", ("position", *OrderEventRow._fields)),
+    # Told again, it may be known by now which orders of this home it is about.
+    TradeRow: _insert(
+        "trades",
+        ("maker_position", "taker_position", *TradeRow._fields),
+        _update("time_ms, trade_id", ("maker_position", "taker_position"))
+        + " WHERE coalesce(excluded.maker_position, excluded.taker_position) IS NOT NULL",
     ),
-    TradeRow: _insert("trades", TradeRow._fields, " ON CONFLICT (trade_id) DO NOTHING"),
     IntentRow: _insert("intents", IntentRow._fields, _update("fill_id", IntentRow._fields[1:])),
     # The answer itself is final; only what is known about its taker changes.
     AnswerRow: _insert("answers", AnswerRow._fields, _update("fill_id", ["keep_ms", "unsettled"])),
-    AnswerGone: Statement("DELETE FROM answers WHERE fill_id IN (", "?", ")", tuple),
+    AnswerGone: Statement("DELETE FROM answers WHERE fill_id IN (", "?", ")"),
     OriginRow: _insert("origins", OriginRow._fields, _update("origin", OriginRow._fields[1:])),
     RecordRow: _insert("records", RecordRow._fields, _update("order_id", RecordRow._fields[1:])),
-    RecordGone: Statement("DELETE FROM records WHERE order_id IN (", "?", ")", tuple),
+    RecordGone: Statement("DELETE FROM records WHERE order_id IN (", "?", ")"),
 }
 _ACCOUNTS = _insert("accounts", ("account", "event_seq"), _update("account", ["event_seq"]))
 
 
-def write(connection: Connection, rows: Sequence[Row]) -> None:
-    """Execute ``rows``, grouped by type, in the caller's transaction."""
-    groups: dict[type, list[Row]] = {}
+@attrs.define
+class Shelf:
+    """
+    Where the next new orders go (see ``orders.shelf`` in the schema).
+
+    Attributes:
+        number: the newest shelf.
+        orders: how many it has.
+        newest: the greatest position of any order.
+    """
+
+    number: int
+    orders: int
+    newest: int
+
+    @classmethod
+    def of(cls, connection: Connection) -> Shelf:
+        """The one to go on with."""
+        newest, number = connection.execute(
+            "SELECT (SELECT max(position) FROM orders), (SELECT max(shelf) FROM orders)"
+        ).fetchone()
+        if newest is None:
+            return cls(0, 0, -1)
+        (orders,) = connection.execute(
+            "SELECT count(*) FROM orders WHERE shelf = ?", (number,)
+        ).fetchone()
+        return cls(number, orders, newest)
+
+    def put(self, positions: Iterable[int]) -> None:
+        """Orders were written; those with new positions are new."""
+        new = [position for position in positions if position > self.newest]
+        if new:
+            self.newest = max(new)
+            self.orders += len(new)
+            if self.orders >= ORDERS_PER_SHELF:
+                self.number, self.orders = self.number + 1, 0
+
+
+def write(connection: Connection, rows: Sequence[Row], shelf: Shelf) -> None:
+    """
+    Execute ``rows``, grouped by type, in the caller's transaction.
+
+    Events and trades come with the orders of this home that they are about, in the same batch,
+    and are kept with those orders' positions: who has an order finds them without its id.
+    """
+    groups: dict[type, list[Any]] = {}
     for row in rows:
         groups.setdefault(type(row), []).append(row)
+    positions = {
+        row.order_id: row.time_ms << COUNTER_BITS | row.counter for row in groups.get(OrderRow, ())
+    }
     for kind, statement in STATEMENTS.items():
         if kind in groups:
-            _execute(connection, statement, groups[kind])
-    newest = {row.account: row.seq for row in rows if isinstance(row, OrderEventRow)}
+            _execute(
+                connection, statement, _parameters(kind, groups[kind], positions, shelf.number)
+            )
+    newest = {row.account: row.seq for row in groups.get(OrderEventRow, ())}
     if newest:
         _execute(connection, _ACCOUNTS, list(newest.items()))
+    shelf.put(positions.values())
 
 
-def _execute(connection: Connection, statement: Statement, rows: Sequence[Any]) -> None:
+def _parameters(
+    kind: type, rows: list[Any], positions: Mapping[str, int], shelf: int
+) -> list[tuple[Any, ...]]:
+    if kind is LogRow:
+        return [(row[0] << SEQ_BITS | row[1], *row[2:]) for row in rows]
+    if kind is OrderRow:
+        return [(positions[row.order_id], shelf, *_fitting(row)) for row in rows]
+    if kind is OrderEventRow:
+        return [(positions.get(row.order_id, 0), *_fitting(row)) for row in rows]
+    if kind is TradeRow:
+        at = positions.get
+        return [(at(row.maker_order), at(row.taker_order), *row) for row in rows]
+    return rows
+
+
+def _fitting(row: Any) -> Any:
+    """``value``, ticks times lots, is kept as text because it may exceed SQLite's 64 bits."""
+    return row if row.value <= INTEGER_MAX else row._replace(value=str(row.value))
+
+
+@cache
+def _sql(statement: Statement, size: int) -> str:
+    return statement.before + ",".join((statement.each,) * size) + statement.after
+
+
+def _execute(
+    connection: Connection, statement: Statement, parameters: Sequence[tuple[Any, ...]]
+) -> None:
     start = 0
     for size in CHUNKS:
-        while len(rows) - start >= size:
-            part = rows[start : start + size]
-            sql = statement.before + ",".join((statement.each,) * size) + statement.after
-            connection.execute(sql, list(chain.from_iterable(map(statement.parameters, part))))
+        while len(parameters) - start >= size:
+            part = parameters[start : start + size]
+            connection.execute(_sql(statement, size), list(chain.from_iterable(part)))
             start += size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import typing
 from collections.abc import Iterator
 from itertools import chain
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from grenache_py.exchange import queries, retention, rows
+from grenache_py.exchange import queries, retention, rows, tables
 from grenache_py.exchange.database import Database
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.queries import Candle
@@ -198,15 +199,37 @@ def test_trades_follow_in_the_order_they_were_learned(database: Database) -> Non
 
 
 def test_the_trades_of_an_order_are_those_it_made_or_took(database: Database) -> None:
-    database.commit(
-        [
-            trade_row(1, maker_order="a", taker_order="b"),
-            trade_row(2, maker_order="b", taker_order="c"),
-            trade_row(3, maker_order="c", taker_order="d"),
-        ]
+    one, two, three = (order_row(n) for n in (1, 2, 3))
+    others = {"maker_order": "a stranger's", "taker_order": "a stranger's"}
+    database.commit([one, trade_row(1, **others | {"taker_order": one.order_id})])
+    database.commit([two, trade_row(2, maker_order=two.order_id, taker_order=one.order_id), one])
+    database.commit([trade_row(9, **others)])
+    database.commit([three, trade_row(3, **others | {"maker_order": two.order_id}), two])
+
+    def times(row: rows.OrderRow, limit: int) -> list[int]:
+        return [trade.time_ms for trade in queries.trades_of(database.connection, row, limit)]
+
+    assert (times(one, 9), times(two, 9), times(two, 1), times(three, 9)) == (
+        [1, 2],
+        [2, 3],
+        [3],
+        [],
     )
-    assert [t.time_ms for t in queries.trades_of(database.connection, "b", 9)] == [1, 2]
-    assert [t.time_ms for t in queries.trades_of(database.connection, "c", 1)] == [3]
+
+
+def test_a_trade_heard_before_its_order_is_settled_is_found_with_it(database: Database) -> None:
+    maker, taker = order_row(1), order_row(2)
+    trade = trade_row(1, maker_order=maker.order_id, taker_order=taker.order_id)
+    database.commit([trade])  # a neighbour was faster than the answer
+    database.commit([maker, taker])
+    assert queries.trades_of(database.connection, taker, 9) == []
+    database.commit([maker, taker, trade])
+    database.commit([trade])
+    assert queries.trades_of(database.connection, taker, 9) == [trade]
+    assert queries.trades_of(database.connection, maker, 9) == [trade]
+    assert [
+        bar.trades for bar in queries.candles(database.connection, "BTC-USD", 60_000, 0, 9)
+    ] == [1]
 
 
 def test_events_come_with_their_order_as_it_is_now(database: Database) -> None:
@@ -217,6 +240,112 @@ def test_events_come_with_their_order_as_it_is_now(database: Database) -> None:
     assert found == [(event_row("alice", 1, before), after), (event_row("alice", 2, after), after)]
     assert queries.order_events(database.connection, "alice", 3, 9) == []
     assert database.load().event_seqs == {"alice": 2, "bob": 1}
+
+
+@given(seed=st.integers(0, 2**32), shelf=st.integers(1, 8))
+@settings(max_examples=40, deadline=None)
+def test_what_stands_on_many_shelves_is_found_as_if_on_one(seed: int, shelf: int) -> None:
+    rng = random.Random(seed)
+    database = Database(":memory:")
+    written: dict[int, rows.OrderRow] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "ORDERS_PER_SHELF", shelf)
+        patch.setattr(queries, "SHELVES_AT_FIRST", 2)
+        database.open()
+        for n in range(rng.randrange(1, 60)):
+            if rng.random() < 0.1:
+                database._shelf = tables.Shelf.of(database.connection)  # as after a restart
+            row = order_row(
+                n,
+                live=rng.random() < 0.3,
+                order_id=f"{rng.getrandbits(128):032x}",
+                account=rng.choice("ab"),
+                client_order_id=rng.choice(["", "x", "y"]),
+            )
+            present = queries.orders(database.connection, 99)
+            if rng.random() < 0.2 and present:
+                row = rng.choice(present)._replace(version=n)
+            written[row.time_ms] = row
+            database.commit([row])
+            if rng.random() < 0.1:
+                prune(database, Retention(closed_orders_max=20), 0)
+        connection = database.connection
+        left = queries.orders(connection, 99)
+        assert all(written[row.time_ms] == row for row in left)
+        assert [row.time_ms for row in left] == sorted((row.time_ms for row in left), reverse=True)
+        for row in left:
+            assert queries.order(connection, row.order_id) == row
+        for account in "abc":
+            limit = rng.randrange(1, 9)
+            of = [row for row in left if row.account == account]
+            assert queries.orders(connection, limit, account=account) == of[:limit]
+            if len(of) > 2:
+                page = queries.orders(connection, limit, account=account, after=of[1].order_id)
+                assert page == of[2 : 2 + limit]
+            for name in ("x", "z"):
+                named = [row for row in of if row.client_order_id == name]
+                found = queries.order_by_client_id(connection, account, name)
+                assert found == (named[0] if named else None)
+    database.close()
+
+
+def test_events_and_trades_on_many_shelves_are_found_as_if_on_one(database: Database) -> None:
+    rng = random.Random(8)
+    seqs = {"a": 0, "b": 0}
+    events: list[rows.OrderEventRow] = []
+    for n in range(5_000):
+        account = "a" if rng.random() < 0.01 else "b"
+        seqs[account] += 1
+        events.append(event_row(account, seqs[account], order_row(n)))
+    trades = [trade_row(n, trade_id=f"{rng.getrandbits(128):032x}") for n in range(3_000)]
+    database.commit([*events, *trades])
+    connection = database.connection
+
+    def found(account: str, first: int, limit: int) -> list[rows.OrderEventRow]:
+        return [event for event, _ in queries.order_events(connection, account, first, limit)]
+
+    def numbered(account: str, first: int) -> list[rows.OrderEventRow]:
+        return [event for event in events if event.account == account and event.seq >= first]
+
+    for first in (0, 1, 7, seqs["a"], seqs["a"] + 1):
+        assert found("a", first, 9) == numbered("a", first)[:9]
+    for first in (1, 1_000, 4_000):
+        assert found("b", first, 700) == numbered("b", first)[:700]
+    prune(database, Retention(order_events_max=500), 0)
+    oldest = next(event for event in events[-500:] if event.account == "b")
+    assert found("b", 1, 5) == numbered("b", oldest.seq)[:5]  # the caller sees what is gone
+    for n in (0, 1_023, 1_024, 2_000, 2_999):
+        after = queries.trades(connection, "BTC-USD", 2, after=trades[n].trade_id)
+        assert after == trades[n + 1 : n + 3]
+
+
+def test_no_question_of_a_client_reads_whole_tables(database: Database) -> None:
+    asked: list[str] = []
+    connection = database.connection
+    row = order_row(1, client_order_id="x")
+    database.commit([row, event_row("alice", 1, row), trade_row(1), log_row(1)])
+    connection.set_trace_callback(asked.append)
+    queries.order(connection, row.order_id)
+    queries.order_by_client_id(connection, "alice", "x")
+    queries.orders(connection, 9)
+    queries.orders(connection, 9, account="alice", after=row.order_id)
+    queries.trades(connection, "BTC-USD", 9)
+    queries.trades(connection, "BTC-USD", 9, after=trade_row(1).trade_id)
+    queries.trades_of(connection, row, 9)
+    queries.candles(connection, "BTC-USD", 60_000, None, 9)
+    queries.volume_lots(connection, "BTC-USD", 0)
+    queries.order_events(connection, "alice", 1, 9)
+    queries.log_entries(connection, 1, 1, 9)
+    connection.set_trace_callback(None)
+    assert len(asked) > 15
+    for sql in asked:
+        plan = [step[3] for step in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+        for step in plan:
+            if re.match(r"SCAN (orders|order_events|trades|bars|log)\b", step):
+                # Newest first by position, with a limit: it walks no further than the page.
+                assert "ORDER BY position DESC" in sql, (sql, plan)
+            # Of a shelf it reads what it looks for, not all.
+            assert not re.search(r"\((shelf|<expr>)=\?\)", step), (sql, plan)
 
 
 @given(

@@ -21,8 +21,13 @@ CREATE TABLE log (
 
 -- position = time_ms << 20 | counter: the home's hybrid clock never repeats, so it names the order
 -- as well as its id does, and a change of state touches no index but those of its own columns.
+--
+-- shelf counts up, once for about a thousand new orders. Ids and names come at random: an index of
+-- them alone would dirty a page somewhere for every order. Those below begin with the shelf, so new
+-- keys go to its few pages, and who looks for an id looks through the shelves, the newest first.
 CREATE TABLE orders (
     position        INTEGER PRIMARY KEY,
+    shelf           INTEGER NOT NULL,
     order_id        TEXT NOT NULL,
     market          TEXT NOT NULL,
     side            TEXT NOT NULL,
@@ -56,9 +61,10 @@ CREATE TABLE orders (
         open >= 0 AND reserved >= 0 AND filled >= 0 AND open + reserved + filled <= quantity_lots
     )
 );
-CREATE INDEX orders_by_id ON orders (order_id);
-CREATE INDEX orders_by_account ON orders (account);
-CREATE INDEX orders_by_client_id ON orders (client_order_id, account) WHERE client_order_id <> '';
+CREATE INDEX orders_by_id ON orders (shelf, substr(order_id, 1, 8));
+CREATE INDEX orders_by_account ON orders (shelf, account);
+CREATE INDEX orders_by_client_id ON orders (shelf, client_order_id, account)
+    WHERE client_order_id <> '';
 CREATE INDEX orders_live ON orders (position) WHERE live = 1;
 CREATE INDEX orders_closed ON orders (updated_ms) WHERE live = 0;
 
@@ -69,8 +75,10 @@ CREATE TABLE accounts (
     event_seq INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+-- position: of the order. Shelves are number >> 10.
 CREATE TABLE order_events (
     number   INTEGER PRIMARY KEY,
+    position INTEGER NOT NULL,
     account  TEXT NOT NULL,
     seq      INTEGER NOT NULL,
     order_id TEXT NOT NULL,
@@ -82,24 +90,31 @@ CREATE TABLE order_events (
     value    TEXT NOT NULL,
     time_ms  INTEGER NOT NULL
 );
-CREATE UNIQUE INDEX order_events_by_account ON order_events (account, seq);
+CREATE UNIQUE INDEX order_events_by_account ON order_events (number >> 10, account, seq);
 
+-- maker_position, taker_position: of this home's own orders. Shelves are number >> 10. Whoever tells
+-- of a trade tells its time, so that is the first part of what makes it unique: it keeps new keys
+-- together.
 CREATE TABLE trades (
-    number        INTEGER PRIMARY KEY,
-    trade_id      TEXT NOT NULL UNIQUE,
-    market        TEXT NOT NULL,
-    price_ticks   INTEGER NOT NULL,
-    quantity_lots INTEGER NOT NULL,
-    side          TEXT NOT NULL,
-    maker_order   TEXT NOT NULL,
-    taker_order   TEXT NOT NULL,
-    maker_home    TEXT NOT NULL,
-    taker_home    TEXT NOT NULL,
-    time_ms       INTEGER NOT NULL
+    number         INTEGER PRIMARY KEY,
+    maker_position INTEGER,
+    taker_position INTEGER,
+    trade_id       TEXT NOT NULL,
+    market         TEXT NOT NULL,
+    price_ticks    INTEGER NOT NULL,
+    quantity_lots  INTEGER NOT NULL,
+    side           TEXT NOT NULL,
+    maker_order    TEXT NOT NULL,
+    taker_order    TEXT NOT NULL,
+    maker_home     TEXT NOT NULL,
+    taker_home     TEXT NOT NULL,
+    time_ms        INTEGER NOT NULL,
+    UNIQUE (time_ms, trade_id)
 );
 CREATE INDEX trades_by_market ON trades (market);
-CREATE INDEX trades_by_maker ON trades (maker_order);
-CREATE INDEX trades_by_taker ON trades (taker_order);
+CREATE INDEX trades_by_id ON trades (number >> 10, substr(trade_id, 1, 8));
+CREATE INDEX trades_by_maker ON trades (maker_position) WHERE maker_position IS NOT NULL;
+CREATE INDEX trades_by_taker ON trades (taker_position) WHERE taker_position IS NOT NULL;
 
 -- The trades of one minute, summed up as they come, so that neither a candle nor the volume of a
 -- day reads a million trades. time_ms is the minute's begin; a trade that another home tells of
