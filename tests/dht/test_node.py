@@ -323,6 +323,30 @@ def test_one_restarted_neighbour_among_others_is_written_to_again() -> None:
     assert announce.result == 2
 
 
+def test_a_late_answer_to_an_abandoned_round_does_not_end_the_next_one() -> None:
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB))
+    both = {ALICE: ALICE_ID, BOB: BOB_ID}
+    talk.node.announce(NAME, 1337, talk.now)
+    for method in (b"get_peers", b"announce_peer"):
+        for address, query in queries(talk, method).items():
+            talk.reply(query, address, id=both[address], token=b"old", nodes=b"")
+    announce = talk.node.announce(NAME, 1337, talk.now)
+    first = queries(talk, b"announce_peer")
+    talk.refuse(first[ALICE], ALICE, 203, "bad token")
+    looks: dict[Address, dict[bytes, Any]] = {}
+    while not looks:  # until Bob is slow, and both are looked for again
+        talk.wait(0.01)
+        looks = queries(talk, b"get_peers")
+    talk.reply(first[BOB], BOB, id=BOB_ID)
+    assert not announce.done, "Alice has not been written to with her new token"
+    for address in (ALICE, BOB):
+        talk.reply(looks[address], address, id=both[address], token=b"new", nodes=b"")
+    second = queries(talk, b"announce_peer")
+    assert set(second) == {ALICE}
+    talk.reply(second[ALICE], ALICE, id=ALICE_ID)
+    assert announce.result == 2
+
+
 def test_nobody_to_announce_to_and_nobody_who_takes_it_are_two_errors() -> None:
     talk = talk_with()
     assert isinstance(talk.node.announce(NAME, 1, talk.now).error, NoNodesToQuery)
