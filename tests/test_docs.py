@@ -66,3 +66,18 @@ def test_every_log_line_the_operators_guide_explains_is_one() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "grenache_py").rglob("*.py"))
     assert [phrase for phrase in phrases if phrase not in sources] == []
     assert len(phrases) > 5
+
+
+def test_each_of_the_forty_failures_names_code_and_a_test_that_exist() -> None:
+    text = (ROOT / "docs" / "failure-modes.rst").read_text()
+    rows = re.split(r"^   \* - ", text, flags=re.M)[1:]
+    assert [row.split()[0] for row in rows] == [f"F{number}" for number in range(1, 41)]
+    for row in rows:
+        named = re.findall(r"``([a-z0-9_/]+\.(?:py|sql))(?:::(test_[a-z0-9_]+))?``", row)
+        code = [file for file, test in named if not test]
+        tests = [(file, test) for file, test in named if test]
+        assert code and tests, row
+        for file in code:
+            assert (ROOT / "grenache_py" / file).exists(), f"there is no {file}"
+        for file, test in tests:
+            assert f"def {test}(" in (ROOT / "tests" / file).read_text(), f"{file} has no {test}"

@@ -41,6 +41,7 @@ def examine(
     asked_at: float,
     answered_at: float,
     can_connect: Callable[[str], str],
+    find: Callable[[str, str], list[str] | str],
 ) -> list[Finding]:
     """
     Check everything.
@@ -48,6 +49,7 @@ def examine(
     Args:
         asked_at, answered_at: this machine's time, in seconds, round the call of ``status``.
         can_connect: why nobody answers at an address; "" when somebody does.
+        find: the addresses that a grape (a URL) knows under a name, or why it does not say.
     """
     if status["store"] != "ok":
         return [_store(status)]  # nothing else is known before it works again
@@ -57,6 +59,7 @@ def examine(
         _store(status),
         _clock(status, asked_at, answered_at),
         *_grapes(status["grapes"]),
+        *_rings(status["grapes"], find),
         _reachable(status, can_connect),
         _links(status, links),
         _sync(status, links),
@@ -131,6 +134,31 @@ def _grapes(grapes: dict[str, Any]) -> list[Finding]:
             )
         )
     return found
+
+
+def _rings(
+    grapes: dict[str, Any], find: Callable[[str, str], list[str] | str]
+) -> Iterable[Finding]:
+    """Whether all grapes find the same peers; with one grape there is nothing to compare."""
+    if len(grapes["urls"]) < 2:
+        return
+    answers = {url: find(url, grapes["name"]) for url in grapes["urls"]}
+    silent = {url: answer for url, answer in answers.items() if isinstance(answer, str)}
+    for url, reason in silent.items():
+        yield Finding("rings", "warning", f"{url}: {reason}", "The others are asked instead.")
+    found = {url: set(answer) for url, answer in answers.items() if url not in silent}
+    everybody = set().union(*found.values())
+    blind = [url for url, peers in found.items() if not peers and everybody]
+    if blind:
+        seeing = next(url for url, peers in found.items() if peers)
+        yield Finding(
+            "rings",
+            "bad",
+            f"{', '.join(blind)} finds no peer, and {seeing} does",
+            "These grapes do not know each other: name one of each in the other's --bn.",
+        )
+    elif not silent:
+        yield Finding("rings", "good", f"all {len(found)} grapes find the peers")
 
 
 def _reachable(status: dict[str, Any], can_connect: Callable[[str], str]) -> Finding:

@@ -1,7 +1,7 @@
 """
 ``exchange load``: many orders, and how long their answers took.
 
-Edge: runs the reactor, reads the clock.
+Edge: reads the clock.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import random
 import sys
 import time
 from decimal import Decimal
-from typing import Any
 
 import click
 from rich.console import Console
@@ -19,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from grenache_py.errors import GrenacheError
 from grenache_py.exchange import show
 from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool
+from grenache_py.exchange.load import Flow, Load
 
 __all__ = ["load"]
 
@@ -49,11 +49,6 @@ def load(
     account: str,
 ) -> None:  # fmt: skip
     """Place many orders and show how long the answers took. They are real orders!"""
-    # Not at the top: the other commands start sooner without.
-    from twisted.internet import reactor
-
-    from grenache_py.exchange.load import Flow, Load
-
     wanted = market.upper()
     found = [m for m in tool.call("markets.list")["markets"] if m["market"] == wanted]
     if not found:
@@ -78,17 +73,14 @@ def load(
     ) as progress:
         task = progress.add_task("", total=orders, rate="")
         run = Load(
-            reactor,
-            tool.address,
+            lambda: tool.connect().detach(),
             lines,
             clients,
             depth=depth,
-            token=tool.token,
-            tls=None if tool.tls is None else _tls_of(tool),
             clock=time.perf_counter,
             progress=lambda done: progress.advance(task, done),
         )
-        _run_in_reactor(reactor, run.run())
+        run.run()
     rising = sorted(run.latencies)
     summary = {
         "orders": orders,
@@ -115,32 +107,3 @@ def load(
     tool.out(summary, shown)
     if run.errors:
         sys.exit(EXIT_FAILED)
-
-
-def _tls_of(tool: Tool) -> Any:
-    """The connection's TLS as Twisted wants it."""
-    from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
-
-    host = tool.address.rpartition(":")[0].strip("[]")
-    assert tool.tls is not None
-    believed = [Certificate.load(der) for der in tool.tls.get_ca_certs(binary_form=True)]
-    return optionsForClientTLS(host, trustRootFromCertificates(believed))
-
-
-def _run_in_reactor(reactor: Any, coroutine: Any) -> None:
-    """Run ``coroutine`` to its end, and raise what it raises."""
-    from twisted.internet.defer import Deferred
-    from twisted.python.failure import Failure
-
-    outcome: list[Any] = []
-
-    def ended(result: Any) -> None:
-        outcome.append(result)
-        reactor.stop()
-
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(coroutine).addBoth(ended))
-    reactor.run()
-    if not outcome:
-        raise click.Abort
-    if isinstance(outcome[0], Failure):
-        outcome[0].raiseException()

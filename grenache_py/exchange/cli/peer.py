@@ -11,6 +11,9 @@ import re
 import socket
 import sys
 import time
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import attrs
 import click
@@ -23,6 +26,8 @@ from grenache_py.exchange.doctor import examine
 __all__ = ["backup", "decide", "doctor", "doubts", "peers", "status"]
 
 BACKUP_TIMEOUT_S = 600.0
+GRAPE_TIMEOUT_S = 5.0
+ANSWER_BYTES_MAX = 262_144
 
 
 @click.command()
@@ -50,13 +55,27 @@ def doctor(tool: Tool) -> None:
     began = time.time()
     state = tool.call("status")
     links = tool.call("peers.list")["peers"] if state["store"] == "ok" else []
-    findings = examine(state, links, began, time.time(), _can_connect)
+    findings = examine(state, links, began, time.time(), _can_connect, _find)
     if tool.json:
         click.echo(msgspec.json.encode([attrs.asdict(finding) for finding in findings]))
     else:
         tool.show(show.findings_table(findings), fold=True)
     if any(finding.verdict == "bad" for finding in findings):
         sys.exit(EXIT_FAILED)
+
+
+def _find(grape: str, name: str) -> list[str] | str:
+    """What a grape knows under a name; why it does not say, when it does not."""
+    body = msgspec.json.encode({"rid": "doctor", "data": name})
+    try:
+        with urlopen(f"{grape}/lookup", body, GRAPE_TIMEOUT_S) as answer:  # noqa: S310  # http(s)
+            found = msgspec.json.decode(answer.read(ANSWER_BYTES_MAX))
+    except HTTPError as error:
+        return f"it answered {error.code}"
+    except (OSError, ValueError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        return str(getattr(reason, "strerror", None) or reason)
+    return [str(address) for address in found] if isinstance(found, list) else str(found)
 
 
 def _can_connect(address: str) -> str:

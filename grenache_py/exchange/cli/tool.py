@@ -40,12 +40,17 @@ class Tool:
     _client: Client | None = None
 
     def client(self) -> Client:
-        """The connection, with the token shown."""
+        """The connection."""
         if self._client is None:
-            self._client = Client(self.address, time.monotonic, self.tls)
-            if self.token:
-                self._client.call("hello", client=f"exchange {__version__}", token=self.token)
+            self._client = self.connect()
         return self._client
+
+    def connect(self) -> Client:
+        """A new connection, with the token shown."""
+        client = Client(self.address, time.monotonic, self.tls)
+        if self.token:
+            client.call("hello", client=f"exchange {__version__}", token=self.token)
+        return client
 
     def call(self, method: str, **params: Any) -> Any:
         """Call a method."""

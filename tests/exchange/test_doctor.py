@@ -1,0 +1,127 @@
+"""What the doctor makes of a daemon's status, and what it advises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from grenache_py.exchange.doctor import Finding, examine
+
+KEY = "ab" * 32
+
+
+def status(**changed: Any) -> dict[str, Any]:
+    healthy: dict[str, Any] = {
+        "peer": KEY,
+        "network": "main",
+        "alarms": [],
+        "store": "ok",
+        "store_bytes": 1_048_576,
+        "time": 1_000_000,
+        "clock_ahead_ms": 0,
+        "advertise": "",
+        "listen": {"client": [], "peer": ["0.0.0.0:7071"], "http": []},
+        "synced": True,
+        "origins": {"cd" * 32: {"frozen": None}},
+        "fills": {"in_doubt": 0, "on_hold": []},
+        "grapes": {
+            "urls": ["http://a:1", "http://b:2"],
+            "name": "exchange:main",
+            "port": 7071,
+            "announce_error": None,
+            "lonely": False,
+            "seen_s_ago": 3.0,
+            "lookups": 9,
+            "lookup_error": None,
+        },
+    }
+    for name, value in changed.items():
+        if isinstance(value, dict):
+            healthy[name] = {**healthy[name], **value}
+        else:
+            healthy[name] = value
+    return healthy
+
+
+LINK = {"ready": True, "latency_ms": 1.5}
+EVERYWHERE = {"http://a:1": ["1.2.3.4:7071"], "http://b:2": ["1.2.3.4:7071", "5.6.7.8:7071"]}
+
+
+def found(
+    state: dict[str, Any],
+    links: Any = (LINK,),
+    asked_at: float = 1000.0,
+    cannot_connect: str = "",
+    grapes: Any = None,
+) -> dict[str, Finding]:
+    answers = EVERYWHERE if grapes is None else grapes
+    findings = examine(
+        state,
+        links,
+        asked_at,
+        asked_at + 0.1,
+        lambda _: cannot_connect,
+        lambda url, _: answers[url],
+    )
+    return {finding.what: finding for finding in findings}
+
+
+def test_a_healthy_peer_needs_no_advice() -> None:
+    findings = found(status()).values()
+    assert [finding.verdict for finding in findings] == ["good"] * 10
+    assert not [finding.advice for finding in findings if finding.advice]
+
+
+@pytest.mark.parametrize(
+    ("what", "verdict", "says", "advice", "changed"),
+    [
+        ("identity", "bad", "copy", "--new-epoch", {"alarms": ["there is a copy of this peer"]}),
+        ("clock", "bad", "2000 ms behind", "NTP", {"clock_ahead_ms": 2000}),
+        ("clock", "bad", "differs", "NTP", {"time": 1_005_000}),
+        ("grapes", "bad", "refused", "--grape", {"grapes": {"lookup_error": "refused"}}),
+        ("announced", "bad", "nope", "--bn",
+         {"grapes": {"seen_s_ago": None, "announce_error": "nope"}}),
+        ("reachable", "warning", "from this machine only", "--peer",
+         {"listen": {"peer": ["127.0.0.1:1"]}}),
+        ("reachable", "warning", "no peer port", "", {"listen": {"peer": []}}),
+        ("sync", "warning", "still catching up", "Wait", {"synced": False}),
+        ("fills", "warning", "2 in doubt", "exchange doubts",
+         {"fills": {"in_doubt": 2, "on_hold": [KEY]}}),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_with_what_to_do(
+    what: str, verdict: str, says: str, advice: str, changed: dict[str, Any]
+) -> None:
+    finding = found(status(**changed))[what]
+    assert finding.verdict == verdict
+    assert says in finding.found
+    assert advice in finding.advice
+
+
+def test_a_port_nobody_can_reach_is_bad() -> None:
+    finding = found(status(advertise="203.0.113.5:7071"), cannot_connect="Connection refused")
+    assert finding["reachable"].verdict == "bad"
+    assert finding["reachable"].found == "203.0.113.5:7071: Connection refused"
+
+
+def test_without_a_working_store_nothing_else_is_judged() -> None:
+    assert list(found({"store": "the disk is full", "alarms": []})) == ["store"]
+
+
+def test_grapes_of_two_rings_are_told_apart() -> None:
+    """F25: disjoint bootstrap lists."""
+    finding = found(status(), grapes={"http://a:1": ["1.2.3.4:7071"], "http://b:2": []})["rings"]
+    assert finding.verdict == "bad"
+    assert finding.found == "http://b:2 finds no peer, and http://a:1 does"
+    assert "--bn" in finding.advice
+
+
+def test_a_grape_that_does_not_answer_is_named() -> None:
+    finding = found(status(), grapes={"http://a:1": ["1.2.3.4:7071"], "http://b:2": "timed out"})
+    assert finding["rings"].verdict == "warning"
+    assert finding["rings"].found == "http://b:2: timed out"
+
+
+def test_one_grape_is_compared_with_nothing() -> None:
+    assert "rings" not in found(status(grapes={"urls": ["http://a:1"]}))

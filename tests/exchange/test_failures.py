@@ -1,0 +1,102 @@
+"""Ways to fail that no other test shows to be closed (docs/failure-modes.rst names them all)."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import grenache_py.exchange
+from grenache_py.errors import ConfigError
+from grenache_py.exchange.keyfile import KEY_NAME, read_or_make_identity, read_tokens
+from tests.exchange.peers import Network
+
+
+def test_an_identity_is_made_once_and_never_replaced(tmp_path: Path) -> None:
+    """F9: identity lost at a restart."""
+    first = read_or_make_identity(str(tmp_path / "data"))
+    file = tmp_path / "data" / KEY_NAME
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert read_or_make_identity(str(tmp_path / "data")).key == first.key
+    assert read_or_make_identity(str(tmp_path / "other")).key != first.key
+    file.write_text("not a key")
+    with pytest.raises(ConfigError, match="restore it from a copy"):
+        read_or_make_identity(str(tmp_path / "data"))
+    assert file.read_text() == "not a key"
+    file.chmod(0o644)
+    with pytest.raises(ConfigError) as raised:
+        read_or_make_identity(str(tmp_path / "data"))
+    assert str(raised.value) == f"{file} can be used by others (mode 644): run chmod 600 {file}"
+
+
+def test_what_cannot_hold_secrets_is_named_once(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(ConfigError) as raised:
+        read_or_make_identity(str(file))
+    assert str(raised.value) == f"data directory {file}: is a file"
+    file.chmod(0o644)
+    with pytest.raises(ConfigError) as raised:
+        read_tokens(str(file))
+    assert str(raised.value) == (
+        f"token file {file}: can be used by others (mode 644): run chmod 640 {file}"
+    )
+
+
+def test_two_orders_that_are_alike_are_two_orders_everywhere() -> None:
+    """F9: ids that collide."""
+    net = Network(2)
+    net.link(0, 1)
+    ids = {net.place(number % 2, "buy", 10, 100).order_id for number in range(50)}
+    net.run(3)
+    assert len(ids) == 50
+    assert net.book(0) == net.book(1) == ([(100, 500)], [])
+
+
+def test_a_late_joiner_sees_what_is_left_of_an_order_and_not_what_it_was() -> None:
+    """F12: a book inflated after sync, the original quantity without its fills."""
+    net = Network(3)
+    net.link(0, 1)
+    maker = net.place(0, "sell", 100, 50)
+    net.place(1, "buy", 30, 50)
+    net.place(0, "buy", 30, 50)
+    net.run(3)
+    net.link(2, 1)
+    net.run(12)
+    assert maker.filled == 60
+    assert net[2].sync.synced
+    assert [net.book(number) for number in range(3)] == [([], [(50, 40)])] * 3
+
+
+def test_a_cancel_reaches_every_peer_and_one_that_joins_later() -> None:
+    """F36: a cancel that is local only."""
+    net = Network(4)
+    net.link(0, 1)
+    net.link(1, 2)
+    orders = [net.place(0, "sell", 10, price) for price in (50, 51)]
+    net.run(3)
+    assert net.book(2) == ([], [(50, 10), (51, 10)])
+    net[0].cancel(orders[0].order_id, net.now)
+    net.settle()
+    net.run(1)
+    net.link(3, 2)
+    net.run(12)
+    assert [net.book(number) for number in range(4)] == [([], [(51, 10)])] * 4
+
+
+def test_the_exchange_asks_grapes_for_names_alone() -> None:
+    """F26: a book kept in DHT values, which are 1,000 bytes long at most."""
+    folder = Path(grenache_py.exchange.__file__).parent
+    discovery = ast.parse((folder / "discovery.py").read_text())
+    asked = {
+        node.attr
+        for node in ast.walk(discovery)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, (ast.Name, ast.Attribute))
+        and getattr(node.value, "id", getattr(node.value, "attr", "")) in {"link", "_link"}
+    }
+    assert {"start_announcing", "lookup"} <= asked
+    assert not asked & {"put", "put_mutable", "get"}
+    users = {file.name for file in folder.rglob("*.py") if "grenache_py.link" in file.read_text()}
+    assert users == {"discovery.py"}
