@@ -9,7 +9,7 @@ JOBS   ?= auto
 PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim soak bench-network sim-dht crash bench-gossip bench-krpc bench-store bench-market bench-rpc news clean
+.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim soak bench-network sim-dht crash bench-gossip bench-fairness bench-krpc bench-store bench-market bench-rpc news clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -86,6 +86,9 @@ soak-ring: $(STAMP) ## a ring of Node's grapes and ours, members killed at rando
 
 bench-gossip: $(STAMP) ## the exchange network at scale, on a virtual clock: gossip, bandwidth, joining, memory (10 min)
 	$(BIN)/python -m benchmarks.exchange_scale --write docs/benchmarks/exchange-scale.rst --svg docs/exchange-scale.svg
+
+bench-fairness: $(STAMP) ## what view-fair is worth, beside strict price-time order over all homes (1 min)
+	$(BIN)/python -m benchmarks.exchange_fairness
 
 bench-krpc: $(STAMP) ## KRPC answers a second beside the Node grape (needs npm)
 	$(BIN)/python -m benchmarks.dht_krpc

@@ -1,7 +1,7 @@
 """
 How fair is view-fair? Real nodes on a virtual clock, beside an observer who sees all homes at once.
 
-    python -m benchmarks.exchange_fairness [--seed N] [--seconds 30]
+    python -m benchmarks.exchange_fairness [--seed N] [--seconds 20]
 
 Peers place crossing limit orders at random, so many a second in the whole network. At the moment
 of each, the observer looks into every home's own record and notes whom strict price-time order
@@ -185,7 +185,7 @@ def measure(delay_s: float, rate: int, seconds: float, seed: int) -> Fairness:
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[1])
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--seconds", type=float, default=30.0)
+    options.add_argument("--seconds", type=float, default=20.0)
     chosen = options.parse_args()
     print(f"{PEERS} homes, commits of {COMMIT_S * 1000:.0f} ms, seed {chosen.seed}")
     print("  delay  orders/s   orders   there  right price  right order   late")
