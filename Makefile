@@ -102,7 +102,7 @@ bench-store: $(STAMP) ## commits of this disk, and a start from 1,000,000 orders
 bench-market: $(STAMP) ## the market: engine beside other engines, orders through the socket
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python -m benchmarks.market_engine --write docs/benchmarks/market-engine.rst
-	$(BIN)/python -m benchmarks.market_socket
+	$(BIN)/python -m benchmarks.market_socket --write docs/benchmarks/market-socket.rst
 
 news: $(STAMP) ## the changelog entries that wait for a release
 	$(BIN)/towncrier build --draft

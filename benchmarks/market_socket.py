@@ -6,13 +6,14 @@ and 128 clients places limit orders that partly trade and partly rest; every ack
 means that the order is on the disk. Beside it stands what the disk itself can do: the rate of
 commits of SQLite (WAL, synchronous=FULL) with one row and with a batch of rows.
 
-    python -m benchmarks.market_socket [--orders N] [--dir DIR] [--clients 1,16,128]
+    python -m benchmarks.market_socket [--orders N] [--dir DIR] [--clients 1,16,128] [--write FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import platform
 import random
 import resource
 import socket
@@ -23,12 +24,85 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from grenache_py.exchange.client import CannotReach, Client
 from grenache_py.exchange.load import Flow, Load
 from grenache_py.exchange.show import percentile
 
 REQUIRED_PER_S, REQUIRED_P99_MS = 8_000, 30.0
+
+
+class Row(NamedTuple):
+    """One line of the table; microseconds are processor time for an order."""
+
+    clients: int
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    orders_per_commit: float
+    reactor_us: float
+    store_us: float
+    clients_us: float
+    mib: float
+
+
+class Findings:
+    """What is printed as it is found, and written as a page in the end."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.remarks: list[str] = []
+
+    def row(self, row: Row) -> None:
+        self.rows.append(row)
+        print(
+            f"{row.clients:4} clients: {row.per_s:8,.0f} orders/s  p50 {row.p50_ms:6.2f} ms"
+            f"  p99 {row.p99_ms:6.2f} ms  p99.9 {row.p999_ms:6.2f} ms, {row.orders_per_commit:.0f}"
+            f" a commit; us CPU/order: reactor {row.reactor_us:5.1f}, store {row.store_us:5.1f},"
+            f" clients {row.clients_us:5.1f}; {row.mib:.0f} MiB",
+            flush=True,
+        )
+
+    def remark(self, text: str) -> None:
+        self.remarks.append(text)
+        print(text, flush=True)
+
+    def page(self) -> str:
+        """All of it as reStructuredText."""
+        shown = [
+            ["clients", "orders/s", "p50 ms", "p99 ms", "p99.9 ms", "orders a commit",
+             "reactor us", "store us", "clients us"],
+            *([str(r.clients), f"{r.per_s:,.0f}", f"{r.p50_ms:.2f}", f"{r.p99_ms:.2f}",
+               f"{r.p999_ms:.2f}", f"{r.orders_per_commit:.0f}", f"{r.reactor_us:.0f}",
+               f"{r.store_us:.0f}", f"{r.clients_us:.0f}"] for r in self.rows),
+        ]  # fmt: skip
+        lines = [
+            "Orders through the socket",
+            "=========================",
+            "",
+            f"Written by ``benchmarks/market_socket.py`` on {time.strftime('%Y-%m-%d')}.",
+            "",
+            f"Machine: {os.cpu_count()} cores, {platform.system()} {platform.release()},",
+            f"{platform.python_implementation()} {platform.python_version()}.",
+            "",
+            "One daemon, its data on a disk, clients on the same machine over TCP. An order is",
+            "answered when it, its trades, its log entry and its signature are on the disk. Each",
+            "client waits for an answer before it sends again. The last three columns are",
+            "processor time for an order: of the daemon's reactor thread (sockets, JSON, matching,",
+            "log, signatures), of its store threads (SQLite), and of the clients, which run on the",
+            f"same cores. Required: {REQUIRED_PER_S:,}/s with 128 clients, p99 below"
+            f" {REQUIRED_P99_MS:.0f} ms.",
+            "",
+            ".. list-table::",
+            "   :header-rows: 1",
+            "",
+        ]
+        for cells in shown:
+            lines += [f"   {'*' if not i else ' '} - {cell}" for i, cell in enumerate(cells)]
+        lines += ["", *(f"- {remark}" for remark in self.remarks), ""]
+        return "\n".join(lines)
 
 
 def disk_rates(directory: Path, seconds: float = 1.0) -> dict[int, float]:
@@ -87,10 +161,13 @@ def memory_mib(pid: int) -> float:
     return int(text.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def cpu_s(pid: int) -> float:
-    """Processor time of a process, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def cpu_s(pid: int) -> tuple[float, float]:
+    """Processor time of a daemon's reactor thread and of all its other threads, in seconds."""
+    used = {
+        task.name: int((task / "schedstat").read_text().split()[0]) / 1e9
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    }
+    return used[str(pid)], sum(used.values()) - used[str(pid)]
 
 
 def main() -> None:
@@ -98,44 +175,49 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=40_000)
     parser.add_argument("--clients", default="1,16,128")
     parser.add_argument("--dir", default=None, help="where the data is; the disk that is measured")
+    parser.add_argument("--write", type=Path, help="write the results to this page")
     parser.add_argument("--check", action="store_true", help="fail below the required figures")
     arguments = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    found = Findings()
     with tempfile.TemporaryDirectory(dir=arguments.dir) as name:
         directory = Path(name)
         for rows, rate in disk_rates(directory).items():
-            print(f"disk: {rate:9,.0f} rows/s, {rows} a commit ({rate / rows:,.0f} commits/s)")
+            found.remark(
+                f"the disk alone (SQLite, WAL, synchronous=FULL): {rate:,.0f} rows/s with {rows} a"
+                f" commit, {rate / rows:,.0f} commits/s"
+            )
         daemon, path = start(directory)
         address = tcp_address(path)
         try:
-            results = [
-                run(daemon.pid, address, int(clients), arguments.orders)
-                for clients in arguments.clients.split(",")
-            ]
-            crowd(daemon.pid, address, arguments.orders)
+            for clients in arguments.clients.split(","):
+                found.row(run(daemon.pid, address, int(clients), arguments.orders))
+            most = found.rows[-1]
+            crowd(daemon.pid, address, arguments.orders, found)
         finally:
             daemon.terminate()
             daemon.wait(15)
+    if arguments.write:
+        arguments.write.write_text(found.page())
     if arguments.check:
-        rate, p99_ms = results[-1]
-        if rate < REQUIRED_PER_S or p99_ms > REQUIRED_P99_MS:
+        if most.per_s < REQUIRED_PER_S or most.p99_ms > REQUIRED_P99_MS:
             raise SystemExit(f"required: {REQUIRED_PER_S}/s with p99 < {REQUIRED_P99_MS} ms")
 
 
-def crowd(pid: int, address: str, orders: int) -> None:
+def crowd(pid: int, address: str, orders: int, found: Findings) -> None:
     """200 busy clients among 1,000 idle ones, and four that misbehave."""
     host, _, port = address.rpartition(":")
     before = memory_mib(pid)
     others = [socket.create_connection((host, int(port))) for _ in range(1_003)]
     deaf, endless, dripping = others[:3]
-    print(f"1,000 idle connections: {memory_mib(pid) - before:.1f} MiB")
+    found.remark(f"1,000 idle connections: {memory_mib(pid) - before:.1f} MiB")
     held = memory_mib(pid)
     # 100,000 requests with long answers, none of them read; then 10 MB without a line's end.
     sent = fill(deaf, b"book BTC-USD 500\n" * 1_000, 100)
-    print(f"never reads, sent {sent / 17:,.0f} requests: {memory_mib(pid) - held:+.1f} MiB")
+    found.remark(f"never reads, sent {sent / 17:,.0f} requests: {memory_mib(pid) - held:+.1f} MiB")
     sent = fill(endless, b"x" * 65_536, 160)
-    print(f"10 MB without an end: cut off within {sent:,} bytes")
+    found.remark(f"10 MB without an end: cut off within {sent:,} bytes")
     stop = threading.Event()
 
     def drip() -> None:
@@ -144,15 +226,15 @@ def crowd(pid: int, address: str, orders: int) -> None:
 
     dripper = threading.Thread(target=drip)
     dripper.start()
-    run(pid, address, 200, orders)
+    found.row(run(pid, address, 200, orders))
     stop.set()
     dripper.join()
     dripping.sendall(b"ping\n")
     assert dripping.recv(100), "the one that sends a byte a second is served too"
     with Client(address, time.monotonic) as client:
         client.call("order.cancel_all", timeout_s=60)
-    pipelined(pid, address)
-    print(f"memory after all that: {memory_mib(pid) - held:+.1f} MiB, orders included")
+    pipelined(pid, address, found)
+    found.remark(f"memory after all that: {memory_mib(pid) - held:+.1f} MiB, orders included")
     for each in others:
         each.close()
 
@@ -169,7 +251,7 @@ def fill(connection: socket.socket, data: bytes, times: int) -> int:
     return sent
 
 
-def pipelined(pid: int, address: str) -> None:
+def pipelined(pid: int, address: str, found: Findings) -> None:
     """One client sends 100,000 orders at once; another one asks meanwhile."""
     host, _, port = address.rpartition(":")
     flow = Flow("BTC-USD", "0.01", "0.0001", random.Random(9))
@@ -190,16 +272,21 @@ def pipelined(pid: int, address: str) -> None:
             most = max(most, memory_mib(pid))
         sender.join()
     rate = 100_000 / (time.perf_counter() - began)
-    print(
+    found.remark(
         f"100,000 orders pipelined: {rate:,.0f}/s, up to {most - before:+.0f} MiB (their orders"
         f" included), another client waited {slowest * 1000:.0f} ms at most"
     )
 
 
-def run(pid: int, address: str, clients: int, orders: int) -> tuple[float, float]:
-    """One row of the table, in a process of its own: a reactor runs once."""
+def commits(address: str) -> int:
+    with Client(address, time.monotonic) as client:
+        return int(client.call("status")["commits"])
+
+
+def run(pid: int, address: str, clients: int, orders: int) -> Row:
+    """One row of the table; the clients are another process, whose own time is shown too."""
     orders = min(orders, 8_000) if clients == 1 else orders
-    before = cpu_s(pid)
+    before, commits_before = cpu_s(pid), commits(address)
     worker = subprocess.run(
         [sys.executable, "-c",
          "import sys; from benchmarks.market_socket import work;"
@@ -208,29 +295,30 @@ def run(pid: int, address: str, clients: int, orders: int) -> tuple[float, float
     )  # fmt: skip
     if worker.returncode:
         raise SystemExit(worker.stderr)
-    rate, p50, p99, p999 = (float(word) for word in worker.stdout.split())
-    used = (cpu_s(pid) - before) / orders * 1e6
-    print(
-        f"{clients:4} clients: {rate:8,.0f} orders/s  p50 {p50:6.2f} ms  p99 {p99:6.2f} ms"
-        f"  p99.9 {p999:6.2f} ms  daemon {used:5.1f} us CPU/order, {memory_mib(pid):.0f} MiB",
-        flush=True,
+    rate, p50, p99, p999, own = (float(word) for word in worker.stdout.split())
+    reactor, store = (
+        (after - then) / orders * 1e6 for after, then in zip(cpu_s(pid), before, strict=True)
     )
-    return rate, p99
+    each = orders / (commits(address) - commits_before)
+    return Row(clients, rate, p50, p99, p999, each, reactor, store, own, memory_mib(pid))
 
 
 def work(address: str, clients: int, orders: int) -> None:
-    from twisted.internet import reactor
-
-    from grenache_py.exchange.cli import _run_in_reactor
-
     flow = Flow("BTC-USD", "0.01", "0.0001", random.Random(clients))
-    load = Load(reactor, address, flow.lines(orders), clients, clock=time.perf_counter)
-    _run_in_reactor(reactor, load.run())
+    load = Load(
+        lambda: Client(address, time.monotonic).detach(),
+        flow.lines(orders),
+        clients,
+        clock=time.perf_counter,
+    )
+    before = time.process_time()
+    load.run()
     if load.errors:
         raise SystemExit(f"refused: {load.errors}")
     rising = sorted(load.latencies)
     figures = [percentile(rising, part) * 1000 for part in (0.5, 0.99, 0.999)]
-    print(orders / load.seconds, *figures)
+    own = (time.process_time() - before) / orders * 1e6
+    print(orders / load.seconds, *figures, own)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,10 @@ class Client:
         """Close the connection."""
         self._socket.close()
 
+    def detach(self) -> socket.socket:
+        """Return the connection, for somebody who has better things to do than to wait."""
+        return self._socket
+
     def __enter__(self) -> Client:
         return self
 

@@ -9,23 +9,25 @@ random, prices normal round a spread, so that a part trades and a part rests.
 from __future__ import annotations
 
 import random
+import selectors
+import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.python.failure import Failure
 
 from grenache_py.errors import GrenacheError
-from grenache_py.wire.jsonlines import LineSplitter
 from grenache_py.wire.jsonrpc import decode_response, request_line
 
 __all__ = ["Flow", "Load", "LoadFailed"]
 
-TOKEN_ID = "token"  # noqa: S105  # the id of a request, not a secret
+READ_BYTES = 65_536
+SILENCE_S = 60.0
+"""Without any answer for so long, a run ends."""
+PROGRESS_STEP = 100
+"""Answers between two reports of progress, each of which may draw on a terminal."""
 
 
 class LoadFailed(GrenacheError):
@@ -78,59 +80,54 @@ def _times(step: str, count: int) -> str:
     return f"{units[: len(units) - len(part)]}.{units[len(units) - len(part) :]}" if part else units
 
 
-class _Loader(Protocol):
+class _Loader:
     """One client."""
 
-    def __init__(self, load: Load) -> None:
-        self._load = load
-        self._splitter = LineSplitter()
-        self._sent: deque[float] = deque()
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.sent: deque[float] = deque()
+        self.unsent = b""
+        self.begun = b""  # an answer whose end has not come
 
-    def connectionMade(self) -> None:
-        transport: Any = self.transport
-        if hasattr(transport, "setTcpNoDelay"):
-            transport.setTcpNoDelay(True)
-        if self._load.token:
-            transport.write(request_line("hello", {"token": self._load.token}, TOKEN_ID))
+    def send(self, data: bytes) -> None:
+        """Send as much as is taken; ``unsent`` is the rest."""
+        data = self.unsent + data
+        try:
+            self.unsent = data[self.connection.send(data) :]
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            self.unsent = data
 
-    def begin(self) -> None:
-        self._send(self._load.depth)
+    def answers(self) -> list[bytes]:
+        """
+        The lines that have come.
 
-    def _send(self, count: int) -> None:
-        lines = self._load.take(count)
-        if lines:
-            now = self._load.clock()
-            self._sent.extend([now] * len(lines))
-            transport: Any = self.transport
-            transport.write(b"".join(lines))
-
-    def dataReceived(self, data: bytes) -> None:
-        load = self._load
-        now = load.clock()
-        answered = 0
-        for line in self._splitter.feed(data):
-            if b'"result"' not in line or b'"method"' in line:
-                response = decode_response(line)
-                if isinstance(response.error, dict):
-                    load.refused(response.error)
-            elif line.startswith(b'{"jsonrpc":"2.0","id":"token"'):
-                continue
-            answered += 1
-            load.latencies.append(now - self._sent.popleft())
-        if answered:
-            self._send(answered)
-            load.answered(answered)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._load.lost(reason.getErrorMessage())
+        Raises:
+            OSError: the connection broke.
+            EOFError: the daemon closed it.
+        """
+        try:
+            data = self.connection.recv(READ_BYTES)
+            while isinstance(self.connection, ssl.SSLSocket) and self.connection.pending():
+                data += self.connection.recv(READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return []
+        if not data:
+            raise EOFError
+        lines = (self.begun + data).split(b"\n")
+        self.begun = lines.pop()
+        return lines
 
 
 class Load:
     """
     One run.
 
+    One thread and no reactor: what the generator spends, the daemon on the same machine lacks.
+
     Args:
-        tls: Twisted's options of a TLS client; None: plain TCP.
+        connect: gives a connection on which orders may be placed.
+        lines: the requests, in turn for whoever may send one.
+        progress: told now and then how many more are answered.
 
     Attributes:
         latencies: seconds from sending an order to its answer.
@@ -140,89 +137,95 @@ class Load:
 
     def __init__(
         self,
-        reactor: Any,
-        address: str,
+        connect: Callable[[], socket.socket],
         lines: list[bytes],
         clients: int,
         *,
         depth: int = 1,
-        token: str = "",
-        tls: Any = None,
         clock: Callable[[], float],
         progress: Callable[[int], None] = lambda done: None,
     ) -> None:
         self.latencies: list[float] = []
         self.errors: dict[str, int] = {}
         self.seconds = 0.0
-        self.depth = depth
-        self.token = token
-        self._tls = tls
-        self.clock = clock
-        self._reactor = reactor
-        self._address = address
-        self._lines = lines
+        self._connect = connect
         self._clients = clients
-        self._next = 0
-        self._open = 0
+        self._lines = lines
+        self._depth = depth
+        self._clock = clock
         self._progress = progress
-        self._done: Deferred[None] = Deferred()
+        self._next = 0
 
-    async def run(self) -> None:
+    def run(self) -> None:
         """
         Connect all clients, then place all orders.
 
-        Fails with:
-            LoadFailed: a connection was refused or lost.
+        Raises:
+            LoadFailed: a connection was lost, or nothing was answered for ``SILENCE_S``.
+            CannotReach, Refused: as ``connect`` does.
         """
         loaders: list[_Loader] = []
-        for _ in range(self._clients):
+        with selectors.DefaultSelector() as selector:
             try:
-                loaders.append(await self._endpoint().connect(self._factory()))
-            except OSError as error:
-                raise LoadFailed(f"cannot connect to {self._address}: {error}") from None
-        began = self.clock()
-        for loader in loaders:
-            loader.begin()
-        try:
-            await self._done
-        finally:
-            self.seconds = self.clock() - began
-            self._done = Deferred()
-            for loader in loaders:
-                if loader.transport is not None:
-                    loader.transport.loseConnection()
+                for _ in range(self._clients):
+                    loaders.append(_Loader(self._connect()))
+                for loader in loaders:
+                    loader.connection.setblocking(False)
+                    selector.register(loader.connection, selectors.EVENT_READ, loader)
+                began = self._clock()
+                for loader in loaders:
+                    self._send(selector, loader, self._depth)
+                self._serve(selector)
+                self.seconds = self._clock() - began
+            except (OSError, EOFError) as error:
+                reason = str(error) or "the daemon closed it"
+                raise LoadFailed(f"a connection was lost: {reason}") from None
+            finally:
+                for loader in loaders:
+                    loader.connection.close()
 
-    def _endpoint(self) -> Any:
-        if "/" in self._address:
-            return UNIXClientEndpoint(self._reactor, self._address)
-        host, _, port = self._address.rpartition(":")
-        endpoint = HostnameEndpoint(self._reactor, host.strip("[]"), int(port))
-        return endpoint if self._tls is None else wrapClientTLS(self._tls, endpoint)
+    def _serve(self, selector: selectors.BaseSelector) -> None:
+        told = 0
+        while len(self.latencies) < len(self._lines):
+            ready = selector.select(SILENCE_S)
+            if not ready:
+                raise LoadFailed(f"no answer for {SILENCE_S:g} s")
+            for key, events in ready:
+                loader: _Loader = key.data
+                answered = 0
+                if events & selectors.EVENT_READ:
+                    answered = self._take(loader)
+                if answered or loader.unsent:
+                    self._send(selector, loader, answered)
+            if len(self.latencies) - told >= PROGRESS_STEP:
+                self._progress(len(self.latencies) - told)
+                told = len(self.latencies)
+        self._progress(len(self.latencies) - told)
 
-    def _factory(self) -> Any:
-        factory = Factory.forProtocol(lambda: _Loader(self))
-        factory.noisy = False
-        return factory
+    def _take(self, loader: _Loader) -> int:
+        """Take a client's answers; return how many they are."""
+        lines = loader.answers()
+        now = self._clock()
+        for line in lines:
+            self.latencies.append(now - loader.sent.popleft())
+            if b'"result"' not in line:
+                error = decode_response(line).error
+                if isinstance(error, dict):
+                    self._refused(error)
+        return len(lines)
 
-    def take(self, count: int) -> list[bytes]:
-        """The next orders to send."""
+    def _send(self, selector: selectors.BaseSelector, loader: _Loader, count: int) -> None:
         lines = self._lines[self._next : self._next + count]
         self._next += len(lines)
-        return lines
+        now = self._clock()
+        loader.sent.extend([now] * len(lines))
+        blocked = bool(loader.unsent)
+        loader.send(b"".join(lines))
+        if bool(loader.unsent) != blocked:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if loader.unsent else 0)
+            selector.modify(loader.connection, events, loader)
 
-    def answered(self, count: int) -> None:
-        """Some orders have their answer."""
-        self._progress(count)
-        if len(self.latencies) == len(self._lines):
-            self._done.callback(None)
-
-    def refused(self, error: dict[str, Any]) -> None:
-        """An order was refused."""
+    def _refused(self, error: dict[str, Any]) -> None:
         message = str(error.get("message", ""))
         if len(self.errors) < 20 or message in self.errors:
             self.errors[message] = self.errors.get(message, 0) + 1
-
-    def lost(self, reason: str) -> None:
-        """A connection ended before the run did."""
-        if len(self.latencies) < len(self._lines) and not self._done.called:
-            self._done.errback(LoadFailed(f"a connection was lost: {reason}"))
