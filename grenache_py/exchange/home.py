@@ -323,6 +323,8 @@ class Home:
 
     def expire(self, now: float) -> None:
         """Close every good-till-date order whose time has come, by this home's clock (2.6)."""
+        if not self._expiries:
+            return
         now_ms = self.clock.read_ms(now)
         due: list[LiveOrder] = []
         while self._expiries and self._expiries[0][0] <= now_ms:

@@ -357,6 +357,7 @@ class ExchangeNode:
         self, link: Link, params: Params, now: float
     ) -> Callable[[], dict[str, Any]]:
         self._serve()
+        self.home.expire(now)  # or it would trade after the time its owner set
         fill = Signed.from_wire(params.get("fill"))
         answer = self.maker.request(fill, Signed.from_wire(params.get("order")), now)
         return lambda: {"answer": answer.proof.wire()}
@@ -434,7 +435,8 @@ class ExchangeNode:
     # Time and output.
 
     def _settle_down(self, now: float) -> None:
-        """What follows from what happened since the last call: crossed books, stops."""
+        """What follows from what happened since the last call: expiries, crossed books, stops."""
+        self.home.expire(now)
         while self._crossed:
             self.home.sweep(self._crossed.popitem()[0], now)
         for symbol in list(self.ledger.new_prices):

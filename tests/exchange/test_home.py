@@ -150,6 +150,21 @@ def test_an_order_expires_by_the_homes_clock(net: Network) -> None:
     assert net.book(0) == ([], [])
 
 
+def test_an_order_does_not_trade_after_its_time_although_no_tick_came_between() -> None:
+    """Its home may be busy, or its clock may have followed a neighbour's forward."""
+    net = Network(2)
+    net.mesh()
+    expires = int(net.now * 1000) + 3_000
+    live = net.place(0, "sell", 10, 100, time_in_force="gtd", expires_ms=expires)
+    elsewhere = net.place_only(1, "buy", 4, 100)
+    assert elsewhere.reserved == 4
+    net.now += 3.0
+    net.settle()  # only now the fill arrives
+    assert net.place(0, "buy", 4, 100).filled == 0
+    assert (live.status, live.filled) == ("expired", 0)
+    assert (elsewhere.reserved, elsewhere.filled) == (0, 0)
+
+
 def test_a_stop_is_private_until_it_triggers_and_then_takes_its_place_in_time(
     net: Network,
 ) -> None:
