@@ -7,7 +7,8 @@ both, and never asks the code under test whether it is right.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -15,9 +16,16 @@ import attrs
 import msgspec
 
 from grenache_py.exchange.effects import Batch, Send
+from grenache_py.exchange.ledger import CLOSED_KEPT_MAX
+from grenache_py.exchange.links import PENDING_MAX
 from grenache_py.exchange.log import GENESIS, Entry
+from grenache_py.exchange.market import Market
+from grenache_py.exchange.node import ExchangeNode
+from grenache_py.exchange.replica import LIVE_PER_ORIGIN_MAX, ORIGINS_MAX, WAITING_MAX
 from grenache_py.exchange.rows import AnswerGone, AnswerRow, LogRow, OrderRow, Row, TradeRow
+from grenache_py.exchange.taker import FILLS_PER_HOME_MAX
 from tests.sim.exchange_net import Peer
+from tests.sim.exchange_reference import Broken, LocalBooks
 
 __all__ = ["Checker", "Violation"]
 
@@ -33,6 +41,7 @@ class Violation(AssertionError):
 
 @attrs.define
 class _Log:
+    epoch: int = 1
     seq: int = 0
     hash: str = GENESIS
     time: tuple[int, int] = (0, 0)
@@ -42,6 +51,9 @@ class Checker:
     """
     Books kept beside the homes' own.
 
+    Args:
+        markets: for I15, which is left out without them.
+
     Attributes:
         orders: the newest committed row of each order.
         trades: committed trade rows by (home, trade id), of homes that took part.
@@ -49,7 +61,12 @@ class Checker:
         amnesia: homes whose disk lost commits: what they say afterwards contradicts their past.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, markets: Sequence[Market] = ()) -> None:
+        self._markets = {market.symbol: market for market in markets}
+        self._matched: dict[str, LocalBooks] = {}
+        self._accounts: dict[str, str] = {}
+        self._writers: dict[tuple[str, int], str] = {}
+        self._held: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
         self.orders: dict[str, OrderRow] = {}
         self.home_of: dict[str, str] = {}
         self.trades: dict[tuple[str, str], TradeRow] = {}
@@ -82,7 +99,7 @@ class Checker:
             elif type(row) is AnswerGone:
                 self.answers_gone.add((home, row.fill_id))
             elif type(row) is LogRow:
-                self._log(home, row)
+                self._log(peer, row)
 
     def _order(self, home: str, row: OrderRow) -> None:
         closed = row.quantity_lots - row.open - row.reserved - row.filled
@@ -108,6 +125,7 @@ class Checker:
             if not before.live and changed:
                 raise Violation(f"I8: closed order {row.order_id} changed: {before} -> {row}")
         self.orders[row.order_id] = row
+        self._accounts[row.order_id] = row.account
         self.home_of[row.order_id] = home
 
     def _trade(self, home: str, row: TradeRow) -> None:
@@ -145,6 +163,10 @@ class Checker:
             raise Violation(f"I7: {row.trade_id} is beyond the taker's limit: {taker} {row}")
         if maker.side == taker.side or maker.market != taker.market or row.side != taker.side:
             raise Violation(f"I7: {row.trade_id} joins {maker} and {taker}")
+        if row.maker_home == row.taker_home and maker.account and maker.account == taker.account:
+            raise Violation(f"I7: {maker.account} traded with itself: {row}")
+        if maker.expires_ms and row.time_ms > maker.expires_ms:
+            raise Violation(f"I8: the maker of {row.trade_id} had expired: {maker} {row}")
         if row.maker_home != row.taker_home and _key(taker) <= _key(maker):
             raise Violation(f"I10: the older order of {row.trade_id} was the taker")
 
@@ -153,7 +175,8 @@ class Checker:
         if known != row.payload:
             raise Violation(f"I4: two answers to fill {row.fill_id}: {known} / {row.payload}")
 
-    def _log(self, home: str, row: LogRow) -> None:
+    def _log(self, peer: Peer, row: LogRow) -> None:
+        home = peer.identity.key
         entry = Entry.decode(row.payload)
         digest = leaf_hash(row.payload)
         if row.hash != digest.hex() or (row.epoch, row.seq) != (entry.epoch, entry.seq):
@@ -162,11 +185,25 @@ class Checker:
         log = self.logs[home]
         if home in self.amnesia:
             return
+        if self._writers.setdefault((home, entry.epoch), peer.name) != peer.name:
+            raise Violation(f"I11: two processes wrote epoch {entry.epoch} of {home[:8]}")
+        if entry.epoch < log.epoch:
+            raise Violation(f"I11: {home[:8]} wrote in epoch {entry.epoch} after {log.epoch}")
+        if entry.epoch > log.epoch:  # by its operator's word: a new log, its orders are closed
+            log.epoch, log.seq, log.hash = entry.epoch, 0, GENESIS
+            self._matched.pop(home, None)
         if (entry.seq, entry.prev) != (log.seq + 1, log.hash) or entry.time <= log.time:
             raise Violation(f"I5: the log of {home[:8]} breaks at {entry.seq}")
         log.seq, log.hash, log.time = entry.seq, row.hash, entry.time
         for state in entry.states:
             self.published.add((state.order_id, state.version))
+        if not self._markets:
+            return
+        matched = self._matched.setdefault(home, LocalBooks(self._markets))
+        try:
+            self.sometimes["local match replayed"] += matched.follow(entry, self._accounts)
+        except Broken as error:
+            raise Violation(f"I15: at {home[:8]}, {error}") from None
 
     # What leaves.
 
@@ -241,6 +278,7 @@ class Checker:
             node = peer.node
             if node is None:
                 continue
+            self._bounded(peer.name, node)
             for own in node.ledger.own.values():
                 live = own.live
                 if min(live.open, live.reserved, live.filled, live.closed) < 0:
@@ -248,12 +286,44 @@ class Checker:
             for origin in node.replica.origins.values():
                 if origin.home in self.amnesia:
                     continue
+                held = self._held[peer.name, peer.life]
                 for record in origin.records.values():
+                    if record.version < held.setdefault(record.order_id, record.version):
+                        raise Violation(
+                            f"I9: {peer.name} went back to version {record.version} of"
+                            f" {record.order_id}, it held {held[record.order_id]}"
+                        )
+                    held[record.order_id] = record.version
                     if (record.order_id, record.version) not in self.published:
                         raise Violation(
                             f"I9: {peer.name} holds {record.order_id} version {record.version},"
                             " which its home never published"
                         )
+
+    def _bounded(self, name: str, node: ExchangeNode) -> None:
+        """I13: what a peer keeps for others, and waits for, has its named limit."""
+        fills = Counter(intent.fill.maker_home for intent in node.taker.intents.values())
+        for what, size, limit in (
+            ("fills in doubt at one home", max(fills.values(), default=0), FILLS_PER_HOME_MAX),
+            ("answers", len(node.maker._answers), node.maker.answers_max),
+            ("own orders", len(node.ledger.own), node.config.live_orders_max),
+            ("closed orders", len(node.ledger.closed), CLOSED_KEPT_MAX),
+            ("origins", len(node.replica.origins), ORIGINS_MAX),
+            *(
+                ("early entries", len(origin.waiting), WAITING_MAX)
+                for origin in node.replica.origins.values()
+            ),
+            *(
+                ("orders of an origin", len(origin.records), LIVE_PER_ORIGIN_MAX)
+                for origin in node.replica.origins.values()
+            ),
+            *(
+                ("requests under way on a link", len(link.pending), PENDING_MAX)
+                for link in node.peering.links.values()
+            ),
+        ):
+            if size > limit:
+                raise Violation(f"I13: {name} keeps {size} {what}, the limit is {limit}")
 
     def signatures(self, peers: list[Peer]) -> None:
         """I14: what replicas hold is signed by those it names."""

@@ -53,6 +53,7 @@ KINDS = (
 MUST_HAPPEN = (
     "trade between homes",
     "trade at one home",
+    "local match replayed",
     "lost",
     "duplicated",
     "reordered",
@@ -149,7 +150,7 @@ class World:
         self.rng = rng = random.Random(seed)
         self.clock = Scheduler()
         self.network = Network(self.clock, random.Random(rng.getrandbits(64)))
-        self.checker = Checker()
+        self.checker = Checker(MANY_MARKETS)
         if faults is None:
             faults = tuple(kind for kind in KINDS if rng.random() < 0.4)
         self.kinds = faults
