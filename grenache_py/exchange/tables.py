@@ -37,8 +37,9 @@ from grenache_py.exchange.rows import (
 
 __all__ = ["Shelf", "write"]
 
-# Rows a statement takes; every size is one prepared statement a type, kept by the connection.
-CHUNKS = (128, 64, 32, 16, 8, 4, 2, 1)
+# Rows a statement takes at most; less are whole dozens and a rest, so that two statements do. Every
+# size is one prepared statement a type, kept by the connection.
+ROWS_MAX, DOZEN = 132, 12
 STATEMENTS_KEPT = 256
 SEQ_BITS = 40  # log.position = epoch << 40 | seq
 COUNTER_BITS = 20  # orders.position = time_ms << 20 | counter
@@ -202,9 +203,9 @@ def _sql(statement: Statement, size: int) -> str:
 def _execute(
     connection: Connection, statement: Statement, parameters: Sequence[tuple[Any, ...]]
 ) -> None:
-    start = 0
-    for size in CHUNKS:
-        while len(parameters) - start >= size:
-            part = parameters[start : start + size]
-            connection.execute(_sql(statement, size), list(chain.from_iterable(part)))
-            start += size
+    start, left = 0, len(parameters)
+    while left:
+        size = min(left, ROWS_MAX) // DOZEN * DOZEN or left
+        part = parameters[start : start + size]
+        connection.execute(_sql(statement, size), list(chain.from_iterable(part)))
+        start, left = start + size, left - size
