@@ -176,4 +176,6 @@ def describe(error: Exception, timeout_s: float) -> str:
 def _reason(error: BaseException) -> str:
     if isinstance(error, SSL.Error) and error.args and error.args[0]:
         return str(error.args[0][-1][-1])  # the last of a list of (library, function, reason)
+    if isinstance(error, ConnectError) and isinstance(error.args[0], Failure):
+        return error.args[0].getErrorMessage().rstrip(".")  # closed before it was open
     return str(error).rstrip(".") or type(error).__name__
