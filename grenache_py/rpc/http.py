@@ -24,7 +24,7 @@ from zope.interface import implementer
 from grenache_py.rpc.errors import BadFrame
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.peer import decode_request, encode_reply, gunzip
-from grenache_py.rpc.protocol import Answering, Connections, peer_certificate
+from grenache_py.rpc.protocol import Answering, Connections, Writer, peer_certificate
 from grenache_py.rpc.streams import IncomingBytes, OutgoingBytes, ServerStream, lost
 
 __all__ = ["HTTPServerConnection", "HTTPServerFactory"]
@@ -92,6 +92,7 @@ class HTTPServerConnection(Protocol):
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
+        self._writer = Writer(self.transport)
         peer = self.transport.getPeer()
         self._peer = f"{getattr(peer, 'host', peer)}:{getattr(peer, 'port', 0)}"
         self.active_at = self.factory.clock.seconds()
@@ -196,7 +197,7 @@ class HTTPServerConnection(Protocol):
             self._read_gr()
         expects = self._headers.get("expect", "").lower() == "100-continue"
         if expects and not self._replies and not self._gr_refused:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
         if self._stream is not None:
@@ -342,7 +343,7 @@ class HTTPServerConnection(Protocol):
         if reply is not self._replies[0]:
             reply.chunks.append(data)
             return
-        self.transport.write(data)
+        self._writer.write(data)
         while self._replies and self._replies[0].done:
             over = self._replies.popleft()
             self.active_at = self.factory.clock.seconds()
@@ -351,7 +352,7 @@ class HTTPServerConnection(Protocol):
                 self._lose()
                 return
             if self._replies:
-                self.transport.write(b"".join(self._replies[0].chunks))
+                self._writer.write(b"".join(self._replies[0].chunks))
                 self._replies[0].chunks.clear()
                 self._hold_stream("writing" in self._held_by)
         if self._held_by:

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from grenache_py.rpc.errors import BadFrame, PeerLost
-from grenache_py.rpc.protocol import Connections, peek
+from grenache_py.rpc.protocol import Connections, Writer, peek
 from grenache_py.rpc.streams import ClientStream, IncomingBytes, OutgoingBytes
 
 __all__ = ["HTTPClientConnection"]
@@ -54,6 +54,7 @@ class HTTPClientConnection(Protocol):
 
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
+        self._writer = Writer(self.transport)
         self._connections.add(self)
 
     def is_free(self) -> bool:
@@ -73,7 +74,7 @@ class HTTPClientConnection(Protocol):
         """
         assert self._waiter is None and self.usable
         self._waiter = Deferred(lambda _: self._drop())
-        self.transport.write(request)
+        self._writer.write(request)
         return self._waiter
 
     def open(self, head: bytes) -> tuple[ClientStream, Deferred[None]]:
@@ -83,14 +84,14 @@ class HTTPClientConnection(Protocol):
         self._outgoing = OutgoingBytes(self)
         self._stream = ClientStream(self.address, self._incoming, self._outgoing, self._drop)
         self._ended = Deferred()
-        self.transport.write(head)
+        self._writer.write(head)
         return self._stream, self._ended
 
     def send_chunk(self, data: bytes) -> None:
-        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._writer.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def send_end(self) -> None:
-        self.transport.write(b"0\r\n\r\n")
+        self._writer.write(b"0\r\n\r\n")
 
     def close(self) -> None:
         """Close the connection."""

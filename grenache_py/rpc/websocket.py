@@ -29,7 +29,7 @@ from zope.interface import implementer
 from grenache_py.rpc.errors import BadFrame, PeerLost, RPCFailure
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.peer import decode_reply, decode_request, encode_reply
-from grenache_py.rpc.protocol import Answering, Connections, peek, peer_certificate
+from grenache_py.rpc.protocol import Answering, Connections, Writer, peek, peer_certificate
 from grenache_py.rpc.pubsub import Outbox
 
 __all__ = [
@@ -55,9 +55,11 @@ class WebSocketConnection(Protocol):
     One WebSocket over one transport; subclasses say what its messages mean.
 
     Attributes:
+        at_once: whether a message leaves at once, or with others at the reactor's next turn.
         heard_at: clock seconds at which bytes last came in.
     """
 
+    at_once = True
     transport: Any  # TCP or TLS; both are also an IConsumer and an IPushProducer
 
     def __init__(self, wire: ClientProtocol | ServerProtocol, clock: Any) -> None:
@@ -68,6 +70,7 @@ class WebSocketConnection(Protocol):
         self._pinged = False
         self._paused = False
         self._receiving = False
+        self._writer: Any = None
         self._close_timer: IDelayedCall | None = None
         self._made_at = 0.0
         self.peer = ""
@@ -84,6 +87,7 @@ class WebSocketConnection(Protocol):
         peer = self.transport.getPeer()
         self.peer = f"{getattr(peer, 'host', peer)}:{getattr(peer, 'port', 0)}"
         self.heard_at = self._made_at = self._clock.seconds()
+        self._writer = Writer(self.transport) if self.at_once else self.transport
 
     def dataReceived(self, data: bytes) -> None:
         self.heard_at = self._clock.seconds()
@@ -144,10 +148,10 @@ class WebSocketConnection(Protocol):
         if not data:
             return
         if data[-1] == b"":
-            self.transport.write(b"".join(data))
+            self._writer.write(b"".join(data))
             self._lose()
         else:
-            self.transport.write(data[0] if len(data) == 1 else b"".join(data))
+            self._writer.write(data[0] if len(data) == 1 else b"".join(data))
 
     def pauseProducing(self) -> None:
         self._paused = True
@@ -245,6 +249,8 @@ class RPCServerSocket(_ServerSocket):
 class PublisherSocket(_ServerSocket):
     """One subscriber's connection to a publisher. What a subscriber sends is ignored."""
 
+    at_once = False  # what is published in one go is one write for each subscriber
+
     def __init__(self, limits: ServerLimits, clock: Any, outbox: Outbox) -> None:
         super().__init__(limits, clock)
         self.outbox = outbox
@@ -254,7 +260,7 @@ class PublisherSocket(_ServerSocket):
         if self._paused:
             self.outbox.add(frame)
         else:
-            self.transport.write(frame)
+            self._writer.write(frame)
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
@@ -262,7 +268,7 @@ class PublisherSocket(_ServerSocket):
             frame = self.outbox.take()
             if frame is None:
                 return
-            self.transport.write(frame)
+            self._writer.write(frame)
 
     def message_received(self, message: bytes, binary: bool) -> None:
         pass
