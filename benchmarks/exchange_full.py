@@ -27,7 +27,7 @@ from tests.sim.exchange_net import Network, Peer, identity
 from tests.sim.exchange_world import MARKETS
 
 #: Seconds to link and settle into the mesh, without orders, and with.
-SETTLE_S, IDLE_S, ORDERS_S = 40.0, 10.0, 15.0
+SETTLE_S, IDLE_S, ORDERS_S = 30.0, 5.0, 8.0
 ORDERS_PER_S = 8
 
 

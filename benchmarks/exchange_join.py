@@ -18,6 +18,7 @@ import argparse
 import gc
 import random
 import resource
+import tempfile
 import time
 from collections import deque
 from pathlib import Path
@@ -33,6 +34,7 @@ from grenache_py.exchange.rows import Row
 from tests.sim.clock import Scheduler
 from tests.sim.exchange_net import Connection, Disk, End, Network, Peer
 from tests.sim.exchange_world import MARKETS
+from tests.soak.daemons import Daemon
 
 COMMIT_S = 0.005
 #: Orders placed between two commits of the home, as many clients at once do.
@@ -142,8 +144,25 @@ class BusyPeer(Peer):
 def resident_bytes() -> int:
     """What the process has in memory, all garbage collected."""
     gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return _resident_bytes("self")
+
+
+def _resident_bytes(process: str) -> int:
+    pages = int(Path("/proc", process, "statm").read_text().split()[1])
     return pages * resource.getpagesize()
+
+
+def idle_daemon_bytes() -> int:
+    """What a daemon that has nothing to do has in memory."""
+    with tempfile.TemporaryDirectory() as name:
+        daemon = Daemon(Path(name))
+        daemon.start()
+        try:
+            daemon.wait()
+            assert daemon.process is not None
+            return _resident_bytes(str(daemon.process.pid))
+        finally:
+            daemon.kill()
 
 
 def home_of(orders: int, network: Network) -> BusyPeer:

@@ -19,7 +19,7 @@ from benchmarks import exchange_full, exchange_gossip, exchange_join
 from benchmarks.bars import Chart, page
 from benchmarks.exchange_full import Full
 from benchmarks.exchange_gossip import Result
-from benchmarks.exchange_join import COMMIT_S
+from benchmarks.exchange_join import COMMIT_S, idle_daemon_bytes
 from benchmarks.exchange_join import Result as Joined
 
 SEED = 1
@@ -142,7 +142,7 @@ Most of it is the orders themselves, {record} bytes each with signature and path
 Memory
 ------
 
-What a process grows by (resident set, garbage collected), MB:
+What a process grows by (resident set, garbage collected), MB; an idle daemon has {daemon}:
 
 {memory}
 """
@@ -182,6 +182,7 @@ def document(results: list[tuple[float, Result]], full: Full, joins: list[Joined
         rates=table(["homes", "idle", *(f"{rate:,} orders/s" for rate in RATES)], rate_rows),
         joins=table(join_head, join_rows),
         record=f"{joins[-1].joins[0].down_bytes / joins[-1].orders:.0f}",
+        daemon=f"{idle_daemon_bytes() / 1e6:.0f}",
         memory=table(memory_head, memory_rows),
     )
 
