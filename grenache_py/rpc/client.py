@@ -30,16 +30,12 @@ from grenache_py.rpc.errors import (
     RequestTimedOut,
     RPCError,
 )
+from grenache_py.rpc.http_transport import HTTPTransport
 from grenache_py.rpc.peer import Destinations, RequestTable, encode_request
 from grenache_py.rpc.protocol import DeadlineTimer
 from grenache_py.rpc.streams import ClientStream
-from grenache_py.rpc.transports import (
-    HTTPTransport,
-    NotConnected,
-    TLSFor,
-    Transport,
-    WebSocketTransport,
-)
+from grenache_py.rpc.transports import NotConnected, TLSFor, Transport
+from grenache_py.rpc.websocket_transport import WebSocketTransport
 
 __all__ = ["Outcome", "RPCClient"]
 

@@ -18,11 +18,8 @@ from grenache_py.rpc.errors import NotSendable
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.listening import Listening
 from grenache_py.rpc.pubsub import Outbox
-from grenache_py.rpc.websocket import (
-    GOING_AWAY,
-    PublisherSocket,
-    WebSocketServerFactory,
-)
+from grenache_py.rpc.websocket import GOING_AWAY
+from grenache_py.rpc.websocket_server import PublisherSocket, WebSocketServerFactory
 
 __all__ = ["Publisher"]
 

@@ -22,11 +22,8 @@ from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.listening import Listening
 from grenache_py.rpc.protocol import ERR_INTERNAL, Answering, Handler
 from grenache_py.rpc.streams import ServerStream
-from grenache_py.rpc.websocket import (
-    GOING_AWAY,
-    RPCServerSocket,
-    WebSocketServerFactory,
-)
+from grenache_py.rpc.websocket import GOING_AWAY
+from grenache_py.rpc.websocket_server import RPCServerSocket, WebSocketServerFactory
 
 __all__ = ["RPCServer", "StreamHandler"]
 

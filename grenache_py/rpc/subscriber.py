@@ -24,10 +24,8 @@ from grenache_py.rpc.peer import Destinations
 from grenache_py.rpc.protocol import Connections
 from grenache_py.rpc.pubsub import ReconnectSchedule
 from grenache_py.rpc.transports import NotConnected, TLSFor, connect
-from grenache_py.rpc.websocket import (
-    CLOSE_TIMEOUT_S,
-    SubscriberSocket,
-)
+from grenache_py.rpc.websocket import CLOSE_TIMEOUT_S
+from grenache_py.rpc.websocket_client import SubscriberSocket
 
 __all__ = ["Subscriber"]
 

@@ -1,20 +1,17 @@
 """
-The connections of a client, kept per address and closed when nobody uses them.
+What a client needs of its connections, and how one is made.
 
-Shell: owns the connections. Both transports offer the same three calls, so that the
-client above them does not know which one it has.
+Shell: connects. There are two transports, HTTP and WebSocket; the client above them does not know
+which one it has.
 """
 
 from __future__ import annotations
 
-import gzip
 import ipaddress
-import json
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
@@ -22,38 +19,22 @@ from twisted.internet.endpoints import (
     wrapClientTLS,
 )
 from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
-from grenache_py.deferreds import DeadlinePassed, OneShot, deadline
+from grenache_py.deferreds import DeadlinePassed, deadline
 from grenache_py.errors import GrenacheError
 from grenache_py.link.http import describe
-from grenache_py.rpc.errors import BadFrame, PeerLost, RPCFailure
-from grenache_py.rpc.http_client import HTTPClientConnection
-from grenache_py.rpc.peer import decode_reply, gunzip, split_address
-from grenache_py.rpc.protocol import Connections
-from grenache_py.rpc.streams import ClientStream
-from grenache_py.rpc.websocket import CLOSE_TIMEOUT_S, RPCClientSocket
+from grenache_py.rpc.errors import BadFrame, RPCFailure
+from grenache_py.rpc.peer import split_address
 
-__all__ = [
-    "HTTPTransport",
-    "NotConnected",
-    "TLSFor",
-    "Transport",
-    "WebSocketTransport",
-    "client_endpoint",
-]
+__all__ = ["NotConnected", "Reply", "TLSFor", "Transport", "client_endpoint", "connect"]
 
 T = TypeVar("T")
 #: Returns the TLS side of a connection to ``host``; ``optionsForClientTLS`` makes such things.
 TLSFor = Callable[[str], Any]
 #: Error and data of a reply.
 Reply = tuple[RPCFailure | None, Any]
-
-#: Below the 5 s after which Node's servers close an idle HTTP connection.
-HTTP_IDLE_S = 4.0
-#: What Node's client keeps an unused WebSocket for.
-WEBSOCKET_IDLE_S = 120.0
 
 
 class NotConnected(GrenacheError):
@@ -103,327 +84,3 @@ async def connect(
         return await deadline(connecting, timeout_s, reactor, "connecting")
     except (ConnectError, DNSLookupError, DeadlinePassed, BadFrame) as error:
         raise NotConnected(describe(error, timeout_s)) from None
-
-
-class HTTPTransport:
-    """
-    HTTP connections: one request at a time on each, several to an address.
-
-    Args:
-        tls: makes them HTTPS.
-        compress: gzip requests, and with them the replies.
-        connections_max: connections to one address; more requests wait for one of them.
-        reply_bytes_max: the largest reply that is accepted.
-    """
-
-    def __init__(
-        self,
-        reactor: Any,
-        *,
-        tls: TLSFor | None,
-        connect_timeout_s: float,
-        reply_bytes_max: int,
-        compress: bool = False,
-        connections_max: int = 64,
-    ) -> None:
-        self._reactor = reactor
-        self._tls = tls
-        self._connect_timeout_s = connect_timeout_s
-        self._reply_bytes_max = reply_bytes_max
-        self._compress = compress
-        self._connections_max = connections_max
-        self._hosts: dict[str, _HTTPHost] = {}
-        self._connections = Connections()
-        self._sweeper: IDelayedCall | None = None
-
-    def call_now(self, address: str, rid: str, frame: bytes) -> Deferred[Reply] | None:
-        host = self._hosts.get(address)
-        connection = self._kept(host) if host is not None else None
-        if host is None or connection is None:
-            return None
-        return self._send(host, connection, rid, frame)
-
-    async def call(self, address: str, rid: str, frame: bytes) -> Reply:
-        host = self._host(address)
-        return await self._send(host, await self._take(host), rid, frame)
-
-    def _send(
-        self, host: _HTTPHost, connection: HTTPClientConnection, rid: str, frame: bytes
-    ) -> Deferred[Reply]:
-        if self._compress:
-            frame = gzip.compress(frame, compresslevel=6, mtime=0)
-        answer = connection.call(host.head % len(frame) + frame)
-
-        def free(result: T) -> T:
-            self._give_back(host, connection)
-            return result
-
-        answer.addBoth(free)
-        return answer.addCallback(self._read, host.address, rid)
-
-    def _read(self, answer: tuple[int, bytes], address: str, rid: str) -> Reply:
-        status, body = answer
-        if self._compress:
-            plain = gunzip(body, self._reply_bytes_max)
-            body = body if plain is None else plain
-        try:
-            echoed, error, data = decode_reply(body)
-        except BadFrame as bad:
-            raise BadFrame(f"{address} answered with HTTP {status}: {bad}") from None
-        if echoed != rid and error is None:
-            raise BadFrame(f"{address} answered another request than was sent")
-        return error, data
-
-    async def open_stream(
-        self, address: str, rid: str, key: str, headers: Mapping[str, Any]
-    ) -> ClientStream:
-        """Begin a stream to ``address``; header values that are not text are sent as JSON."""
-        host = self._host(address)
-        lines = [b"POST / HTTP/1.1\r\nHost: %b\r\n" % host.address.encode()]
-        for name, value in {"_gr": [rid, key], **headers}.items():
-            text = value if isinstance(value, str) else json.dumps(value)
-            line = f"{name}: {text}"
-            if "\r" in line or "\n" in line or not name.replace("-", "").replace("_", "").isalnum():
-                raise BadFrame(f"{line!r} cannot be a header")
-            lines.append(line.encode() + b"\r\n")
-        lines.append(b"Transfer-Encoding: chunked\r\n\r\n")
-        connection = await self._take(host)
-        stream, ended = connection.open(b"".join(lines))
-        ended.addCallback(lambda _: self._give_back(host, connection))
-        return stream
-
-    def distrust(self, address: str) -> None:
-        host = self._hosts.get(address)
-        if host is not None:
-            for connection in host.idle:
-                host.all.discard(connection)
-                connection.close()
-            host.idle.clear()
-            self._forget_unused(host)
-
-    async def close(self) -> None:
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
-        for connection in self._connections:
-            connection.close()
-        await self._connections.when_empty(self._reactor, CLOSE_TIMEOUT_S)
-
-    def _host(self, address: str) -> _HTTPHost:
-        host = self._hosts.get(address)
-        if host is None:
-            host = self._hosts[address] = _HTTPHost(address, self._compress)
-        return host
-
-    def _forget_unused(self, host: _HTTPHost) -> None:
-        if not host.all and not host.connecting and not host.waiting:
-            self._hosts.pop(host.key, None)
-
-    def _kept(self, host: _HTTPHost) -> HTTPClientConnection | None:
-        """Return a connection that is idle and still open, the one used last."""
-        while host.idle:
-            connection = host.idle.pop()
-            if connection.is_free():
-                return connection
-            host.all.discard(connection)
-            connection.close()
-        return None
-
-    async def _take(self, host: _HTTPHost) -> HTTPClientConnection:
-        """Return a free connection: a kept one, a new one, or the next that becomes free."""
-        kept = self._kept(host)
-        if kept is not None:
-            return kept
-        if host.connecting + len(host.all) >= self._connections_max:
-            waiter: Deferred[HTTPClientConnection | None] = Deferred(host.waiting.remove)
-            host.waiting.append(waiter)
-            freed = await waiter
-            if freed is not None:
-                return freed
-        host.connecting += 1
-        try:
-            connection: HTTPClientConnection = await connect(
-                self._reactor,
-                host.address,
-                self._tls,
-                self._connect_timeout_s,
-                lambda: HTTPClientConnection(
-                    host.address, self._reply_bytes_max, self._connections
-                ),
-            )
-        except (NotConnected, CancelledError):
-            if host.waiting:
-                host.waiting.popleft().callback(None)
-            raise
-        finally:
-            host.connecting -= 1
-            self._forget_unused(host)
-        host.all.add(connection)
-        self._hosts[host.key] = host
-        return connection
-
-    def _give_back(self, host: _HTTPHost, connection: HTTPClientConnection) -> None:
-        if not connection.usable:
-            host.all.discard(connection)
-            if host.waiting:
-                host.waiting.popleft().callback(None)
-            self._forget_unused(host)
-            return
-        if host.waiting:
-            host.waiting.popleft().callback(connection)
-            return
-        connection.idle_since = self._reactor.seconds()
-        host.idle.append(connection)
-        if self._sweeper is None:
-            self._sweeper = self._reactor.callLater(HTTP_IDLE_S / 4, self._sweep)
-
-    def _sweep(self) -> None:
-        """Close what has been idle for long; runs only while something is."""
-        self._sweeper = None
-        now = self._reactor.seconds()
-        for host in list(self._hosts.values()):
-            while host.idle and (
-                not host.idle[0].usable or now - host.idle[0].idle_since >= HTTP_IDLE_S * 0.75
-            ):
-                connection = host.idle.popleft()
-                host.all.discard(connection)
-                connection.close()
-            self._forget_unused(host)
-        if any(host.idle for host in self._hosts.values()):
-            self._sweeper = self._reactor.callLater(HTTP_IDLE_S / 4, self._sweep)
-
-
-class _HTTPHost:
-    """The connections to one address."""
-
-    def __init__(self, address: str, compress: bool) -> None:
-        self.key = address
-        self.address = address.removeprefix("tcp://")
-        self.idle: deque[HTTPClientConnection] = deque()  # the one used last at the right
-        self.all: set[HTTPClientConnection] = set()
-        self.connecting = 0
-        self.waiting: deque[Deferred[HTTPClientConnection | None]] = deque()
-        self.head = (
-            b"POST / HTTP/1.1\r\nHost: %b\r\ngrc-compress: %b\r\n"
-            b"Content-Type: application/json\r\nContent-Length: %%d\r\n\r\n"
-        ) % (self.address.encode(), b"gzip" if compress else b"none")
-
-
-class WebSocketTransport:
-    """
-    WebSocket connections: one to an address, shared by all requests to it.
-
-    Args:
-        tls: makes them ``wss``.
-        reply_bytes_max: the largest reply that is accepted.
-    """
-
-    def __init__(
-        self,
-        reactor: Any,
-        *,
-        tls: TLSFor | None,
-        connect_timeout_s: float,
-        reply_bytes_max: int,
-    ) -> None:
-        self._reactor = reactor
-        self._tls = tls
-        self._connect_timeout_s = connect_timeout_s
-        self._reply_bytes_max = reply_bytes_max
-        self._connections = Connections()
-        self._sockets: dict[str, RPCClientSocket] = {}
-        self._connecting: dict[str, OneShot[RPCClientSocket]] = {}
-        self._retiring: set[RPCClientSocket] = set()
-        self._sweeper: IDelayedCall | None = None
-
-    def call_now(self, address: str, rid: str, frame: bytes) -> Deferred[Reply] | None:
-        socket = self._sockets.get(address)
-        if socket is None or not socket.is_usable():
-            return None
-        return socket.call(rid, frame)
-
-    async def call(self, address: str, rid: str, frame: bytes) -> Reply:
-        socket = self._sockets.get(address)
-        if socket is None or not socket.is_usable():
-            socket = await self._connected(address)
-        return await socket.call(rid, frame)
-
-    def distrust(self, address: str) -> None:
-        socket = self._sockets.pop(address, None)
-        if socket is not None:
-            self._retiring.add(socket)
-
-    async def close(self) -> None:
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
-        for socket in self._connections:
-            socket.close()
-        await self._connections.when_empty(self._reactor, 2 * CLOSE_TIMEOUT_S)
-
-    async def _connected(self, address: str) -> RPCClientSocket:
-        """Return the socket to ``address``, opened by the first of those who wait for it."""
-        opening = self._connecting.get(address)
-        if opening is not None:
-            return await opening.when()
-        opening = self._connecting[address] = OneShot()
-        try:
-            socket = await deadline(
-                self._open(address), self._connect_timeout_s, self._reactor, "connecting"
-            )
-        except (NotConnected, PeerLost) as error:
-            failed = NotConnected(str(error))
-            opening.fail(failed)
-            raise failed from None
-        except DeadlinePassed as error:
-            opening.fail(NotConnected(str(error)))
-            raise NotConnected(str(error)) from None
-        except CancelledError:
-            # The others try for themselves: it was only this caller that gave up.
-            opening.fail(NotConnected("connecting was given up"))
-            raise
-        finally:
-            del self._connecting[address]
-        self._sockets[address] = socket
-        if self._sweeper is None:
-            self._sweeper = self._reactor.callLater(WEBSOCKET_IDLE_S / 8, self._sweep)
-        opening.fire(socket)
-        return socket
-
-    async def _open(self, address: str) -> RPCClientSocket:
-        bare = address.removeprefix("tcp://")
-
-        def make() -> RPCClientSocket:
-            secure = self._tls is not None
-            return RPCClientSocket(
-                bare, secure, self._reactor, self._reply_bytes_max, self._connections
-            )
-
-        socket: RPCClientSocket = await connect(
-            self._reactor, address, self._tls, self._connect_timeout_s, make
-        )
-        try:
-            await socket.opened
-        except CancelledError:
-            socket.transport.abortConnection()
-            raise
-        return socket
-
-    def _sweep(self) -> None:
-        """Close what nobody has used for long, and ping what has been silent."""
-        self._sweeper = None
-        now = self._reactor.seconds()
-        for address, socket in list(self._sockets.items()):
-            if not socket.is_open:
-                del self._sockets[address]
-            elif not len(socket) and now - socket.used_at > WEBSOCKET_IDLE_S:
-                del self._sockets[address]
-                socket.close()
-            else:
-                socket.sweep(now, WEBSOCKET_IDLE_S / 4)
-        for socket in list(self._retiring):
-            if not len(socket) or not socket.is_open:
-                self._retiring.discard(socket)
-                socket.close()
-        if self._sockets or self._retiring:
-            self._sweeper = self._reactor.callLater(WEBSOCKET_IDLE_S / 8, self._sweep)

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from websockets.frames import Frame, Opcode
 
 from grenache_py.rpc.limits import ServerLimits
-from grenache_py.rpc.websocket import RPCServerSocket, WebSocketServerFactory
+from grenache_py.rpc.websocket_server import RPCServerSocket, WebSocketServerFactory
 from tests.rpc.wire import answering, wired
 
 _HEAD = (

@@ -16,10 +16,10 @@ from websockets.utils import accept_key
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.protocol import Connections
 from grenache_py.rpc.pubsub import Outbox
-from grenache_py.rpc.websocket import (
+from grenache_py.rpc.websocket_client import SubscriberSocket
+from grenache_py.rpc.websocket_server import (
     PublisherSocket,
     RPCServerSocket,
-    SubscriberSocket,
     WebSocketServerFactory,
 )
 from tests.rpc.wire import Wire, answering, node_test_handler, wired

@@ -1,0 +1,160 @@
+"""
+The client's side of WebSockets: a connection to an RPC server, and one to a publisher.
+
+Shell: owns its connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from websockets.client import ClientProtocol
+from websockets.http11 import Response as UpgradeResponse
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from grenache_py.rpc.errors import BadFrame, PeerLost, RPCFailure
+from grenache_py.rpc.peer import decode_reply
+from grenache_py.rpc.protocol import Connections, peek
+from grenache_py.rpc.websocket import CLOSE_FRAME, INVALID_DATA, WebSocketConnection
+
+__all__ = ["RPCClientSocket", "SubscriberSocket"]
+
+
+class _ClientSocket(WebSocketConnection):
+    """The client's side; ``opened`` fires when messages can be sent."""
+
+    def __init__(
+        self,
+        address: str,
+        secure: bool,
+        clock: Any,
+        message_bytes_max: int,
+        connections: Connections,
+    ) -> None:
+        uri = parse_uri(f"{'wss' if secure else 'ws'}://{address}/ws")
+        super().__init__(ClientProtocol(uri, max_size=message_bytes_max), clock)
+        self.address = address
+        self._connections = connections
+        self.opened: Deferred[None] = Deferred()
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._connections.add(self)
+        assert isinstance(self._wire, ClientProtocol)
+        self._wire.send_request(self._wire.connect())
+        self.flush()
+
+    def handshake_received(self, event: UpgradeResponse) -> None:
+        if self._wire.state is State.OPEN:
+            self.opened.callback(None)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self._connections.discard(self)
+        if not self.opened.called:
+            why = self._wire.handshake_exc or "the connection was lost"
+            self.opened.errback(PeerLost(f"{self.address} refused the WebSocket: {why}"))
+
+
+class RPCClientSocket(_ClientSocket):
+    """
+    A client's connection to one server; any number of requests at a time.
+
+    Attributes:
+        used_at: clock seconds of the last request sent on it.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        secure: bool,
+        clock: Any,
+        message_bytes_max: int,
+        connections: Connections,
+    ) -> None:
+        super().__init__(address, secure, clock, message_bytes_max, connections)
+        self._waiting: dict[str, Deferred[tuple[RPCFailure | None, Any]]] = {}
+        self.used_at = 0.0
+
+    def __len__(self) -> int:
+        """How many requests are in flight."""
+        return len(self._waiting)
+
+    def is_usable(self) -> bool:
+        """Whether a request may be sent, as far as can be known."""
+        if self._waiting or self._wire.state is not State.OPEN:
+            return self._wire.state is State.OPEN
+        return peek(self.transport) not in (b"", CLOSE_FRAME)
+
+    def call(self, rid: str, frame: bytes) -> Deferred[tuple[RPCFailure | None, Any]]:
+        """
+        Send one request.
+
+        Fires with: the error the other side answered with, or None, and the data.
+        Fails with:
+            PeerLost: the connection went away first.
+        Cancel: the answer is ignored when it comes.
+        """
+        if self._wire.state is not State.OPEN:
+            raise PeerLost(f"the connection to {self.address} was lost")
+
+        def forget(_: object) -> None:
+            del self._waiting[rid]
+
+        waiter: Deferred[tuple[RPCFailure | None, Any]] = Deferred(forget)
+        self._waiting[rid] = waiter
+        self.used_at = self._clock.seconds()
+        self.send(frame)
+        return waiter
+
+    def message_received(self, message: bytes, binary: bool) -> None:
+        try:
+            rid, error, data = decode_reply(message)
+            waiter = self._waiting.pop(rid, None)
+        except (BadFrame, TypeError):  # TypeError: an id that cannot be a key was never ours
+            return
+        if waiter is not None:
+            waiter.callback((error, data))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        waiting, self._waiting = self._waiting, {}
+        for waiter in waiting.values():
+            waiter.errback(PeerLost(f"the connection to {self.address} was lost"))
+
+
+class SubscriberSocket(_ClientSocket):
+    """A subscriber's connection to one publisher."""
+
+    def __init__(
+        self,
+        address: str,
+        secure: bool,
+        clock: Any,
+        message_bytes_max: int,
+        connections: Connections,
+        on_message: Callable[[str | bytes], None],
+    ) -> None:
+        super().__init__(address, secure, clock, message_bytes_max, connections)
+        self._on_message = on_message
+        self.lost: Deferred[None] = Deferred()
+
+    def message_received(self, message: bytes, binary: bool) -> None:
+        if binary:
+            self._on_message(message)
+            return
+        try:
+            text = message.decode()
+        except UnicodeDecodeError:
+            self.close(INVALID_DATA, "a text message that is not UTF-8")
+            return
+        self._on_message(text)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self.lost.callback(None)

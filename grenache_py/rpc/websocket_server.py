@@ -1,0 +1,119 @@
+"""
+The server's side of WebSockets: connections of RPC clients and of subscribers.
+
+Shell: owns its connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.python.failure import Failure
+from websockets.http11 import Request as UpgradeRequest
+from websockets.server import ServerProtocol
+
+from grenache_py.rpc.errors import BadFrame
+from grenache_py.rpc.limits import ServerLimits
+from grenache_py.rpc.peer import decode_request, encode_reply
+from grenache_py.rpc.protocol import Answering, Connections, peer_certificate
+from grenache_py.rpc.pubsub import Outbox
+from grenache_py.rpc.websocket import WebSocketConnection
+
+__all__ = ["PublisherSocket", "RPCServerSocket", "WebSocketServerFactory"]
+
+
+class _ServerSocket(WebSocketConnection):
+    """The server's side: accepts every path, as Node does, and is known to its factory."""
+
+    factory: Any  # a WebSocketServerFactory
+
+    def __init__(self, limits: ServerLimits, clock: Any) -> None:
+        super().__init__(ServerProtocol(max_size=limits.body_bytes_max), clock)
+        self._certificate: Any = None
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.factory.connections.add(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self.factory.connections.discard(self)
+
+    def handshake_received(self, event: UpgradeRequest) -> None:
+        assert isinstance(self._wire, ServerProtocol)
+        self._wire.send_response(self._wire.accept(event))
+        self._certificate = peer_certificate(self.transport)
+
+
+class RPCServerSocket(_ServerSocket):
+    """A client's connection to a server of requests."""
+
+    def __init__(self, answering: Answering, limits: ServerLimits, clock: Any) -> None:
+        super().__init__(limits, clock)
+        self._answering = answering
+
+    def message_received(self, message: bytes, binary: bool) -> None:
+        try:
+            request = decode_request(message)
+        except BadFrame as error:
+            self.send(encode_reply(None, f"ERR_REQUEST_INVALID: {error}"))
+            return
+        request.peer = self.peer
+        request.certificate = self._certificate
+        self._answering.answer(request, self.send)
+
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        self.transport.pauseProducing()  # a client that does not read is not read either
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self.transport.resumeProducing()
+
+
+class PublisherSocket(_ServerSocket):
+    """One subscriber's connection to a publisher. What a subscriber sends is ignored."""
+
+    at_once = False  # what is published in one go is one write for each subscriber
+
+    def __init__(self, limits: ServerLimits, clock: Any, outbox: Outbox) -> None:
+        super().__init__(limits, clock)
+        self.outbox = outbox
+
+    def publish(self, frame: bytes) -> None:
+        """Send a frame that is encoded already, now or when the connection can take more."""
+        if self._paused:
+            self.outbox.add(frame)
+        else:
+            self._writer.write(frame)
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        while not self._paused:
+            frame = self.outbox.take()
+            if frame is None:
+                return
+            self._writer.write(frame)
+
+    def message_received(self, message: bytes, binary: bool) -> None:
+        pass
+
+
+class WebSocketServerFactory(Factory):
+    """Makes the connections of one listening port and knows those that are open."""
+
+    noisy = False
+
+    def __init__(self, make: Callable[[], _ServerSocket], limits: ServerLimits) -> None:
+        self.connections = Connections()
+        self._make = make
+        self._limits = limits
+
+    def buildProtocol(self, addr: object) -> _ServerSocket | None:
+        if len(self.connections) >= self._limits.connections_max:
+            return None
+        connection = self._make()
+        connection.factory = self
+        return connection
