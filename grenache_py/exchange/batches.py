@@ -375,7 +375,12 @@ class BatchLoop:
                 answer.release()
             clients[connection] = None
         for connection in clients:
-            connection.deliver()
+            self._deliver(connection)
+
+    def _deliver(self, connection: ClientLines) -> None:
+        connection.deliver()
+        for pages in connection.take_pages():
+            self._background.spawn("telling what was missed", connection.follow(pages))
 
     async def _finish(self, connection: ClientLines, answer: Answer) -> None:
         done = False
@@ -391,7 +396,7 @@ class BatchLoop:
             self._queue.append((connection, answer))
             self.kick()
         else:
-            connection.deliver()
+            self._deliver(connection)
 
     def _arm(self) -> None:
         """Have the one timer go off at the node's next deadline."""

@@ -40,11 +40,13 @@ class Subscription:
     One connection's interest in one thing.
 
     Attributes:
-        held_back: while the store is asked for what was missed, what came meanwhile.
+        after: updates of an account up to this number are not told: they come from the store.
+        held_back: while the store is asked for the last of them, what came meanwhile.
     """
 
     name: str
     to: Outbound
+    after: int = 0
     held_back: list[bytes] | None = None
     ended: bool = False
 
@@ -74,14 +76,15 @@ class Feed:
     def __len__(self) -> int:
         return sum(len(listeners) for listeners in self._by_name.values())
 
-    def begin(self, name: str, to: Outbound, *, hold_back: bool = False) -> Subscription:
+    def begin(self, name: str, to: Outbound, after: int = 0) -> Subscription:
         """
         Send what happens from now on to ``to``, instead of what it was subscribed to before.
 
-        With ``hold_back`` updates wait for `caught_up`.
+        Args:
+            after: see `Subscription`.
         """
         self.end(name, to)
-        subscription = Subscription(name, to, [] if hold_back else None)
+        subscription = Subscription(name, to, after)
         self._by_name.setdefault(name, {})[to] = subscription
         self._by_client.setdefault(to, {})[name] = subscription
         return subscription
@@ -89,6 +92,10 @@ class Feed:
     def names(self, to: Outbound) -> Collection[str]:
         """What ``to`` is subscribed to."""
         return self._by_client.get(to, {}).keys()
+
+    def hold_back(self, subscription: Subscription, after: int) -> None:
+        """Keep updates beyond ``after`` until `caught_up`."""
+        subscription.after, subscription.held_back = after, []
 
     def caught_up(self, subscription: Subscription) -> list[bytes]:
         """Hold back no more; return what was."""
@@ -109,6 +116,13 @@ class Feed:
             del self._by_name[name]
         to.drop(name)
         return True
+
+    def gap(self, subscription: Subscription) -> None:
+        """End a subscription whose client cannot be told everything."""
+        if not subscription.ended:
+            subscription.to.gap(subscription.name)
+            self.end(subscription.name, subscription.to)
+            self.gaps += 1
 
     def left(self, to: Outbound) -> None:
         """End all of a connection's subscriptions: it is gone."""
@@ -136,7 +150,8 @@ class Feed:
                 if name in self._by_name:
                     own = self.trades_of(event.order)
                     line = order_update(event.account, event.seq, event.order, self.markets, own)
-                    self._stage(staged, name, line)
+                    listeners = self._by_name[name].values()
+                    staged.extend([(each, line) for each in listeners if event.seq > each.after])
             elif isinstance(event, Traded):
                 market = event.trade.market
                 if f"trades:{market}" in self._by_name and market in self.markets:

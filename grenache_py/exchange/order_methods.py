@@ -6,6 +6,7 @@ Pure. See ``registry.py`` for what a method may return.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from msgspec import Raw
@@ -23,7 +24,6 @@ from grenache_py.exchange.errors import (
 from grenache_py.exchange.feed import Subscription, order_update
 from grenache_py.exchange.home import new_order_of
 from grenache_py.exchange.order import NewOrder
-from grenache_py.exchange.outbound import NOTES_MAX
 from grenache_py.exchange.registry import (
     METHODS,
     RESULT_BYTES_MAX,
@@ -35,8 +35,9 @@ from grenache_py.exchange.registry import (
 )
 from grenache_py.wire.jsonrpc import encode
 
-CATCH_UP_MAX = NOTES_MAX // 2
-"""Updates sent to a subscriber that names its last ``seq``; after more it takes a new snapshot."""
+PAGE_UPDATES_MAX = 200
+"""Read from the store at a time for a subscriber that names its last ``seq``."""
+ALL = 2**63
 
 
 @METHODS.method("order.place", p.PlaceOrder, "trade")
@@ -203,10 +204,11 @@ def orders_subscribe(desk: Desk, client: Client, params: p.OrdersSubscribe, now:
     from_seq = params.from_seq
 
     def begin() -> Any:
-        last = desk.node.order_seq(account)
-        if from_seq is not None and from_seq <= last <= from_seq + CATCH_UP_MAX:
-            subscription = desk.feed.begin(name, client.outbound, hold_back=True)
-            return _catch_up(desk, at_seal, subscription, account, from_seq, last)
+        sealed = desk.node.order_seq(account)
+        if from_seq is not None and from_seq <= sealed:
+            subscription = desk.feed.begin(name, client.outbound, after=ALL)
+            at_seal.pages = _missed(desk, subscription, account, from_seq, sealed)
+            return _catch_up(at_seal, subscription, account, from_seq)
         desk.feed.begin(name, client.outbound)
         return _orders_snapshot(desk, account)
 
@@ -235,30 +237,11 @@ def _orders_snapshot(desk: Desk, account: str) -> dict[str, Any]:
 
 
 async def _catch_up(
-    desk: Desk,
-    at_seal: AtSeal,
-    subscription: Subscription,
-    account: str,
-    from_seq: int,
-    last: int,
+    at_seal: AtSeal, subscription: Subscription, account: str, from_seq: int
 ) -> dict[str, Any]:
-    """Answer with the updates ``from_seq`` + 1 to ``last``, and what came since, behind it."""
-    try:
-        missed = await desk.office.order_events(account, from_seq, last - from_seq)
-    except StoreError:
-        desk.feed.end(subscription.name, subscription.to)
-        raise
-    if [seq for seq, _, _ in missed] != list(range(from_seq + 1, last + 1)):
-        desk.feed.end(subscription.name, subscription.to)
-        raise OrderError(
-            INVALID_PARAMS,
-            f"The updates after {from_seq} are not kept any more: subscribe without from_seq.",
-            field="from_seq",
-        )
-    at_seal.after.extend(
-        order_update(account, seq, live, desk.node.markets, trades) for seq, live, trades in missed
-    )
-    at_seal.after.extend(desk.feed.caught_up(subscription))
+    """Answer with the first page right behind it, once that is found to be kept."""
+    assert at_seal.pages is not None
+    at_seal.after.extend(await anext(at_seal.pages))
     return {
         "subscription": subscription.name,
         "account": account,
@@ -266,6 +249,54 @@ async def _catch_up(
         "orders": None,
         "complete": True,
     }
+
+
+async def _missed(
+    desk: Desk, subscription: Subscription, account: str, from_seq: int, sealed: int
+) -> AsyncGenerator[list[bytes], None]:
+    """
+    The updates after ``from_seq``, by pages from the store; then those that came meanwhile.
+
+    None of them waits in memory: what comes while there is more than a page to read is read
+    later, as all is in the store.
+
+    Args:
+        sealed: updates up to this number are durable by now, later ones perhaps not yet.
+
+    Raises:
+        OrderError, StoreError: the first page is not to be had. A later one ends in a ``gap``.
+    """
+    feed, seq, last = desk.feed, from_seq, None
+    answered = False
+    while not subscription.ended:
+        if last is None and desk.node.order_seq(account) <= seq + PAGE_UPDATES_MAX:
+            last = desk.node.order_seq(account)
+            feed.hold_back(subscription, after=last)
+        if seq == last:
+            yield feed.caught_up(subscription)
+            return
+        limit = PAGE_UPDATES_MAX if last is None else last - seq
+        try:
+            found = await desk.office.order_events(account, seq, limit)
+            count = len(found) or int(seq < sealed)
+            if [number for number, _, _ in found] != list(range(seq + 1, seq + 1 + count)):
+                raise OrderError(
+                    INVALID_PARAMS,
+                    f"The updates after {seq} are not kept any more: subscribe without from_seq.",
+                    field="from_seq",
+                )
+        except (OrderError, StoreError):
+            if answered:
+                feed.gap(subscription)
+                return
+            feed.end(subscription.name, subscription.to)
+            raise
+        seq += len(found)
+        yield [
+            order_update(account, number, live, desk.node.markets, trades)
+            for number, live, trades in found
+        ]
+        answered = True
 
 
 @METHODS.method("orders.unsubscribe", p.OwnAccount)

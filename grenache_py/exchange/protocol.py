@@ -22,10 +22,12 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from grenache_py.exchange.outbound import Outbound
+from grenache_py.exchange.registry import Pages
 from grenache_py.exchange.session import Answer, Session
 from grenache_py.wire.jsonlines import LineSplitter
 
@@ -39,6 +41,9 @@ UNREAD_BYTES_MAX = 262_144
 """Answers a client has not read; before it does, no more requests are taken from it."""
 WRITE_BYTES = 65_536
 """Handed to the transport at a time."""
+PAGE_UNREAD_BYTES = 65_536
+"""With more than this unread, a client gets no further page of what it missed."""
+PAGE_PAUSE_S = 0.01
 STALLED_S = 60.0
 """After reading nothing of what waits for it for so long, a client is cut off."""
 PEER_QUEUE_BYTES_MAX = 16 * 1_048_576
@@ -239,6 +244,7 @@ class ClientLines(LineConnection):
         self._take = take
         self._lost_to = lost
         self._answers: deque[Answer] = deque()
+        self._pages: list[Pages] = []
 
     def may_take(self) -> bool:
         return self.unreleased < UNRELEASED_MAX and self.outbound.size < UNREAD_BYTES_MAX
@@ -262,11 +268,31 @@ class ClientLines(LineConnection):
         self.unreleased += 1
         self._answers.append(answer)
 
+    def take_pages(self) -> list[Pages]:
+        """What has to follow the answers that were delivered."""
+        pages, self._pages = self._pages, []
+        return pages
+
+    async def follow(self, pages: Pages) -> None:
+        """Send ``pages``, each when the client has read most of what was sent before."""
+        lines: list[bytes] | None = None
+        while True:
+            if lines == []:
+                await deferLater(self._clock, PAGE_PAUSE_S)
+            while self.outbound.size > PAGE_UNREAD_BYTES and not self._lost:
+                await deferLater(self._clock, PAGE_PAUSE_S)
+            lines = await anext(pages, None)
+            for line in lines or ():
+                self.outbound.answer(line)
+            self.flush()
+            if lines is None:
+                return
+
     def deliver(self) -> None:
         """Send the answers that are ready and not behind one that is not; take more lines."""
         answers = self._answers
         while answers and (line := answers[0].ready) is not None:
-            answers.popleft()
+            self._pages += answers.popleft().pages
             self.unreleased -= 1
             if line:
                 self.outbound.answer(line)

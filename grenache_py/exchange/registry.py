@@ -14,7 +14,7 @@ The first line of its docstring is its line in ``help``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeAlias, TypeVar
 
 import attrs
@@ -31,6 +31,7 @@ __all__ = [
     "RESULT_BYTES_MAX",
     "AtSeal",
     "Method",
+    "Pages",
     "Registry",
     "Result",
     "may_subscribe",
@@ -42,6 +43,9 @@ RESULT_BYTES_MAX = 60_000
 """Of a page or a snapshot: with its envelope it is a line every client can read."""
 
 
+Pages: TypeAlias = AsyncIterator[list[bytes]]
+
+
 @attrs.define
 class AtSeal:
     """
@@ -50,10 +54,13 @@ class AtSeal:
     Attributes:
         make: returns the result, or a coroutine that will.
         after: lines that follow the answer at once.
+        pages: lines that follow then, as fast as the client reads them; an empty page means
+            that there is nothing more for the moment.
     """
 
     make: Callable[[], Any]
     after: list[bytes] = attrs.Factory(list)
+    pages: Pages | None = None
 
 
 Result: TypeAlias = Any | AtSeal | Coroutine[Any, Any, Any]

@@ -7,7 +7,7 @@ batch is sealed, results that wait for the store. Every request is answered (cau
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from typing import Any
 
@@ -28,7 +28,7 @@ from grenache_py.exchange.errors import (
 from grenache_py.exchange.inline import QUIT, parse
 from grenache_py.exchange.methods import METHODS
 from grenache_py.exchange.rates import RateLimits
-from grenache_py.exchange.registry import AtSeal, Method
+from grenache_py.exchange.registry import AtSeal, Method, Pages
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from grenache_py.wire.jsonrpc import (
     Id,
@@ -64,14 +64,16 @@ class Answer:
     Attributes:
         waits: `finish` is needed; right once it was sealed.
         ready: the whole answer as a line once it may leave, empty if nobody asked for one.
+        pages: what follows it.
     """
 
-    __slots__ = ("_after", "_batch", "_parts", "ready", "waits")
+    __slots__ = ("_after", "_batch", "_parts", "pages", "ready", "waits")
 
     def __init__(self, parts: list[tuple[Any, Any]], batch: bool = False) -> None:
         self._parts = parts
         self._batch = batch
         self._after: list[AtSeal] = []
+        self.pages: Sequence[Pages] = ()
         self.waits = False
         self.ready: bytes | None = None
 
@@ -120,6 +122,7 @@ class Answer:
         self.ready = self._join([part for _, part in self._parts if part])
         for at_seal in self._after:
             self.ready += b"".join(at_seal.after)
+        self.pages = [at_seal.pages for at_seal in self._after if at_seal.pages is not None]
 
     def _join(self, lines: list[bytes]) -> bytes:
         if not lines:
@@ -154,6 +157,7 @@ class Known(Answer):
 
     __slots__ = ("_id", "_line")
     waits = False
+    pages = ()
 
     def __init__(self, id: Id | UnsetType, line: bytes) -> None:
         self._id = id

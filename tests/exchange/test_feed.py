@@ -8,7 +8,7 @@ import pytest
 
 from grenache_py.exchange.mirror import BookMirror
 from grenache_py.exchange.outbound import NOTES_BYTES_MAX, NOTES_MAX, Outbound
-from tests.exchange.peer import Peer
+from tests.exchange.peer import START, Peer
 
 
 def test_a_follower_of_a_book_has_it_at_every_step() -> None:
@@ -144,7 +144,52 @@ def test_updates_under_way_while_catching_up_come_once_and_in_order(from_seq: in
     assert [note["params"]["seq"] for note in notes] == list(range(from_seq + 1, 5))
 
 
-def test_a_number_from_the_future_or_too_long_ago_gets_a_snapshot() -> None:
+def test_who_was_away_for_long_is_told_all_of_it_as_fast_as_it_reads() -> None:
+    peer = Peer()
+    trader, watcher = peer.connect(), peer.connect()
+    for _ in range(12):  # 100 orders placed and cancelled at once: 2,400 updates
+        trader.send(b"buy BTC-USD 1 @ 90 account=a\n" * 100)
+        trader.received()
+        assert trader.call("order.cancel_all", account="a") == {"cancelled": 100}
+    subscribe = b'{"jsonrpc":"2.0","id":1,"method":"orders.subscribe","params":'
+    watcher.lines.pauseProducing()  # its socket takes no more
+    watcher.send(subscribe + b'{"account":"a","from_seq":7}}\n')
+    for _ in range(20):
+        trader.send(b"sell BTC-USD 1 @ 110 account=a\n")
+        peer.clock.advance(0.01)
+    assert watcher.lines.outbound.size < 500_000, "what was missed waits on the disk"
+    watcher.lines.resumeProducing()
+    told: list[int] = []
+    while len(told) < 2413 and peer.clock.seconds() < START + 60:
+        told += [each["params"]["seq"] for each in watcher.received() if "method" in each]
+        peer.clock.advance(0.01)
+        peer.turn()
+    assert told == list(range(8, 2421))
+    trader.send(b"sell BTC-USD 1 @ 111 account=a\n")
+    assert [note["params"]["seq"] for note in watcher.received()] == [2421]
+
+
+def test_a_page_that_was_forgotten_meanwhile_is_a_gap() -> None:
+    peer = Peer()
+    trader, watcher = peer.connect(), peer.connect()
+    for number in range(1, 400):
+        trader.place("buy", "0.01", f"{number}", account="a")
+    watcher.lines.pauseProducing()
+    watcher.send(
+        b'{"jsonrpc":"2.0","id":1,"method":"orders.subscribe","params":{"account":"a",'
+        b'"from_seq":1}}\n'
+    )
+    peer.store._c.execute("DELETE FROM order_events WHERE seq BETWEEN 200 AND 300")
+    watcher.lines.resumeProducing()
+    peer.clock.advance(1)
+    *notes, last = watcher.received()[1:]
+    assert [note["params"]["seq"] for note in notes] == list(range(2, 202))[: len(notes)]
+    assert last["method"] == "gap" and last["params"] == {"subscription": "orders:a"}
+    error = watcher.call("orders.subscribe", account="a", from_seq=250)
+    assert error["code"] == -32602 and "not kept" in error["message"]
+
+
+def test_a_number_from_the_future_gets_a_snapshot() -> None:
     peer = Peer()
     trader, watcher = peer.connect(), peer.connect()
     for _ in range(3):
