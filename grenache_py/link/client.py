@@ -1,33 +1,27 @@
 """
 The client of one or several grapes: look up, announce, put, get.
 
-Shell: owns the requests in flight and the announcements. All rules (what an answer
-means, whom to ask next, when to announce again) are in the pure modules beside it.
+Shell: owns the announcements. All rules (what an answer means, whom to ask next, when to announce
+again) are in the pure modules beside it, and ``asking`` asks.
 """
 
 from __future__ import annotations
 
 import random
-import uuid
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import attrs
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 
-from grenache_py.errors import GrenacheError, LocalProtocolError
+from grenache_py.errors import LocalProtocolError
 from grenache_py.link import answers
 from grenache_py.link.announcement import Announcement
 from grenache_py.link.announcing import EVERY_S_DEFAULT, AnnounceSchedule
+from grenache_py.link.asking import GrapeRequests
 from grenache_py.link.cache import LookupCache
-from grenache_py.link.errors import BadAnswer, GrapeRefused, GrapeUnreachable, LinkBusy
-from grenache_py.link.grapes import GrapeRing
-from grenache_py.link.http import TRANSPORT_ERRORS, GrapeHTTP, describe
 from grenache_py.link.items import (
     Item,
     check_salt,
@@ -42,33 +36,6 @@ from grenache_py.link.keys import ItemKey
 __all__ = ["Announcement", "Link"]
 
 T = TypeVar("T")
-
-#: A pause before the grapes are asked once more, for the connection that was closed just now.
-SECOND_ROUND_S = 0.2
-
-
-@attrs.define(eq=False)
-class _Shared(Generic[T]):
-    """One request to the grapes that any number of callers wait for."""
-
-    attempts: list[str] = attrs.field(factory=list)
-    waiters: list[Deferred[T]] = attrs.field(factory=list)
-    task: Deferred[None] | None = None
-
-    def wait(self) -> Deferred[T]:
-        waiter: Deferred[T] = Deferred(self._leave)
-        self.waiters.append(waiter)
-        return waiter
-
-    def _leave(self, waiter: Deferred[T]) -> None:
-        self.waiters.remove(waiter)
-        if not self.waiters and self.task is not None:
-            self.task.cancel()
-
-    def settle(self, result: T | Failure) -> None:
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
-            waiter.callback(result)  # a Failure given to callback() is an errback
 
 
 class Link:
@@ -110,24 +77,28 @@ class Link:
     ) -> None:
         if isinstance(grapes, str):
             grapes = [grapes]
-        self._grapes = GrapeRing([check_grape_url(url) for url in grapes])
-        if not self._grapes.urls:
+        urls = [check_grape_url(url) for url in grapes]
+        if not urls:
             raise LocalProtocolError("a Link needs the URL of at least one grape")
         self.clock: IReactorTime = reactor
         self._rng = rng or random.SystemRandom()
-        self._timeout_s = timeout_s
-        self._attempt_timeout_s = attempt_timeout_s
-        self._requests_max = requests_max
         self._cache = LookupCache(cache_ttl_s, cache_entries_max)
-        self._in_flight: dict[object, _Shared[Any]] = {}
         self._announcements: dict[tuple[str, int], Announcement] = {}
         self._closed = False
-        self._http = GrapeHTTP(reactor, attempt_timeout_s, http)
+        self._requests = GrapeRequests(
+            urls,
+            reactor,
+            self._rng,
+            timeout_s=timeout_s,
+            attempt_timeout_s=attempt_timeout_s,
+            requests_max=requests_max,
+            http=http,
+        )
 
     @property
     def grapes(self) -> list[str]:
         """The URLs of the grapes, in the order they would be asked now."""
-        return self._grapes.order(self.clock.seconds())
+        return self._requests.grapes
 
     @property
     def announcements(self) -> list[Announcement]:
@@ -156,11 +127,11 @@ class Link:
             return succeed(known)
 
         async def ask(attempts: list[str]) -> list[str]:
-            found = await self._ask("lookup", name, answers.lookup_answer, attempts)
+            found = await self._requests.ask("lookup", name, answers.lookup_answer, attempts)
             self._cache.keep(name, found, self.clock.seconds())
             return found
 
-        return self._share(("lookup", name), ask).addCallback(list)
+        return self._requests.share(("lookup", name), ask).addCallback(list)
 
     def known(self, name: str) -> list[str] | None:
         """Return the answer that `lookup` would give without asking, None if it would ask."""
@@ -185,9 +156,11 @@ class Link:
             data = [answers.check_name(name), answers.check_port(port)]
         except LocalProtocolError:
             return fail()
-        return self._share(
+        return self._requests.share(
             ("announce", name, port),
-            lambda attempts: self._ask("announce", data, answers.announce_answer, attempts),
+            lambda attempts: self._requests.ask(
+                "announce", data, answers.announce_answer, attempts
+            ),
         )
 
     def start_announcing(
@@ -282,8 +255,9 @@ class Link:
         def parse(status: int, body: bytes) -> str:
             return answers.put_answer(status, body, target)
 
-        return self._share(
-            ("put", *data.values()), lambda attempts: self._ask("put", data, parse, attempts)
+        return self._requests.share(
+            ("put", *data.values()),
+            lambda attempts: self._requests.ask("put", data, parse, attempts),
         )
 
     def get(self, target: str, *, salt: str | bytes = b"") -> Deferred[Item | None]:
@@ -309,8 +283,9 @@ class Link:
         def parse(status: int, body: bytes) -> Item | None:
             return answers.get_answer(status, body, wanted, raw_salt)
 
-        return self._share(
-            ("get", wanted, raw_salt), lambda attempts: self._ask("get", data, parse, attempts)
+        return self._requests.share(
+            ("get", wanted, raw_salt),
+            lambda attempts: self._requests.ask("get", data, parse, attempts),
         )
 
     def close(self) -> Deferred[None]:
@@ -323,87 +298,10 @@ class Link:
         self._closed = True
         for announcement in self.announcements:
             announcement.stop()
-        for shared in list(self._in_flight.values()):
-            if shared.task is not None:
-                shared.task.cancel()
-        return self._http.close()
+        return self._requests.close()
 
     def _stopped_announcing(self, announcement: Announcement) -> None:
         del self._announcements[announcement.name, announcement.port]
-
-    def _share(
-        self, key: object, ask: Callable[[list[str]], Coroutine[Deferred[Any], Any, T]]
-    ) -> Deferred[T]:
-        """Join the request in flight that equals this one, or start it."""
-        if self._closed:
-            return fail(LocalProtocolError("this Link is closed"))
-        shared: _Shared[T] | None = self._in_flight.get(key)
-        if shared is not None:
-            waiter = shared.wait()
-        elif len(self._in_flight) >= self._requests_max:
-            return fail(LinkBusy(f"{self._requests_max} requests to the grapes are in flight"))
-        else:
-            shared = self._in_flight[key] = _Shared()
-            waiter = shared.wait()
-            shared.task = Deferred.fromCoroutine(self._settle(key, shared, ask))
-        attempts = shared.attempts
-
-        def too_late(result: T | Failure, timeout_s: float) -> T | Failure:
-            if isinstance(result, Failure) and result.check(CancelledError):
-                return Failure(GrapeUnreachable(f"no answer within {timeout_s:g} s", attempts))
-            return result
-
-        return waiter.addTimeout(self._timeout_s, self.clock, onTimeoutCancel=too_late)
-
-    async def _settle(
-        self,
-        key: object,
-        shared: _Shared[T],
-        ask: Callable[[list[str]], Coroutine[Deferred[Any], Any, T]],
-    ) -> None:
-        try:
-            result: T | Failure = await ask(shared.attempts)
-        except (GrenacheError, CancelledError):
-            result = Failure()
-        finally:
-            del self._in_flight[key]
-        shared.settle(result)
-
-    async def _ask(
-        self,
-        command: str,
-        data: object,
-        parse: Callable[[int, bytes], T],
-        attempts: list[str],
-    ) -> T:
-        """Ask the grapes in turn, twice at most, until ``parse`` accepts an answer."""
-        rid = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
-        body = answers.request_body(rid, data)
-        refusal: GrapeRefused | None = None
-        for pause_s in (0.0, SECOND_ROUND_S):
-            if pause_s:
-                await deferLater(self.clock, pause_s)
-            for grape in self._grapes.order(self.clock.seconds()):
-                try:
-                    answer = parse(*await self._http.post(f"{grape}/{command}", body))
-                except GrapeRefused as error:
-                    self._grapes.succeeded(grape)
-                    error.grape = grape
-                    if not error.lonely:
-                        raise
-                    refusal = error
-                except BadAnswer as error:
-                    self._grapes.failed(grape, self.clock.seconds())
-                    attempts.append(f"{grape}: {error}")
-                except TRANSPORT_ERRORS as error:
-                    self._grapes.failed(grape, self.clock.seconds())
-                    attempts.append(f"{grape}: {describe(error, self._attempt_timeout_s)}")
-                else:
-                    self._grapes.succeeded(grape)
-                    return answer
-            if refusal is not None:
-                raise refusal
-        raise GrapeUnreachable("no grape answered", attempts)
 
 
 def check_grape_url(url: str) -> str:
