@@ -19,8 +19,11 @@ from unittest import mock
 
 import attrs
 
+from grenache_py.exchange import maker
+from grenache_py.exchange.book import Level
 from grenache_py.exchange.clock import HybridClock
 from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.fills import decode_fill
 from grenache_py.exchange.home import Home
 from grenache_py.exchange.maker import Maker
 from grenache_py.exchange.matching import Outcome
@@ -33,7 +36,7 @@ from tests.sim.exchange_world import CHAOS_S, Flow, World, run
 
 __all__ = ["ABLATIONS", "Ablation", "seeds_until_found", "switched_off"]
 
-Patch = tuple[type, str, Callable[..., Any]]
+Patch = tuple[Any, str, Any]
 
 
 @attrs.frozen
@@ -44,7 +47,7 @@ class Ablation:
     Attributes:
         seeds: within so many a violation must be found.
         finds: with what it must begin.
-        patches: methods replaced: (class, name, replacement).
+        patches: what is replaced: (class or module, name, replacement).
         prepare: what to change of the world before it runs.
         faults: kinds of fault that show it; None lets the seeds choose.
         peers, orders, flow: the shape of each run.
@@ -76,7 +79,8 @@ def switched_off(ablation: Ablation) -> Iterator[None]:
 
 _request, _tick, _query = Taker._request, Taker.tick, Maker.query
 _match, _maker_order = Home._match, Maker._maker_order
-_store_refusal = Maker._store_refusal
+_store_refusal, _maker_request = Maker._store_refusal, Maker.request
+_cancel, _queue, _read_ms = Home.cancel, Level.queue, HybridClock.read_ms
 _take = Sync.take
 
 
@@ -112,6 +116,30 @@ def _refusal_in_memory(self: Maker, fill: str, home: str, deadline: int, why: An
     answer = _store_refusal(self, fill, home, deadline, why)
     self.outbox.unsealed[:] = rows
     return answer
+
+
+def _late_is_no_reason(self: Maker, fill_signed: Any, order_signed: Any, now: float) -> Any:
+    deadline = decode_fill(fill_signed.payload).deadline
+
+    def before(clock: HybridClock, now: float) -> int:
+        return min(_read_ms(clock, now), deadline)
+
+    with mock.patch.object(HybridClock, "read_ms", before):
+        return _maker_request(self, fill_signed, order_signed, now)
+
+
+def _cancel_frees(self: Home, *args: Any) -> LiveOrder:
+    live = _cancel(self, *args)
+    live.reserved = 0
+    return live
+
+
+def _nobody_in_particular(self: Home, live: LiveOrder, *args: Any, **more: Any) -> Outcome:
+    account, live.account = live.account, ""
+    try:
+        return _match(self, live, *args, **more)
+    finally:
+        live.account = account
 
 
 def _any_role(self: Home, live: LiveOrder, *args: Any, **more: Any) -> Outcome:
@@ -191,6 +219,11 @@ def _fills_twice_and_crashes(world: World) -> None:
     world.clock.at(5.0, crash)
 
 
+def _fills_long_after(world: World) -> None:
+    """Many fills come when it was answered, unwritten, that it is too late for them."""
+    _late_fills(world, lambda rng: [rng.uniform(0.0, 30.0)] if rng.random() < 0.5 else [])
+
+
 def _fills_after_questions(world: World) -> None:
     """
     Many fills come after their taker asked what became of them, but in time by the clock of
@@ -255,6 +288,62 @@ ABLATIONS = (
         faults=(),
         orders=800,
         flow=SINGLE,
+    ),
+    Ablation(
+        "answers are forgotten while their fill may come again",
+        60,
+        ("I2", "I3", "I4"),
+        ((maker, "KEEP_MS", -20_000),),
+        prepare=_fills_twice,
+        faults=(),
+        orders=300,
+        flow=SINGLE,
+    ),
+    Ablation(
+        "a fill is accepted after its deadline",
+        60,
+        ("I2", "I3", "I4"),
+        ((Maker, "request", _late_is_no_reason),),
+        prepare=_fills_long_after,
+        faults=(),
+        orders=300,
+        flow=SINGLE,
+    ),
+    Ablation(
+        "cancelling frees what is in doubt",
+        60,
+        ("I1", "I2", "I8"),
+        ((Home, "cancel", _cancel_frees),),
+        orders=300,
+        flow=CROWDED,
+    ),
+    Ablation(
+        "expired orders go on trading",
+        60,
+        ("I8",),
+        ((Home, "expire", lambda self, now: None),),
+        orders=300,
+        flow=CROWDED,
+    ),
+    Ablation(
+        "accounts may trade with themselves",
+        10,
+        ("I7",),
+        ((Home, "_match", _nobody_in_particular),),
+        orders=300,
+    ),
+    Ablation(
+        "at one price the youngest comes first",
+        10,
+        ("I15",),
+        ((Level, "queue", lambda self: list(_queue(self))[::-1]),),
+        orders=300,
+    ),
+    Ablation(
+        "crossed pairs are not looked for again",
+        20,
+        ("L4",),
+        ((Home, "sweep", lambda self, market, now: None),),
     ),
     Ablation(
         "what is decided leaves before it is durable",

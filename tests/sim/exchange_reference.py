@@ -74,11 +74,16 @@ class LocalBooks:
         part_left = False
         trades = 0
         for trade in entry.trades:
-            if trade.maker_home != entry.home or trade.taker_home != entry.home:
+            if trade.maker_home != entry.home:
+                continue
+            lots = self._markets[trade.market].quantity_lots(trade.quantity)
+            maker = self._orders[trade.maker]
+            if trade.taker_home != entry.home:
+                self._stand(maker, max(0, maker.open - lots))
                 continue
             trades += 1
-            maker, taker = self._orders[trade.maker], self._orders[trade.taker]
-            if part_left:
+            before, taker = taker, self._orders[trade.taker]
+            if part_left and before is taker:
                 raise Broken(f"{trade.taker} went on before its maker was used up: {entry}")
             best = self._met_by(taker)
             if best is not maker:
@@ -86,7 +91,6 @@ class LocalBooks:
                     f"{trade.taker} traded with {trade.maker}, not with the best,"
                     f" {best and best.body}: {entry}"
                 )
-            lots = self._markets[trade.market].quantity_lots(trade.quantity)
             if lots > maker.open:
                 raise Broken(f"{trade.maker} traded more than stood open: {entry}")
             self._stand(maker, maker.open - lots)

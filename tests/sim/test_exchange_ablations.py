@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import msgspec
 import pytest
 
+from grenache_py.exchange import replica
+from grenache_py.exchange.gossip import Gossip
+from grenache_py.exchange.links import Scores
+from grenache_py.exchange.order import LiveOrder
+from grenache_py.exchange.peering import Peering
+from grenache_py.exchange.records import Records
+from grenache_py.exchange.replica import Replica
+from grenache_py.exchange.signed import Verifier, leaf_hash
+from grenache_py.exchange.sync import Sync
+from grenache_py.exchange.taker import Taker
+from tests.sim import test_exchange_evil as evil
+from tests.sim import test_exchange_network as network
 from tests.sim.ablations import ABLATIONS, Ablation, seeds_until_found
+from tests.sim.exchange_net import CheapScheme
+from tests.sim.exchange_world import run
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
@@ -12,3 +31,104 @@ def test_a_rule_switched_off_is_noticed(ablation: Ablation) -> None:
     found = seeds_until_found(ablation)
     assert found is not None, f"{ablation.seeds} seeds did not notice"
     assert found[1].startswith(ablation.finds)
+
+
+@pytest.mark.parametrize(
+    "ablation",
+    [one for one in ABLATIONS if one.faults == () and one.prepare is not None],
+    ids=lambda ablation: ablation.name,
+)
+def test_the_same_trouble_breaks_nothing_while_the_rule_is_on(ablation: Ablation) -> None:
+    run(
+        1,
+        peers=ablation.peers,
+        orders=ablation.orders,
+        flow=ablation.flow,
+        faults=ablation.faults,
+        prepare=ablation.prepare,
+        real=False,
+        harshness=1.0,
+    )
+
+
+_allowance, _show_or_hide, _proven = Taker.allowance, Records.show_or_hide, Peering._proven
+
+
+def _hold_nobody(self: Taker, maker: LiveOrder) -> int:
+    with mock.patch.object(self, "on_hold", set()):
+        return _allowance(self, maker)
+
+
+def _lease_without_end(self: Records, origin: Any, now_ms: int) -> None:
+    _show_or_hide(self, origin, min(now_ms, origin.time[0]))
+
+
+def _nothing_but_a_copy(self: Replica, origin: Any, entry: Any, signed: Any) -> str | None:
+    """What comes second is taken for a copy of the first, whatever it says."""
+    behind = (entry.epoch, entry.seq) <= (origin.epoch, origin.seq)
+    return "known" if behind or entry.seq in origin.waiting else None
+
+
+def _one_boot(self: Peering, link: Any, peer: Any, now: float) -> None:
+    """Whoever has a key is the one that had it before."""
+    known = self.by_key.get(peer.key)
+    if known is not None:
+        peer = msgspec.structs.replace(peer, boot=known.boot)
+    _proven(self, link, peer, now)
+    self.own_clone = False
+
+
+#: Rules that a story of a few seconds tells better than chaos: off, their story must end badly.
+STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
+    "own orders are not pushed": (
+        (Gossip, "lines_for", lambda self, links: []),
+        network.test_an_order_is_everywhere_within_a_second,
+    ),
+    "what a joiner lacks is not reconciled": (
+        (Sync, "_catch_up", lambda self, now: None),
+        network.test_a_late_joiner_gets_the_whole_open_book,
+    ),
+    "a lease never runs out": (
+        (Records, "show_or_hide", _lease_without_end),
+        network.test_a_dead_homes_orders_leave_the_books_and_return_with_it,
+    ),
+    "a home on hold gets more fills": (
+        (Taker, "allowance", _hold_nobody),
+        evil.test_a_maker_that_never_answers_holds_a_bounded_hostage,
+    ),
+    "an own entry nobody remembers is no alarm": (
+        (Replica, "_own", lambda self, entry, signed: None),
+        network.test_an_old_disk_is_noticed_before_it_lies,
+    ),
+    "one key at two places is no alarm": (
+        (Peering, "_proven", _one_boot),
+        network.test_two_machines_with_one_key_are_noticed,
+    ),
+    "two histories freeze nobody": (
+        (Replica, "_known", _nothing_but_a_copy),
+        evil.test_two_stories_are_proven_to_everybody,
+    ),
+    "time may run ahead": (
+        (replica, "AHEAD_MS_MAX", 10**9),
+        evil.test_entries_from_the_future_are_not_taken,
+    ),
+    "signatures are not looked at": (
+        (Verifier, "check", lambda self, signed, key: leaf_hash(signed.payload)),
+        evil.test_forged_entries_change_nothing_and_are_soon_not_read_any_more,
+    ),
+    "keys need no proof": (
+        (CheapScheme, "verify", lambda self, key, message, signature: True),
+        evil.test_a_clone_of_a_neighbours_key_cannot_be_faked,
+    ),
+    "nobody is ever banned": (
+        (Scores, "banned", lambda self, key, now: False),
+        evil.test_a_banned_peer_cannot_come_straight_back,
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", STORIES)
+def test_without_the_rule_its_story_ends_badly(rule: str) -> None:
+    patch, story = STORIES[rule]
+    with mock.patch.object(*patch), pytest.raises((AssertionError, pytest.fail.Exception)):
+        story()
