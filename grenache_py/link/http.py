@@ -163,11 +163,16 @@ def describe(error: Exception, timeout_s: float) -> str:
     """Return one line a person can act on for what happened to a request."""
     if isinstance(error, TimeoutError):
         return f"no answer within {timeout_s:g} s"
-    if isinstance(error, ConnectError) and error.osError:
-        return os.strerror(error.osError).lower()
+    if isinstance(error, ConnectError):
+        if error.osError:
+            return os.strerror(error.osError).lower()
+        if error.args and isinstance(error.args[0], Failure):
+            return "it closed the connection before it was open"
     if isinstance(error, DNSLookupError):
         return "its host name has no address"
     if isinstance(error, (RequestTransmissionFailed, ResponseFailed)):
+        if all(failure.check(ConnectionClosed) for failure in error.reasons):
+            return "it closed the connection before it had answered"
         reasons = dict.fromkeys(_reason(failure.value) for failure in error.reasons)
         return f"the connection was lost: {', '.join(reasons)}"
     return _reason(error)
@@ -176,6 +181,4 @@ def describe(error: Exception, timeout_s: float) -> str:
 def _reason(error: BaseException) -> str:
     if isinstance(error, SSL.Error) and error.args and error.args[0]:
         return str(error.args[0][-1][-1])  # the last of a list of (library, function, reason)
-    if isinstance(error, ConnectError) and isinstance(error.args[0], Failure):
-        return error.args[0].getErrorMessage().rstrip(".")  # closed before it was open
     return str(error).rstrip(".") or type(error).__name__

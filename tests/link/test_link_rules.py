@@ -215,8 +215,10 @@ def test_what_happened_to_a_request_is_a_phrase_and_not_a_repr() -> None:
     untrusted = Failure(SSL.Error([("SSL routines", "", "certificate verify failed")]))
     assert describe(refused, 3) == "connection refused"
     assert describe(error.DNSLookupError("no results"), 3) == "its host name has no address"
-    closed = error.ConnectError(string=Failure(error.ConnectionDone()))
-    assert describe(closed, 3) == "Connection was closed cleanly"
+    lost = error.ConnectError(string=Failure(error.ConnectionDone()))
+    assert describe(lost, 3) == "it closed the connection before it was open"
+    closed = ResponseNeverReceived([Failure(error.ConnectionDone())])
+    assert describe(closed, 3) == "it closed the connection before it had answered"
     for wrapper in (RequestTransmissionFailed, ResponseNeverReceived):
         assert describe(wrapper([untrusted, untrusted]), 3) == (
             "the connection was lost: certificate verify failed"
