@@ -108,13 +108,15 @@ joining
     for a commit and keeps nothing.
 
 Links delay by 41 ms (median; log-normal, 5 % above 110 ms), as in gossipsub's published simulation.
+Between whole peers lines keep their order, as in TCP, and wait for one that is late; in the gossip
+run each fares on its own.
 
 An entry reaches everybody
 --------------------------
 
 {gossip}
 
-*Copies*: how often an entry arrives at a peer. Up to 50 homes everybody tells everybody; above, a
+*Copies*: how often an entry arrives at a peer. *Last peer*: mean over the entries. Up to 50 homes everybody tells everybody; above, a
 mesh of about {mesh} links a peer pushes, and the others hear once a second which logs moved, which
 is what reaches the last peer when lines are lost.
 
