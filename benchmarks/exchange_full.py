@@ -96,8 +96,8 @@ class Whole:
                 self.last[row.order_id] = max(self.last.get(row.order_id, 0.0), delay)
 
     def _sent(self, source: Peer, target: Peer, line: bytes) -> None:
-        if b'"gossip.publish"' in line:
-            self.entries += line.count(b'"payload"')
+        if b'"gossip.publish"' in line and rb"\"order\"" in line and line.count(b'"payload"') == 1:
+            self.entries += 1
             self.entry_bytes += len(line)
 
     def place(self) -> None:
