@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from grenache_py.rpc.errors import BadFrame
+from grenache_py.rpc.http_replies import ChunkedReply, Reply, answer
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.peer import decode_request, encode_reply, gunzip
 from grenache_py.rpc.protocol import Answering, Connections, Writer, peer_certificate
@@ -29,33 +30,11 @@ from grenache_py.rpc.streams import IncomingBytes, OutgoingBytes, ServerStream, 
 
 __all__ = ["HTTPServerConnection", "HTTPServerFactory"]
 
-_JSON = b"Content-Type: application/json\r\n"
-_REASONS = {
-    200: b"200 OK",
-    400: b"400 Bad Request",
-    408: b"408 Request Timeout",
-    413: b"413 Content Too Large",
-    431: b"431 Request Header Fields Too Large",
-    500: b"500 Internal Server Error",
-}
-
 
 def _json_header(text: str | None) -> Any:
     if text is None:
         return None
     return msgspec.json.decode(text.encode("utf-8", "surrogateescape"))
-
-
-class _Reply:
-    """The place of one answer among those of its connection, which leave in order."""
-
-    __slots__ = ("chunks", "close", "done", "stream")
-
-    def __init__(self, close: bool) -> None:
-        self.chunks: list[bytes] = []
-        self.close = close
-        self.done = False
-        self.stream: ServerStream | None = None
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -76,7 +55,7 @@ class HTTPServerConnection(Protocol):
         self._limits = limits
         self._streams = streams
         self._parser = httptools.HttpRequestParser(self)
-        self._replies: deque[_Reply] = deque()
+        self._replies: deque[Reply] = deque()
         self._held_by: set[str] = set()
         self._closing = False
         self._lingers = False
@@ -165,6 +144,10 @@ class HTTPServerConnection(Protocol):
                 self.transport.abortConnection()
         elif self.began_at is not None and now - self.began_at > limit_s:
             self._refuse(408, "the request took too long to arrive")
+
+    def abort(self) -> None:
+        """Cut the connection off."""
+        self.transport.abortConnection()
 
     def shut(self) -> None:
         """Close the connection after the answers that are on their way."""
@@ -276,7 +259,7 @@ class HTTPServerConnection(Protocol):
         except msgspec.DecodeError:
             args = {}
         reply = self._new_reply()
-        body = _ChunkedReply(self, reply)
+        body = ChunkedReply(self, reply)
         incoming = IncomingBytes(lambda held: self._hold("reading", held))
         outgoing = OutgoingBytes(body)
         stream = ServerStream(
@@ -293,7 +276,7 @@ class HTTPServerConnection(Protocol):
         outgoing.hold(reply is not self._replies[0] or "writing" in self._held_by)
         self._streams(stream, body)
 
-    def stream_ended(self, reply: _Reply) -> None:
+    def stream_ended(self, reply: Reply) -> None:
         """The answer to a stream is complete."""
         if reply.stream is self._stream and self.began_at is not None:
             # The rest of the body is still to come, and nobody will read it.
@@ -305,8 +288,8 @@ class HTTPServerConnection(Protocol):
             self._certificate = peer_certificate(self.transport)
         return self._certificate
 
-    def _new_reply(self) -> _Reply:
-        reply = _Reply(close=not self._parser.should_keep_alive())
+    def _new_reply(self) -> Reply:
+        reply = Reply(close=not self._parser.should_keep_alive())
         self._replies.append(reply)
         if len(self._replies) >= self._limits.pipelined_max:
             self._hold("pipelined", True)
@@ -325,17 +308,11 @@ class HTTPServerConnection(Protocol):
         reply.close = self._lingers = True
         self._respond(reply, status, encode_reply(self._gr[0], f"ERR_REQUEST_INVALID: {message}"))
 
-    def _respond(self, reply: _Reply, status: int, body: bytes, no_body: bool = False) -> None:
-        close = b"Connection: close\r\n" if reply.close or self._closing else b""
-        head = b"HTTP/1.1 %b\r\n%b%bContent-Length: %d\r\n\r\n" % (
-            _REASONS[status],
-            _JSON,
-            close,
-            len(body),
-        )
-        self.write_reply(reply, head if no_body else head + body, done=True)
+    def _respond(self, reply: Reply, status: int, body: bytes, no_body: bool = False) -> None:
+        close = reply.close or self._closing
+        self.write_reply(reply, answer(status, body, close=close, no_body=no_body), done=True)
 
-    def write_reply(self, reply: _Reply, data: bytes, done: bool) -> None:
+    def write_reply(self, reply: Reply, data: bytes, done: bool) -> None:
         """Send ``data`` when it is this reply's turn; ``done`` is the last of it."""
         reply.done = done
         if not done and "writing" not in self._held_by:
@@ -392,39 +369,6 @@ class _Refused(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
-
-
-class _ChunkedReply:
-    """The answer to a stream: a chunked body, written in its connection's turn."""
-
-    def __init__(self, connection: HTTPServerConnection, reply: _Reply) -> None:
-        self._connection = connection
-        self._reply = reply
-        self.begun = False
-
-    def _head(self) -> bytes:
-        if self.begun:
-            return b""
-        self.begun = True
-        return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-    def send_chunk(self, data: bytes) -> None:
-        chunk = b"%b%x\r\n%b\r\n" % (self._head(), len(data), data)
-        self._connection.write_reply(self._reply, chunk, done=False)
-
-    def send_end(self) -> None:
-        self._connection.write_reply(self._reply, self._head() + b"0\r\n\r\n", done=True)
-        self._connection.stream_ended(self._reply)
-
-    def fail(self, rid: Any, err: str) -> None:
-        """Tell the caller that the handler failed, or cut the answer off if it has begun."""
-        if self.begun:
-            self._connection.transport.abortConnection()
-            return
-        body = encode_reply(rid, err)
-        head = b"HTTP/1.1 500 Internal Server Error\r\n%bContent-Length: %d\r\n\r\n"
-        self._connection.write_reply(self._reply, head % (_JSON, len(body)) + body, done=True)
-        self._connection.stream_ended(self._reply)
 
 
 class HTTPServerFactory(Factory):
