@@ -117,15 +117,15 @@ An entry reaches everybody
 {gossip}
 
 *Copies*: how often an entry arrives at a peer. *Last peer*: mean over the entries. Up to 50 homes
-everybody tells everybody; above, a mesh of about {mesh} links a peer pushes, and the others hear once
-a second which logs moved, which is what reaches the last peer when lines are lost.
+everybody tells everybody; above, a mesh of about {mesh} links a peer pushes, and the others hear
+once a second which logs moved, which is what reaches the last peer when lines are lost.
 
 Bandwidth of a peer
 -------------------
 
 kB/s each way. Measured with {peers} whole peers: a heartbeat of each every five seconds, in
-{copies} copies, is {idle} kB/s; each order in the network is {order_kb} kB more: copies of its entry,
-{entry} bytes on the wire, and announcements outside the mesh. In proportion:
+{copies} copies, is {idle} kB/s; each order in the network is {order_kb} kB more: copies of its
+entry, {entry} bytes on the wire, and announcements outside the mesh. In proportion:
 
 {rates}
 
