@@ -6,7 +6,9 @@ The store alone: commits of this disk, and a start from a long history.
 An order that rests is what a home writes for it: its row, a signed log entry and an event of
 its account. Commits are measured on an empty store and on one with the whole history, with an
 idle interpreter and beside a thread that never lets go of it (what a reactor under full load
-is like), against the time this disk takes for a bare append and fdatasync.
+is like), against the time this disk takes for a bare append and fdatasync. Then they go on for
+ten seconds without a pause, with checkpoints inside the commits, as SQLite makes them by itself,
+and beside them.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import os
 import platform
 import random
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import threading
@@ -28,7 +31,10 @@ from grenache_py.exchange.database import Database
 from grenache_py.exchange.rows import LogRow, MetaRow, OrderEventRow, OrderRow, Row, TradeRow
 
 SECONDS = 3.0
-SWITCH_INTERVAL_S = 0.0005  # as the daemon sets it
+STEADY_SECONDS = 10.0
+STEADY_ORDERS = 64  # a commit
+LOG_PAGES_INSIDE = 4_000  # SQLite's own checkpoints, when they are measured
+SWITCH_INTERVAL_S = 0.00005  # as the daemon sets it
 PAYLOAD = "x" * 460  # an order entry of the log
 HOME = "e" * 64
 FILL_BATCH = 5_000
@@ -94,6 +100,7 @@ class Flow:
                 open=5 - filled,
                 reserved=0,
                 filled=filled,
+                total_lots=5,
                 version=1,
                 reason="",
                 value=filled * 10_000,
@@ -129,8 +136,10 @@ def bare_disk(directory: str) -> list[float]:
     return taken
 
 
-def commits(database: Database, flow: Flow, orders: int, busy: bool) -> tuple[float, list[float]]:
-    """Orders a second, and the seconds of each commit."""
+def commits(
+    database: Database, flow: Flow, orders: int, busy: bool
+) -> tuple[float, list[float], float]:
+    """Orders a second, the seconds of each commit, and of the processor for an order."""
     stop = threading.Event()
 
     def spin() -> None:
@@ -142,19 +151,81 @@ def commits(database: Database, flow: Flow, orders: int, busy: bool) -> tuple[fl
     if busy:
         spinning.start()
     taken: list[float] = []
-    writing = 0.0
+    writing = used = 0.0
     try:
         while writing < SECONDS:
             batch = [row for _ in range(orders) for row in flow.order()]
-            began = time.perf_counter()
+            began, used_before = time.perf_counter(), time.thread_time()
             database.commit(batch)
             taken.append(time.perf_counter() - began)
             writing += taken[-1]
+            used += time.thread_time() - used_before
     finally:
         stop.set()
         if busy:
             spinning.join()
-    return len(taken) * orders / writing, taken
+    return len(taken) * orders / writing, taken, used / (len(taken) * orders)
+
+
+class CheckpointsInside(Database):
+    """Has SQLite copy the log inside a commit, as it does unless it is told not to."""
+
+    def open(self, verify: bool = True) -> None:
+        super().open(verify)
+        self.connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES_INSIDE}")
+
+    checkpoint_due = False
+
+
+def steady(directory: str, beside: bool) -> None:
+    """Commit without a pause, through a store, and print how it went. Once a process."""
+    from twisted.internet import task
+    from twisted.internet.defer import Deferred
+
+    from grenache_py.exchange.store import Store
+
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    path = os.path.join(directory, "exchange.sqlite")
+
+    async def run(reactor: Any) -> None:
+        store = Store(directory, reactor, (Database if beside else CheckpointsInside)(path))
+        await store.open()
+        flow, taken, longest = Flow(), list[float](), 0
+        ends = time.perf_counter() + STEADY_SECONDS
+        while time.perf_counter() < ends:
+            batch = [row for _ in range(STEADY_ORDERS) for row in flow.order()]
+            began = time.perf_counter()
+            await store.commit(batch)
+            taken.append(time.perf_counter() - began)
+            longest = max(longest, os.path.getsize(f"{path}-wal"))
+        await store.close()
+        shares = [milliseconds(taken, share) for share in (0.5, 0.99, 0.999)]
+        rate = len(taken) * STEADY_ORDERS / sum(taken)
+        print(f"{rate:,.0f}", *shares, f"{max(taken) * 1000:.2f}", f"{longest / 2**20:.0f}")
+
+    task.react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
+
+
+def steady_row(directory: str, beside: bool) -> list[str]:
+    """``steady`` in a process of its own, on a new store."""
+    with tempfile.TemporaryDirectory(dir=directory) as place:
+        program = f"from benchmarks.store import steady; steady({place!r}, {beside})"
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+    return ["beside the commits" if beside else "inside a commit", *done.stdout.split()]
+
+
+def log_bytes(directory: str) -> float:
+    """Bytes of the write-ahead log an order leaves."""
+    path = os.path.join(directory, "log.sqlite")
+    database, flow, batches = Database(path), Flow(), 100
+    database.open()
+    for _ in range(batches):
+        database.commit([row for _ in range(STEADY_ORDERS) for row in flow.order()])
+    size = os.path.getsize(f"{path}-wal")
+    database.close()
+    return size / (batches * STEADY_ORDERS)
 
 
 def fill(path: str, closed: int, live: int) -> Flow:
@@ -247,7 +318,7 @@ def measure(directory: str, closed: int, live: int) -> Iterator[str]:
     def run(what: str, database: Database, flow: Flow) -> None:
         for busy in (False, True):
             for orders in (1, 16, 128):
-                rate, taken = commits(database, flow, orders, busy)
+                rate, taken, used = commits(database, flow, orders, busy)
                 rows.append(
                     [
                         what,
@@ -256,6 +327,7 @@ def measure(directory: str, closed: int, live: int) -> Iterator[str]:
                         f"{rate:,.0f}",
                         milliseconds(taken, 0.5),
                         milliseconds(taken, 0.99),
+                        f"{used * 1e6:.0f}",
                     ]
                 )
 
@@ -270,7 +342,19 @@ def measure(directory: str, closed: int, live: int) -> Iterator[str]:
     run(f"{closed + live:,} orders", full, history)
     full.close()
     yield from table(
-        ["store", "interpreter", "orders a commit", "orders/s", "p50 ms", "p99 ms"], rows
+        ["store", "interpreter", "orders a commit", "orders/s", "p50 ms", "p99 ms", "CPU us"], rows
+    )
+    yield ""
+    yield f"Commits of {STEADY_ORDERS} orders, {STEADY_SECONDS:.0f} s without a pause:"
+    yield ""
+    yield from table(
+        ["checkpoints", "orders/s", "p50 ms", "p99 ms", "p99.9 ms", "longest ms", "log MiB"],
+        [steady_row(directory, beside) for beside in (False, True)],
+    )
+    yield ""
+    yield (
+        f"An order that rests leaves {log_bytes(directory):,.0f} bytes in the write-ahead log, in"
+        f" commits of {STEADY_ORDERS}."
     )
     yield ""
     yield (

@@ -47,7 +47,7 @@ def _order(row: OrderRow, market: Market) -> dict[str, Any]:
         "time_in_force": row.time_in_force,
         "price": market.format_price(row.price_ticks) if row.price_ticks else None,
         "stop_price": market.format_price(row.stop_ticks) if row.stop_ticks else None,
-        "quantity": market.format_quantity(row.quantity_lots),
+        "quantity": market.format_quantity(row.total_lots),
         "filled": market.format_quantity(row.filled),
         "remaining": market.format_quantity(row.open),
         "in_doubt": market.format_quantity(row.reserved),

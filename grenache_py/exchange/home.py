@@ -32,6 +32,7 @@ from grenache_py.exchange.matching import (
     close,
     crossed,
     local_trade_id,
+    lower,
     match,
     replacement,
 )
@@ -266,8 +267,9 @@ class Home:
         """
         Change an order's total quantity, its price, or both.
 
-        Less quantity at the same price closes the difference and keeps time priority. Anything
-        else cancels the order and places a new one, with a new id, for what is not filled yet.
+        Less quantity at the same price takes the difference off and keeps time priority. Anything
+        else cancels the order and places a new one, with a new id and the old client id, for
+        what is not filled yet.
 
         Raises:
             OrderError: unknown, closed, in doubt, or the new values make no sense.
@@ -275,7 +277,7 @@ class Home:
         live = self._live(order_id, account)
         new = replacement(live, quantity_lots, price_ticks)
         if isinstance(new, int):
-            live.open = new
+            lower(self.ledger.books[live.order.market], live, new)
             self._changed([live], now)
             return live
         market = self.ledger.markets[new.market]

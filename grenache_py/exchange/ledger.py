@@ -357,7 +357,10 @@ class Ledger:
             own = own_from_row(row, self.home)
             live = own.live
             if live.client_order_id:
-                self.by_client_id[live.account, live.client_order_id] = live.order_id
+                # A replacement has its forerunner's client id; live orders come first.
+                client_id = (live.account, live.client_order_id)
+                if row.live or self.by_client_id.get(client_id) not in self.own:
+                    self.by_client_id[client_id] = live.order_id
             if not row.live:
                 self.closed[live.order_id] = own
                 continue
@@ -403,6 +406,7 @@ def _order_row(own: Own) -> OrderRow:
         live.open,
         live.reserved,
         live.filled,
+        live.quantity,
         live.version,
         live.reason,
         live.value,
@@ -435,7 +439,7 @@ def own_from_row(row: OrderRow, home: str) -> Own:
     live = LiveOrder.of(order, row.account, row.client_order_id)
     live.key = (row.key_ms, row.key_counter, row.order_id)
     live.open, live.reserved, live.filled = row.open, row.reserved, row.filled
-    live.version, live.value = row.version, row.value
+    live.quantity, live.version, live.value = row.total_lots, row.version, row.value
     live.reason = row.reason  # type: ignore[assignment]
     live.self_trade = row.self_trade  # type: ignore[assignment]
     live.triggered = bool(row.triggered)

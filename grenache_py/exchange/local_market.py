@@ -15,7 +15,7 @@ from typing import NamedTuple
 from grenache_py.exchange.book import Book
 from grenache_py.exchange.errors import UNKNOWN_ORDER, OrderError
 from grenache_py.exchange.market import Market
-from grenache_py.exchange.matching import Outcome, close, match, replacement
+from grenache_py.exchange.matching import Outcome, close, lower, match, replacement
 from grenache_py.exchange.order import ClosedReason, LiveOrder, NewOrder
 from grenache_py.exchange.stops import Stops, reached
 
@@ -143,9 +143,7 @@ class LocalMarket:
         new = replacement(live, quantity_lots, price_ticks)
         if isinstance(new, NewOrder):
             return self._place(new, now_ms, order_id)
-        live.open = new
-        if live.triggered:
-            self.book.touched(live)
+        lower(self.book, live, new)
         return Execution(live, [])
 
     def expire(self, now_ms: int) -> list[LiveOrder]:

@@ -46,6 +46,7 @@ __all__ = [
     "close",
     "crossed",
     "local_trade_id",
+    "lower",
     "match",
     "replacement",
     "rests",
@@ -334,9 +335,9 @@ def replacement(
     ``quantity_lots`` is the whole quantity, traded and in-doubt lots included, as in FIX.
 
     Returns:
-        An int when the order keeps its place in time: set ``open`` to it (``touched`` the
-        book). Otherwise the order to place; close the old one once the new one is accepted,
-        so that a refused replacement loses nothing. Its ``client_order_id`` is empty.
+        An int when the order keeps its place in time: its whole quantity from now on (see
+        `lower`). Otherwise the order to place; close the old one once the new one is accepted,
+        so that a refused replacement loses nothing.
 
     Raises:
         OrderError: -32602 the quantity is not more than what is traded or in doubt already,
@@ -359,7 +360,7 @@ def replacement(
             raise OrderError(INVALID_PARAMS, f"a {order.type} order has no price", field="price")
         price = price_ticks
     if price == order.price_ticks and quantity <= whole:
-        return quantity - used
+        return quantity
     pending = not live.triggered
     return NewOrder(
         order.market,
@@ -372,9 +373,17 @@ def replacement(
         order.post_only,
         order.expires_ms,
         live.account,
-        "",
+        live.client_order_id,
         live.self_trade,
     )
+
+
+def lower(book: Book, live: LiveOrder, quantity_lots: int) -> None:
+    """Make an own order's whole quantity smaller; it keeps its place in time."""
+    live.open = quantity_lots - live.reserved - live.filled
+    live.quantity = quantity_lots
+    if live.triggered:
+        book.touched(live)
 
 
 def crossed(book: Book, own_home: str, room: Room | None = None) -> list[LiveOrder]:

@@ -106,12 +106,13 @@ class LiveOrder(msgspec.Struct, eq=False, gc=False):
         key: time priority, and who is the taker when two orders cross (distributed.md 2.5):
             the stamp of the log entry that published the order, and its id. For a stop order
             that is when it triggered, for all others when it was accepted.
+        quantity: its whole quantity: what its home signed, less what a replace took off it.
         open: lots that may still trade.
         reserved: lots promised to fills whose answer is not known yet ("in doubt").
         filled: lots traded.
         version: rises with every published change.
         reason: why the order was closed; "" while it lives. (A replace that lowers the
-            quantity closes the difference and leaves the reason empty.)
+            quantity takes the difference off ``quantity`` and leaves the reason empty.)
         value: sum of price times lots over its fills, in ticks x lots (own orders only).
         standing: how many lots the book counts it with, 0 when it is not in the book; only
             ``book.py`` writes it.

@@ -83,6 +83,7 @@ class OrderRow(NamedTuple):
     open: int
     reserved: int
     filled: int
+    total_lots: int  # its whole quantity by now: a replace may have lowered ``quantity_lots``
     version: int
     reason: str
     value: int

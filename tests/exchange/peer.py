@@ -182,6 +182,14 @@ class Peer:
         assert now is not None
         return trades_until(node.trades_of(copy.order_id), now.filled - copy.filled)
 
+    def restart(self) -> None:
+        """Begin again with what the store holds; clients that were connected are not served."""
+        self.batches = BatchLoop(
+            self.store, self.clock, self.desk, self._make_node, self.dialled.append
+        )
+        Deferred.fromCoroutine(self.batches.start())
+        self.turn()
+
     def turn(self, turns: int = 20) -> None:
         """Let the reactor turn, time standing still."""
         for _ in range(turns):

@@ -41,6 +41,7 @@ def order_row(number: int, live: bool = True, **fields: object) -> OrderRow:
         "open": 10 if live else 0,
         "reserved": 0,
         "filled": 0 if live else 10,
+        "total_lots": 10,
         "reason": "",
         "live": int(live),
         "updated_ms": number,

@@ -212,6 +212,32 @@ def test_cancel_replace_and_their_errors() -> None:
     assert client.call("order.cancel_all", market="BTC-USD") == {"cancelled": 3}
 
 
+def test_a_replaced_order_keeps_its_total_and_its_clients_name_over_a_restart() -> None:
+    peer = Peer()
+    client = peer.connect()
+    for name in ("lowered", "moved"):
+        client.place("buy", "3", "100", client_order_id=name)
+    client.place("sell", "1", "100")
+    assert client.call("order.replace", client_order_id="lowered", quantity="2")["quantity"] == "2"
+    moved = client.call("order.replace", client_order_id="moved", price="99")
+    assert (moved["client_order_id"], moved["quantity"], moved["status"]) == ("moved", "3", "new")
+    again = client.place("buy", "3", "100", client_order_id="moved")
+    assert (again["code"], again["data"]["order_id"]) == (-32002, moved["order_id"])
+
+    peer.restart()
+    client = peer.connect()
+    lowered = client.call("order.cancel", client_order_id="lowered")
+    assert (lowered["quantity"], lowered["filled"], lowered["status"]) == ("2", "1", "cancelled")
+    assert client.call("order.get", client_order_id="moved")["order_id"] == moved["order_id"]
+    assert client.call("order.cancel", client_order_id="moved")["status"] == "cancelled"
+
+    peer.restart()
+    client = peer.connect()
+    assert client.call("order.get", order_id=lowered["order_id"])["quantity"] == "2"
+    assert client.call("order.get", client_order_id="moved")["order_id"] == moved["order_id"]
+    assert client.place("buy", "3", "100", client_order_id="lowered")["status"] == "cancelled"
+
+
 def test_orders_are_listed_newest_first_by_pages_that_fit_a_line() -> None:
     peer = Peer()
     client = peer.connect()

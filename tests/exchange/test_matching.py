@@ -429,11 +429,11 @@ def worked(live: LiveOrder) -> LiveOrder:
 @pytest.mark.parametrize(
     ("lots", "price", "expected"),
     [
-        (None, None, 5),
-        (8, None, 3),
-        (8, 100, 3),
-        (10, 100, 5),
-        (6, None, 1),
+        (None, None, 10),
+        (8, None, 8),
+        (8, 100, 8),
+        (10, 100, 10),
+        (6, None, 6),
         (11, None, (6, 100)),
         (8, 101, (3, 101)),
         (None, 99, (5, 99)),

@@ -48,6 +48,7 @@ CREATE TABLE orders (
     open            INTEGER NOT NULL,
     reserved        INTEGER NOT NULL,
     filled          INTEGER NOT NULL,
+    total_lots      INTEGER NOT NULL,
     version         INTEGER NOT NULL,
     reason          TEXT NOT NULL,
     value           TEXT NOT NULL, -- ticks x lots may exceed 64 bits
