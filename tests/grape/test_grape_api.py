@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 
 import msgspec
@@ -19,7 +20,7 @@ JSON = st.recursive(
     | st.booleans()
     | st.integers(-(2**70), 2**70)
     | st.floats(allow_nan=False)
-    | st.text(max_size=20).filter(lambda words: "Infinity" not in words)
+    | st.text(max_size=20)
     | st.sampled_from(["", "[65]", '"q"', "{}", "zz", "ab" * 20, "\ud800", "Buffer"]),
     lambda inner: (
         st.lists(inner, max_size=4)
@@ -38,7 +39,13 @@ SIG = "305ac8ae" * 16
 
 
 def ask(path: str, data: object) -> object:
-    body = json.dumps({"rid": "r", "data": data}).replace("Infinity", "1e400")
+    body = json.dumps({"rid": "r", "data": data})
+    # JSON has no infinity but for numbers that overflow; a text that says so stays as it is.
+    body = re.sub(
+        r'"(?:[^"\\]|\\.)*"|Infinity',
+        lambda found: "1e400" if found[0] == "Infinity" else found[0],
+        body,
+    )
     return api.call(path, body.encode())
 
 
@@ -75,6 +82,7 @@ def test_whatever_the_data_the_dht_is_asked_something_valid_or_the_client_is_ans
 
 
 @given(st.text())
+@example("Infinity")
 def test_every_name_but_the_empty_one_is_its_own_key(name: str) -> None:
     expected = Lookup(name.encode()) if name else text("ERR_GRAPE_LOOKUP")
     assert ask("/lookup", name) == expected
