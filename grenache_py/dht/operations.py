@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -98,7 +98,7 @@ class Operation:
         self.done = False
         self.result: object = None
         self.error: DHTError | None = None
-        self.context: object = None
+        self.context: Any = None
         self.number = 0
         node.started(self)
 
@@ -170,7 +170,8 @@ class Traversal(Operation):
         candidate = pending.mark
         assert isinstance(candidate, Candidate)
         args = response.args
-        self.lookup.answered(candidate, response.sender_id, krpc.bytes_field(args, b"token"))
+        token = args.get(b"token")
+        self.lookup.answered(candidate, response.sender_id, token if type(token) is bytes else None)
         nodes = args.get(b"nodes")
         if type(nodes) is bytes:
             self.lookup.learn(nodes, candidate.hops + 1, self.node.queries.silent)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -151,21 +151,25 @@ class DHTProtocol(DatagramProtocol):
             self._timer.cancel()
         self._timer = None
         for operation in self.node.running():
-            for waiter in cast("list[Deferred[object]]", operation.context or ()):
+            for waiter in operation.context or ():
                 waiter.cancel()
 
     def datagramReceived(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._receive(data, addr, self._now())
+        answer = self.node.receive_datagram(data, addr, self._now())
+        if answer is not None:
+            self._send(answer, addr)
         self._flush_if_needed()
 
     def read(self, handle: socket.socket) -> None:
         """Take what has come to the socket, up to a turn's worth, and then act on all of it."""
         now = self._now()
-        receive = self._receive
+        receive = self.node.receive_datagram
         try:
             for _ in range(DATAGRAMS_A_TURN_MAX):
                 data, address = handle.recvfrom(DATAGRAM_BYTES_MAX)
-                receive(data, address, now)
+                answer = receive(data, address, now)
+                if answer is not None:
+                    self._send(answer, address)
         except OSError:  # usually: that was all
             pass
         except Exception:  # a bug, which must not cost us the port
@@ -173,11 +177,6 @@ class DHTProtocol(DatagramProtocol):
         self._flush_if_needed()
 
     # --- inside -----------------------------------------------------------------------------
-
-    def _receive(self, data: bytes, address: tuple[str, int], now: float) -> None:
-        answer = self.node.receive_datagram(data, address, now)
-        if answer is not None:
-            self._send(answer, address)
 
     def _flush_if_needed(self) -> None:
         if self.node.has_effects() or self._timer is None:
@@ -193,11 +192,10 @@ class DHTProtocol(DatagramProtocol):
         except GrenacheError as problem:
             waiter.errback(problem)
             return waiter
-        waiters = cast("list[Deferred[T]] | None", operation.context)
-        if waiters is None:
+        if operation.context is None:
             operation.context = [waiter]
         else:
-            waiters.append(waiter)
+            operation.context.append(waiter)
         self._flush()
         return waiter
 
@@ -267,10 +265,7 @@ class DHTProtocol(DatagramProtocol):
 
 
 def _fire(operation: Operation) -> None:
-    waiters = cast("list[Deferred[object]] | None", operation.context)
-    if waiters is None:
-        return
-    for waiter in waiters:
+    for waiter in operation.context or ():
         if waiter.called:
             continue
         if operation.error is not None:

@@ -222,7 +222,7 @@ class Site(ServerFactory):
         elif isinstance(call, api.Answer):
             connection.answer(call.status, call.body)
         else:
-            self._call(call, connection).addErrback(self._fail, connection)
+            self._call(call, connection)
 
     def _lookup(self, connection: Connection, name: bytes) -> None:
         waiting = self._looking_up.get(name)
@@ -249,22 +249,16 @@ class Site(ServerFactory):
         for connection in self._looking_up.pop(name):
             self._fail(failure, connection)
 
-    def _call(
-        self, call: api.Announce | PutItem | api.Get, connection: Connection
-    ) -> Deferred[None]:
+    def _call(self, call: api.Announce | PutItem | api.Get, connection: Connection) -> None:
         """Ask the DHT; the answer is given when it comes."""
         if isinstance(call, api.Announce):
             announcing = self._dht.announce(call.name, call.port or self._own_port())
-            return announcing.addCallback(
-                lambda accepted: connection.answer(200, api.announce_body(accepted))
-            )
-        if isinstance(call, PutItem):
-            return self._dht.put(call).addCallback(
-                lambda target: connection.answer(200, api.put_body(target))
-            )
-        return self._dht.get(call.target, call.salt, call.use_cache).addCallback(
-            lambda item: connection.answer(200, api.get_body(item, call.salt))
-        )
+            announcing.addCallbacks(_announced, self._fail, (connection,), {}, (connection,))
+        elif isinstance(call, PutItem):
+            self._dht.put(call).addCallbacks(_put, self._fail, (connection,), {}, (connection,))
+        else:
+            getting = self._dht.get(call.target, call.salt, call.use_cache)
+            getting.addCallback(_got, call.salt, connection).addErrback(self._fail, connection)
 
     def _fail(self, failure: Failure, connection: Connection) -> None:
         error = failure.value
@@ -304,6 +298,18 @@ class Site(ServerFactory):
             _phrase(status).encode(),
             text,
         )
+
+
+def _announced(accepted: int, connection: Connection) -> None:
+    connection.answer(200, api.announce_body(accepted))
+
+
+def _put(target: bytes, connection: Connection) -> None:
+    connection.answer(200, api.put_body(target))
+
+
+def _got(item: GetResult | None, salt: bytes, connection: Connection) -> None:
+    connection.answer(200, api.get_body(item, salt))
 
 
 def _source(address: IAddress | None) -> str:

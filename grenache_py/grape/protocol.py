@@ -47,6 +47,7 @@ LINGER_S = 2.0
 """How long a client that is sent away may read why, while what it still sends is dropped."""
 DROPPED_BYTES_MAX = 1024 * 1024
 """How much of a body that is too large is read and dropped before the connection is cut."""
+NOT_MODIFIED = HTTPStatus.NOT_MODIFIED.value  # members of an enumeration are looked up slowly
 HEAD_END = b"\r\n\r\n"
 LINE_OVERHEAD_BYTES = 4
 """The colon, blank and line end of a header, which the parser keeps to itself."""
@@ -373,7 +374,7 @@ class Connection(Protocol):
             self._finish(request, ready)
             return
         head = self._site.head(status, request.keep_alive, content_type)
-        if request.method == b"HEAD" or status == HTTPStatus.NOT_MODIFIED:
+        if request.method == b"HEAD" or status == NOT_MODIFIED:
             self._finish(request, head + b"\r\n")
         elif request.http11:
             self._finish(request, b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))

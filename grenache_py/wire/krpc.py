@@ -137,7 +137,10 @@ def decode(data: bytes) -> Query | Response | ErrorReply:
         args = message.get(b"r")
         if type(args) is not dict:
             raise RemoteProtocolError("answer without `r`")
-        return Response(txid, args, bytes_field(args, b"id", ID_BYTES))
+        named = args.get(b"id")
+        if type(named) is bytes and len(named) == ID_BYTES:
+            return Response(txid, args, named)
+        return Response(txid, args, None)
     if kind == b"e":
         detail = message.get(b"e")
         code, text = 0, b""
