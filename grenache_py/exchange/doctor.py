@@ -116,7 +116,7 @@ def _grapes(grapes: dict[str, Any]) -> list[Finding]:
             )
         )
     else:
-        found.append(Finding("grapes", "good", f"{urls} answer"))
+        found.append(Finding("grapes", "good", f"lookups at {urls} are answered"))
     if grapes["port"] is None:
         found.append(Finding("announced", "warning", "no peer port is open, so nobody can call"))
     elif grapes["seen_s_ago"] is not None and grapes["seen_s_ago"] <= SEEN_S_MAX:

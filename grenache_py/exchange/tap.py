@@ -88,12 +88,17 @@ def _daemon(options: Options) -> Daemon:
         "exchange",
         exchange,
         running,
-        when_ready=lambda: exchange.when_ready().addCallback(_introduce, exchange),
+        when_ready=lambda: exchange.when_ready().addCallback(_introduce, exchange, options),
     )
 
 
-def _introduce(status: str, exchange: ExchangeService) -> str:
+def _introduce(status: str, exchange: ExchangeService, options: Options) -> str:
     """Say on stdout, where a person may look, how to talk to this daemon."""
+    if options.log_format == "json":
+        # Nobody but a program reads on there, and it expects objects.
+        listen = {name: [place(port) for port in all_] for name, all_ in exchange.ports.items()}
+        exchange.log.info("peer {peer} is ready", peer=exchange.identity.key, listen=listen)
+        return status
     market = exchange.desk.node.markets
     symbol = next(iter(market))
     lines = [f"exchange: peer {exchange.identity.key}"]

@@ -343,6 +343,14 @@ def test_a_book_is_watched_as_it_changes(daemon: Daemon) -> None:
     watching.stdout.close()
 
 
+def test_with_json_logs_every_line_is_an_object(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, "--log-format", "json")
+    daemon.stop()
+    events = [json.loads(line) for line in daemon.log.read_text().splitlines()]
+    [listen] = [event["listen"] for event in events if "listen" in event]
+    assert listen["client"][1] == daemon.path and listen["peer"][0].startswith("127.0.0.1:")
+
+
 def test_health_and_metrics_over_http(daemon: Daemon) -> None:
     from urllib.request import urlopen
 
