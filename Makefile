@@ -9,7 +9,7 @@ JOBS   ?= auto
 PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim soak bench-network sim-dht crash bench-gossip bench-fairness bench-krpc bench-store bench-market bench-rpc news clean
+.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim soak bench-network sim-dht crash bench-gossip bench-fairness bench-krpc bench-store bench-market bench-rpc news changelog clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -106,6 +106,9 @@ bench-market: $(STAMP) ## the market: engine beside other engines, orders throug
 
 news: $(STAMP) ## the changelog entries that wait for a release
 	$(BIN)/towncrier build --draft
+
+changelog: $(STAMP) ## collect them into CHANGELOG.rst as this version's, and remove them
+	$(BIN)/towncrier build --yes --version $$($(BIN)/python -c 'import grenache_py; print(grenache_py.__version__)')
 
 clean: ## remove what the targets above made
 	rm -rf $(VENV) build dist *.egg-info _trial_temp*
