@@ -80,8 +80,8 @@ class Calls:
     def expire(self, link: Link, now: float) -> None:
         """Give up on questions whose deadline has passed."""
         for number, pending in list(link.pending.items()):
-            if pending.deadline <= now:
-                del link.pending[number]
+            # Whoever learns that it waited in vain may close the link, which answers the rest.
+            if pending.deadline <= now and link.pending.pop(number, None) is not None:
                 pending.answered(None, None, now)
 
     def called(self, link: Link, message: dict[str, Any], now: float) -> None:
