@@ -15,16 +15,16 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from grenache_py.exchange.handshake import PROTOCOL, Handshake, Hello
+from grenache_py.exchange.fills import Fill, encode, fill_id
+from grenache_py.exchange.handshake import PROTOCOL, Handshake, HandshakeError, Hello
 from grenache_py.exchange.keys import Identity
-from grenache_py.exchange.log import Entry
+from grenache_py.exchange.log import GENESIS, Beat, Entry, OrderBody, StateBody, order_id
 from grenache_py.exchange.node import ExchangeNode
 from grenache_py.exchange.signed import Sealer
 from grenache_py.wire.jsonlines import LineSplitter
-from tests.sim.exchange_net import EPOCH_S, Connection, End, Network, Peer, identity
-from tests.sim.exchange_world import MARKETS
+from tests.sim.exchange_net import EPOCH_S, MARKETS, Connection, End, Network, Peer, identity
 
-__all__ = ["EvilPeer"]
+__all__ = ["EvilPeer", "Nuisance"]
 
 
 class EvilPeer:
@@ -48,7 +48,7 @@ class EvilPeer:
         self.life = 0
         self.ends: dict[int, tuple[Connection, End]] = {}
         self.received: list[dict[str, Any]] = []
-        self.closed = 0
+        self.closed = self.asked = 0
         self.on_message: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda message: None
         self._handshakes: dict[int, Handshake] = {}
         self._links = 0
@@ -113,8 +113,197 @@ class EvilPeer:
 
     def entry(self, seq: int, prev: str, wall: float, **body: Any) -> tuple[dict[str, Any], str]:
         """A well-formed signed entry of its own log, and its hash."""
-        time = (int((EPOCH_S + wall) * 1000), seq)
+        return self.entry_at((int((EPOCH_S + wall) * 1000), seq), seq, prev, **body)
+
+    def entry_at(
+        self, time: tuple[int, int], seq: int, prev: str, **body: Any
+    ) -> tuple[dict[str, Any], str]:
+        """Likewise, with any time."""
         payload = Entry(self.identity.key, 1, seq, prev, time, **body).encode()
+        return self.signed(payload), sha256(b"\0" + payload.encode()).hexdigest()
+
+    def signed(self, payload: str) -> dict[str, Any]:
+        """A payload with this peer's good signature."""
         draft = self.sealer.add(payload)
         self.sealer.seal()
-        return to_builtins(draft.proof.wire()), sha256(b"\0" + payload.encode()).hexdigest()
+        return to_builtins(draft.proof.wire())  # type: ignore[no-any-return]
+
+    def order(
+        self, time: tuple[int, int], market: str, side: Any, quantity: str, price: str
+    ) -> dict[str, Any]:
+        """Members of an entry, stamped ``time``, that publishes an order of this peer."""
+        number = order_id(
+            self.identity.key, market, side, "limit", quantity, time, price, None, "gtc", False,
+            None,
+        )  # fmt: skip
+        return {
+            "order": OrderBody(number, market, side, "limit", quantity, time, price),
+            "states": (StateBody(number, 1, quantity, "0", "0", ""),),
+        }
+
+    def ask(
+        self,
+        order: dict[str, Any],
+        maker_home: str,
+        legs: list[tuple[str, str, str]],
+        seq: int,
+        committed: str,
+    ) -> int:
+        """Ask for a fill of the order that the signed entry ``order`` publishes; the id used."""
+        body = json.loads(order["payload"])["order"]
+        deadline = int((EPOCH_S + self.network.clock.now + 10.0) * 1000)
+        fill = Fill(
+            fill_id(body["id"], maker_home, self.identity.key, seq),
+            self.identity.key, maker_home, body["market"], body["id"], seq, committed, deadline,
+            1, tuple(legs), False,
+        )  # fmt: skip
+        params = {"fill": self.signed(encode(fill)), "order": order}
+        self.asked += 1
+        self.send({"jsonrpc": "2.0", "id": self.asked, "method": "fill.request", "params": params})
+        return self.asked
+
+
+class Nuisance(EvilPeer):
+    """
+    Does a little of everything for a whole run: says again what it overheard, alters it, tells
+    of heads that do not exist, baits takers with orders it never honours, sells them twice as
+    a taker itself, contradicts itself, talks nonsense. Banned, it comes back under a new name.
+
+    Args:
+        peers: whom it plagues.
+        until: seconds; then it is gone.
+        met: called with each key it uses.
+    """
+
+    KINDS = ("repeat", "alter", "heads", "bait", "overcommit", "contradict", "nonsense")
+    NONSENSE: tuple[dict[str, Any], ...] = (
+        {"jsonrpc": "2.0", "method": "gossip.publish", "params": {"entries": [{}]}},
+        {"jsonrpc": "2.0", "id": 1, "result": {"answer": {"payload": "{}"}}},
+        {"jsonrpc": "2.0", "id": 7, "method": "fill.query", "params": {"fill": 3}},
+        {"jsonrpc": "2.0", "id": [], "method": "sync.range", "params": None},
+    )
+
+    def __init__(
+        self,
+        network: Network,
+        seed: int,
+        peers: list[Peer],
+        until: float,
+        met: Callable[[str], None],
+    ) -> None:
+        super().__init__("evil", network, seed)
+        self.peers = peers
+        self.until = until
+        self.met = met
+        self.kinds = [kind for kind in self.KINDS if self.rng.random() < 0.5] or ["repeat"]
+        self.overheard: list[bytes] = []
+        self.makers: list[tuple[str, str, str]] = []  # (home, order, price): BTC-USD for sale
+        self.on_message = self._answer
+        self._begin()
+        network.tap = self._overhear
+        network.clock.at(self.rng.uniform(1.0, 5.0), self._act)
+
+    def _begin(self) -> None:
+        """A new name, an empty log."""
+        self.identity = identity(self.rng, False)
+        self.sealer = Sealer(self.identity, "sim")
+        self.seq, self.head = 0, GENESIS
+        self.met(self.identity.key)
+
+    def _overhear(self, source: Any, target: Any, line: bytes) -> None:
+        if source is self or b'"sync.' in line or b'"peer.' in line or len(self.overheard) > 3000:
+            return
+        self.overheard.append(line)
+        if b"gossip.publish" not in line:
+            return
+        for signed in json.loads(line)["params"]["entries"]:
+            entry = json.loads(signed["payload"])
+            body = entry.get("order", {})
+            if (body.get("market"), body.get("side")) == ("BTC-USD", "sell") and "price" in body:
+                self.makers.append((entry["home"], body["id"], body["price"]))
+
+    def bytes_came(self, end: End, data: bytes) -> None:
+        try:
+            super().bytes_came(end, data)
+        except (HandshakeError, ValueError):
+            return  # the network garbles what evil peers get, too
+
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """A maker that says nothing, or anything."""
+        self.received.clear()
+        if message.get("method") != "fill.request" or self.rng.random() < 0.5:
+            return None
+        number = message["id"]
+        if self.rng.random() < 0.5:
+            return {"jsonrpc": "2.0", "id": number, "error": {"code": -32010, "message": "no"}}
+        return {"jsonrpc": "2.0", "id": number, "result": {"answer": self.signed("{}")}}
+
+    def _act(self) -> None:
+        clock, rng = self.network.clock, self.rng
+        if clock.now > self.until:
+            for connection, end in list(self.ends.values()):
+                self.network.close(connection, end)
+            self.ends.clear()
+            return
+        clock.after(rng.expovariate(1 / 0.4), self._act)
+        if not self.ends:
+            up = [peer for peer in self.peers if peer.node is not None and not peer.paused]
+            if up:
+                if self.closed and rng.random() < 0.3:
+                    self._begin()
+                self.dial(rng.choice(up))
+            return
+        kind = rng.choice(self.kinds)
+        self.network.count(f"evil: {kind}")
+        getattr(self, f"_{kind}")()
+
+    def _say(self, line: bytes) -> None:
+        connection, end = self.ends[max(self.ends)]
+        self.network.send(connection, end, line)
+
+    def _repeat(self) -> None:
+        for line in self.rng.choices(self.overheard, k=5) if self.overheard else ():
+            self._say(line)
+
+    def _alter(self) -> None:
+        if self.overheard:
+            line = bytearray(self.rng.choice(self.overheard))
+            line[self.rng.randrange(len(line) - 1)] = self.rng.choice(b"0123456789abcdef")
+            self._say(bytes(line))
+
+    def _heads(self) -> None:
+        home = self.rng.choice(self.peers).identity.key
+        self.notify("sync.heads", heads=[[home, 1, self.rng.randrange(1, 9000), "ab" * 32]])
+
+    def _time(self) -> tuple[int, int]:
+        return int((EPOCH_S + self.network.clock.now) * 1000), self.seq + 1
+
+    def _publish(self, **body: Any) -> dict[str, Any]:
+        """The next entry of its log."""
+        entry, head = self.entry_at(self._time(), self.seq + 1, self.head, **body)
+        self.seq, self.head = self.seq + 1, head
+        self.notify("gossip.publish", entries=[entry])
+        return entry
+
+    def _bait(self) -> None:
+        side = self.rng.choice(("buy", "sell"))
+        price = "10.05" if side == "buy" else "9.95"
+        self._publish(**self.order(self._time(), "BTC-USD", side, "0.0007", price))
+
+    def _overcommit(self) -> None:
+        """One order of one lot, to be filled by everybody who sells."""
+        if self.makers:
+            order = self._publish(**self.order(self._time(), "BTC-USD", "buy", "0.0001", "11"))
+            makers = self.rng.choices(self.makers[-60:], k=3)
+            for seq, (home, number, price) in enumerate(makers, 1):
+                self.ask(order, home, [(number, "0.0001", price)], seq, "0.0001")
+
+    def _contradict(self) -> None:
+        if self.seq:
+            for lease_ms in (1, 2):
+                beat = Beat(lease_ms, 0, "0" * 64)
+                entry, _ = self.entry_at(self._time(), self.seq, self.head, beat=beat)
+                self.notify("gossip.publish", entries=[entry])
+
+    def _nonsense(self) -> None:
+        self.send(self.rng.choice(self.NONSENSE))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.sim.exchange_checks import Violation
-from tests.sim.exchange_world import MUST_HAPPEN, Report, World, run, shape
+from tests.sim.exchange_world import EVIL_MUST_HAPPEN, MUST_HAPPEN, Report, World, run, shape
 
 __all__ = ["main"]
 
@@ -51,7 +51,10 @@ def trace(seed: int) -> None:
     """Run one seed and print every message."""
     world = World(seed, **shape(seed))
 
+    overhear = world.network.tap
+
     def tap(source: Any, target: Any, line: bytes) -> None:
+        overhear(source, target, line)
         print(f"{world.clock.now:9.3f} {source.name} > {target.name} {line.decode().rstrip()}")
 
     world.network.tap = tap
@@ -99,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     if failed:
         with FAILED.open("a") as kept:
             kept.writelines(line.split(":")[0].removeprefix("seed ") + "\n" for line in failed)
-    never = [name for name in MUST_HAPPEN if not sometimes[name]]
+    never = [name for name in (*MUST_HAPPEN, *EVIL_MUST_HAPPEN) if not sometimes[name]]
     if never and options.seeds >= SEEDS_OF_ALL:
         print(f"never happened: {', '.join(never)}")
         return 1

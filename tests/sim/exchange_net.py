@@ -19,6 +19,7 @@ import attrs
 from grenache_py.exchange.database import Database
 from grenache_py.exchange.effects import Batch, CloseLink, Dial, Send
 from grenache_py.exchange.keys import Ed25519, Identity
+from grenache_py.exchange.market import Market
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.rows import Row, Snapshot
 from grenache_py.wire.jsonlines import LineSplitter
@@ -27,6 +28,15 @@ from tests.sim.clock import Scheduler, Timer
 
 __all__ = ["CheapScheme", "Connection", "Disk", "DiskFailed", "Network", "Peer", "identity"]
 
+MARKETS = (
+    Market.parse("BTC-USD:tick=0.01,lot=0.0001"),
+    Market.parse("ETH-USD:tick=0.05,lot=0.001"),
+)
+#: More of them, for busy worlds.
+MANY_MARKETS = (
+    *MARKETS,
+    *(Market.parse(f"{base}-USD:tick=0.01,lot=0.01") for base in ("DOT", "LTC", "SOL", "XMR")),
+)
 #: Wall time at which simulations begin.
 EPOCH_S = 1_700_000_000.0
 

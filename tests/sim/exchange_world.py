@@ -14,25 +14,16 @@ from typing import Any
 import attrs
 
 from grenache_py.exchange.errors import OrderError
-from grenache_py.exchange.market import Market
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.order import LiveOrder, NewOrder
 from grenache_py.exchange.peering import PeeringConfig
 from tests.sim.clock import Scheduler
+from tests.sim.evil import Nuisance
 from tests.sim.exchange_checks import Checker, Violation
-from tests.sim.exchange_net import Disk, Faults, Network, Peer, identity
+from tests.sim.exchange_net import MANY_MARKETS, MARKETS, Disk, Faults, Network, Peer, identity
 
-__all__ = ["MARKETS", "MUST_HAPPEN", "Flow", "Report", "World", "run", "shape"]
+__all__ = ["EVIL_MUST_HAPPEN", "MARKETS", "MUST_HAPPEN", "Flow", "Report", "World", "run", "shape"]
 
-MARKETS = (
-    Market.parse("BTC-USD:tick=0.01,lot=0.0001"),
-    Market.parse("ETH-USD:tick=0.05,lot=0.001"),
-)
-#: More of them, for busy worlds.
-MANY_MARKETS = (
-    *MARKETS,
-    *(Market.parse(f"{base}-USD:tick=0.01,lot=0.01") for base in ("DOT", "LTC", "SOL", "XMR")),
-)
 KINDS = (
     "loss",
     "duplicate",
@@ -78,6 +69,12 @@ MUST_HAPPEN = (
     "records adopted",
     "catch-ups",
     "meddled",
+)
+#: Likewise, where evil peers are about.
+EVIL_MUST_HAPPEN = (
+    *(f"evil: {kind}" for kind in Nuisance.KINDS),
+    "trade with an evil taker",
+    "fill an evil maker never answers",
 )
 CHAOS_S = 60.0
 QUIET_S = 75.0
@@ -131,6 +128,7 @@ class World:
         faults: kinds to use; None lets the seed choose.
         real: sign with ed25519.
         harshness: what the network's faults, their number and probability, are multiplied with.
+        evil: one more peer, which lies.
         flow: how clients trade.
     """
 
@@ -142,6 +140,7 @@ class World:
         faults: tuple[str, ...] | None = None,
         real: bool = False,
         harshness: float = 1.0,
+        evil: bool = False,
         flow: Flow | None = None,
         prepare: Callable[[World], None] | None = None,
         outbound_target: int = 8,
@@ -164,6 +163,8 @@ class World:
         self.outbound_target = outbound_target
         self.real = real
         self.peers = [self.add_peer(f"p{i}", peers) for i in range(peers)]
+        if evil:
+            Nuisance(self.network, seed, self.peers, CHAOS_S, self.checker.evil.add)
         if prepare is not None:
             prepare(self)
 
@@ -481,6 +482,7 @@ def shape(seed: int) -> dict[str, Any]:
                 accounts=rng.choice((4, 8)),
                 lean=rng.choice((0.5, 0.75, 0.95)),
             ),
+            "evil": rng.random() < 0.25,
         }
     return {
         "peers": rng.choice((2, 3, 4, 4, 5, 6)),

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from tests.sim.exchange_world import MUST_HAPPEN, run
+from tests.sim.exchange_world import EVIL_MUST_HAPPEN, MUST_HAPPEN, run, shape
 
 
 @pytest.mark.parametrize("first", range(0, 80, 20))
@@ -19,6 +19,16 @@ def test_no_invariant_breaks_in_any_seed(first: int) -> None:
     for seed in range(first, first + 20):
         sometimes.update(run(seed).sometimes)
     missing = [name for name in MUST_HAPPEN if not sometimes[name]]
+    assert not missing, f"never happened in these seeds: {missing}"
+
+
+def test_an_evil_peer_breaks_nothing_among_the_others() -> None:
+    """All it knows to do happens, and the invariants of honest homes hold."""
+    sometimes: Counter[str] = Counter()
+    for seed in range(1, 25, 2):
+        busy = {**shape(seed), "orders": 400, "evil": True}
+        sometimes.update(run(seed, **busy).sometimes)
+    missing = [name for name in EVIL_MUST_HAPPEN if not sometimes[name]]
     assert not missing, f"never happened in these seeds: {missing}"
 
 
