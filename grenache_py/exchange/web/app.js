@@ -161,12 +161,26 @@ function fill(id, rows, none) {
   $(id).querySelector("tbody").replaceChildren(...(rows.length ? rows : [empty]));
 }
 
+const decimals = (text) => (text.split(".")[1] || "").length;
+
+/** Decimal strings with equally many decimals, so that a column is read at a glance. */
+function aligned(texts) {
+  const most = Math.max(0, ...texts.map(decimals));
+  const dot = (text) => (most && !text.includes(".") ? "." : "");
+  return texts.map((text) => text + dot(text) + "0".repeat(most - decimals(text)));
+}
+
 function drawBook() {
   const bids = sorted("buy"), asks = sorted("sell");
   const shown = [...asks.slice(0, LEVELS_SHOWN), ...bids.slice(0, LEVELS_SHOWN)];
   const most = Math.max(...shown.map((level) => Number(level.quantity)), 0);
-  const level = (side, { price, quantity, n }) => {
-    const line = row([side === "buy" ? "bid" : "ask", price, quantity, n], side);
+  const prices = aligned(shown.map((each) => each.price));
+  const quantities = aligned(shown.map((each) => each.quantity));
+  const level = (side, each) => {
+    const { quantity, n } = each;
+    const place = shown.indexOf(each);
+    const cells = [side === "buy" ? "bid" : "ask", prices[place], quantities[place], n];
+    const line = row(cells, side);
     const cell = line.children[2];
     cell.className = "bar";
     const share = most ? Math.round((100 * Number(quantity)) / most) : 0;
@@ -177,7 +191,7 @@ function drawBook() {
   };
   const rows = asks.slice(0, LEVELS_SHOWN).reverse().map((each) => level("sell", each));
   if (bids.length && asks.length) {
-    const digits = Math.max(...[bids[0], asks[0]].map((b) => (b.price.split(".")[1] || "").length));
+    const digits = Math.max(decimals(bids[0].price), decimals(asks[0].price));
     const spread = row([`spread ${(Number(asks[0].price) - Number(bids[0].price)).toFixed(digits)}`], "spread");
     spread.firstChild.colSpan = 4;
     rows.push(spread);
@@ -219,8 +233,11 @@ function drawDepth(bids, asks) {
 const time = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
 
 function drawTrades() {
-  const rows = trades.slice().reverse()
-    .map((t) => row([time(t.time), t.side, t.quantity, t.price], t.side));
+  const newest = trades.slice().reverse();
+  const quantities = aligned(newest.map((t) => t.quantity));
+  const prices = aligned(newest.map((t) => t.price));
+  const rows = newest
+    .map((t, place) => row([time(t.time), t.side, quantities[place], prices[place]], t.side));
   fill("trades", rows, "Nothing has traded yet.");
 }
 
