@@ -31,6 +31,7 @@ import attrs
 
 from grenache_py.exchange import queries
 from grenache_py.exchange.database import read_only
+from grenache_py.exchange.errors import DUPLICATE_CLIENT_ID
 from grenache_py.exchange.export import prove
 from grenache_py.exchange.ledger import own_from_row
 from grenache_py.exchange.replay import markets_of
@@ -233,6 +234,11 @@ class Found:
     by_client_id: dict[tuple[str, str], OrderRow] = attrs.Factory(dict)
 
 
+def replaced(earlier: OrderRow, row: OrderRow) -> bool:
+    """Whether ``row`` took the place of ``earlier``: one log entry published it and closed that."""
+    return earlier.reason == "cancelled" and earlier.state_seq == row.order_seq
+
+
 def check_file(directory: Path, everybody: list[Promises]) -> Found:
     """Hold the file of a dead daemon to its promises."""
     path = str(directory / "data" / "exchange.sqlite")
@@ -248,9 +254,10 @@ def check_file(directory: Path, everybody: list[Promises]) -> Found:
     for row in orders.values():
         assert row.filled == traded[row.order_id], ("trades do not add up", row)
         assert row.live == int(row.open + row.reserved > 0), ("neither live nor closed", row)
-        if row.client_order_id:  # the order that follows a replaced one has none
+        if row.client_order_id:
             name = (row.account, row.client_order_id)
-            assert name not in by_client_id, ("placed twice", by_client_id[name], row)
+            earlier = by_client_id.get(name)
+            assert earlier is None or replaced(earlier, row), ("placed twice", earlier, row)
             by_client_id[name] = row
     for promises in everybody:
         for client_id, order_id in promises.ids.items():
@@ -300,7 +307,12 @@ def check_daemon(
             params = promises.placed[client_id]
             answer = connection.answer("order.place", **params)
             found = stored.by_client_id.get((promises.account, client_id))
-            if found is not None:
+            if found is not None and "error" in answer:
+                # Its name went to the order that replaced it, which is another one.
+                assert answer["error"]["code"] == DUPLICATE_CLIENT_ID, (found, answer)
+                assert answer["error"]["data"]["order_id"] == found.order_id, (found, answer)
+                assert promises.ids[client_id] != found.order_id, (found, answer)
+            elif found is not None:
                 # It is there already: the same order again, whatever became of it.
                 assert answer["result"]["order_id"] == found.order_id, (found, answer)
             promises.note("order.place", params, answer)
