@@ -38,16 +38,21 @@ def test_a_cable_taken_out_and_a_parted_switch_cut_hosts_off(network: Network) -
     for host in hosts:
         host.start(sys.executable, "-c", WHO_CALLS)
 
-    def reach(source: int, target: int) -> bool:
-        address = hosts[target].address
-        return hosts[source].ask(sys.executable, "-c", ASK, address, "7071").returncode == 0
+    def ask(target: int) -> tuple[str, ...]:
+        return sys.executable, "-c", ASK, hosts[target].address, "7071"
 
-    hosts[0].until(".", sys.executable, "-c", ASK, hosts[1].address, "7071")
+    def reached(source: int, target: int) -> str:
+        return hosts[source].until(".", *ask(target))
+
+    def cut(source: int, target: int) -> bool:
+        return hosts[source].ask(*ask(target)).returncode != 0
+
+    assert reached(0, 1)
     network.unplug(hosts[1])
-    assert not reach(0, 1)
+    assert cut(0, 1)
     network.plug(hosts[1])
     network.part(hosts[1:])
-    assert reach(1, 2)
-    assert not reach(0, 2)
+    assert reached(1, 2)
+    assert cut(0, 2)
     network.join(hosts[1:])
-    assert reach(0, 2)
+    assert reached(0, 2)
