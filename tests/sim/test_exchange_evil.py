@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from typing import Any
 
+import attrs
 import pytest
 
 from grenache_py.exchange.handshake import HandshakeError
-from grenache_py.exchange.log import GENESIS, Beat, OrderBody, StateBody, order_id
+from grenache_py.exchange.log import GENESIS, Beat
 from tests.sim.evil import EvilPeer
 from tests.sim.exchange_world import World
 from tests.sim.test_exchange_network import BTC, digest, place, quiet_world
@@ -45,14 +47,12 @@ def unharmed(world: World) -> None:
 
 def order_entry(evil: EvilPeer, world: World, quantity: str = "0.001") -> dict[str, Any]:
     """Members of an entry that publishes an order of the evil peer."""
-    time = (int((1_700_000_000 + world.clock.now) * 1000), 1)
-    identity = order_id(
-        evil.identity.key, BTC, "sell", "limit", quantity, time, "10", None, "gtc", False, None
-    )
-    return {
-        "order": OrderBody(identity, BTC, "sell", "limit", quantity, time, "10"),
-        "states": (StateBody(identity, 1, quantity, "0", "0", ""),),
-    }
+    return evil.order((ms(world), 1), BTC, "sell", quantity, "10")
+
+
+def ms(world: World) -> int:
+    """The right time."""
+    return int((1_700_000_000 + world.clock.now) * 1000)
 
 
 def test_forged_entries_change_nothing_and_are_soon_not_read_any_more() -> None:
@@ -215,6 +215,141 @@ def test_a_maker_that_never_answers_holds_a_bounded_hostage() -> None:
     place(taker, "buy", 10, 1000)
     world.clock.run_until(world.clock.now + 2.0)
     assert len(taker.node.taker.intents) == 1, "no second order was sent after the first"
+
+
+def asks(evil: EvilPeer, world: World, side: str, price: str) -> dict[str, Any]:
+    """The evil peer publishes an order of ten lots, to ask for fills with."""
+    world.checker.evil.add(evil.identity.key)
+    time = (ms(world), 1)
+    entry, _ = evil.entry_at(time, 1, GENESIS, **evil.order(time, BTC, side, "0.001", price))
+    evil.notify("gossip.publish", entries=[entry])
+    return entry
+
+
+def answer_to(evil: EvilPeer, world: World, number: int) -> dict[str, Any]:
+    """The decoded answer to its request."""
+    world.clock.run_until(world.clock.now + 1.0)
+    [message] = [m for m in evil.received if m.get("id") == number]
+    return json.loads(message["result"]["answer"]["payload"])  # type: ignore[no-any-return]
+
+
+def test_who_says_that_he_commits_more_than_he_has_is_refused() -> None:
+    """Over-commitment, told: the refusal is final, and the maker's order untouched."""
+    world, evil = with_evil()
+    maker = world.peers[0]
+    sell = place(maker, "sell", 50, 1000)
+    world.clock.run_until(world.clock.now + 1.0)
+    entry = asks(evil, world, "buy", "10")
+    number = evil.ask(entry, maker.identity.key, [(sell, "0.001", "10")], 1, "0.0011")
+    assert answer_to(evil, world, number)["why"] == "committed"
+    number = evil.ask(entry, maker.identity.key, [(sell, "0.002", "10")], 2, "0.001")
+    assert answer_to(evil, world, number)["why"] == "committed", "a fill beyond its own word"
+    assert maker.node is not None
+    live = maker.node.order(sell)
+    assert live is not None
+    assert (live.open, live.filled) == (50, 0)
+
+
+def test_one_order_sold_to_two_homes_harms_nobody_else_and_can_be_shown() -> None:
+    """
+    Over-commitment, denied: two makers each believe it. Neither trades more than it offered,
+    and the trades that both publish, signed, add up to more than the order.
+    """
+    world, evil = with_evil()
+    sells = [(maker, place(maker, "sell", 10, 1000)) for maker in world.peers[:2]]
+    world.clock.run_until(world.clock.now + 1.0)
+    entry = asks(evil, world, "buy", "10")
+    for maker, sell in sells:
+        evil.dial(maker)
+        world.clock.run_until(world.clock.now + 1.0)
+        number = evil.ask(entry, maker.identity.key, [(sell, "0.001", "10")], 1, "0.001")
+        assert answer_to(evil, world, number)["why"] == ""
+    for maker, sell in sells:
+        assert maker.node is not None
+        live = maker.node.order(sell)
+        assert live is not None
+        assert (live.open, live.filled) == (0, 10)
+    witness = world.peers[2].node
+    assert witness is not None
+    bought = [t.quantity_lots for t in witness.tape(BTC) if t.taker_home == evil.identity.key]
+    assert bought == [10, 10], "of an order of 10"
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "why"),
+    [("buy", "9.99", "limit"), ("sell", "10", "unknown")],  # the second is of its own side
+)
+def test_a_fill_that_the_makers_order_does_not_allow_is_refused(
+    side: str, price: str, why: str
+) -> None:
+    world, evil = with_evil()
+    maker = world.peers[0]
+    sell = place(maker, "sell", 10, 1000)
+    world.clock.run_until(world.clock.now + 1.0)
+    entry = asks(evil, world, side, price)
+    number = evil.ask(entry, maker.identity.key, [(sell, "0.001", "10")], 1, "0.001")
+    assert answer_to(evil, world, number)["why"] == why
+
+
+def test_an_older_order_may_not_be_the_taker() -> None:
+    """2.5: backdating does not help, the older order is the one that is asked."""
+    world, evil = with_evil()
+    maker = world.peers[0]
+    entry = asks(evil, world, "buy", "10")
+    world.clock.run_until(world.clock.now + 1.0)
+    sell = place(maker, "sell", 20, 1000)  # takes ten from it, and has ten left
+    number = evil.ask(entry, maker.identity.key, [(sell, "0.001", "10")], 1, "0.001")
+    assert answer_to(evil, world, number)["why"] == "role"
+
+
+def test_a_log_that_goes_back_in_time_is_not_believed_any_more() -> None:
+    """Backdating: times rise along a log, so a late order cannot claim an early place."""
+    world, evil = with_evil()
+    one, first = evil.entry_at((ms(world), 1), 1, GENESIS, beat=BEAT)
+    early = (ms(world) - 2000, 1)
+    two, _ = evil.entry_at(early, 2, first, **evil.order(early, BTC, "sell", "0.001", "10"))
+    evil.notify("gossip.publish", entries=[one, two])
+    world.clock.run_until(world.clock.now + 2.0)
+    for peer in world.peers:
+        assert peer.node is not None
+        assert peer.node.replica.origins[evil.identity.key].frozen
+        assert peer.node.books[BTC].best_ask() is None
+    unharmed(world)
+
+
+def test_an_earlier_epoch_of_a_home_cannot_be_brought_back() -> None:
+    """I11: what a home signed before it began anew changes nothing, however it is repeated."""
+    world, evil = with_evil()
+    old = world.peers[0]
+    kept: list[Any] = []
+
+    def tap(source: Any, target: Any, line: bytes) -> None:
+        if source is old and b"gossip.publish" in line:
+            kept.extend(json.loads(line)["params"]["entries"])
+
+    world.network.tap = tap
+    for ticks in (1100, 1101):
+        place(old, "sell", 5, ticks)
+    world.clock.run_until(world.clock.now + 6.0)
+    world.network.tap = lambda *args: None
+    old.crash()
+    old.config = attrs.evolve(old.config, new_epoch=True)
+    old.start()
+    world.clock.run_until(world.clock.now + 8.0)
+    other = world.peers[1]
+    assert other.node is not None
+    origin = other.node.replica.origins[old.identity.key]
+    epoch, seq = origin.epoch, origin.seq
+    assert epoch > 1
+    assert other.node.books[BTC].best_ask() is None, "its old orders are closed"
+    evil.dial(other)
+    world.clock.run_until(world.clock.now + 1.0)
+    evil.notify("gossip.publish", entries=kept)
+    world.clock.run_until(world.clock.now + 1.0)
+    assert (origin.epoch, origin.frozen) == (epoch, "")
+    assert origin.seq >= seq
+    assert other.node.books[BTC].best_ask() is None
+    unharmed(world)
 
 
 def test_an_answer_that_was_not_asked_for_settles_nothing() -> None:
