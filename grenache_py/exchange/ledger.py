@@ -4,7 +4,9 @@ This home's own orders and how every change of them is written down (distributed
 Pure. A *step* is one atomic change: the orders it touched, the trades it made, perhaps the
 order it published. ``finish`` turns a step into log entries, rows and events, all of one
 batch; nothing else writes to the log. That keeps one writer per order (F7) and one path from
-change to disk to neighbours (F6).
+change to disk to neighbours (F6). Steps of one batch that neither publish nor match
+anything share an entry: they are one transaction, and an entry costs its home and every other
+peer more than what it says.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from grenache_py.exchange.log import (
     Beat,
     OriginLog,
     Stamp,
+    StateBody,
+    TradeBody,
     order_body,
     state_body,
     trade_body,
@@ -49,6 +53,9 @@ CLOSED_KEPT_MAX = 10_000
 #: Trades kept in memory per market, and per own order.
 TAPE_MAX = 1_000
 ORDER_TRADES_MAX = 100
+
+#: States in an entry that several steps share; with its trades it stays far below a line.
+STATES_SHARED_MAX = 32
 
 FINGERPRINT_MODULUS = 1 << 256
 
@@ -109,6 +116,34 @@ class Transition(Struct, gc=False):
         """Note that ``live`` changed."""
         self.touched[live.order_id] = live
 
+    @property
+    def is_local(self) -> bool:
+        """Own orders traded with each other."""
+        return any(trade.maker_home == trade.taker_home for trade in self.trades)
+
+
+@attrs.define
+class _Shared:
+    """
+    An entry that later steps of the same batch may join.
+
+    Attributes:
+        stamp: its time; taken when it was begun, for an order published after it must be later.
+        states: each order with its state after the last step that touched it.
+    """
+
+    now: float
+    stamp: Stamp
+    trades: list[TradeBody] = attrs.Factory(list)
+    states: dict[str, tuple[Own, StateBody]] = attrs.Factory(dict)
+
+    def has_room(self, step: Transition) -> bool:
+        """Whether ``step`` can join."""
+        return (
+            len(self.trades) + len(step.trades) <= TRADES_PER_ENTRY_MAX
+            and len(self.states) + len(step.touched) <= STATES_SHARED_MAX
+        )
+
 
 @attrs.define
 class Ledger:
@@ -140,6 +175,7 @@ class Ledger:
     _known_trades: set[str] = attrs.Factory(set)
     _dirty: dict[str, Own] = attrs.Factory(dict)
     _entries: list[tuple[int, Draft]] = attrs.Factory(list)
+    _shared: _Shared | None = None
 
     def find(self, order_id: str) -> Own | None:
         """An own order, live or recently closed."""
@@ -157,12 +193,22 @@ class Ledger:
         published: list[Own] = []
         for order_id, live in step.touched.items():
             own = self.own[order_id]
-            live.version += 1
             if own.order_entry is not None or live is step.publish:
                 published.append(own)
             self._dirty[order_id] = own
         trades = step.trades
-        if published or trades:
+        shared = self._shared_by(step, now) if published or trades else None
+        for order_id, live in step.touched.items():
+            # An entry shows an order once, as it is in the end: as one new version.
+            if shared is None or order_id not in shared.states:
+                live.version += 1
+        if shared is not None:
+            markets = self.markets
+            shared.trades += [trade_body(trade, markets[trade.market]) for trade in trades]
+            for own in published:
+                body = state_body(own.live, markets[own.live.order.market])
+                shared.states[own.live.order_id] = (own, body)
+        elif published or trades:
             self._write(step.publish, published, trades, now, stamp)
         time_ms = stamp[0] if stamp else int(now * 1000)
         for trade in trades:
@@ -175,6 +221,32 @@ class Ledger:
             self._announce(live, time_ms)
             if live.terminal:
                 self._retire(live)
+
+    def _shared_by(self, step: Transition, now: float) -> _Shared | None:
+        """The entry that ``step`` shares with others, or None: it gets entries of its own."""
+        shared = self._shared
+        # Whoever follows the log must be able to match local trades again (I15): after all that
+        # was before, and one taker at a time.
+        alone = step.publish is not None or step.is_local
+        if shared is not None and (alone or not shared.has_room(step)):
+            self.close_entry()
+            shared = None
+        if shared is None and not alone:
+            shared = _Shared(now, self.log.stamp(now))
+            if not shared.has_room(step):
+                return None
+            self._shared = shared
+        return shared
+
+    def close_entry(self) -> None:
+        """Write down the entry that steps of this batch share, if there is one."""
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            trades, states = tuple(shared.trades), tuple(shared.states.values())
+            bodies = tuple([body for _, body in states])
+            draft = self.log.append(shared.now, None, trades, bodies, stamp=shared.stamp)
+            self._logged(self.log.seq, draft)
+            self._stated(states, draft)
 
     def _write(
         self,
@@ -206,21 +278,26 @@ class Ledger:
     ) -> None:
         """One log entry."""
         markets, log = self.markets, self.log
+        bodies = [state_body(own.live, markets[own.live.order.market]) for own in states]
         draft = log.append(
             now,
             order_body(publish.order, markets[publish.order.market]) if publish else None,
             tuple([trade_body(trade, markets[trade.market]) for trade in trades]),
-            tuple([state_body(own.live, markets[own.live.order.market]) for own in states]),
+            tuple(bodies),
             stamp=stamp,
         )
-        seq = log.seq
-        self._logged(seq, draft)
+        self._logged(log.seq, draft)
         if publish is not None:
             own = self.own[publish.order_id]
-            own.order_seq, own.order_entry = seq, draft
-        for own in states:
+            own.order_seq, own.order_entry = log.seq, draft
+        self._stated(zip(states, bodies, strict=True), draft)
+
+    def _stated(self, states: Iterable[tuple[Own, StateBody]], draft: Draft) -> None:
+        """The newest entry, ``draft``, gives these states."""
+        seq = self.log.seq
+        for own, body in states:
             own.state_seq, own.state_entry = seq, draft
-            self._count(own)
+            self._count(own, body.version, body.open == "0" and body.reserved == "0")
 
     def begin_epoch(self, epoch: int) -> None:
         """A new, empty log. No order is published in it until it is placed again."""
@@ -235,6 +312,7 @@ class Ledger:
 
     def beat(self, now: float, lease_ms: int) -> None:
         """Append a heartbeat."""
+        self.close_entry()
         beat = Beat(lease_ms, self.live_count, f"{self.fingerprint:064x}")
         draft = self.log.append(now, beat=beat)
         self._logged(self.log.seq, draft)
@@ -243,10 +321,10 @@ class Ledger:
         self._entries.append((seq, draft))
         self.outbox.published.append((seq, draft))
 
-    def _count(self, own: Own) -> None:
+    def _count(self, own: Own, version: int, ended: bool) -> None:
         """Keep fingerprint and live set in step with a published order's new state."""
         live, gone = own.live, own.element
-        come = element(live.order_id, live.version) if live.open or live.reserved else None
+        come = None if ended else element(live.order_id, version)
         if gone is None and come is None:
             return  # it traded away at once
         self.fingerprint = (self.fingerprint - (gone or 0) + (come or 0)) % FINGERPRINT_MODULUS
@@ -368,7 +446,7 @@ class Ledger:
             if row.order_seq:
                 own.order_entry = drafts[row.order_seq]
                 own.state_entry = drafts[row.state_seq]
-                self._count(own)
+                self._count(own, live.version, live.terminal)
             if live.triggered and live.open and live.order.market in self.books:
                 self.books[live.order.market].add(live)
         own_ids = self.own.keys() | self.closed.keys()

@@ -1,8 +1,8 @@
 """
 The origin log: everything a home did, in order, hash-chained and signed (distributed.md 2.2).
 
-Pure. One entry is one atomic step of the home: it may bring a new order, record trades and
-give the new states of the orders it touched, all of which its home committed in one
+Pure. One entry is one atomic step of the home, or several: it may bring a new order, record
+trades and give the new states of the orders it touched, all of which its home committed in one
 transaction. Replicas apply entries strictly in sequence. ``prev`` is the hash of the entry
 before, so two entries with one (home, epoch, seq) prove that the home told two stories.
 
@@ -381,6 +381,10 @@ class OriginLog:
         self.hash = draft.hash.hex()
         self.tail.append((self.seq, draft))
         return draft
+
+    def stamp(self, now: float) -> Stamp:
+        """The time of an entry that is appended later, but before any with a later time."""
+        return self._clock.stamp(now)
 
     def range(self, first: int, last: int) -> list[Draft] | None:
         """Entries ``first`` to ``last``, or None when some are no longer in memory."""

@@ -494,6 +494,7 @@ class ExchangeNode:
         """
         self._settle_down(now)
         self.taker.tell_settled()
+        self.ledger.close_entry()
         if self.ledger.log.seq - self._beat_seq >= BEAT_ENTRIES:
             self._beat(now)
         outbox = self.outbox

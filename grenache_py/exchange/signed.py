@@ -13,7 +13,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Annotated
 
-from msgspec import Meta, Struct, ValidationError, convert
+from msgspec import Meta, Struct, ValidationError, convert, json
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.keys import Identity, Scheme
@@ -69,6 +69,11 @@ class Signed(Struct, frozen=True, gc=False):
         if self.size == 1:
             return Wire(self.payload, self.signature)
         return Wire(self.payload, self.signature, self.path, (self.index, self.size))
+
+    @property
+    def wire_bytes(self) -> int:
+        """How many bytes it travels as; quotes in the payload take two each, and are many."""
+        return len(json.encode(self.wire()))
 
     @classmethod
     def from_wire(cls, value: object) -> Signed:

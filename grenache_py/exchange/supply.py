@@ -23,7 +23,6 @@ from grenache_py.exchange.reconcile import LiveSet, respond, short_id
 from grenache_py.exchange.signed import Signed
 from grenache_py.exchange.sync_messages import (
     RANGE_MAX,
-    WIRE_OVERHEAD,
     bound_wire,
     fitting,
     read_bound,
@@ -145,7 +144,7 @@ class _Page:
     def put(self, record: Sequence[Signed]) -> bool:
         if record[0] == record[1]:
             record = record[:1]  # nothing has happened to it yet: one entry is both
-        size = self.size + sum(len(part.payload) + WIRE_OVERHEAD for part in record)
+        size = self.size + sum(part.wire_bytes + 3 for part in record)
         if self.records and size > LINE_BYTES:
             return False
         self.records.append(record)

@@ -24,7 +24,6 @@ from grenache_py.exchange.signed import Signed
 
 __all__ = [
     "RANGE_MAX",
-    "WIRE_OVERHEAD",
     "bound_wire",
     "fitting",
     "read_bound",
@@ -38,8 +37,6 @@ __all__ = [
 
 #: Entries asked for at once.
 RANGE_MAX = 256
-#: Signature, path and member names of one signed payload.
-WIRE_OVERHEAD = 500
 
 
 def read_heads(params: Params) -> list[tuple[str, Head]]:
@@ -70,7 +67,7 @@ def fitting(entries: list[Signed]) -> list[Signed]:
     """As many of ``entries``, from the first on, as one line holds; at least one."""
     size = 0
     for count, signed in enumerate(entries):
-        size += len(signed.payload) + WIRE_OVERHEAD
+        size += signed.wire_bytes + 1
         if size > LINE_BYTES and count:
             return entries[:count]
     return entries

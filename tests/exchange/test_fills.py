@@ -8,6 +8,7 @@ import pytest
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import BUSY, CANNOT_FILL, OrderError
 from grenache_py.exchange.fills import decode_answer
+from grenache_py.exchange.log import Entry
 from grenache_py.exchange.signed import Signed
 from tests.exchange.peers import Network, conserved
 
@@ -172,6 +173,36 @@ def test_a_fill_of_several_legs_is_settled_as_a_whole_or_not_at_all(net: Network
     everywhere_the_same(net)
 
 
+def test_the_fills_of_one_batch_share_log_entries(net: Network) -> None:
+    sell = net.place(MAKER, "sell", 100, 100)
+    seq, version = net[MAKER].ledger.log.seq, sell.version
+    for _ in range(40):
+        net.place_only(TAKER, "buy", 2, 100)
+    net.settle()
+    entries = [Entry.decode(draft.payload) for at, draft in net[MAKER].ledger.log.tail if at > seq]
+    assert [len(entry.trades) for entry in entries] == [16, 16, 8]
+    assert [
+        [(state.version - version, state.filled) for state in entry.states] for entry in entries
+    ] == [[(1, "0.0032")], [(2, "0.0064")], [(3, "0.008")]]
+    assert sell.filled == 80
+    everywhere_the_same(net)
+
+
+def test_an_order_published_in_between_is_later_than_what_was_before(net: Network) -> None:
+    """Entries' times must rise: a home that breaks this is not believed any more."""
+    first, second = (net.place(MAKER, "sell", 10, price) for price in (100, 101))
+    net[MAKER].cancel(first.order_id, net.now)
+    late = net.place_only(MAKER, "buy", 4, 101)
+    net[MAKER].cancel(second.order_id, net.now)
+    net.settle()
+    entries = [Entry.decode(draft.payload) for _, draft in net[MAKER].ledger.log.tail][-3:]
+    assert [len(entry.states) for entry in entries] == [1, 2, 1]
+    assert entries[0].time < entries[1].time < entries[2].time
+    assert (late.status, second.filled, second.status) == ("filled", 4, "cancelled")
+    assert not net[TAKER].replica.origins[net[MAKER].key].frozen
+    everywhere_the_same(net)
+
+
 def test_fill_or_kill_trades_wholly_at_one_home_or_not_at_all(net: Network) -> None:
     net.place(MAKER, "sell", 10, 100)
     net.place(TAKER, "sell", 10, 100)
@@ -266,6 +297,7 @@ def test_an_operator_can_give_up_on_a_fill_whose_maker_is_gone(net: Network) -> 
     net.cut(MAKER)
     before = net[TAKER].ledger.log.seq
     net[TAKER].decide(doubt["fill"], net.now)
+    net.settle()
     assert (buy.reserved, buy.open, net[TAKER].in_doubt()) == (0, 10, [])
     assert net[TAKER].ledger.log.seq == before + 1  # signed and logged
     with pytest.raises(OrderError):

@@ -7,6 +7,9 @@ import random
 import pytest
 
 from grenache_py.exchange.effects import BookChanged, Send, Traded
+from grenache_py.exchange.sync_messages import fitting
+from grenache_py.wire.jsonlines import LINE_BYTES_MAX
+from grenache_py.wire.jsonrpc import result_line
 from tests.exchange.peers import Network, conserved
 
 
@@ -63,6 +66,22 @@ def test_a_late_joiner_is_in_sync_before_the_next_heartbeat() -> None:
     assert net[0].ledger.log.seq == seq, "there was no heartbeat since the last order"
     assert net[2].sync.synced
     assert net.book(2) == net.book(0)
+
+
+def test_an_answer_full_of_large_entries_stays_below_a_line() -> None:
+    """Quotes are two bytes each in the JSON text inside JSON, and a trade has forty."""
+    net = Network(2)
+    net.link(0, 1)
+    net.place(0, "sell", 10_000, 100)
+    for _ in range(160 * 6):
+        net.place_only(1, "buy", 2, 100)
+    net.settle()
+    log = net[0].ledger.log
+    entries = [draft.proof for draft in log.range(log.seq - 59, log.seq) or ()]
+    part = fitting(entries)
+    answer = result_line(10**9, {"entries": [signed.wire() for signed in part]})
+    assert 1 < len(part) < len(entries)
+    assert 50_000 < len(answer) < LINE_BYTES_MAX
 
 
 def test_a_lone_peer_knows_that_it_is_not_in_sync() -> None:
