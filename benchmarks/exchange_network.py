@@ -1,16 +1,19 @@
 """
 Real peers on loopback: fills, replication, visibility and joining, everything durable.
 
-    python -m benchmarks.exchange_network [--fills N] [--daemons 20] [--joiner 10000] [--dir DIR]
+    python -m benchmarks.exchange_network [--fills N] [--daemons 20] [--joiner 10000 100000]
+        [--dir DIR]
 
 1.  Fill round trip: a client of one peer takes, with immediate-or-cancel orders, what rests at
     another; from ``order.place`` to the update that says it is filled. Both sides have committed.
     Required p99 < 20 ms.
-2.  Fills a second at one home, asked for by another. Required 2,000.
+2.  Fills a second at one home, asked for by another: so many at a time, and with all orders placed
+    at once, so that most wait. A fill is a trade on the disks of both homes; afterwards both must
+    have the same trades and the same book. Required 2,000.
 3.  Novel entries a second that a peer verifies and stores. Required 3,000.
 4.  Many daemons: from ``order.place`` at one until the last of the others shows it.
-5.  A late joiner with so many open orders: until it holds them all, and until a heartbeat of their
-    home has shown that nothing is missing (``synced``).
+5.  A late joiner with so many open orders: until it holds them all, and until it knows that nothing
+    is missing (``synced``); and what it received for that.
 
 All processes share this machine's cores, so figures of 1 to 4 are what it can do for all of them.
 """
@@ -24,13 +27,18 @@ import selectors
 import socket
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+from grenache_py.exchange.client import Client
 from grenache_py.exchange.show import percentile
 from tests.soak.daemons import MARKET, Daemon, wait_for
 
 PIPELINE = 256
+#: Fills on their way; a home lets another have 256.
+WINDOW = 200
 
 
 class Lines:
@@ -92,12 +100,12 @@ def flood(daemon: Daemon, orders: list[dict[str, Any]]) -> float:
 
 def round_trips(maker: Daemon, taker: Daemon, count: int) -> None:
     """One fill at a time."""
-    flood(maker, [{"side": "sell", "price": "100", "quantity": "1000", "account": "m"}])
+    flood(maker, [{"side": "sell", "price": "100", "quantity": f"{count / 1000}", "account": "m"}])
     time.sleep(1.0)
     lines = Lines(taker)
     lines.send(0, "orders.subscribe", account="t")
     lines.until(0)
-    took = []
+    took: list[float] = []
     for number in range(1, count + 1):
         began = time.perf_counter()
         lines.send(
@@ -117,32 +125,113 @@ def round_trips(maker: Daemon, taker: Daemon, count: int) -> None:
 
 
 def _filled(message: dict[str, Any]) -> bool:
-    return message.get("method") == "orders.update" and '"filled"' in json.dumps(
-        message["params"]
-    ).replace('"filled":', "")
+    return bool(_status(message) == "filled")
 
 
-def fill_rate(maker: Daemon, taker: Daemon, count: int) -> None:
-    """As many fills under way as the taker allows."""
-    flood(maker, [{"side": "sell", "price": "101", "quantity": "1000", "account": "m"}])
+def _status(message: dict[str, Any]) -> str:
+    """What an update says has become of an order, "" for anything else."""
+    if message.get("method") != "orders.update":
+        return ""
+    return str(message["params"]["order"]["status"])
+
+
+def fill_rate(maker: Daemon, taker: Daemon, count: int, window: int) -> None:
+    """
+    ``window`` orders on their way at any time: each is followed by the next once it is filled.
+
+    An update leaves the taker when the trade is on the maker's disk and on its own.
+    """
+    with maker.client() as client:
+        sell = client.call(
+            "order.place", market=MARKET, type="limit", side="sell", price="101",
+            quantity=f"{count / 1000}", account="m",
+        )["order_id"]  # fmt: skip
     time.sleep(1.0)
-    before = maker.status()["fills"]["answered"]
-    order = {
-        "side": "buy", "price": "101", "quantity": "0.001", "account": "t",
+    lines = Lines(taker)
+    lines.send(0, "orders.subscribe", account="t")
+    lines.until(0)
+    take = {
+        "market": MARKET, "type": "limit", "side": "buy", "price": "101", "quantity": "0.001",
+        "time_in_force": "ioc", "account": "t",
     }  # fmt: skip
+    ended = dict.fromkeys(("filled", "cancelled"), 0)
+    used = [(daemon, _cpu_s(daemon)) for daemon in (maker, taker)]
+    sent = 0
     began = time.perf_counter()
-    flood(taker, [order] * count)
-    wait_for(
-        "all fills are settled",
-        60,
-        lambda: (
-            not taker.status()["fills"]["in_doubt"]
-            and maker.status()["fills"]["answered"] - before >= count * 0.99
-        ),
-    )
+    while sum(ended.values()) < count:
+        while sent < count and sent - sum(ended.values()) < window:
+            sent += 1
+            lines.send(sent, "order.place", **take)
+        for message in lines.receive():
+            status = _status(message)
+            if status in ended:
+                ended[status] += 1
     seconds = time.perf_counter() - began
-    fills = maker.status()["fills"]["answered"] - before
-    print(f"fills at one home: {fills / seconds:,.0f}/s  ({fills} in {seconds:.1f} s)", flush=True)
+    cost = [(_cpu_s(daemon) - before) / count * 1e6 for daemon, before in used]
+    _same_on_both(maker, taker, sell, count, ended["filled"])
+    print(
+        f"fills at one home, {window} at a time: {ended['filled'] / seconds:,.0f}/s"
+        f"  ({ended['filled']} of {count} in {seconds:.1f} s; CPU a fill: maker {cost[0]:.0f} us,"
+        f" taker {cost[1]:.0f} us)",
+        flush=True,
+    )
+
+
+def _same_on_both(maker: Daemon, taker: Daemon, sell: str, count: int, filled: int) -> None:
+    """Every fill a trade that both homes have, and nothing but them; equal books."""
+    with maker.client() as one, taker.client() as other:
+        order = one.call("order.get", order_id=sell)
+        if round(float(order["filled"]) * 1000) != filled or filled < count * 0.99:
+            raise SystemExit(f"{filled} of {count} filled, the maker says {order['filled']}")
+        wait_for(
+            "the newest 1,000 trades are the same on both sides",
+            10,
+            lambda: _trades(one) == _trades(other),
+        )
+        wait_for(
+            "the books are the same",
+            10,
+            lambda: (
+                one.call("book.get", market=MARKET)["bids"]
+                == other.call("book.get", market=MARKET)["bids"]
+                and one.call("book.get", market=MARKET)["asks"]
+                == other.call("book.get", market=MARKET)["asks"]
+            ),
+        )
+
+
+def _trades(client: Client) -> list[str]:
+    trades = client.call("trades.list", market=MARKET, limit=1000)["trades"]
+    return sorted(trade["trade_id"] for trade in trades)
+
+
+def backlog(maker: Daemon, taker: Daemon, count: int) -> None:
+    """Orders placed as fast as they are taken, far more than may be on their way: they wait."""
+    with maker.client() as client:
+        sell = client.call(
+            "order.place", market=MARKET, type="limit", side="sell", price="102",
+            quantity=f"{count / 1000}", account="m",
+        )["order_id"]  # fmt: skip
+        time.sleep(1.0)
+        began = time.perf_counter()
+        placing = flood(
+            taker, [{"side": "buy", "price": "102", "quantity": "0.001", "account": "t"}] * count
+        )
+        wait_for(
+            "all fills are settled",
+            120,
+            lambda: (
+                client.call("order.get", order_id=sell)["status"] == "filled"
+                and not taker.status()["fills"]["in_doubt"]
+            ),
+        )
+    seconds = time.perf_counter() - began
+    _same_on_both(maker, taker, sell, count, count)
+    print(
+        f"fills at one home, all ordered at once: {count / seconds:,.0f}/s"
+        f"  ({count} in {seconds:.1f} s, placed at {count / placing:,.0f}/s)",
+        flush=True,
+    )
 
 
 def replication(maker: Daemon, taker: Daemon, count: int) -> None:
@@ -212,10 +301,45 @@ def visibility(directory: Path, count: int, orders: int) -> None:
             daemon.kill()
 
 
+class Meter:
+    """
+    A way to a daemon's peer port that counts what comes back.
+
+    Attributes:
+        address: to be dialled instead of the daemon's.
+        bytes: what the dialling side received.
+    """
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._there = daemon.address.split(":")
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self.bytes = 0
+        Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                near, _ = self._listening.accept()
+                far = socket.create_connection((self._there[0], int(self._there[1])))
+                for one, other in ((near, far), (far, near)):
+                    Thread(target=self._pump, args=(one, other, one is far), daemon=True).start()
+
+    def _pump(self, one: socket.socket, other: socket.socket, counts: bool) -> None:
+        with suppress(OSError), one, other:
+            while data := one.recv(1 << 18):
+                self.bytes += len(data) * counts
+                other.sendall(data)
+
+    def close(self) -> None:
+        self._listening.close()
+
+
 def late_joiner(directory: Path, orders: int) -> None:
     """From process start to synced."""
     old = Daemon(directory / f"old{orders}")
-    late = Daemon(directory / f"late{orders}", "--connect", old.address)
+    meter = Meter(old)
+    late = Daemon(directory / f"late{orders}", "--connect", meter.address)
     try:
         old.start()
         old.wait()
@@ -239,12 +363,20 @@ def late_joiner(directory: Path, orders: int) -> None:
         print(
             f"late joiner, {orders:,} open orders: served after {served:.1f} s from process start,"
             f" held all after {held:.1f} s, synced after {seconds:.1f} s;"
-            f" {_memory_mib(late):.0f} MiB",
+            f" {meter.bytes / 1e6:.1f} MB received, {_memory_mib(late):.0f} MiB of memory",
             flush=True,
         )
     finally:
         old.kill()
         late.kill()
+        meter.close()
+
+
+def _cpu_s(daemon: Daemon) -> float:
+    """User and system time of all its threads so far."""
+    assert daemon.process is not None
+    fields = Path(f"/proc/{daemon.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory_mib(daemon: Daemon) -> float:
@@ -258,7 +390,7 @@ def main() -> None:
     parser.add_argument("--fills", type=int, default=10_000)
     parser.add_argument("--entries", type=int, default=20_000)
     parser.add_argument("--daemons", type=int, default=20)
-    parser.add_argument("--joiner", type=int, nargs="*", default=[10_000])
+    parser.add_argument("--joiner", type=int, nargs="*", default=[10_000, 100_000])
     parser.add_argument("--dir", default=None, help="where the data is; the disk that is measured")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores", flush=True)
@@ -267,7 +399,8 @@ def main() -> None:
         maker, taker = pair(directory)
         try:
             round_trips(maker, taker, min(2_000, options.fills))
-            fill_rate(maker, taker, options.fills)
+            fill_rate(maker, taker, options.fills, WINDOW)
+            backlog(maker, taker, options.fills)
             replication(maker, taker, options.entries)
         finally:
             maker.kill()
