@@ -75,7 +75,7 @@ class Settings:
         if long:
             logs.begin(sys.stderr, "text", logs.Levels("warn"))
         else:
-            globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
+            globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
         grapes = self.grapes or grapes_of_environment()
         react(lambda reactor: Deferred.fromCoroutine(self._run(reactor, grapes, work)))
         raise AssertionError("react does not return")
