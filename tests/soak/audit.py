@@ -13,7 +13,7 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class Audit:
         self._peers = self._revivable()
         self._rows: dict[str, OrderRow] = {}
 
-    def run(self, traders: Iterable[Promised]) -> None:
+    def run(self, traders: Sequence[Promised]) -> None:
         """Check everything; what is wrong is in ``wrong`` afterwards."""
         for check in (self._proofs, self._commits, lambda: self._promises(traders), self._rest):
             try:
@@ -108,12 +108,15 @@ class Audit:
         self.trades = sum(len(part) for _, part in makers)
         self.between = sum(len(part) for _, part in takers)
 
-    def _promises(self, traders: Iterable[Promised]) -> None:
+    def _promises(self, traders: Sequence[Promised]) -> None:
         """What was acknowledged is there, once, and as it was acknowledged."""
-        # Traders draw names nobody else draws; a replacing order has none.
+        # Traders draw names nobody else draws; an order that replaces another takes over its name.
         placed = Counter(row.client_order_id for row in self._rows.values())
-        del placed[""]
-        self.wrong += [f"{name} was placed {n} times" for name, n in placed.items() if n > 1]
+        self.wrong += [
+            f"{name} was placed {count} times"
+            for name, count in placed.items()
+            if name and count > 1 + sum(trader.replaces[name] for trader in traders)
+        ]
         for trader in traders:
             for order_id, promise in trader.promises.items():
                 self._keeps(order_id, promise)

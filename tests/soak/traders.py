@@ -47,6 +47,7 @@ class Promised(Protocol):
 
     promises: dict[str, Promise]
     ids: dict[tuple[str, str], str]
+    replaces: Counter[str]
 
 
 class Trader(threading.Thread):
@@ -61,7 +62,8 @@ class Trader(threading.Thread):
 
     Attributes:
         promises: by order id.
-        ids: order id acknowledged for each ``client_order_id``.
+        ids: order id acknowledged for each account and ``client_order_id``.
+        replaces: how often each ``client_order_id`` may have passed to another order.
         counts: what it did and was told.
     """
 
@@ -70,7 +72,9 @@ class Trader(threading.Thread):
         self.target = daemon
         self.promises: dict[str, Promise] = {}
         self.ids: dict[tuple[str, str], str] = {}
+        self.replaces: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
+        self._names: dict[str, str] = {}
         self._trader = name
         self._rate = rate
         self._rng = random.Random(name)
@@ -118,6 +122,7 @@ class Trader(threading.Thread):
         self._told(report)
 
     def _replace(self, client: Client, order_id: str) -> None:
+        self.replaces[self._names[order_id]] += 1
         promise = self.promises[order_id]
         body, promise.body = promise.body, None
         try:
@@ -132,6 +137,7 @@ class Trader(threading.Thread):
     def _told(self, report: dict[str, Any]) -> None:
         order_id = report["order_id"]
         self.promises[order_id] = Promise.of(report)
+        self._names[order_id] = report["client_order_id"]
         if report["status"] in ("new", "partially_filled") and order_id not in self._recent:
             self._recent.append(order_id)
             del self._recent[:-RECENT_MAX]
