@@ -191,17 +191,24 @@ class Ledger:
     def finish(self, step: Transition, now: float, stamp: Stamp | None = None) -> None:
         """Write ``step`` to the log, the rows and the events of the current batch."""
         published: list[Own] = []
+        # An order is placed and no entry is open for others to join: so it is nearly always.
+        plain = step.publish is not None and self._shared is None
         for order_id, live in step.touched.items():
             own = self.own[order_id]
+            if plain:
+                live.version += 1
             if own.order_entry is not None or live is step.publish:
                 published.append(own)
             self._dirty[order_id] = own
         trades = step.trades
-        shared = self._shared_by(step, now) if published or trades else None
-        for order_id, live in step.touched.items():
-            # An entry shows an order once, as it is in the end: as one new version.
-            if shared is None or order_id not in shared.states:
-                live.version += 1
+        shared: _Shared | None = None
+        if not plain:
+            if published or trades:
+                shared = self._shared_by(step, now)
+            for order_id, live in step.touched.items():
+                # An entry shows an order once, as it is in the end: as one new version.
+                if shared is None or order_id not in shared.states:
+                    live.version += 1
         if shared is not None:
             markets = self.markets
             shared.trades += [trade_body(trade, markets[trade.market]) for trade in trades]

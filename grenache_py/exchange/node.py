@@ -439,8 +439,9 @@ class ExchangeNode:
         self.home.expire(now)
         while self._crossed:
             self.home.sweep(self._crossed.popitem()[0], now)
-        for symbol in list(self.ledger.new_prices):
-            self.home.fire_stops(symbol, now)
+        if self.ledger.new_prices:
+            for symbol in list(self.ledger.new_prices):
+                self.home.fire_stops(symbol, now)
 
     def _ask_whether_back(self, home: str, now: float) -> None:
         """A home on hold gets fills again when it answers a ping (2.8)."""
