@@ -3,8 +3,9 @@ The peer port as a whole: who is linked, what each message means, what to dial n
 
 Pure. One registry of methods, which refuses a duplicate name (F3), serves every link; each
 request is answered (F20) and each request of ours has a deadline. The work itself is done
-elsewhere: ``handshake.py`` proves keys, ``addresses.py`` knows where peers may be, ``gossip.py``
-chooses who is told what, ``sync.py`` closes gaps, and the node answers fills.
+elsewhere: ``handshake.py`` proves keys, ``contests.py`` tells a restart from a copy,
+``addresses.py`` knows where peers may be, ``undelivered.py`` keeps what waits for them,
+``gossip.py`` chooses who is told what, ``sync.py`` closes gaps, and the node answers fills.
 
 Nothing is sent from here: messages wait in order until ``drain``, after the batch they belong
 to was sealed, so that they may quote signatures that do not exist yet.
@@ -22,6 +23,7 @@ import msgspec
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.addresses import AddressBook
 from grenache_py.exchange.calls import Answered, Calls, Params, Result
+from grenache_py.exchange.contests import Contests
 from grenache_py.exchange.effects import CloseLink, Dial, Send
 from grenache_py.exchange.errors import (
     NOT_AUTHORISED,
@@ -50,19 +52,16 @@ from grenache_py.exchange.links import (
 from grenache_py.exchange.market import Market
 from grenache_py.exchange.rates import TokenBucket
 from grenache_py.exchange.signed import Draft, Sealer, Verifier
-from grenache_py.wire.jsonrpc import error_line, notification_line, request_line
+from grenache_py.exchange.undelivered import Message, Undelivered
+from grenache_py.wire.jsonrpc import error_line, notification_line
 
 __all__ = ["Peering", "PeeringConfig"]
 
 HEARTBEAT_S = 1.0
 PING_IDLE_S = 10.0
 PINGS_MISSED_MAX = 3
-#: Messages kept for a peer that is being dialled, and for how many such peers.
-WAITING_MAX = 256
-WAITING_PEERS_MAX = 1_024
-WAITING_S = 10.0
-_CHALLENGE_S = 5.0
-_CHALLENGE = "still there?"
+#: Keys remembered that two machines proved at once.
+CLONES_MAX = 1_024
 _DIALS_AT_ONCE = 4
 
 
@@ -84,22 +83,6 @@ class PeeringConfig:
     outbound_min: int = 2
     inbound_max: int = 40
     software: str = ""
-
-
-@attrs.define
-class _Waiting:
-    until: float
-    messages: list[tuple[str, Params, Answered | None]] = attrs.Factory(list)
-
-
-@attrs.define
-class _Contest:
-    """An older link's claim to a key that ``new`` proves too."""
-
-    new: Link
-    deadline: float
-    old_lives: bool = False
-    new_lives: bool = False
 
 
 class Peering:
@@ -153,8 +136,8 @@ class Peering:
         self._markets = markets
         self._rng = rng
         self._out: list[Send | CloseLink | Dial | tuple[int, Callable[[], bytes]]] = []
-        self._waiting: dict[str, _Waiting] = {}
-        self._contests: dict[int, _Contest] = {}
+        self._undelivered = Undelivered()
+        self._contests = Contests(self._send, self._ask_to_ping, self._two_machines)
         self._heartbeat_at = now + rng.random() * 0.1
         self.introductions = Introductions(
             self.me, config.listen, self.addresses, sealer, self._send_later
@@ -213,8 +196,8 @@ class Peering:
         link.pings_missed = 0
         if not link.key:
             self._handshake(link, message, now)
-        elif link.id in self._contests:
-            self._contested(link, message, now)
+        elif self._contests.concerns(link):
+            self._contests.heard(link, message, now)
         elif not link.ready:
             return  # being replaced
         elif "method" in message:
@@ -227,7 +210,7 @@ class Peering:
         link = self.links.pop(number, None)
         if link is None:
             return
-        self._contests.pop(number, None)
+        self._contests.forget(number)
         self._unready(link, now)
         if link.outbound and not link.key:
             self.addresses.failed(link.address, now)
@@ -295,22 +278,15 @@ class Peering:
             self.request(link, method, params, answered, now)
             return
         address = self.addresses.address_of(key, now)
-        waiting = self._waiting.get(key)
-        if address is None or self.scores.banned(key, now):
+        message = Message(method, params, answered)
+        if (
+            address is None
+            or self.scores.banned(key, now)
+            or not self._undelivered.put(key, message, now)
+        ):
             if answered:
                 answered(None, None, now)
-            return
-        if waiting is None:
-            if len(self._waiting) >= WAITING_PEERS_MAX:
-                if answered:
-                    answered(None, None, now)
-                return
-            waiting = self._waiting[key] = _Waiting(now + WAITING_S)
-        if len(waiting.messages) < WAITING_MAX:
-            waiting.messages.append((method, params, answered))
-        elif answered:
-            answered(None, None, now)
-        if not self.addresses.waiting(address, now):
+        elif not self.addresses.waiting(address, now):
             self._dial(address, now)
 
     def reachable(self, key: str, now: float) -> bool:
@@ -373,12 +349,7 @@ class Peering:
         self._heartbeat_at = now + HEARTBEAT_S
         for link in list(self.links.values()):
             self._tick_link(link, now)
-        for key, waiting in list(self._waiting.items()):
-            if waiting.until <= now:
-                del self._waiting[key]
-                for _, _, answered in waiting.messages:
-                    if answered:
-                        answered(None, None, now)
+        self._undelivered.expire(now)
         if self.closing:
             return
         good = [link for link in self.ready() if self.scores.of(link.key, now) >= 0]
@@ -398,12 +369,8 @@ class Peering:
             if now >= link.handshake.deadline:
                 self._close(link, "the handshake took too long", now)
             return
-        contest = self._contests.get(link.id)
-        if contest is not None and now >= contest.deadline:
-            self._close(link, "replaced by a newer link", now)
-            if contest.old_lives:
-                self._close(contest.new, "an older link lives, this one does not", now)
-            return
+        for ended, reason in self._contests.ended(link, now):
+            self._close(ended, reason, now)
         if not link.ready:
             return
         self._calls.expire(link, now)
@@ -474,8 +441,7 @@ class Peering:
         if records:
             self.notify(link, "peer.addresses", {"records": records})
         self.introductions.tell(self.ready(), now, link)
-        waiting = self._waiting.pop(peer.key, None)
-        for method, params, answered in waiting.messages if waiting else ():
+        for method, params, answered in self._undelivered.take(peer.key):
             self.request(link, method, params, answered, now)
         for ready in self.on_ready:
             ready(link, now)
@@ -485,14 +451,7 @@ class Peering:
         if link.boot != other.boot:
             # A restart, most likely. If both links speak, there are two machines.
             self._unready(other, now)
-            contest = self._contests[other.id] = _Contest(link, now + _CHALLENGE_S)
-            self._send(other, request_line("peer.ping", {}, _CHALLENGE))
-
-            def answered(result: object, error: object, then: float) -> None:
-                contest.new_lives = result is not None
-                self._judge(contest, then)
-
-            self.request(link, "peer.ping", {}, answered, now)
+            self._contests.begin(other, link, now)
             return True
         alive = now - other.heard < PING_IDLE_S + 2.0
         if alive and link.outbound != other.outbound:
@@ -503,24 +462,13 @@ class Peering:
         self._close(other, "replaced by a newer link", now)
         return True
 
-    def _contested(self, link: Link, message: dict[str, Any], now: float) -> None:
-        """On a link whose key a newer one proves, only the answer to the last ping matters."""
-        if message.get("id") == _CHALLENGE and "result" in message:
-            contest = self._contests[link.id]
-            contest.old_lives = True
-            self._judge(contest, now)
+    def _ask_to_ping(self, link: Link, answered: Answered, now: float) -> None:
+        self.request(link, "peer.ping", {}, answered, now)
 
-    def _judge(self, contest: _Contest, now: float) -> None:
-        """
-        Two links prove one key with two boot ids, and both answered a ping sent after both were
-        proven: two machines have this identity. Less would not show it, for what a machine
-        sent before a restart may still be on its way after it.
-        """
-        if not (contest.old_lives and contest.new_lives):
-            return
-        key = contest.new.key
+    def _two_machines(self, key: str, now: float) -> None:
+        """Two live machines prove ``key``: neither is talked to."""
         self.clones[key] = now
-        if len(self.clones) > WAITING_PEERS_MAX:
+        if len(self.clones) > CLONES_MAX:
             del self.clones[next(iter(self.clones))]
         self.scores.ban(key, now + BAN_S)
         for link in list(self.links.values()):
