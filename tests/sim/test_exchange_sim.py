@@ -10,6 +10,7 @@ from collections import Counter
 
 import pytest
 
+from tests.sim.exchange import FAILED
 from tests.sim.exchange_world import EVIL_MUST_HAPPEN, MUST_HAPPEN, run, shape
 
 
@@ -20,6 +21,11 @@ def test_no_invariant_breaks_in_any_seed(first: int) -> None:
         sometimes.update(run(seed).sometimes)
     missing = [name for name in MUST_HAPPEN if not sometimes[name]]
     assert not missing, f"never happened in these seeds: {missing}"
+
+
+@pytest.mark.parametrize("seed", sorted({int(line) for line in FAILED.read_text().split()}))
+def test_a_seed_that_once_failed_does_not(seed: int) -> None:
+    run(seed)
 
 
 def test_an_evil_peer_breaks_nothing_among_the_others() -> None:
