@@ -32,8 +32,8 @@ SQLITE_MIN = (3, 32, 0)  # 32,766 parameters a statement; VACUUM INTO; upserts
 BUSY_TIMEOUT_S = 5.0
 PAGE_CACHE_KIB = 64 * 1024
 BACKUP_MARK = "backup"  # in meta: this file is a copy
-#: Rows changed between two checkpoints, some 100 MiB of the write-ahead log: so rarely that far less
-#: than one commit in a hundred meets the end of one.
+#: Rows changed between two checkpoints, some 100 MiB of the write-ahead log: so rarely that far
+#: less than one commit in a hundred meets the end of one.
 CHECKPOINT_CHANGES = 80_000
 #: Beyond this the writer itself folds the log into the file, and fails when it cannot.
 WAL_BYTES_MAX = 256 * 1024 * 1024
