@@ -29,6 +29,9 @@ from tests.sim.exchange_reference import Broken, LocalBooks
 
 __all__ = ["Checker", "Violation"]
 
+#: What a neighbour reads; a longer line ends the link.
+LINE_BYTES_MAX = 65_536
+
 
 def leaf_hash(payload: str) -> bytes:
     """What chains a log; written down again here, for the code under test is not asked."""
@@ -223,6 +226,8 @@ class Checker:
         for item in batch.sends:
             if not isinstance(item, Send):
                 continue
+            if len(item.line) > LINE_BYTES_MAX:
+                raise Violation(f"I13: {peer.name} sends {len(item.line)} bytes in a line")
             if b'"answer"' in item.line:
                 self._answer_left(home, msgspec.json.decode(item.line))
             elif b"gossip.publish" in item.line:
