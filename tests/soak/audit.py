@@ -137,7 +137,7 @@ class Audit:
         if promise.body is not None:
             side, price, quantity = promise.body
             ticks, lots = self._market.price_ticks(price), self._market.quantity_lots(quantity)
-            if (row.side, row.price_ticks, row.quantity_lots) != (side, ticks, lots):
+            if (row.side, row.price_ticks, row.total_lots) != (side, ticks, lots):
                 self.wrong.append(f"order {order_id} was acknowledged as {promise}, and is {row}")
 
     # The peers, living on.

@@ -25,7 +25,7 @@ class Promise:
     What a daemon acknowledged about one order last.
 
     Attributes:
-        body: (side, price, quantity); None once a replace may have changed it.
+        body: (side, price, quantity); None while an unanswered replace may have changed it.
         filled: at least so much is.
         final: the order is closed with nothing in doubt, so that is how much it stays.
     """
@@ -132,7 +132,6 @@ class Trader(threading.Thread):
             raise
         self.counts["replaced"] += 1
         self._told(report)
-        self.promises[report["order_id"]].body = None
 
     def _told(self, report: dict[str, Any]) -> None:
         order_id = report["order_id"]
