@@ -26,8 +26,8 @@ from tests.sim.clock import Scheduler
 from tests.sim.exchange_net import Network, Peer, identity
 from tests.sim.exchange_world import MARKETS
 
-#: Seconds to link and settle into the mesh, without orders, and with.
-SETTLE_S, IDLE_S, ORDERS_S = 30.0, 5.0, 8.0
+#: Seconds to link and settle into the mesh, then without orders, then with; two heartbeats each.
+SETTLE_S, IDLE_S, ORDERS_S = 30.0, 10.0, 10.0
 ORDERS_PER_S = 8
 
 
@@ -122,13 +122,11 @@ def measure(size: int, seed: int) -> Full:
     clock.run_until(clock.now + IDLE_S)
     idle = (network.bytes - carried) / IDLE_S / size
     carried, began = network.bytes, clock.now
-    whole.entries = whole.entry_bytes = 0
     while clock.now < began + ORDERS_S:
         whole.place()
         clock.run_until(clock.now + 1 / ORDERS_PER_S)
+    orders = (network.bytes - carried) / size - idle * ORDERS_S
     clock.run_until(clock.now + 3.0)
-    seconds = clock.now - began
-    orders = (network.bytes - carried) / size - idle * seconds
     copies, novel = (
         now - then for now, then in zip(whole.received(), (copies, novel), strict=True)
     )
