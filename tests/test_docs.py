@@ -35,9 +35,10 @@ def test_document_is_well_formed_and_its_links_lead_somewhere(document: Path) ->
 
 def test_every_document_can_be_found_from_the_index() -> None:
     index = (ROOT / "docs" / "index.rst").read_text()
-    for document in (ROOT / "docs").glob("*.rst"):
-        if document.name != "index.rst":
-            assert f"<{document.name}>" in index, f"docs/index.rst does not name {document.name}"
+    for document in (ROOT / "docs").rglob("*.rst"):
+        name = document.relative_to(ROOT / "docs").as_posix()
+        if name != "index.rst":
+            assert f"<{name}>" in index, f"docs/index.rst does not name {name}"
 
 
 def test_every_make_target_that_a_document_names_exists() -> None:
