@@ -80,10 +80,13 @@ class Feed:
         """
         Send what happens from now on to ``to``, instead of what it was subscribed to before.
 
+        None of it leaves before ``to.open(name)``: its answer comes first.
+
         Args:
             after: see `Subscription`.
         """
         self.end(name, to)
+        to.hold(name)
         subscription = Subscription(name, to, after)
         self._by_name.setdefault(name, {})[to] = subscription
         self._by_client.setdefault(to, {})[name] = subscription

@@ -68,7 +68,7 @@ def book_subscribe(desk: Desk, client: Client, params: p.OneMarket, now: float) 
                 at_seal.after.append(notification_line("book.update", rest))
         return {"subscription": name, **result}
 
-    at_seal = AtSeal(snapshot)
+    at_seal = AtSeal(snapshot, begins=name)
     return at_seal
 
 
@@ -104,7 +104,7 @@ def trades_subscribe(desk: Desk, client: Client, params: p.TradesList, now: floa
         shown = page("trades", items, params.limit, "trade_id", keep_last=True)
         return {"subscription": name, "market": market.symbol, "trades": shown["trades"]}
 
-    return AtSeal(snapshot)
+    return AtSeal(snapshot, begins=name)
 
 
 @METHODS.method("trades.unsubscribe", p.OneMarket)

@@ -212,7 +212,7 @@ def orders_subscribe(desk: Desk, client: Client, params: p.OrdersSubscribe, now:
         desk.feed.begin(name, client.outbound)
         return _orders_snapshot(desk, account)
 
-    at_seal = AtSeal(begin)
+    at_seal = AtSeal(begin, begins=name)
     return at_seal
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 
+import attrs
+
 from grenache_py.wire.jsonrpc import notification_line
 
 __all__ = ["Outbound"]
@@ -17,6 +19,15 @@ __all__ = ["Outbound"]
 NOTES_MAX = 1_000
 NOTES_BYTES_MAX = 1_048_576
 """Of one subscription, waiting while its client does not read; beyond either it gets a gap."""
+
+
+@attrs.define
+class Gate:
+    """Keeps notifications behind the answers that began their subscription."""
+
+    answers: int = 0
+    lines: list[bytes] = attrs.Factory(list)
+    gap: bool = False
 
 
 class Outbound:
@@ -27,17 +38,39 @@ class Outbound:
         size: bytes waiting.
     """
 
-    __slots__ = ("_counts", "_queue", "size")
+    __slots__ = ("_counts", "_gates", "_queue", "size")
 
     def __init__(self) -> None:
         self._queue: deque[tuple[str, bytes]] = deque()  # subscription ("" for answers), line
         self._counts: dict[str, list[int]] = {}  # subscription -> notes, bytes
+        self._gates: dict[str, Gate] = {}
         self.size = 0
 
     def answer(self, line: bytes) -> None:
         """Queue an answer."""
         self._queue.append(("", line))
         self.size += len(line)
+
+    def hold(self, subscription: str) -> None:
+        """A subscription begins: what is noted of it waits until its answer was queued."""
+        gate = self._gates.setdefault(subscription, Gate())
+        gate.answers += 1
+        gate.gap = False  # it was of the one before
+
+    def open(self, subscription: str) -> None:
+        """Queue what waited for the answer; while a later one is to come, it goes on waiting."""
+        gate = self._gates.get(subscription)
+        if gate is None:
+            return  # it did not begin after all
+        gate.answers -= 1
+        if gate.answers:
+            return
+        del self._gates[subscription]
+        if gate.gap:
+            self.gap(subscription)
+        for line in gate.lines:
+            self._queue.append((subscription, line))
+            self.size += len(line)
 
     def note(self, subscription: str, line: bytes) -> bool:
         """
@@ -53,19 +86,30 @@ class Outbound:
             return False
         count[0] += 1
         count[1] += len(line)
-        self._queue.append((subscription, line))
-        self.size += len(line)
+        gate = self._gates.get(subscription) if self._gates else None
+        if gate is not None:
+            gate.lines.append(line)
+        else:
+            self._queue.append((subscription, line))
+            self.size += len(line)
         return True
 
     def gap(self, subscription: str) -> None:
         """Put one ``gap`` in the place of what waits of ``subscription``."""
         self.drop(subscription)
-        self.answer(notification_line("gap", {"subscription": subscription}))
+        gate = self._gates.get(subscription)
+        if gate is not None:
+            gate.gap = True
+        else:
+            self.answer(notification_line("gap", {"subscription": subscription}))
 
     def drop(self, subscription: str) -> None:
         """Forget what waits of a subscription that was ended."""
         count = self._counts.pop(subscription, None)
-        if count is not None and count[0]:
+        gate = self._gates.get(subscription)
+        if gate is not None:
+            gate.lines.clear()
+        elif count is not None and count[0]:
             self.size -= count[1]
             self._queue = deque(item for item in self._queue if item[0] != subscription)
 

@@ -292,10 +292,13 @@ class ClientLines(LineConnection):
         """Send the answers that are ready and not behind one that is not; take more lines."""
         answers = self._answers
         while answers and (line := answers[0].ready) is not None:
-            self._pages += answers.popleft().pages
+            answer = answers.popleft()
+            self._pages += answer.pages
             self.unreleased -= 1
             if line:
                 self.outbound.answer(line)
+            for name in answer.begun:
+                self.outbound.open(name)
         self.flush()
         if self._inbox or not self._reading or self._closing:
             self.work()

@@ -53,12 +53,14 @@ class AtSeal:
 
     Attributes:
         make: returns the result, or a coroutine that will.
+        begins: the subscription that the answer begins, if ``make`` began one.
         after: lines that follow the answer at once.
         pages: lines that follow then, as fast as the client reads them; an empty page means
             that there is nothing more for the moment.
     """
 
     make: Callable[[], Any]
+    begins: str = ""
     after: list[bytes] = attrs.Factory(list)
     pages: Pages | None = None
 

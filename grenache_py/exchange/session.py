@@ -64,15 +64,17 @@ class Answer:
     Attributes:
         waits: `finish` is needed; right once it was sealed.
         ready: the whole answer as a line once it may leave, empty if nobody asked for one.
+        begun: subscriptions it begins: their notifications wait for it.
         pages: what follows it.
     """
 
-    __slots__ = ("_after", "_batch", "_parts", "pages", "ready", "waits")
+    __slots__ = ("_after", "_batch", "_parts", "begun", "pages", "ready", "waits")
 
     def __init__(self, parts: list[tuple[Any, Any]], batch: bool = False) -> None:
         self._parts = parts
         self._batch = batch
         self._after: list[AtSeal] = []
+        self.begun: Sequence[str] = ()
         self.pages: Sequence[Pages] = ()
         self.waits = False
         self.ready: bytes | None = None
@@ -83,6 +85,8 @@ class Answer:
             value = part
             if isinstance(part, AtSeal):
                 self._after.append(part)
+                if part.begins:
+                    self.begun = (*self.begun, part.begins)
                 value = part.make()
                 if not iscoroutine(value):
                     value = _result(id, value)
@@ -157,6 +161,7 @@ class Known(Answer):
 
     __slots__ = ("_id", "_line")
     waits = False
+    begun = ()
     pages = ()
 
     def __init__(self, id: Id | UnsetType, line: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from grenache_py.exchange.mirror import BookMirror
 from grenache_py.exchange.outbound import NOTES_BYTES_MAX, NOTES_MAX, Outbound
@@ -59,6 +60,43 @@ def test_a_snapshot_during_a_commit_and_the_updates_after_it_fit_together() -> N
     mirror = BookMirror(snapshot["result"])
     assert all(mirror.apply(note["params"]) for note in updates)
     assert mirror.levels("buy", 9) == [("100", "1", 1), ("99", "2", 1), ("98", "3", 1)]
+
+
+def test_no_update_comes_before_its_snapshot_that_waits_behind_a_slow_answer() -> None:
+    peer = Peer()
+    trader, watcher = peer.connect(), peer.connect()
+    slow: Deferred[list[object]] = Deferred()
+    peer.store.trades = lambda *_: slow
+    watcher.send(b'{"jsonrpc":"2.0","id":1,"method":"trades.list","params":{"market":"BTC-USD"}}\n')
+    for id in (2, 3):  # the second takes the place of the first
+        watcher.send(
+            b'{"jsonrpc":"2.0","id":%d,"method":"book.subscribe","params":{"market":"BTC-USD"}}\n'
+            % id
+        )
+        trader.place("buy", "1", "100")
+    assert watcher.received() == []
+    slow.callback([])
+    peer.turn()
+    _, first, second, *updates = watcher.received()
+    assert (first["id"], second["id"]) == (2, 3)
+    mirror = BookMirror(second["result"])
+    assert len(updates) == 1 and mirror.apply(updates[0]["params"])
+    assert mirror.levels("buy", 9) == [("100", "2", 2)]
+    trader.place("buy", "1", "100")
+    assert mirror.apply(watcher.received()[0]["params"])
+
+
+def test_a_gap_does_not_come_before_the_snapshot_either() -> None:
+    out = Outbound()
+    out.hold("book:X")
+    for number in range(NOTES_MAX):
+        assert out.note("book:X", b"%d\n" % number)
+    assert not out.note("book:X", b"one too many\n")
+    assert out.take(1 << 30) == b""
+    out.answer(b"snapshot\n")
+    out.open("book:X")
+    snapshot, gap = out.take(1 << 30).splitlines()
+    assert (snapshot, b'"gap"' in gap, out.size) == (b"snapshot", True, 0)
 
 
 def test_trades_are_told_once_per_batch_and_not_after_unsubscribing() -> None:
