@@ -24,7 +24,7 @@ from grenache_py.exchange.calls import Params
 from grenache_py.exchange.clock import HybridClock
 from grenache_py.exchange.effects import Batch, BookChanged, Outbox
 from grenache_py.exchange.errors import BUSY, OrderError
-from grenache_py.exchange.fills import FILLS_TOLD_MAX
+from grenache_py.exchange.fills import FILLS_TOLD_MAX, fill_id
 from grenache_py.exchange.home import Home
 from grenache_py.exchange.keys import Identity
 from grenache_py.exchange.ledger import Ledger
@@ -367,7 +367,12 @@ class ExchangeNode:
         deadline = params.get("deadline")
         if type(deadline) is not int or deadline < 0:
             raise RemoteProtocolError("'deadline' must be a time in ms")
-        answer = self.maker.query(_id(params.get("fill")), link.key, deadline, now)
+        fill = _id(params.get("fill"))
+        # Ids can be foretold, and the question makes a fill impossible: only its taker may ask.
+        order, seq = str(params.get("order")), params.get("fill_seq")
+        if type(seq) is not int or fill != fill_id(order, self.key, link.key, seq):
+            raise RemoteProtocolError("'fill' must be the id of a fill of yours, of 'order'")
+        answer = self.maker.query(fill, link.key, deadline, now)
         return lambda: {"answer": answer.proof.wire()}
 
     def _fill_settled(self, link: Link, params: Params, now: float) -> None:

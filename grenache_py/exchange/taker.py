@@ -195,7 +195,12 @@ class Taker:
 
     def _query(self, intent: Intent) -> None:
         fill = intent.fill
-        params: dict[str, object] = {"fill": fill.id, "deadline": fill.deadline}
+        params: dict[str, object] = {
+            "fill": fill.id,
+            "order": fill.order,
+            "fill_seq": fill.fill_seq,
+            "deadline": fill.deadline,
+        }
         self.outbox.messages.append((fill.maker_home, "fill.query", lambda: params))
 
     def tick(self, now: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
+from grenache_py.exchange.fills import fill_id
 from grenache_py.exchange.handshake import HandshakeError
 from grenache_py.exchange.log import GENESIS, Beat
 from tests.sim.evil import EvilPeer
@@ -289,6 +290,29 @@ def test_a_fill_that_the_makers_order_does_not_allow_is_refused(
     entry = asks(evil, world, side, price)
     number = evil.ask(entry, maker.identity.key, [(sell, "0.001", "10")], 1, "0.001")
     assert answer_to(evil, world, number)["why"] == why
+
+
+def test_nobody_can_make_the_fills_of_another_home_impossible() -> None:
+    """Their ids can be foretold; asking about one before it comes would poison it for ever."""
+    world, evil = with_evil()
+    maker, taker = world.peers[0], world.peers[1]
+    place(maker, "sell", 5, 1000)
+    world.clock.run_until(world.clock.now + 1.0)
+    world.network.cut = {(taker.name, maker.name)}
+    order = place(taker, "buy", 5, 1000)
+    fill = fill_id(order, maker.identity.key, taker.identity.key, 1)
+    params = {"fill": fill, "order": order, "fill_seq": 1, "deadline": ms(world) + 10_000}
+    evil.send({"jsonrpc": "2.0", "id": 5, "method": "fill.query", "params": params})
+    world.clock.run_until(world.clock.now + 1.0)
+    [message] = [m for m in evil.received if m.get("id") == 5]
+    assert "a fill of yours" in message["error"]["message"]
+    world.network.cut = set()
+    world.network.heal()
+    world.clock.run_until(world.clock.now + 5.0)
+    assert taker.node is not None
+    live = taker.node.order(order)
+    assert live is not None
+    assert (live.filled, live.reserved) == (5, 0)
 
 
 def test_an_older_order_may_not_be_the_taker() -> None:
