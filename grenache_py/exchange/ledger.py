@@ -217,7 +217,7 @@ class Ledger:
                 shared.states[own.live.order_id] = (own, body)
         elif published or trades:
             self._write(step.publish, published, trades, now, stamp)
-        time_ms = stamp[0] if stamp else int(now * 1000)
+        time_ms = stamp[0] if stamp else self.log.time_ms(now)
         for trade in trades:
             for order_id in (trade.maker_order, trade.taker_order):
                 if order_id in step.touched:
@@ -438,13 +438,15 @@ class Ledger:
             tape = self.tape.setdefault(trade_row.market, deque(maxlen=TAPE_MAX))
             tape.append(Trade(*trade_row))  # type: ignore[arg-type]
         self._known_trades.update(trade.trade_id for tape in self.tape.values() for trade in tape)
+        newest: dict[tuple[str, str], Stamp] = {}
         for row in snapshot.orders:
             own = own_from_row(row, self.home)
             live = own.live
             if live.client_order_id:
-                # A replacement has its forerunner's client id; live orders come first.
-                client_id = (live.account, live.client_order_id)
-                if row.live or self.by_client_id.get(client_id) not in self.own:
+                # A replacement, which is newer, has its forerunner's client id.
+                client_id, stamp = (live.account, live.client_order_id), (row.time_ms, row.counter)
+                if stamp > newest.get(client_id, (0, -1)):
+                    newest[client_id] = stamp
                     self.by_client_id[client_id] = live.order_id
             if not row.live:
                 self.closed[live.order_id] = own

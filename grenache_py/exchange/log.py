@@ -386,6 +386,10 @@ class OriginLog:
         """The time of an entry that is appended later, but before any with a later time."""
         return self._clock.stamp(now)
 
+    def time_ms(self, now: float) -> int:
+        """The time by the clock that stamps entries: not before any of them."""
+        return self._clock.read_ms(now)
+
     def range(self, first: int, last: int) -> list[Draft] | None:
         """Entries ``first`` to ``last``, or None when some are no longer in memory."""
         if not self.tail or first < self.tail[0][0]:

@@ -238,6 +238,23 @@ def test_a_replaced_order_keeps_its_total_and_its_clients_name_over_a_restart() 
     assert client.place("buy", "3", "100", client_order_id="lowered")["status"] == "cancelled"
 
 
+def test_a_client_id_names_the_newest_order_also_while_the_clock_is_ahead() -> None:
+    peer = Peer()
+    peer.connect().place("buy", "1", "90")
+    peer.restart()  # its clock begins at the stored floor, above the wall
+    client = peer.connect()
+    client.place("buy", "3", "100", client_order_id="mine")
+    moved = client.call("order.replace", client_order_id="mine", price="99")
+    closed = client.call("order.cancel", client_order_id="mine")
+    assert closed["updated"] >= closed["time"] >= moved["time"] > START * 1000
+
+    peer.restart()
+    client = peer.connect()
+    assert client.call("order.get", client_order_id="mine")["order_id"] == moved["order_id"]
+    again = client.place("buy", "3", "100", client_order_id="mine")
+    assert (again["code"], again["data"]["order_id"]) == (-32002, moved["order_id"])
+
+
 def test_orders_are_listed_newest_first_by_pages_that_fit_a_line() -> None:
     peer = Peer()
     client = peer.connect()
