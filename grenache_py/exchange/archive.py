@@ -95,8 +95,12 @@ class Archive:
         return None if record is None else (record.order, record.state)
 
     def unsure(self) -> set[str]:
-        """Origins whose live set here is known to differ from what they signed."""
-        return {home for home, origin in self.replica.origins.items() if origin.suspect}
+        """Origins still believed whose live set here is known to differ from what they signed."""
+        return {
+            home
+            for home, origin in self.replica.origins.items()
+            if origin.suspect and not origin.frozen
+        }
 
     def complete(self) -> bool:
         """Whether every live origin's newest heartbeat agrees with what is held of it."""

@@ -115,14 +115,19 @@ class Sync:
     # What is known.
 
     def behind(self) -> dict[str, Head]:
-        """Logs of which a neighbour holds more than we do, with the highest head told."""
+        """Logs we want of which a neighbour holds more than we do, with the highest head told."""
         best: dict[str, Head] = {}
         for link in self._peering.ready():
             for origin, head in link.heads.items():
                 held = best.get(origin) or self._archive.head(origin)
-                if head[:2] > held[:2] and origin != self._peering.me:
+                if head[:2] > held[:2] and origin != self._peering.me and not self._frozen(origin):
                     best[origin] = head
         return best
+
+    def _frozen(self, origin: str) -> bool:
+        """Whether nothing of a log is believed any more, so that no more of it is fetched."""
+        held = self._replica.origins.get(origin)
+        return held is not None and bool(held.frozen)
 
     @property
     def synced(self) -> bool:
@@ -284,8 +289,7 @@ class Sync:
         """Decide whether and how to get what ``link`` holds more of one log."""
         mine = self._archive.head(origin)
         theirs = link.heads.get(origin)
-        held = self._replica.origins.get(origin)
-        if theirs is None or (held is not None and held.frozen):
+        if theirs is None or self._frozen(origin):
             return
         if origin in self._fetches or len(self._fetches) >= FETCHES_MAX:
             return

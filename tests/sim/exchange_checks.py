@@ -358,7 +358,9 @@ class Checker:
                 raise Violation(f"L: {peer.name} is down")
             digests[self._digest(node)].append(peer.name)
             if not node.sync.synced:
-                incomplete = [o.home for o in node.replica.origins.values() if not o.complete]
+                incomplete = [
+                    o.home for o in node.replica.origins.values() if o.visible and not o.complete
+                ]
                 raise Violation(
                     f"L6: {peer.name} is not synced: behind {node.sync.behind()},"
                     f" links {len(node.peering.by_key)}, incomplete {incomplete}"

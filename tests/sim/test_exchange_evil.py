@@ -136,6 +136,35 @@ def test_a_late_joiner_learns_the_proof() -> None:
     assert late.node.sync.synced
 
 
+def test_heads_of_a_log_that_is_not_believed_any_more_are_not_missed() -> None:
+    """The proof may come before the entries; what nobody fetches must not count as missing."""
+    world, evil = with_evil()
+    one, _ = evil.entry(1, GENESIS, world.clock.now, beat=BEAT)
+    other, _ = evil.entry(1, GENESIS, world.clock.now + 0.001, beat=BEAT)
+    evil.notify("gossip.proof", first=one, second=other)
+    evil.notify("sync.heads", heads=[[evil.identity.key, 1, 7, "ab" * 32]])
+    world.clock.run_until(world.clock.now + 5.0)
+    for peer in world.peers:
+        assert peer.node is not None
+        assert peer.node.replica.origins[evil.identity.key].frozen
+        assert peer.node.sync.synced
+
+
+def test_no_catch_up_is_tried_on_a_log_that_is_not_believed_any_more() -> None:
+    """Its last heartbeat was false, then it was caught: no live set can ever agree with it."""
+    world, evil = with_evil()
+    one, first_hash = evil.entry(1, GENESIS, world.clock.now, beat=BEAT)
+    false, _ = evil.entry(2, first_hash, world.clock.now, beat=Beat(20_000, 7, "0" * 64))
+    other, _ = evil.entry(2, first_hash, world.clock.now + 0.001, beat=BEAT)
+    evil.notify("gossip.publish", entries=[one, false, other])
+    world.clock.run_until(world.clock.now + 3.0)
+    nodes = [peer.node for peer in world.peers if peer.node is not None]
+    sessions = [node.sync.catchup.sessions for node in nodes]
+    world.clock.run_until(world.clock.now + 30.0)
+    assert [node.sync.catchup.sessions for node in nodes] == sessions
+    assert all(node.sync.synced for node in nodes)
+
+
 def test_heads_that_do_not_exist_cost_the_liar_not_the_network() -> None:
     """Withholding: it says it has more, and delivers nothing."""
     world, evil = with_evil()
