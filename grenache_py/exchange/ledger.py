@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from grenache_py.exchange.book import Book
 from grenache_py.exchange.effects import OrderChanged, Outbox, Traded
+from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.log import (
     GENESIS,
     TRADES_PER_ENTRY_MAX,
@@ -424,7 +425,12 @@ class Ledger:
         self._dirty[own.live.order_id] = own
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take back what ``flush`` wrote in an earlier life. Books are filled with open orders."""
+        """
+        Take back what ``flush`` wrote in an earlier life. Books are filled with open orders.
+
+        Raises:
+            StoreError: a log entry is missing that a live order needs.
+        """
         drafts = {
             seq: Draft(
                 row.payload,
@@ -453,6 +459,14 @@ class Ledger:
                 continue
             self.own[live.order_id] = own
             if row.order_seq:
+                missing = {row.order_seq, row.state_seq} - drafts.keys()
+                if missing:
+                    raise StoreError(
+                        "corrupt",
+                        f"the store is damaged (it has order {row.order_id}, but not entry"
+                        f" {min(missing)} of the log): keep it, and see 'A damaged file' in"
+                        " docs/store-schema.rst",
+                    )
                 own.order_entry = drafts[row.order_seq]
                 own.state_entry = drafts[row.state_seq]
                 self._count(own, live.version, live.terminal)

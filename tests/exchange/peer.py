@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from grenache_py.exchange import queries
 from grenache_py.exchange.access import ALL_SCOPES, Grant
@@ -187,8 +188,11 @@ class Peer:
         self.batches = BatchLoop(
             self.store, self.clock, self.desk, self._make_node, self.dialled.append
         )
-        Deferred.fromCoroutine(self.batches.start())
+        failures: list[Failure] = []
+        Deferred.fromCoroutine(self.batches.start()).addErrback(failures.append)
         self.turn()
+        for failure in failures:
+            failure.raiseException()
 
     def turn(self, turns: int = 20) -> None:
         """Let the reactor turn, time standing still."""

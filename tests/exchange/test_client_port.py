@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grenache_py.exchange.access import Grant
+from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.inline import COMMANDS
 from grenache_py.exchange.ledger import Ledger
 from grenache_py.exchange.methods import METHODS
@@ -526,3 +527,11 @@ def test_whatever_is_sent_every_line_gets_one_answer(lines: list[bytes]) -> None
     answers = [answer for answer in client.received() if "method" not in answer]
     assert len(answers) == expected
     assert not peer.bugs
+
+
+def test_a_store_that_lacks_what_an_order_needs_is_refused_with_a_sentence() -> None:
+    peer = Peer()
+    order = peer.connect().place("sell", "2", "100")["order_id"]
+    peer.store._c.execute("DELETE FROM log WHERE position & 255 = (SELECT order_seq FROM orders)")
+    with pytest.raises(StoreError, match=f"damaged .*{order}.*'A damaged file'"):
+        peer.restart()

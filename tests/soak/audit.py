@@ -19,6 +19,7 @@ from pathlib import Path
 
 from grenache_py.exchange import queries
 from grenache_py.exchange.database import Database, read_only
+from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.export import prove
 from grenache_py.exchange.keyfile import read_or_make_identity
 from grenache_py.exchange.keys import Ed25519
@@ -67,8 +68,8 @@ class Audit:
         for check in (self._proofs, self._commits, lambda: self._promises(traders), self._rest):
             try:
                 check()
-            except Violation as violation:
-                self.wrong.append(str(violation))
+            except (Violation, StoreError) as problem:
+                self.wrong.append(str(problem))
 
     # The files, one by one.
 
