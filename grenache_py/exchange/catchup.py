@@ -313,9 +313,10 @@ class CatchUp:
             if (order_id := self._live.order_id(short)) is not None
             and (record := self._replica.records.find(order_id)) is not None
         ]
-        for entries in session.beats.values():
+        for origin, entries in session.beats.items():
             if not entries:
                 continue
+            before = self._archive.head(origin)
             # The neighbour lacks these, and had applied all entries up to this one before.
             upto = Entry.decode(entries[-1].payload)
             closed = [
@@ -326,7 +327,11 @@ class CatchUp:
             self._came(session.link, self._replica.adopt_head(entries[0], closed, now), now)
             for signed in entries[1:]:
                 self._take(session.link, signed, now)
-            self._consider(upto.home, session.link, now)
+            theirs = session.link.heads.get(origin, before)
+            if before[:2] == self._archive.head(origin)[:2] < theirs[:2]:
+                session.link.heads.pop(origin)  # it promised more than it has
+            else:
+                self._consider(origin, session.link, now)
 
 
 def _pages(asking: Reconciliation) -> list[_Ids | _Range]:

@@ -179,6 +179,43 @@ def test_heads_that_do_not_exist_cost_the_liar_not_the_network() -> None:
     assert node.sync.synced, "a head nobody can show is not believed for ever"
 
 
+@pytest.mark.parametrize("whose", ["the log asked for", "another log"])
+def test_an_old_heartbeat_is_no_answer_for_a_head_that_does_not_exist(whose: str) -> None:
+    """It is signed and true, and brings nothing: to ask for it again would never end."""
+    world, evil = with_evil()
+    victim = world.peers[1].identity.key
+    told: list[dict[str, Any]] = []
+
+    def tap(source: Any, target: Any, line: bytes) -> None:
+        if source is world.peers[1] and b'"gossip.publish"' in line:
+            told.extend(json.loads(line)["params"]["entries"])
+
+    def answer(message: dict[str, Any]) -> dict[str, Any] | None:
+        results: dict[str, dict[str, Any]] = {
+            "peer.ping": {},
+            "sync.range": {"entries": told[:1]},
+            "sync.reconcile": {"frame": ""},  # no difference
+        }
+        method = str(message.get("method"))
+        if method not in results:
+            return None
+        return {"jsonrpc": "2.0", "id": message["id"], "result": results[method]}
+
+    world.network.tap = tap
+    world.clock.run_until(world.clock.now + 8.0)
+    assert '"beat":' in told[0]["payload"]
+    evil.on_message = answer
+    key = victim if whose == "the log asked for" else "ab" * 32
+    evil.notify("sync.heads", heads=[[key, 1, 9000, "ab" * 32]])
+    world.clock.run_until(world.clock.now + 8.0)
+    node = world.peers[0].node
+    assert node is not None
+    assert evil.identity.key in node.peering.by_key
+    assert node.sync.synced
+    assert node.sync.catchup.sessions == 1
+    unharmed(world)
+
+
 @pytest.mark.parametrize("stage", ["sync.range", "sync.reconcile", "sync.records"])
 def test_a_neighbour_that_answers_a_catch_up_with_nonsense_does_not_block_others(
     stage: str,
