@@ -361,7 +361,7 @@ ABLATIONS = (
     Ablation(
         "whoever sees a crossed pair takes",
         60,
-        ("I10",),
+        ("I10", "I15"),  # between homes; at one
         ((Home, "_match", _any_role), (Maker, "_maker_order", _any_role_asked)),
     ),
     Ablation(
