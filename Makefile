@@ -73,7 +73,7 @@ soak: $(STAMP) ## real peers and grapes: kill -9, SIGSTOP, restarts, network cut
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 bench-network: $(STAMP) ## fills, replication and joining among real peers on loopback
-	$(BIN)/python -m benchmarks.exchange_network
+	$(BIN)/python -m benchmarks.exchange_network --write docs/benchmarks/exchange-network.rst
 
 sim-dht: $(STAMP) ## rings of up to 2000 DHT nodes on a virtual clock, loss and churn (3 min)
 	$(BIN)/python -m benchmarks.dht_simulation --svg docs/dht-scaling.svg

@@ -2,7 +2,7 @@
 Real peers on loopback: fills, replication, visibility and joining, everything durable.
 
     python -m benchmarks.exchange_network [--fills N] [--daemons 20] [--joiner 10000 100000]
-        [--dir DIR]
+        [--dir DIR] [--write docs/benchmarks/exchange-network.rst]
 
 1.  Fill round trip: a client of one peer takes, with immediate-or-cancel orders, what rests at
     another; from ``order.place`` to the update that says it is filled. Both sides have committed.
@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import selectors
 import socket
 import tempfile
@@ -117,10 +118,9 @@ def round_trips(maker: Daemon, taker: Daemon, count: int) -> None:
                 break
         took.append((time.perf_counter() - began) * 1000)
     took.sort()
-    print(
+    say(
         f"fill round trip, durable on both sides: p50 {percentile(took, 0.5):.2f} ms"
         f"  p99 {percentile(took, 0.99):.2f} ms  ({count} fills)",
-        flush=True,
     )
 
 
@@ -169,11 +169,10 @@ def fill_rate(maker: Daemon, taker: Daemon, count: int, window: int) -> None:
     seconds = time.perf_counter() - began
     cost = [(_cpu_s(daemon) - before) / count * 1e6 for daemon, before in used]
     _same_on_both(maker, taker, sell, count, ended["filled"])
-    print(
+    say(
         f"fills at one home, {window} at a time: {ended['filled'] / seconds:,.0f}/s"
         f"  ({ended['filled']} of {count} in {seconds:.1f} s; CPU a fill: maker {cost[0]:.0f} us,"
         f" taker {cost[1]:.0f} us)",
-        flush=True,
     )
 
 
@@ -227,10 +226,9 @@ def backlog(maker: Daemon, taker: Daemon, count: int) -> None:
         )
     seconds = time.perf_counter() - began
     _same_on_both(maker, taker, sell, count, count)
-    print(
+    say(
         f"fills at one home, all ordered at once: {count / seconds:,.0f}/s"
         f"  ({count} in {seconds:.1f} s, placed at {count / placing:,.0f}/s)",
-        flush=True,
     )
 
 
@@ -248,10 +246,9 @@ def replication(maker: Daemon, taker: Daemon, count: int) -> None:
         "the other peer has all entries", 60, lambda: taker.status()["origins"][home]["seq"] >= upto
     )
     seconds = time.perf_counter() - began
-    print(
+    say(
         f"novel entries verified and stored: {count / seconds:,.0f}/s"
         f"  (placed at {count / placing:,.0f}/s, held {1000 * (seconds - placing):.0f} ms later)",
-        flush=True,
     )
 
 
@@ -290,11 +287,10 @@ def visibility(directory: Path, count: int, orders: int) -> None:
                             took.append((time.perf_counter() - began) * 1000)
         took.sort()
         memory = [_memory_mib(daemon) for daemon in daemons]
-        print(
+        say(
             f"{count} daemons, an order is visible at another: p50 {percentile(took, 0.5):.1f} ms"
             f"  p99 {percentile(took, 0.99):.1f} ms  last {took[-1]:.1f} ms;"
             f"  {sum(memory) / count:.0f} MiB a daemon",
-            flush=True,
         )
     finally:
         for daemon in daemons:
@@ -360,11 +356,10 @@ def late_joiner(directory: Path, orders: int) -> None:
         held = time.perf_counter() - began
         wait_for("the late joiner is synced", 30, lambda: synced(late))
         seconds = time.perf_counter() - began
-        print(
+        say(
             f"late joiner, {orders:,} open orders: served after {served:.1f} s from process start,"
             f" held all after {held:.1f} s, synced after {seconds:.1f} s;"
             f" {meter.bytes / 1e6:.1f} MB received, {_memory_mib(late):.0f} MiB of memory",
-            flush=True,
         )
     finally:
         old.kill()
@@ -385,6 +380,36 @@ def _memory_mib(daemon: Daemon) -> float:
     return int(text.split("VmRSS:")[1].split()[0]) / 1024
 
 
+FOUND: list[str] = []
+
+
+def say(line: str) -> None:
+    """Show a finding, and keep it for ``--write``."""
+    print(line, flush=True)
+    FOUND.append(line)
+
+
+def page() -> str:
+    """What was found, as a document."""
+    assert __doc__
+    steps = __doc__.split("\n\n", 2)[2]
+    machine = f"{platform.system()} {platform.release()}, CPython {platform.python_version()}"
+    title = "Real peers on loopback"
+    return "\n".join(
+        [
+            f"{title}\n{'=' * len(title)}\n",
+            f"Written by ``benchmarks/exchange_network.py`` (``make bench-network``) on"
+            f" {time.strftime('%Y-%m-%d')}.",
+            f"Machine: {FOUND[0]}, {machine}.\n",
+            "Measured:\n",
+            *(f"- {' '.join(line.split())}" for line in FOUND[1:]),
+            "",
+            "What that means:\n",
+            steps,
+        ]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[1])
     parser.add_argument("--fills", type=int, default=10_000)
@@ -392,8 +417,9 @@ def main() -> None:
     parser.add_argument("--daemons", type=int, default=20)
     parser.add_argument("--joiner", type=int, nargs="*", default=[10_000, 100_000])
     parser.add_argument("--dir", default=None, help="where the data is; the disk that is measured")
+    parser.add_argument("--write", type=Path, default=None, help="the document to write")
     options = parser.parse_args()
-    print(f"{os.cpu_count()} cores", flush=True)
+    say(f"{os.cpu_count()} cores")
     with tempfile.TemporaryDirectory(dir=options.dir) as name:
         directory = Path(name)
         maker, taker = pair(directory)
@@ -409,6 +435,8 @@ def main() -> None:
             visibility(directory, options.daemons, 60)
         for orders in options.joiner:
             late_joiner(directory, orders)
+    if options.write is not None:
+        options.write.write_text(page())
 
 
 if __name__ == "__main__":
