@@ -1,7 +1,7 @@
 """
 The answers of an RPC server over HTTP: one after the other, whole or in chunks.
 
-Pure, but for what a `ChunkedReply` has its connection do.
+Shell. Touches nothing itself; a `ChunkedReply` writes through the connection it is given.
 """
 
 from __future__ import annotations
