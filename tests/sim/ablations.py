@@ -224,7 +224,7 @@ def _fills_long_after(world: World) -> None:
     _late_fills(world, lambda rng: [rng.uniform(0.0, 30.0)] if rng.random() < 0.5 else [])
 
 
-def _fills_after_questions(world: World) -> None:
+def fills_after_questions(world: World) -> None:
     """
     Many fills come after their taker asked what became of them, but in time by the clock of
     their maker: half of the homes' clocks are 8 s behind.
@@ -265,7 +265,7 @@ ABLATIONS = (
         ("I2", "I3"),
         ((Maker, "query", _harmless_query),),
         faults=(),
-        prepare=_fills_after_questions,
+        prepare=fills_after_questions,
         orders=600,
         flow=CROWDED,
     ),
