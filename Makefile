@@ -57,8 +57,8 @@ fuzz: $(STAMP) ## fuzz every parser, guided by coverage (FUZZ_PARSERS="krpc http
 
 SEQUENCES ?= 200000
 fuzz-engine: $(STAMP) ## the market against the naive one, longer (SEQUENCES=200000, 5 min)
-	ENGINE_SEQUENCES=$(SEQUENCES) $(PYTEST) -n $(JOBS) --dist load tests/exchange/test_local_market.py \
-	    tests/exchange/test_matching.py tests/exchange/test_home_market.py
+	ENGINE_SEQUENCES=$(SEQUENCES) $(PYTEST) -n $(JOBS) --dist load tests/exchange/market/test_local_market.py \
+	    tests/exchange/market/test_matching.py tests/exchange/home/test_home_market.py
 
 SEEDS ?= 1000
 sim: $(STAMP) ## the exchange under simulated trouble (SEEDS=1000, START=0)
@@ -66,32 +66,32 @@ sim: $(STAMP) ## the exchange under simulated trouble (SEEDS=1000, START=0)
 
 KILLS ?= 200
 crash: $(STAMP) ## kill -9 a loaded daemon again and again, hold it to its promises (KILLS=200, 8 min)
-	$(BIN)/python -m tests.exchange.crash --kills $(KILLS)
+	$(BIN)/python -m tests.crash --kills $(KILLS)
 
 MINUTES ?= 2
 soak: $(STAMP) ## real peers and grapes: kill -9, SIGSTOP, restarts, network cuts, an audit (MINUTES=2)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 bench-network: $(STAMP) ## fills, replication and joining among real peers on loopback
-	$(BIN)/python -m benchmarks.exchange_network --write docs/benchmarks/exchange-network.rst
+	$(BIN)/python -m benchmarks.exchange.real_peers --write docs/benchmarks/exchange-network.rst
 
 sim-dht: $(STAMP) ## rings of up to 2000 DHT nodes on a virtual clock, loss and churn (3 min)
-	$(BIN)/python -m benchmarks.dht_simulation --svg docs/dht-scaling.svg
+	$(BIN)/python -m benchmarks.dht.ring --svg docs/dht-scaling.svg
 
 bench-grape: $(STAMP) ## every figure of a grape beside the Node grape's (needs npm; wrk if there is one)
-	$(BIN)/python -m benchmarks.grape_side_by_side --write docs/benchmarks/grape.rst
+	$(BIN)/python -m benchmarks.grape.side_by_side --write docs/benchmarks/grape.rst
 
 soak-ring: $(STAMP) ## a ring of Node's grapes and ours, members killed at random (SOAK_SECONDS=600)
 	$(BIN)/python -m tests.interop.ring_soak --seconds $(SOAK_SECONDS)
 
 bench-gossip: $(STAMP) ## the exchange network at scale, on a virtual clock: gossip, bandwidth, joining, memory (10 min)
-	$(BIN)/python -m benchmarks.exchange_scale --write docs/benchmarks/exchange-scale.rst --svg docs/exchange-scale.svg
+	$(BIN)/python -m benchmarks.exchange.report --write docs/benchmarks/exchange-scale.rst --svg docs/exchange-scale.svg
 
 bench-fairness: $(STAMP) ## what view-fair is worth, beside strict price-time order over all homes (1 min)
-	$(BIN)/python -m benchmarks.exchange_fairness
+	$(BIN)/python -m benchmarks.exchange.fairness
 
 bench-krpc: $(STAMP) ## KRPC answers a second beside the Node grape (needs npm)
-	$(BIN)/python -m benchmarks.dht_krpc
+	$(BIN)/python -m benchmarks.dht.krpc
 
 bench-rpc: $(STAMP) ## RPC requests a second beside the Node packages (needs npm)
 	$(BIN)/python -m benchmarks.rpc
@@ -101,8 +101,8 @@ bench-store: $(STAMP) ## commits of this disk, and a start from 1,000,000 orders
 
 bench-market: $(STAMP) ## the market: engine beside other engines, orders through the socket
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
-	$(BIN)/python -m benchmarks.market_engine --write docs/benchmarks/market-engine.rst
-	$(BIN)/python -m benchmarks.market_socket --write docs/benchmarks/market-socket.rst
+	$(BIN)/python -m benchmarks.market.engine --write docs/benchmarks/market-engine.rst
+	$(BIN)/python -m benchmarks.market.client_port --write docs/benchmarks/market-socket.rst
 
 news: $(STAMP) ## the changelog entries that wait for a release
 	$(BIN)/towncrier build --draft

@@ -27,8 +27,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from grenache_py.exchange.database import Database
-from grenache_py.exchange.rows import LogRow, MetaRow, OrderEventRow, OrderRow, Row, TradeRow
+from grenache_py.exchange.effects.rows import (
+    LogRow,
+    MetaRow,
+    OrderEventRow,
+    OrderRow,
+    Row,
+    TradeRow,
+)
+from grenache_py.exchange.storage.database import Database
 
 SECONDS = 3.0
 STEADY_SECONDS = 10.0
@@ -182,7 +189,7 @@ def steady(directory: str, beside: bool) -> None:
     from twisted.internet import task
     from twisted.internet.defer import Deferred
 
-    from grenache_py.exchange.store import Store
+    from grenache_py.exchange.storage.store import Store
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     path = os.path.join(directory, "exchange.sqlite")
@@ -252,8 +259,8 @@ def start(path: str) -> tuple[float, int]:
     from twisted.internet import reactor as running
     from twisted.python.failure import Failure
 
-    from grenache_py.exchange.rows import Snapshot
-    from grenache_py.exchange.store import Store
+    from grenache_py.exchange.effects.rows import Snapshot
+    from grenache_py.exchange.storage.store import Store
 
     reactor: Any = running
     store = Store(os.path.dirname(path), reactor)

@@ -60,7 +60,7 @@ class Levels:
     """
     Which events are written: a level for all, and others for some namespaces.
 
-    Written ``info`` or ``info,grenache_py.dht=debug,grenache_py.exchange.store=warn``; a
+    Written ``info`` or ``info,grenache_py.dht=debug,grenache_py.exchange.storage.store=warn``; a
     namespace includes what lies below it. May be changed while the daemon runs. Twisted's own
     chatter, such as each port that opens, is left out unless its namespace is named.
     """

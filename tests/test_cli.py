@@ -24,7 +24,7 @@ from twisted.internet.threads import deferToThread
 from grenache_py.cli import settings
 from grenache_py.cli.commands import grenache
 from grenache_py.link.keys import ItemKey
-from tests import rings
+from tests.support import rings
 
 pytestmark = pytest.mark.network
 PROGRAM = [sys.executable, "-c", "from grenache_py.cli import grenache; grenache()"]

@@ -129,7 +129,7 @@ def test_levels_can_differ_by_namespace_and_change_while_it_runs() -> None:
     stream = io.StringIO()
     levels = Levels("warn,grenache_py.dht=debug")
     seen = observer(stream, "text", levels)
-    store = Logger("grenache_py.exchange.store", observer=seen)
+    store = Logger("grenache_py.exchange.storage.store", observer=seen)
     dht = Logger("grenache_py.dht.service", observer=seen)
     store.info("one")
     dht.debug("two")

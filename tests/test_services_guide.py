@@ -14,7 +14,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from twisted.internet import reactor, task
 
-from tests import rings
+from tests.support import rings
 
 GUIDE = Path(__file__).parent.parent / "docs" / "services.rst"
 pytestmark = pytest.mark.network

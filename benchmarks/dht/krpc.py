@@ -1,7 +1,7 @@
 """
 KRPC ``get_peers`` answers a second: our node beside the Node grape, in one run.
 
-    python -m benchmarks.dht_krpc [--seconds 3] [--rounds 3] [--profile]
+    python -m benchmarks.dht.krpc [--seconds 3] [--rounds 3] [--profile]
 
 One UDP client keeps 64 queries in flight to a node in a process of its own, in turns to
 each program, for a name with one peer and for one with none. As the client and whatever

@@ -1,7 +1,7 @@
 """
 The DHT at scale, on a virtual clock: does a lookup find, and at what cost?
 
-    python -m benchmarks.dht_simulation [--seed N] [--nodes 1000] [--minutes 30] [--svg FILE]
+    python -m benchmarks.dht.ring [--seed N] [--nodes 1000] [--minutes 30] [--svg FILE]
 
 Two measurements with the real node core, five per cent of all datagrams lost:
 
@@ -24,8 +24,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from grenache_py.dht.operations import PeersLookup
-from tests.sim.dht_network import SimNetwork, SimNode
+from grenache_py.dht.traversals import PeersLookup
+from tests.sim.dht.network import SimNetwork, SimNode
 
 LOSS = 0.05
 CHURN_PER_HOUR = 0.20

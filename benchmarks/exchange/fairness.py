@@ -1,7 +1,7 @@
 """
 How fair is view-fair? Real nodes on a virtual clock, beside an observer who sees all homes at once.
 
-    python -m benchmarks.exchange_fairness [--seed N] [--seconds 20]
+    python -m benchmarks.exchange.fairness [--seed N] [--seconds 20]
 
 Peers place crossing limit orders at random, so many a second in the whole network. At the moment
 of each, the observer looks into every home's own record and notes whom strict price-time order
@@ -23,14 +23,14 @@ from collections import Counter, defaultdict
 
 import attrs
 
-from benchmarks.exchange_join import NoDisk
+from benchmarks.exchange.joining import NoDisk
+from grenache_py.exchange.effects.rows import Row, TradeRow
+from grenache_py.exchange.market.order import NewOrder
 from grenache_py.exchange.node import NodeConfig
-from grenache_py.exchange.order import NewOrder
-from grenache_py.exchange.peering import PeeringConfig
-from grenache_py.exchange.rows import Row, TradeRow
-from tests.sim.clock import Scheduler
-from tests.sim.exchange_net import Network, Peer, identity
-from tests.sim.exchange_world import MARKETS
+from grenache_py.exchange.peers.peering import PeeringConfig
+from tests.sim.exchange.network import Network, Peer, identity
+from tests.sim.exchange.world import MARKETS
+from tests.support.virtual_clock import Scheduler
 
 PEERS = 5
 #: Median seconds from peer to peer, and orders a second in the whole network.

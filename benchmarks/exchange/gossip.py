@@ -1,7 +1,7 @@
 """
 Gossip at scale, on a virtual clock: how many copies, how soon, how many bytes?
 
-    python -m benchmarks.exchange_gossip [--seed N] [--peers 1000]
+    python -m benchmarks.exchange.gossip [--seed N] [--peers 1000]
 
 Each peer decides with the daemon's own ``Gossip``: who is in the mesh, who is pushed to, who is
 only told that a head moved. Around it everything is a stand-in: links of log-normal delay
@@ -22,10 +22,10 @@ from typing import Any
 
 import attrs
 
-from grenache_py.exchange.gossip import FLOOD_PEERS_MAX, Gossip
-from grenache_py.exchange.links import Link
-from grenache_py.exchange.signed import Signed
-from tests.sim.clock import Scheduler
+from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.peers.mesh import FLOOD_PEERS_MAX, Gossip
+from grenache_py.exchange.signed_log.merkle import Signed
+from tests.support.virtual_clock import Scheduler
 
 SIZES = (20, 50, 100, 250, 1000)
 DIALS = 8

@@ -1,7 +1,7 @@
 """
 A peer joins a market with many open orders: how long, how many bytes, how much memory?
 
-    python -m benchmarks.exchange_join [--orders 100000]
+    python -m benchmarks.exchange.joining [--orders 100000]
 
 Both nodes, their signatures (ed25519), links, sync and books are the daemon's own. Stand-ins: the
 link, which has a bandwidth and a round-trip time and carries bytes in virtual time; the disk, which
@@ -26,15 +26,15 @@ from typing import Any
 
 import attrs
 
-from grenache_py.exchange.keys import Identity
+from grenache_py.exchange.effects.rows import Row
+from grenache_py.exchange.market.order import NewOrder
 from grenache_py.exchange.node import NodeConfig
-from grenache_py.exchange.order import NewOrder
-from grenache_py.exchange.peering import PeeringConfig
-from grenache_py.exchange.rows import Row
-from tests.sim.clock import Scheduler
-from tests.sim.exchange_net import Connection, Disk, End, Network, Peer
-from tests.sim.exchange_world import MARKETS
+from grenache_py.exchange.peers.peering import PeeringConfig
+from grenache_py.exchange.signed_log.keys import Identity
+from tests.sim.exchange.network import Connection, Disk, End, Network, Peer
+from tests.sim.exchange.world import MARKETS
 from tests.soak.daemons import Daemon
+from tests.support.virtual_clock import Scheduler
 
 COMMIT_S = 0.005
 #: Orders placed between two commits of the home, as many clients at once do.

@@ -1,7 +1,7 @@
 """
 Real peers on loopback: fills, replication, visibility and joining, everything durable.
 
-    python -m benchmarks.exchange_network [--fills N] [--daemons 20] [--joiner 10000 100000]
+    python -m benchmarks.exchange.real_peers [--fills N] [--daemons 20] [--joiner 10000 100000]
         [--dir DIR] [--write docs/benchmarks/exchange-network.rst]
 
 1.  Fill round trip: a client of one peer takes, with immediate-or-cancel orders, what rests at
@@ -33,8 +33,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from grenache_py.exchange.client import Client
-from grenache_py.exchange.show import percentile
+from grenache_py.exchange.cli.printing import percentile
+from grenache_py.exchange.client.blocking import Client
 from tests.soak.daemons import MARKET, Daemon, wait_for
 
 PIPELINE = 256
@@ -398,7 +398,7 @@ def page() -> str:
     return "\n".join(
         [
             f"{title}\n{'=' * len(title)}\n",
-            f"Written by ``benchmarks/exchange_network.py`` (``make bench-network``) on"
+            f"Written by ``benchmarks/exchange/real_peers.py`` (``make bench-network``) on"
             f" {time.strftime('%Y-%m-%d')}.",
             f"Machine: {FOUND[0]}, {machine}.\n",
             "Measured:\n",

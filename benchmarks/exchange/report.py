@@ -1,7 +1,7 @@
 """
 The exchange's network at scale, on a virtual clock, and the document about it.
 
-    python -m benchmarks.exchange_scale [--write FILE.rst] [--svg FILE.svg] [--small]
+    python -m benchmarks.exchange.report [--write FILE.rst] [--svg FILE.svg] [--small]
 
 Runs ``exchange_gossip`` (up to 1,000 peers, with the daemon's gossip in a stand-in node),
 ``exchange_full`` (whole peers) and ``exchange_join`` (one joiner, 10,000 and 100,000 open orders),
@@ -15,12 +15,14 @@ import platform
 import time
 from pathlib import Path
 
-from benchmarks import exchange_full, exchange_gossip, exchange_join
-from benchmarks.bars import Chart, page
-from benchmarks.exchange_full import Full
-from benchmarks.exchange_gossip import Result
-from benchmarks.exchange_join import COMMIT_S, idle_daemon_bytes
-from benchmarks.exchange_join import Result as Joined
+from benchmarks.charts import Chart, page
+from benchmarks.exchange import gossip as exchange_gossip
+from benchmarks.exchange import joining as exchange_join
+from benchmarks.exchange import whole_peers as exchange_full
+from benchmarks.exchange.gossip import Result
+from benchmarks.exchange.joining import COMMIT_S, idle_daemon_bytes
+from benchmarks.exchange.joining import Result as Joined
+from benchmarks.exchange.whole_peers import Full
 
 SEED = 1
 FULL_PEERS = 200

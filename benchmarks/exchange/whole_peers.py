@@ -1,7 +1,7 @@
 """
 A network of whole peers on a virtual clock: copies, delay, bandwidth, with nothing left out.
 
-    python -m benchmarks.exchange_full [--peers 200] [--seed N]
+    python -m benchmarks.exchange.whole_peers [--peers 200] [--seed N]
 
 Every peer is the daemon's ``ExchangeNode``: handshake, peer exchange, mesh, gossip, heartbeats,
 sync, books. Stand-ins: links of log-normal delay (median 41 ms, 5 % above 110 ms), a disk that
@@ -17,14 +17,14 @@ import time
 
 import attrs
 
-from benchmarks.exchange_join import NoDisk
+from benchmarks.exchange.joining import NoDisk
+from grenache_py.exchange.effects.rows import RecordRow, Row
+from grenache_py.exchange.market.order import NewOrder
 from grenache_py.exchange.node import NodeConfig
-from grenache_py.exchange.order import NewOrder
-from grenache_py.exchange.peering import PeeringConfig
-from grenache_py.exchange.rows import RecordRow, Row
-from tests.sim.clock import Scheduler
-from tests.sim.exchange_net import Network, Peer, identity
-from tests.sim.exchange_world import MARKETS
+from grenache_py.exchange.peers.peering import PeeringConfig
+from tests.sim.exchange.network import Network, Peer, identity
+from tests.sim.exchange.world import MARKETS
+from tests.support.virtual_clock import Scheduler
 
 #: Seconds to link and settle into the mesh, then without orders, then with; two heartbeats each.
 SETTLE_S, IDLE_S, ORDERS_S = 30.0, 10.0, 10.0

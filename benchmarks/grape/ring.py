@@ -1,7 +1,7 @@
 """
 Many grapes in one process: how fast they are ready, announce and look up, and their memory.
 
-    python -m benchmarks.grape_ring SIZE SERVICES
+    python -m benchmarks.grape.ring SIZE SERVICES
 
 Prints one JSON object of the figures that ``tests/interop/node/ring.js`` prints for Node.
 """

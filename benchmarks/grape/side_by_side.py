@@ -1,7 +1,7 @@
 """
 Every figure of a grape beside the Node grape's, in one run.
 
-    python -m benchmarks.grape_side_by_side [--rounds 5] [--seconds 2] [--write FILE]
+    python -m benchmarks.grape.side_by_side [--rounds 5] [--seconds 2] [--write FILE]
 
 Three grapes of each program run side by side on loopback; only one ring has work at a
 time, and the programs take turns, so that whatever else the machine does hits both: the
@@ -33,9 +33,9 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.dht_krpc import IN_FLIGHT, NAME, Client, cpu_seconds, query, resident_mb
-from benchmarks.dht_krpc import start as start_alone
-from benchmarks.udp_batches import answers_a_second
+from benchmarks.dht.krpc import IN_FLIGHT, NAME, Client, cpu_seconds, query, resident_mb
+from benchmarks.dht.krpc import start as start_alone
+from benchmarks.udp_client import answers_a_second
 from tests.interop.conftest import cache_folder, install
 from tests.interop.node_programs import free_port
 
@@ -248,7 +248,7 @@ def ring_rows(rounds: int) -> list[Row]:
     """A hundred grapes in one process."""
     size = [str(RING_SIZE), str(RING_SERVICES)]
     commands = {
-        "ours": ([sys.executable, "-m", "benchmarks.grape_ring", *size], None),
+        "ours": ([sys.executable, "-m", "benchmarks.grape.ring", *size], None),
         "node": (["node", "ring.js", *size], cache_folder()),
     }
     runs: dict[str, list[dict[str, float]]] = {"ours": [], "node": []}

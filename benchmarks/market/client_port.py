@@ -6,7 +6,7 @@ and 128 clients places limit orders that partly trade and partly rest; every ack
 means that the order is on the disk. Beside it stands what the disk itself can do: the rate of
 commits of SQLite (WAL, synchronous=FULL) with one row and with a batch of rows.
 
-    python -m benchmarks.market_socket [--orders N] [--dir DIR] [--clients 1,16,128] [--write FILE]
+    python -m benchmarks.market.client_port [--orders N] [--dir DIR] [--clients 1,16] [--write FILE]
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from grenache_py.exchange.client import CannotReach, Client
-from grenache_py.exchange.load import Flow, Load
-from grenache_py.exchange.show import percentile
+from grenache_py.exchange.cli.printing import percentile
+from grenache_py.exchange.client.blocking import CannotReach, Client
+from grenache_py.exchange.client.load import Flow, Load
 
 REQUIRED_PER_S, REQUIRED_P99_MS = 8_000, 30.0
 
@@ -82,7 +82,7 @@ class Findings:
             "Orders through the socket",
             "=========================",
             "",
-            f"Written by ``benchmarks/market_socket.py`` on {time.strftime('%Y-%m-%d')}.",
+            f"Written by ``benchmarks/market/client_port.py`` on {time.strftime('%Y-%m-%d')}.",
             "",
             f"Machine: {os.cpu_count()} cores, {platform.system()} {platform.release()},",
             f"{platform.python_implementation()} {platform.python_version()}.",
@@ -289,7 +289,7 @@ def run(pid: int, address: str, clients: int, orders: int) -> Row:
     before, commits_before = cpu_s(pid), commits(address)
     worker = subprocess.run(
         [sys.executable, "-c",
-         "import sys; from benchmarks.market_socket import work;"
+         "import sys; from benchmarks.market.client_port import work;"
          f" work({address!r}, {clients}, {orders})"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip

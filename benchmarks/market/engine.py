@@ -1,7 +1,7 @@
 """
 The matching engine alone, beside other engines on the same flow in one run.
 
-    make bench-market            (or: python benchmarks/market_engine.py --write FILE)
+    make bench-market            (or: python benchmarks/market/engine.py --write FILE)
 
 The flow: 100,000 operations, one in five a cancel of an order that is open at that moment, the
 others limit orders, buys normally distributed below and sells above a mid price so that about
@@ -71,14 +71,14 @@ def flow() -> list[Operation]:
 
 
 def _market():
-    from grenache_py.exchange.local_market import LocalMarket
-    from grenache_py.exchange.market import Market
+    from grenache_py.exchange.market.instrument import Market
+    from grenache_py.exchange.market.local_market import LocalMarket
 
     return LocalMarket(Market.parse("BTC-USD:tick=0.01,lot=0.0001"))
 
 
 def _live(side: str, number: int, price: int, quantity: int):
-    from grenache_py.exchange.order import LiveOrder, Order
+    from grenache_py.exchange.market.order import LiveOrder, Order
 
     return LiveOrder.of(
         Order(
@@ -337,7 +337,7 @@ def table(
         "Matching engine",
         "===============",
         "",
-        f"Written by ``benchmarks/market_engine.py`` on {time.strftime('%Y-%m-%d')}.",
+        f"Written by ``benchmarks/market/engine.py`` on {time.strftime('%Y-%m-%d')}.",
         "",
         f"Machine: {_cpu()}, {os.cpu_count()} cores, {platform.system()} {platform.release()},",
         f"{platform.python_implementation()} {platform.python_version()}; {', '.join(known)}.",

@@ -17,7 +17,13 @@ from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.counters import Counters, DHTStatus
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded
 from grenache_py.dht.item_store import Item, ItemStore
-from grenache_py.dht.operations import (
+from grenache_py.dht.peer_store import PeerStore
+from grenache_py.dht.queries import LAST_KNOWN_MAX, Queries
+from grenache_py.dht.responder import Responder
+from grenache_py.dht.routing_table import RoutingTable
+from grenache_py.dht.saved_state import DHTState
+from grenache_py.dht.tokens import Tokens
+from grenache_py.dht.traversals import (
     PEERS_ANSWERED_MAX,
     GetResult,
     ItemLookup,
@@ -26,17 +32,11 @@ from grenache_py.dht.operations import (
     Refresh,
     Traversal,
 )
-from grenache_py.dht.peer_store import PeerStore
-from grenache_py.dht.queries import LAST_KNOWN_MAX, Queries
-from grenache_py.dht.rate_limit import RateLimit
-from grenache_py.dht.responder import Responder
-from grenache_py.dht.routing_table import RoutingTable
-from grenache_py.dht.state import DHTState
-from grenache_py.dht.targets import RememberedTargets
-from grenache_py.dht.tokens import Tokens
 from grenache_py.dht.upkeep import Upkeep
+from grenache_py.dht.write_targets import RememberedTargets
 from grenache_py.dht.writes import Announce, Put, PutItem
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
+from grenache_py.rate_limit import RateLimit
 from grenache_py.wire import bencode, krpc
 from grenache_py.wire.krpc import Address, Query, compact_address
 

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from grenache_py.dht.counters import DHTStatus
 from grenache_py.dht.errors import DHTNotRunning
 from grenache_py.dht.node import DATAGRAM_BYTES_MAX, DHTNode
-from grenache_py.dht.operations import GetResult, Operation
+from grenache_py.dht.traversals import GetResult, Operation
 from grenache_py.dht.writes import PutItem
 from grenache_py.errors import GrenacheError
 

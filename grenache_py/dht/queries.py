@@ -11,9 +11,9 @@ import random
 from math import inf
 
 from grenache_py.dht.counters import Counters
-from grenache_py.dht.rate_limit import RateLimit
 from grenache_py.dht.routing_table import Contact, RoutingTable
 from grenache_py.dht.transactions import TXID_BYTES, Asker, Pending, Transactions
+from grenache_py.rate_limit import RateLimit
 from grenache_py.wire import krpc
 from grenache_py.wire.krpc import Address, ErrorReply, Response
 

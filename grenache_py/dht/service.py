@@ -38,8 +38,14 @@ from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.node import DHTNode
 from grenache_py.dht.node_id import derive_id, derive_token_key
 from grenache_py.dht.protocol import DHTPort, DHTProtocol
-from grenache_py.dht.state import DHTState
-from grenache_py.dht.store import KEY_BYTES, load_state, lock_state, read_or_make_key, save_state
+from grenache_py.dht.saved_state import DHTState
+from grenache_py.dht.state_file import (
+    KEY_BYTES,
+    load_state,
+    lock_state,
+    read_or_make_key,
+    save_state,
+)
 from grenache_py.errors import ConfigError
 from grenache_py.wire.krpc import ID_BYTES, Address
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from twisted.logger import Logger
 
-from grenache_py.dht.state import DHTState, StateDamaged, StateFromLater, dump, load
+from grenache_py.dht.saved_state import DHTState, StateDamaged, StateFromLater, dump, load
 from grenache_py.errors import ConfigError
 
 __all__ = [

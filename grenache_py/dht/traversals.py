@@ -21,8 +21,8 @@ from grenache_py.dht.item_store import Item, immutable_target, mutable_target
 from grenache_py.dht.lookup import SEARCH_WIDTH, Candidate, Lookup
 from grenache_py.dht.queries import Queries
 from grenache_py.dht.routing_table import RoutingTable
-from grenache_py.dht.targets import RememberedTargets
 from grenache_py.dht.transactions import TXID_BYTES, Pending
+from grenache_py.dht.write_targets import RememberedTargets
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.wire import bencode, krpc
 from grenache_py.wire.bencode import Value

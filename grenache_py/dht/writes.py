@@ -22,9 +22,9 @@ from grenache_py.dht.item_store import (
     seq_fits,
     value_fits,
 )
-from grenache_py.dht.operations import Node, Operation, Traversal
-from grenache_py.dht.targets import Target
 from grenache_py.dht.transactions import TXID_BYTES, Pending
+from grenache_py.dht.traversals import Node, Operation, Traversal
+from grenache_py.dht.write_targets import Target
 from grenache_py.errors import LocalProtocolError
 from grenache_py.wire import bencode, krpc
 from grenache_py.wire.krpc import Address, ErrorReply, Response

@@ -18,29 +18,29 @@ from typing import Any
 import attrs
 
 from grenache_py.errors import ConfigError, RemoteProtocolError
-from grenache_py.exchange.archive import Archive
-from grenache_py.exchange.book import Book
-from grenache_py.exchange.calls import Params
-from grenache_py.exchange.clock import HybridClock
-from grenache_py.exchange.effects import Batch, BookChanged, Outbox
+from grenache_py.exchange.effects.batch import Batch, BookChanged, Outbox
+from grenache_py.exchange.effects.rows import MetaRow, Snapshot
 from grenache_py.exchange.errors import BUSY, OrderError
-from grenache_py.exchange.fills import FILLS_TOLD_MAX, fill_id
-from grenache_py.exchange.home import Home
-from grenache_py.exchange.keys import Identity
-from grenache_py.exchange.ledger import Ledger
-from grenache_py.exchange.links import Link
-from grenache_py.exchange.log import Entry, OriginLog, TradeBody, trade_from_body
-from grenache_py.exchange.maker import Maker
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.order import LiveOrder, NewOrder, Trade
-from grenache_py.exchange.peering import Peering, PeeringConfig
-from grenache_py.exchange.records import Records
-from grenache_py.exchange.replica import Replica
-from grenache_py.exchange.rows import MetaRow, Snapshot
-from grenache_py.exchange.signed import Sealer, Signed, Verifier
-from grenache_py.exchange.supply import LiveIndex
-from grenache_py.exchange.sync import Sync
-from grenache_py.exchange.taker import Taker
+from grenache_py.exchange.fills.maker import Maker
+from grenache_py.exchange.fills.messages import FILLS_TOLD_MAX, fill_id
+from grenache_py.exchange.fills.taker import Taker
+from grenache_py.exchange.home.ledger import Ledger
+from grenache_py.exchange.home.own_orders import Home
+from grenache_py.exchange.market.book import Book
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.order import LiveOrder, NewOrder, Trade
+from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.peers.peering import Peering, PeeringConfig
+from grenache_py.exchange.peers.requests import Params
+from grenache_py.exchange.replication.held_logs import Archive
+from grenache_py.exchange.replication.remote_orders import Records
+from grenache_py.exchange.replication.replica import Replica
+from grenache_py.exchange.replication.serving import LiveIndex
+from grenache_py.exchange.replication.sync import Sync
+from grenache_py.exchange.signed_log.entries import Entry, OriginLog, TradeBody, trade_from_body
+from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
+from grenache_py.exchange.signed_log.keys import Identity
+from grenache_py.exchange.signed_log.merkle import Sealer, Signed, Verifier
 
 __all__ = ["ExchangeNode", "NodeConfig"]
 

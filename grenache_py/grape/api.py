@@ -21,7 +21,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from grenache_py.dht.operations import GetResult
+from grenache_py.dht.traversals import GetResult
 from grenache_py.dht.writes import PutItem
 from grenache_py.wire.envelope import MISSING, InvalidPayload, payload
 

@@ -39,7 +39,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 if TYPE_CHECKING:
-    from grenache_py.grape.http import Site
+    from grenache_py.grape.site import Site
 
 __all__ = ["Connection", "Request"]
 

@@ -26,7 +26,7 @@ from grenache_py.dht.service import DHTReactor, DHTService
 from grenache_py.errors import ConfigError
 from grenache_py.grape import pages
 from grenache_py.grape.config import GrapeConfig
-from grenache_py.grape.http import Page, Site
+from grenache_py.grape.site import Page, Site
 from grenache_py.metrics import CONTENT_TYPE
 from grenache_py.service import at, place
 

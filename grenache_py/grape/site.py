@@ -37,13 +37,13 @@ from grenache_py.dht.errors import (
     DHTOverloaded,
     NoNodesToQuery,
 )
-from grenache_py.dht.operations import GetResult
-from grenache_py.dht.rate_limit import RateLimit
+from grenache_py.dht.traversals import GetResult
 from grenache_py.dht.writes import PutItem
 from grenache_py.errors import LocalProtocolError
 from grenache_py.grape import api
 from grenache_py.grape.config import GrapeConfig
-from grenache_py.grape.protocol import Connection, Head, Request
+from grenache_py.grape.connection import Connection, Head, Request
+from grenache_py.rate_limit import RateLimit
 
 __all__ = ["DHT", "Page", "Site"]
 

@@ -12,12 +12,12 @@ from grenache_py.rpc.errors import (
     RPCFailure,
     TooManyRequests,
 )
+from grenache_py.rpc.frames import Request
 from grenache_py.rpc.limits import ServerLimits
-from grenache_py.rpc.peer import Request
-from grenache_py.rpc.publisher import Publisher
-from grenache_py.rpc.service import RPCServer
+from grenache_py.rpc.pubsub.publisher import Publisher
+from grenache_py.rpc.pubsub.subscriber import Subscriber
+from grenache_py.rpc.server import RPCServer
 from grenache_py.rpc.streams import ClientStream, ServerStream
-from grenache_py.rpc.subscriber import Subscriber
 
 __all__ = [
     "BadFrame",

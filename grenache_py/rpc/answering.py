@@ -20,8 +20,8 @@ from twisted.python.failure import Failure
 
 from grenache_py.deferreds import DeadlinePassed, OneShot, deadline
 from grenache_py.rpc.errors import NotSendable, RPCFailure
+from grenache_py.rpc.frames import Request, RequestTable, encode_reply
 from grenache_py.rpc.limits import ServerLimits
-from grenache_py.rpc.peer import Request, RequestTable, encode_reply
 
 __all__ = [
     "Answering",

@@ -23,6 +23,8 @@ from grenache_py.errors import GrenacheError, LocalProtocolError
 from grenache_py.link.answers import check_name
 from grenache_py.link.client import Link
 from grenache_py.link.errors import LinkError
+from grenache_py.rpc.answering import DeadlineTimer
+from grenache_py.rpc.connecting import NotConnected, TLSFor, Transport
 from grenache_py.rpc.errors import (
     NoPeerFound,
     PeerLost,
@@ -30,12 +32,10 @@ from grenache_py.rpc.errors import (
     RequestTimedOut,
     RPCError,
 )
-from grenache_py.rpc.http_transport import HTTPTransport
-from grenache_py.rpc.peer import Destinations, RequestTable, encode_request
-from grenache_py.rpc.protocol import DeadlineTimer
+from grenache_py.rpc.frames import Destinations, RequestTable, encode_request
+from grenache_py.rpc.http.transport import HTTPTransport
 from grenache_py.rpc.streams import ClientStream
-from grenache_py.rpc.transports import NotConnected, TLSFor, Transport
-from grenache_py.rpc.websocket_transport import WebSocketTransport
+from grenache_py.rpc.websocket.transport import WebSocketTransport
 
 __all__ = ["Outcome", "RPCClient"]
 

@@ -26,7 +26,7 @@ from grenache_py.deferreds import DeadlinePassed, deadline
 from grenache_py.errors import GrenacheError
 from grenache_py.link.http import describe
 from grenache_py.rpc.errors import BadFrame, RPCFailure
-from grenache_py.rpc.peer import split_address
+from grenache_py.rpc.frames import split_address
 
 __all__ = ["NotConnected", "Reply", "TLSFor", "Transport", "client_endpoint", "connect"]
 

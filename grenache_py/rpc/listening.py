@@ -22,7 +22,7 @@ from grenache_py.errors import ConfigError, LocalProtocolError
 from grenache_py.link.answers import check_name
 from grenache_py.link.client import Link
 from grenache_py.rpc.limits import ServerLimits
-from grenache_py.rpc.websocket import CLOSE_TIMEOUT_S
+from grenache_py.rpc.websocket.connection import CLOSE_TIMEOUT_S
 
 __all__ = ["Listening"]
 

@@ -16,14 +16,14 @@ from twisted.internet.protocol import Factory
 from grenache_py.errors import LocalProtocolError
 from grenache_py.link.announcing import EVERY_S_DEFAULT
 from grenache_py.link.client import Link
+from grenache_py.rpc.answering import ERR_INTERNAL, Answering, Handler
 from grenache_py.rpc.errors import BadFrame, PeerLost, RPCFailure
-from grenache_py.rpc.http import HTTPServerFactory
+from grenache_py.rpc.http.server import HTTPServerFactory
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.listening import Listening
-from grenache_py.rpc.protocol import ERR_INTERNAL, Answering, Handler
 from grenache_py.rpc.streams import ServerStream
-from grenache_py.rpc.websocket import GOING_AWAY
-from grenache_py.rpc.websocket_server import RPCServerSocket, WebSocketServerFactory
+from grenache_py.rpc.websocket.connection import GOING_AWAY
+from grenache_py.rpc.websocket.server import RPCServerSocket, WebSocketServerFactory
 
 __all__ = ["RPCServer", "StreamHandler"]
 
@@ -38,7 +38,7 @@ class RPCServer(Listening):
     Args:
         link: announces it; None for a server that is found in another way.
         names: the service name, or several.
-        handler: called with a :class:`~grenache_py.rpc.peer.Request`; returns a result that JSON
+        handler: called with a :class:`~grenache_py.rpc.frames.Request`; returns a result that JSON
             can express, or a Deferred or coroutine of one; raises
             :class:`~grenache_py.rpc.errors.RPCFailure` to answer with an error.
         reactor: listens, and keeps the time.

@@ -1,7 +1,7 @@
 """
 Kill a real daemon under load, again and again, and hold it to what it acknowledged.
 
-    python -m tests.exchange.crash --kills 200 [--seed N]
+    python -m tests.crash --kills 200 [--seed N]
 
 After every kill the file is read before anything may repair it: every acknowledged order,
 cancel and trade is there, none twice, quantities add up, and the log, played again, leads to
@@ -29,13 +29,13 @@ from typing import Any
 
 import attrs
 
-from grenache_py.exchange import queries
-from grenache_py.exchange.database import read_only
+from grenache_py.exchange.audit.export import prove
+from grenache_py.exchange.audit.replay import markets_of
+from grenache_py.exchange.effects.rows import OrderRow
 from grenache_py.exchange.errors import DUPLICATE_CLIENT_ID
-from grenache_py.exchange.export import prove
-from grenache_py.exchange.ledger import own_from_row
-from grenache_py.exchange.replay import markets_of
-from grenache_py.exchange.rows import OrderRow
+from grenache_py.exchange.home.ledger import own_from_row
+from grenache_py.exchange.storage import queries
+from grenache_py.exchange.storage.database import read_only
 
 ROOT = Path(__file__).parents[2]
 MARKET = "BTC-USD"

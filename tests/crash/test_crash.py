@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.exchange.crash import ROOT, torment
-from tests.exchange.test_database import can_mount
+from tests.crash.__main__ import ROOT, torment
+from tests.exchange.storage.test_database import can_mount
 
 pytestmark = pytest.mark.network
 
@@ -21,7 +21,7 @@ def test_a_killed_daemon_keeps_every_promise(tmp_path: Path) -> None:
 FULL_DISK = """
 import os, subprocess, sys, time
 from pathlib import Path
-from tests.exchange.crash import Daemon, Promises, check_file
+from tests.crash.__main__ import Daemon, Promises, check_file
 place = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(place)], check=True)
 (place / "ballast").write_bytes(b"x" * 2_000_000)

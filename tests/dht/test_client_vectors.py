@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from grenache_py.dht.errors import AllQueriesFailed, NoNodesToQuery
-from grenache_py.dht.operations import GetResult, Operation
+from grenache_py.dht.traversals import GetResult, Operation
 from grenache_py.dht.writes import PutItem
-from tests.dht.nodes import Conversation, make_node
+from tests.support.dht_nodes import Conversation, make_node
 
 CASES = {
     case["name"]: case

@@ -16,12 +16,12 @@ import pytest
 
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.node import DHTNode
-from grenache_py.dht.operations import GetResult, Operation
+from grenache_py.dht.traversals import GetResult, Operation
 from grenache_py.dht.writes import PutItem
 from grenache_py.grape import api
 from grenache_py.wire import bencode
 from grenache_py.wire.krpc import Address
-from tests.dht.nodes import NOW, make_node
+from tests.support.dht_nodes import NOW, make_node
 
 TRACE = json.loads((Path(__file__).parents[1] / "vectors" / "krpc_network_trace.json").read_text())[
     "steps"

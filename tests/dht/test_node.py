@@ -13,12 +13,12 @@ from nacl.signing import SigningKey
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded, NoNodesToQuery
 from grenache_py.dht.item_store import Item, signed_bytes
-from grenache_py.dht.operations import GetResult
+from grenache_py.dht.traversals import GetResult
 from grenache_py.dht.writes import PutItem
 from grenache_py.errors import LocalProtocolError
 from grenache_py.wire import bencode
 from grenache_py.wire.krpc import Address, compact_address
-from tests.dht.nodes import ALICE, CLIENT_ID, NOW, OWN_ID, Conversation, make_node
+from tests.support.dht_nodes import ALICE, CLIENT_ID, NOW, OWN_ID, Conversation, make_node
 
 BOB: Address = ("10.0.0.2", 7002)
 CAROL: Address = ("10.0.0.3", 7003)

@@ -14,7 +14,7 @@ from grenache_py.dht.protocol import DATAGRAMS_A_TURN_MAX, DHTProtocol
 from grenache_py.errors import LocalProtocolError
 from grenache_py.wire import bencode
 from grenache_py.wire.krpc import Address, compact_address
-from tests.dht.nodes import ALICE, CLIENT_ID, NOW, OWN_ID, make_node
+from tests.support.dht_nodes import ALICE, CLIENT_ID, NOW, OWN_ID, make_node
 
 PING = b"d1:ad2:id20:%be1:q4:ping1:t2:aa1:y1:qe" % CLIENT_ID
 PEER = compact_address(("10.5.5.5", 1337))

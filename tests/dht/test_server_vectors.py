@@ -12,7 +12,7 @@ from typing import Any
 
 from grenache_py.dht.routing_table import RoutingTable
 from grenache_py.wire import bencode, krpc
-from tests.dht.nodes import CLIENT_ID, NOW, OWN_ID, make_node
+from tests.support.dht_nodes import CLIENT_ID, NOW, OWN_ID, make_node
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "krpc_server.json").read_text())
 HOSTILE = json.loads(

@@ -14,8 +14,8 @@ from nacl.signing import SigningKey
 from grenache_py.dht import item_store
 from grenache_py.dht.item_store import Item, ItemStore, Refused
 from grenache_py.dht.peer_store import PeerStore
-from grenache_py.dht.rate_limit import RateLimit
 from grenache_py.dht.tokens import Tokens
+from grenache_py.rate_limit import RateLimit
 from grenache_py.wire import bencode
 from grenache_py.wire.krpc import compact_address
 

@@ -9,8 +9,8 @@ import pytest
 
 import grenache_py.exchange
 from grenache_py.errors import ConfigError
-from grenache_py.exchange.keyfile import KEY_NAME, read_or_make_identity, read_tokens
-from tests.exchange.peers import Network
+from grenache_py.exchange.daemon.secret_files import KEY_NAME, read_or_make_identity, read_tokens
+from tests.support.peers import Network
 
 
 def test_an_identity_is_made_once_and_never_replaced(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_cancel_reaches_every_peer_and_one_that_joins_later() -> None:
 def test_the_exchange_asks_grapes_for_names_alone() -> None:
     """F26: a book kept in DHT values, which are 1,000 bytes long at most."""
     folder = Path(grenache_py.exchange.__file__).parent
-    discovery = ast.parse((folder / "discovery.py").read_text())
+    discovery = ast.parse((folder / "daemon" / "discovery.py").read_text())
     asked = {
         node.attr
         for node in ast.walk(discovery)

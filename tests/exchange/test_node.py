@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from grenache_py.exchange.effects import BookChanged, Send, Traded
-from grenache_py.exchange.sync_messages import fitting
+from grenache_py.exchange.effects.batch import BookChanged, Send, Traded
+from grenache_py.exchange.replication.messages import fitting
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from grenache_py.wire.jsonrpc import result_line
-from tests.exchange.peers import Network, conserved
+from tests.support.peers import Network, conserved
 
 
 def test_three_peers_in_a_full_mesh_pass_each_entry_on_and_fall_silent() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from grenache_py.dht.item_store import Item
-from grenache_py.dht.state import DHTState, StateDamaged, StateFromLater, dump, load
+from grenache_py.dht.saved_state import DHTState, StateDamaged, StateFromLater, dump, load
 
 SEEDS = [
     dump(DHTState(b"i" * 20, b"k" * 32)),

@@ -17,10 +17,10 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from grenache_py.dht.errors import AllQueriesFailed
-from grenache_py.dht.operations import GetResult
+from grenache_py.dht.traversals import GetResult
 from grenache_py.grape.config import GrapeConfig
-from grenache_py.grape.http import Page, Site
-from grenache_py.grape.protocol import Connection
+from grenache_py.grape.connection import Connection
+from grenache_py.grape.site import Page, Site
 
 _HEAD = b" HTTP/1.1\r\nHost: a\r\n"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Raw
 
-from grenache_py.exchange import inline
+from grenache_py.exchange.client_port import inline
+from grenache_py.exchange.client_port.methods import METHODS
 from grenache_py.exchange.errors import INVALID_PARAMS, NO_SUCH_METHOD, OrderError
-from grenache_py.exchange.methods import METHODS
 from grenache_py.wire.jsonrpc import Malformed, decode_params, encode
 
 SEEDS = [

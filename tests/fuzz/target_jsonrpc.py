@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from grenache_py.exchange.methods import METHODS
+from grenache_py.exchange.client_port.methods import METHODS
 from grenache_py.wire import jsonrpc
 from grenache_py.wire.jsonrpc import Malformed, Request
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from grenache_py.link import BadAnswer, GrapeRefused, Item
 from grenache_py.link.answers import announce_answer, get_answer, lookup_answer, put_answer
 from grenache_py.rpc.errors import BadFrame
-from grenache_py.rpc.peer import decode_reply, decode_request, encode_reply, split_address
+from grenache_py.rpc.frames import decode_reply, decode_request, encode_reply, split_address
 
 TARGET = "e5f96f6f38320f0f33959cb4d3d656452117aadb"
 _STATUSES = (200, 200, 200, 301, 302, 304, 413, 500, 502)

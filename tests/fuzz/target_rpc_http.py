@@ -15,9 +15,9 @@ import httptools
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from grenache_py.rpc.http import HTTPServerFactory
+from grenache_py.rpc.http.server import HTTPServerFactory
 from grenache_py.rpc.limits import ServerLimits
-from tests.rpc.wire import answering, node_test_handler, wired
+from tests.support.rpc_wire import answering, node_test_handler, wired
 
 _HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
 _CHUNKED = _HEAD + b"Transfer-Encoding: chunked\r\n"

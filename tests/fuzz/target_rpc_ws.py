@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 from websockets.frames import Frame, Opcode
 
 from grenache_py.rpc.limits import ServerLimits
-from grenache_py.rpc.websocket_server import RPCServerSocket, WebSocketServerFactory
-from tests.rpc.wire import answering, wired
+from grenache_py.rpc.websocket.server import RPCServerSocket, WebSocketServerFactory
+from tests.support.rpc_wire import answering, wired
 
 _HEAD = (
     b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -18,7 +18,7 @@ from twisted.internet.threads import deferToThread
 
 from grenache_py.errors import ConfigError
 from grenache_py.grape.service import GrapeService
-from tests.rings import exchange, make_grape, post, sleep, until
+from tests.support.rings import exchange, make_grape, post, sleep, until
 
 pytestmark = pytest.mark.network
 BODY = b'{"rid":"r","data":"svc"}'

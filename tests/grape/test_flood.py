@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from tests import rings
-from tests.rings import connect, post
+from tests.support import rings
+from tests.support.rings import connect, post
 
 pytestmark = pytest.mark.network
 HEAD = b"POST /lookup HTTP/1.1\r\nHost: a\r\n"

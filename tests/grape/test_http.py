@@ -18,9 +18,9 @@ from twisted.python.failure import Failure
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded, NoNodesToQuery
 from grenache_py.errors import LocalProtocolError
 from grenache_py.grape.config import GrapeConfig
-from grenache_py.grape.http import KNOWN_HEAD_BYTES_MAX, KNOWN_HEADS_MAX, Page, Site
-from grenache_py.grape.protocol import DROPPED_BYTES_MAX, Connection
-from tests.grape.fake_dht import FakeDHT
+from grenache_py.grape.connection import DROPPED_BYTES_MAX, Connection
+from grenache_py.grape.site import KNOWN_HEAD_BYTES_MAX, KNOWN_HEADS_MAX, Page, Site
+from tests.support.fake_dht import FakeDHT
 
 DATE = "Thu, 01 Jan 1970 00:00:00 GMT"
 KEPT = f"Date: {DATE}\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from tests.rings import connect, exchange, ring
+from tests.support.rings import connect, exchange, ring
 
 pytestmark = pytest.mark.network
 VECTORS = Path(__file__).parent.parent / "vectors"

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests import rings
+from tests.support import rings
 
 Processes = list["subprocess.Popen[str]"]
 

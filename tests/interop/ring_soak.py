@@ -26,9 +26,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from grenache_py.grape.service import GrapeService
-from tests import rings
 from tests.interop.conftest import cache_folder, install
 from tests.interop.node_programs import NodeGrape, Processes, free_port
+from tests.support import rings
 
 LINK_TIMEOUT_S = 2.5
 ANNOUNCE_EVERY_S = 4.0

@@ -14,9 +14,9 @@ from nacl.signing import SigningKey
 
 from grenache_py.dht.item_store import signed_bytes
 from grenache_py.grape.service import GrapeService
-from tests import rings
 from tests.interop.node_programs import NodeGrape, Processes, free_port
-from tests.rings import make_grape, post, until
+from tests.support import rings
+from tests.support.rings import make_grape, post, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.network]
 KEY = SigningKey(b"\x07" * 32)

@@ -12,9 +12,9 @@ from nacl.signing import SigningKey
 from twisted.internet.threads import deferToThread
 
 from grenache_py.dht.item_store import signed_bytes
-from tests import rings
 from tests.interop.node_programs import NodeDHT, Processes
-from tests.rings import post, until
+from tests.support import rings
+from tests.support.rings import post, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.network]
 KEY = SigningKey(b"\x07" * 32)

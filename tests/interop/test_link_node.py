@@ -6,10 +6,10 @@ import pytest
 import pytest_twisted
 
 from grenache_py.link import GrapeRefused, ItemKey, Link
-from tests import rings
 from tests.interop.node_peer import NodeError, NodePeer
 from tests.interop.node_programs import NodeGrape, free_port
-from tests.rings import REACTOR
+from tests.support import rings
+from tests.support.rings import REACTOR
 
 pytestmark = [pytest.mark.interop, pytest.mark.network]
 KEY = ItemKey.from_seed(bytes(range(32)))

@@ -24,11 +24,11 @@ from grenache_py.rpc import (
     ServerStream,
     Subscriber,
 )
-from tests import rings
 from tests.interop.node_peer import NodeError, NodePeer
 from tests.interop.node_programs import free_port
-from tests.rings import REACTOR, until
-from tests.rpc.certificates import self_signed
+from tests.support import rings
+from tests.support.certificates import self_signed
+from tests.support.rings import REACTOR, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.network]
 both = pytest.mark.parametrize("transport", ["http", "ws"])

@@ -17,7 +17,7 @@ from grenache_py.link.client import Link
 from grenache_py.link.errors import BadAnswer, GrapeRefused, GrapeUnreachable, LinkBusy, LinkError
 from grenache_py.link.items import Item
 from grenache_py.link.keys import ItemKey
-from tests.link.fake_grape import FakeGrapes, ok
+from tests.support.fake_grape import FakeGrapes, ok
 
 ONE, TWO = "http://one:30001", "http://two:30001"
 VECTORS = Path(__file__).parents[1] / "vectors"

@@ -6,8 +6,8 @@ import pytest
 import pytest_twisted
 
 from grenache_py.link import GrapeRefused, GrapeUnreachable, ItemKey, Link
-from tests import rings
-from tests.rings import REACTOR, until
+from tests.support import rings
+from tests.support.rings import REACTOR, until
 
 pytestmark = pytest.mark.network
 KEY = ItemKey.from_seed(bytes(range(32)))

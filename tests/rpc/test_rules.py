@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grenache_py.rpc.errors import BadFrame, NotSendable, RPCFailure, TooManyRequests
-from grenache_py.rpc.peer import (
+from grenache_py.rpc.frames import (
     Destinations,
     RequestTable,
     decode_reply,
@@ -19,7 +19,7 @@ from grenache_py.rpc.peer import (
     encode_request,
     split_address,
 )
-from grenache_py.rpc.pubsub import Outbox, ReconnectSchedule
+from grenache_py.rpc.pubsub.outbox import Outbox, ReconnectSchedule
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),

@@ -33,7 +33,7 @@ from grenache_py.rpc import (
     Subscriber,
     TooManyRequests,
 )
-from tests.link.fake_grape import FakeGrapes
+from tests.support.fake_grape import FakeGrapes
 
 pytestmark = pytest.mark.network
 LOOPBACK = "tcp:0:interface=127.0.0.1"

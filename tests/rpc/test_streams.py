@@ -23,8 +23,8 @@ from grenache_py.rpc import (
     ServerLimits,
     ServerStream,
 )
-from tests.rpc.certificates import self_signed
-from tests.rpc.test_rpc_services import Network, dead_address, echo, raw_exchange, until, wait
+from tests.rpc.test_services import Network, dead_address, echo, raw_exchange, until, wait
+from tests.support.certificates import self_signed
 
 pytestmark = pytest.mark.network
 

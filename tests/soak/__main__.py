@@ -25,8 +25,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
-from grenache_py.exchange.client import CannotReach, Refused
-from grenache_py.exchange.market import Market
+from grenache_py.exchange.client.blocking import CannotReach, Refused
+from grenache_py.exchange.market.instrument import Market
 from tests.network.hosts import Network, missing
 from tests.soak.audit import Audit
 from tests.soak.daemons import MARKET, MARKET_STEPS, Daemon, wait_for

@@ -17,21 +17,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from grenache_py.exchange import queries
-from grenache_py.exchange.database import Database, read_only
+from grenache_py.exchange.audit.export import prove
+from grenache_py.exchange.daemon.secret_files import read_or_make_identity
+from grenache_py.exchange.effects.rows import OrderRow, Row, TradeRow
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.export import prove
-from grenache_py.exchange.keyfile import read_or_make_identity
-from grenache_py.exchange.keys import Ed25519
-from grenache_py.exchange.market import Market
+from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import NodeConfig
-from grenache_py.exchange.peering import PeeringConfig
-from grenache_py.exchange.rows import OrderRow, Row, TradeRow
-from grenache_py.exchange.signed import Verifier
-from tests.sim.clock import Scheduler
-from tests.sim.exchange_checks import Checker, Violation
-from tests.sim.exchange_net import EPOCH_S, Disk, Network, Peer
+from grenache_py.exchange.peers.peering import PeeringConfig
+from grenache_py.exchange.signed_log.keys import Ed25519
+from grenache_py.exchange.signed_log.merkle import Verifier
+from grenache_py.exchange.storage import queries
+from grenache_py.exchange.storage.database import Database, read_only
+from tests.sim.exchange.invariants import Checker, Violation
+from tests.sim.exchange.network import EPOCH_S, Disk, Network, Peer
 from tests.soak.traders import Promise, Promised
+from tests.support.virtual_clock import Scheduler
 
 __all__ = ["Audit"]
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from grenache_py.exchange.client import CannotReach, Client
+from grenache_py.exchange.client.blocking import CannotReach, Client
 from tests.network.hosts import Host
 
 __all__ = ["MARKET", "MARKET_STEPS", "Daemon", "free_port", "wait_for"]

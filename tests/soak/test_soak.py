@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from grenache_py.exchange.market import Market
+from grenache_py.exchange.market.instrument import Market
 from tests.soak.__main__ import NETWORK, main
 from tests.soak.audit import Audit
 from tests.soak.daemons import MARKET, MARKET_STEPS

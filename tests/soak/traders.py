@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from grenache_py.exchange.client import CannotReach, Client, Refused
+from grenache_py.exchange.client.blocking import CannotReach, Client, Refused
 from tests.soak.daemons import MARKET, Daemon
 
 __all__ = ["Promise", "Promised", "Trader"]

@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from grenache_py.exchange.local_market import Execution, LocalMarket
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.order import LiveOrder, NewOrder, Order
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.local_market import Execution, LocalMarket
+from grenache_py.exchange.market.order import LiveOrder, NewOrder, Order
 
 MARKET = Market.parse("BTC-USD:tick=0.01,lot=0.0001,protection=3%")
 

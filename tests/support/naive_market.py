@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from grenache_py.exchange.order import NewOrder
+from grenache_py.exchange.market.order import NewOrder
 
 
 class Refused(Exception):

@@ -16,23 +16,23 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from grenache_py.exchange import queries
-from grenache_py.exchange.access import ALL_SCOPES, Grant
-from grenache_py.exchange.batches import BatchLoop
-from grenache_py.exchange.database import Database
-from grenache_py.exchange.desk import Client, Desk, Facts
+from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
+from grenache_py.exchange.client_port.feed import Feed
+from grenache_py.exchange.client_port.gateway import Client, Desk, Facts
+from grenache_py.exchange.client_port.reports import trades_until
+from grenache_py.exchange.client_port.session import Session
+from grenache_py.exchange.daemon.commit_loop import BatchLoop
+from grenache_py.exchange.daemon.connections import ClientLines, PeerLines
+from grenache_py.exchange.daemon.history import StoreOffice
+from grenache_py.exchange.effects.rows import Row, Snapshot
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.feed import Feed
-from grenache_py.exchange.keys import Identity
-from grenache_py.exchange.market import Market
+from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
-from grenache_py.exchange.office import StoreOffice
-from grenache_py.exchange.peering import PeeringConfig
-from grenache_py.exchange.protocol import ClientLines, PeerLines
+from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.rates import NO_LIMIT, Rate, RateLimits
-from grenache_py.exchange.reports import trades_until
-from grenache_py.exchange.rows import Row, Snapshot
-from grenache_py.exchange.session import Session
+from grenache_py.exchange.signed_log.keys import Identity
+from grenache_py.exchange.storage import queries
+from grenache_py.exchange.storage.database import Database
 
 EVERYTHING = Grant(ALL_SCOPES)
 START = 1_700_000_000.0

@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from grenache_py.exchange.database import Database
-from grenache_py.exchange.effects import CloseLink, Dial, Event, Send
-from grenache_py.exchange.keys import Identity
-from grenache_py.exchange.market import Market
+from grenache_py.exchange.effects.batch import CloseLink, Dial, Event, Send
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.order import LiveOrder, NewOrder
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
-from grenache_py.exchange.order import LiveOrder, NewOrder
-from grenache_py.exchange.peering import PeeringConfig
+from grenache_py.exchange.peers.peering import PeeringConfig
+from grenache_py.exchange.signed_log.keys import Identity
+from grenache_py.exchange.storage.database import Database
 
 BTC = Market.parse("BTC-USD:tick=0.01,lot=0.0001")
 

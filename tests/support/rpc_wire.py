@@ -10,9 +10,9 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from grenache_py.rpc.answering import Answering
 from grenache_py.rpc.errors import RPCFailure
 from grenache_py.rpc.limits import ServerLimits
-from grenache_py.rpc.protocol import Answering
 
 
 class Wire(StringTransport):

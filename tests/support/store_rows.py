@@ -6,8 +6,8 @@ import random
 import typing
 from typing import Any
 
-from grenache_py.exchange import rows
-from grenache_py.exchange.rows import LogRow, OrderEventRow, OrderRow, TradeRow
+from grenache_py.exchange.effects import rows
+from grenache_py.exchange.effects.rows import LogRow, OrderEventRow, OrderRow, TradeRow
 
 
 def sample(kind: type, number: int = 0, **fields: object) -> Any:

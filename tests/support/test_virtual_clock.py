@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.clock import Scheduler
+from tests.support.virtual_clock import Scheduler
 
 
 def test_calls_run_in_order_of_time_then_of_making() -> None:

@@ -15,14 +15,14 @@ from typing import Any, TextIO
 
 import msgspec
 
-from grenache_py.exchange import queries
-from grenache_py.exchange.database import read_only
-from grenache_py.exchange.faults import translated
-from grenache_py.exchange.ledger import own_from_row
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.replay import LogReplay, Proof, compare, markets_of
-from grenache_py.exchange.rows import OrderRow, TradeRow
-from grenache_py.exchange.signed import Verifier
+from grenache_py.exchange.audit.replay import LogReplay, Proof, compare, markets_of
+from grenache_py.exchange.effects.rows import OrderRow, TradeRow
+from grenache_py.exchange.home.ledger import own_from_row
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.signed_log.merkle import Verifier
+from grenache_py.exchange.storage import queries
+from grenache_py.exchange.storage.database import read_only
+from grenache_py.exchange.storage.sqlite_errors import translated
 
 __all__ = ["EXPORTS", "prove", "write_csv", "write_jsonl"]
 

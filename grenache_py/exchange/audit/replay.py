@@ -21,10 +21,14 @@ import attrs
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.book import Book
+from grenache_py.exchange.effects.rows import LogRow, OrderRow, TradeRow
 from grenache_py.exchange.errors import OrderError
-from grenache_py.exchange.ledger import FINGERPRINT_MODULUS, element, own_from_row
-from grenache_py.exchange.log import (
+from grenache_py.exchange.home.ledger import own_from_row
+from grenache_py.exchange.market.book import Book
+from grenache_py.exchange.market.instrument import Market, Step, decimal_text
+from grenache_py.exchange.market.matching import rests
+from grenache_py.exchange.market.order import LiveOrder, Trade
+from grenache_py.exchange.signed_log.entries import (
     GENESIS,
     Entry,
     StateBody,
@@ -32,11 +36,8 @@ from grenache_py.exchange.log import (
     order_from_body,
     trade_from_body,
 )
-from grenache_py.exchange.market import Market, Step, decimal_text
-from grenache_py.exchange.matching import rests
-from grenache_py.exchange.order import LiveOrder, Trade
-from grenache_py.exchange.rows import LogRow, OrderRow, TradeRow
-from grenache_py.exchange.signed import Signed, Verifier, leaf_hash
+from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, element
+from grenache_py.exchange.signed_log.merkle import Signed, Verifier, leaf_hash
 
 __all__ = ["LogReplay", "Proof", "compare", "markets_of"]
 

@@ -22,7 +22,7 @@ from grenache_py.exchange.cli.markets import book, markets, trades, watch
 from grenache_py.exchange.cli.orders import buy, cancel, orders, replace, sell
 from grenache_py.exchange.cli.peer import backup, decide, doctor, doubts, peers, status
 from grenache_py.exchange.cli.tool import EXIT_FAILED, EXIT_NOTHING, EXIT_USAGE, Tool
-from grenache_py.exchange.client import Refused
+from grenache_py.exchange.client.blocking import Refused
 from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_ORDER
 
 __all__ = ["exchange", "main"]

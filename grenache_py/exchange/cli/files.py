@@ -12,9 +12,9 @@ import sys
 import attrs
 import click
 
-from grenache_py.exchange import show
+from grenache_py.exchange.audit.export import prove, write_csv, write_jsonl
+from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.tool import EXIT_FAILED, EXIT_NOTHING, Tool
-from grenache_py.exchange.export import prove, write_csv, write_jsonl
 
 __all__ = ["export", "replay"]
 

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from grenache_py.errors import GrenacheError
-from grenache_py.exchange import show
+from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool
-from grenache_py.exchange.load import Flow, Load
+from grenache_py.exchange.client.load import Flow, Load
 
 __all__ = ["load"]
 

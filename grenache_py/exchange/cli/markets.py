@@ -16,10 +16,10 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
-from grenache_py.exchange import show
+from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.tool import Tool
-from grenache_py.exchange.client import CannotReach
-from grenache_py.exchange.mirror import BookMirror
+from grenache_py.exchange.client.blocking import CannotReach
+from grenache_py.exchange.client.book_mirror import BookMirror
 
 __all__ = ["book", "markets", "trades", "watch"]
 

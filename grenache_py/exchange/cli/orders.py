@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from grenache_py.exchange import show
+from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.tool import Tool
 
 __all__ = ["buy", "cancel", "orders", "replace", "sell"]

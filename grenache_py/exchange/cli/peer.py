@@ -19,9 +19,9 @@ import attrs
 import click
 import msgspec
 
-from grenache_py.exchange import show
+from grenache_py.exchange.cli import printing as show
+from grenache_py.exchange.cli.diagnosis import examine
 from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool
-from grenache_py.exchange.doctor import examine
 
 __all__ = ["backup", "decide", "doctor", "doubts", "peers", "status"]
 

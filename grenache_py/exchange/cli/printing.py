@@ -15,8 +15,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from grenache_py.exchange.doctor import Finding
-from grenache_py.exchange.replay import Proof
+from grenache_py.exchange.audit.replay import Proof
+from grenache_py.exchange.cli.diagnosis import Finding
 
 __all__ = [
     "book_table",

@@ -19,7 +19,7 @@ import msgspec
 from rich.console import Console
 
 from grenache_py import __version__
-from grenache_py.exchange.client import Client
+from grenache_py.exchange.client.blocking import Client
 
 __all__ = ["EXIT_FAILED", "EXIT_NOTHING", "EXIT_USAGE", "Tool"]
 

@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from grenache_py.exchange.effects import BookChanged, Event, OrderChanged, Traded
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.order import LiveOrder, Trade
-from grenache_py.exchange.outbound import NOTES_MAX, Outbound
-from grenache_py.exchange.reports import book_update, execution_report, public_trade
+from grenache_py.exchange.client_port.reports import book_update, execution_report, public_trade
+from grenache_py.exchange.client_port.send_queue import NOTES_MAX, Outbound
+from grenache_py.exchange.effects.batch import BookChanged, Event, OrderChanged, Traded
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.order import LiveOrder, Trade
 from grenache_py.wire.jsonrpc import notification_line
 
 __all__ = ["SUBSCRIPTIONS_MAX", "Feed", "Staged", "Subscription", "book_lines", "order_update"]

@@ -12,14 +12,14 @@ from typing import Any, Protocol, TypeAlias
 
 import attrs
 
-from grenache_py.exchange.access import ALL_SCOPES, Grant
-from grenache_py.exchange.book import Book
+from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
+from grenache_py.exchange.client_port.feed import Feed
+from grenache_py.exchange.client_port.reports import execution_report
+from grenache_py.exchange.client_port.send_queue import Outbound
 from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_MARKET, OrderError
-from grenache_py.exchange.feed import Feed
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.order import LiveOrder, NewOrder, Trade
-from grenache_py.exchange.outbound import Outbound
-from grenache_py.exchange.reports import execution_report
+from grenache_py.exchange.market.book import Book
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.order import LiveOrder, NewOrder, Trade
 
 __all__ = ["Client", "Desk", "Facts", "Found", "Node", "Office"]
 

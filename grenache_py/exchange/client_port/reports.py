@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from grenache_py.exchange.book import Book
-from grenache_py.exchange.effects import BookChanged
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.order import LiveOrder, Trade
+from grenache_py.exchange.effects.batch import BookChanged
+from grenache_py.exchange.market.book import Book
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.order import LiveOrder, Trade
 
 __all__ = [
     "REPORT_TRADES_MAX",

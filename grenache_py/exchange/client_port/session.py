@@ -13,7 +13,10 @@ from typing import Any
 
 from msgspec import UNSET, Raw, UnsetType
 
-from grenache_py.exchange.desk import Client, Desk
+from grenache_py.exchange.client_port.gateway import Client, Desk
+from grenache_py.exchange.client_port.inline import QUIT, parse
+from grenache_py.exchange.client_port.methods import METHODS
+from grenache_py.exchange.client_port.methods.registry import AtSeal, Method, Pages
 from grenache_py.exchange.errors import (
     BUSY,
     INTERNAL_ERROR,
@@ -25,10 +28,7 @@ from grenache_py.exchange.errors import (
     OrderError,
     StoreError,
 )
-from grenache_py.exchange.inline import QUIT, parse
-from grenache_py.exchange.methods import METHODS
 from grenache_py.exchange.rates import RateLimits
-from grenache_py.exchange.registry import AtSeal, Method, Pages
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from grenache_py.wire.jsonrpc import (
     Id,

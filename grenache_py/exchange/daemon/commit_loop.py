@@ -25,8 +25,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from grenache_py.deferreds import Background
-from grenache_py.exchange.desk import Desk
-from grenache_py.exchange.effects import Batch, CloseLink, Send
+from grenache_py.exchange.client_port.feed import Staged
+from grenache_py.exchange.client_port.gateway import Desk
+from grenache_py.exchange.client_port.methods import METHODS
+from grenache_py.exchange.client_port.send_queue import Outbound
+from grenache_py.exchange.client_port.session import INTERNAL, Answer
+from grenache_py.exchange.daemon.connections import ClientLines, PeerLines
+from grenache_py.exchange.effects.batch import Batch, CloseLink, Send
 from grenache_py.exchange.errors import (
     BUSY,
     INTERNAL_ERROR,
@@ -35,19 +40,14 @@ from grenache_py.exchange.errors import (
     OrderError,
     StoreError,
 )
-from grenache_py.exchange.feed import Staged
-from grenache_py.exchange.methods import METHODS
-from grenache_py.exchange.outbound import Outbound
-from grenache_py.exchange.protocol import ClientLines, PeerLines
-from grenache_py.exchange.session import INTERNAL, Answer
 from grenache_py.metrics import Histogram
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from grenache_py.wire.jsonrpc import Malformed, decode_message, error_line
 
 if TYPE_CHECKING:
+    from grenache_py.exchange.effects.rows import Snapshot
     from grenache_py.exchange.node import ExchangeNode
-    from grenache_py.exchange.rows import Snapshot
-    from grenache_py.exchange.store import Store
+    from grenache_py.exchange.storage.store import Store
 
 __all__ = ["BatchLoop"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from grenache_py.errors import ConfigError
-from grenache_py.exchange.market import Market
+from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.rates import NO_LIMIT, Rate
 from grenache_py.options import (
     Option,

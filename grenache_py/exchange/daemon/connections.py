@@ -26,9 +26,9 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from grenache_py.exchange.outbound import Outbound
-from grenache_py.exchange.registry import Pages
-from grenache_py.exchange.session import Answer, Session
+from grenache_py.exchange.client_port.methods.registry import Pages
+from grenache_py.exchange.client_port.send_queue import Outbound
+from grenache_py.exchange.client_port.session import Answer, Session
 from grenache_py.wire.jsonlines import LineSplitter
 
 __all__ = ["ClientLines", "LineConnection", "PeerLines"]

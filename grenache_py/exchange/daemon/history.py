@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from grenache_py.exchange.desk import Found
-from grenache_py.exchange.ledger import own_from_row
-from grenache_py.exchange.order import LiveOrder, Trade
-from grenache_py.exchange.reports import REPORT_TRADES_MAX, trades_until
-from grenache_py.exchange.rows import OrderEventRow, OrderRow
-from grenache_py.exchange.store import Store
+from grenache_py.exchange.client_port.gateway import Found
+from grenache_py.exchange.client_port.reports import REPORT_TRADES_MAX, trades_until
+from grenache_py.exchange.effects.rows import OrderEventRow, OrderRow
+from grenache_py.exchange.home.ledger import own_from_row
+from grenache_py.exchange.market.order import LiveOrder, Trade
+from grenache_py.exchange.storage.store import Store
 
 __all__ = ["StoreOffice"]
 

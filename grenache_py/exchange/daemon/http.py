@@ -27,7 +27,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from grenache_py.exchange.protocol import ClientLines
+from grenache_py.exchange.daemon.connections import ClientLines
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 
 __all__ = ["HTTPConnection", "Page", "Pages", "static_pages"]
@@ -62,7 +62,7 @@ def static_pages() -> Pages:
         ("/app.js", "app.js", "text/javascript; charset=utf-8"),
         ("/style.css", "style.css", "text/css; charset=utf-8"),
     ):
-        file = files("grenache_py.exchange") / "web" / name
+        file = files("grenache_py.exchange.daemon") / "web" / name
         page = Page(file.read_bytes(), content_type)
         found[path] = lambda page=page: page  # type: ignore[misc]
     return found

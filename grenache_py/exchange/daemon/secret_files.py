@@ -14,8 +14,8 @@ from pathlib import Path
 from nacl.utils import random as random_bytes
 
 from grenache_py.errors import ConfigError
-from grenache_py.exchange.access import Tokens
-from grenache_py.exchange.keys import Identity
+from grenache_py.exchange.client_port.access import Tokens
+from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.options import toml
 
 __all__ = ["KEY_NAME", "read_or_make_identity", "read_tokens"]

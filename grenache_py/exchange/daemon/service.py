@@ -27,28 +27,28 @@ from twisted.python.failure import Failure
 
 from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline, every
 from grenache_py.errors import ConfigError
-from grenache_py.exchange.access import ALL_SCOPES, Grant, Tokens
-from grenache_py.exchange.batches import BatchLoop
-from grenache_py.exchange.config import ExchangeConfig
-from grenache_py.exchange.desk import Client, Desk, Facts
-from grenache_py.exchange.discovery import Discovery
+from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant, Tokens
+from grenache_py.exchange.client_port.feed import Feed
+from grenache_py.exchange.client_port.gateway import Client, Desk, Facts
+from grenache_py.exchange.client_port.reports import trades_until
+from grenache_py.exchange.client_port.session import Session
+from grenache_py.exchange.daemon.commit_loop import BatchLoop
+from grenache_py.exchange.daemon.config import ExchangeConfig
+from grenache_py.exchange.daemon.connections import ClientLines, PeerLines
+from grenache_py.exchange.daemon.discovery import Discovery
+from grenache_py.exchange.daemon.history import StoreOffice
+from grenache_py.exchange.daemon.http import HTTPConnection, Page, static_pages
+from grenache_py.exchange.daemon.metrics import exposition, health
+from grenache_py.exchange.daemon.secret_files import read_or_make_identity, read_tokens
+from grenache_py.exchange.effects.rows import Snapshot
 from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
-from grenache_py.exchange.feed import Feed
-from grenache_py.exchange.gauges import exposition, health
-from grenache_py.exchange.http import HTTPConnection, Page, static_pages
-from grenache_py.exchange.keyfile import read_or_make_identity, read_tokens
-from grenache_py.exchange.keys import Identity
-from grenache_py.exchange.links import Link
+from grenache_py.exchange.market.order import LiveOrder, Trade
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
-from grenache_py.exchange.office import StoreOffice
-from grenache_py.exchange.order import LiveOrder, Trade
-from grenache_py.exchange.peering import PeeringConfig
-from grenache_py.exchange.protocol import ClientLines, PeerLines
+from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.rates import RateLimits
-from grenache_py.exchange.reports import trades_until
-from grenache_py.exchange.rows import Snapshot
-from grenache_py.exchange.session import Session
-from grenache_py.exchange.store import Store
+from grenache_py.exchange.signed_log.keys import Identity
+from grenache_py.exchange.storage.store import Store
 from grenache_py.metrics import CONTENT_TYPE
 from grenache_py.service import place
 from grenache_py.wire.jsonrpc import encode

@@ -14,10 +14,10 @@ from typing import TypeAlias
 import attrs
 from msgspec import Struct
 
-from grenache_py.exchange.book import Change
-from grenache_py.exchange.order import LiveOrder, Trade
-from grenache_py.exchange.rows import Row
-from grenache_py.exchange.signed import Draft
+from grenache_py.exchange.effects.rows import Row
+from grenache_py.exchange.market.book import Change
+from grenache_py.exchange.market.order import LiveOrder, Trade
+from grenache_py.exchange.signed_log.merkle import Draft
 
 __all__ = [
     "Batch",

@@ -16,10 +16,10 @@ from collections.abc import Callable
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.clock import AHEAD_MS_MAX, HybridClock
-from grenache_py.exchange.effects import Outbox
+from grenache_py.exchange.effects.batch import Outbox
+from grenache_py.exchange.effects.rows import AnswerGone, AnswerRow, Snapshot
 from grenache_py.exchange.errors import BUSY, OrderError
-from grenache_py.exchange.fills import (
+from grenache_py.exchange.fills.messages import (
     Answer,
     Fill,
     Refusal,
@@ -28,14 +28,19 @@ from grenache_py.exchange.fills import (
     encode,
     trade_id,
 )
-from grenache_py.exchange.ledger import Ledger, Transition
-from grenache_py.exchange.log import Entry, check_order_id, order_from_body, trade_body
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.matching import rests
-from grenache_py.exchange.order import LiveOrder, Order, OrderKey, Side, Trade
-from grenache_py.exchange.origins import Record
-from grenache_py.exchange.rows import AnswerGone, AnswerRow, Snapshot
-from grenache_py.exchange.signed import Draft, Sealer, Signed, Verifier, leaf_hash
+from grenache_py.exchange.home.ledger import Ledger, Transition
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.matching import rests
+from grenache_py.exchange.market.order import LiveOrder, Order, OrderKey, Side, Trade
+from grenache_py.exchange.replication.origin import Record
+from grenache_py.exchange.signed_log.entries import (
+    Entry,
+    check_order_id,
+    order_from_body,
+    trade_body,
+)
+from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
+from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed, Verifier, leaf_hash
 
 __all__ = ["ANSWERS_MAX", "DEADLINE_MS_MAX", "Maker"]
 

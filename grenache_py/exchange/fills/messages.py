@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.log import (
+from grenache_py.exchange.signed_log.entries import (
     Count,
     HexId,
     HexKey,

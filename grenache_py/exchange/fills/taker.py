@@ -19,10 +19,10 @@ from typing import Any
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.clock import HybridClock
-from grenache_py.exchange.effects import Outbox
+from grenache_py.exchange.effects.batch import Outbox
+from grenache_py.exchange.effects.rows import IntentRow, Snapshot
 from grenache_py.exchange.errors import UNKNOWN_ORDER, OrderError
-from grenache_py.exchange.fills import (
+from grenache_py.exchange.fills.messages import (
     FILLS_TOLD_MAX,
     LEGS_MAX,
     Fill,
@@ -32,12 +32,12 @@ from grenache_py.exchange.fills import (
     fill_id,
     trade_id,
 )
-from grenache_py.exchange.ledger import Ledger, Own, Transition
-from grenache_py.exchange.log import TradeBody, trade_from_body
-from grenache_py.exchange.matching import Leg, rests
-from grenache_py.exchange.order import LiveOrder
-from grenache_py.exchange.rows import IntentRow, Snapshot
-from grenache_py.exchange.signed import Draft, Sealer, Signed, Verifier, leaf_hash
+from grenache_py.exchange.home.ledger import Ledger, Own, Transition
+from grenache_py.exchange.market.matching import Leg, rests
+from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.signed_log.entries import TradeBody, trade_from_body
+from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
+from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed, Verifier, leaf_hash
 
 __all__ = ["Intent", "Taker"]
 

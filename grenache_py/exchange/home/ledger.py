@@ -12,17 +12,19 @@ peer more than what it says.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
-from hashlib import sha256
 
 import attrs
 from msgspec import Struct
 
-from grenache_py.exchange.book import Book
-from grenache_py.exchange.effects import OrderChanged, Outbox, Traded
+from grenache_py.exchange.effects.batch import OrderChanged, Outbox, Traded
+from grenache_py.exchange.effects.rows import LogRow, OrderEventRow, OrderRow, Snapshot, TradeRow
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.log import (
+from grenache_py.exchange.market.book import Book
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.order import LiveOrder, Order, Trade
+from grenache_py.exchange.signed_log.entries import (
     GENESIS,
     TRADES_PER_ENTRY_MAX,
     Beat,
@@ -34,18 +36,13 @@ from grenache_py.exchange.log import (
     state_body,
     trade_body,
 )
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.order import LiveOrder, Order, Trade
-from grenache_py.exchange.rows import LogRow, OrderEventRow, OrderRow, Snapshot, TradeRow
-from grenache_py.exchange.signed import Draft, Signed, leaf_hash
+from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, LiveSetChanged, element
+from grenache_py.exchange.signed_log.merkle import Draft, Signed, leaf_hash
 
 __all__ = [
-    "FINGERPRINT_MODULUS",
     "Ledger",
-    "LiveSetChanged",
     "Own",
     "Transition",
-    "element",
     "own_from_row",
 ]
 
@@ -57,20 +54,6 @@ ORDER_TRADES_MAX = 100
 
 #: States in an entry that several steps share; with its trades it stays far below a line.
 STATES_SHARED_MAX = 32
-
-FINGERPRINT_MODULUS = 1 << 256
-
-#: Called as (order id, time_ms of its key, element gone or None, element come or None).
-LiveSetChanged = Callable[[str, int, int | None, int | None], None]
-
-
-def element(order_id: str, version: int) -> int:
-    """
-    A live order at one version, as an element of the sets that peers reconcile.
-
-    Fingerprints are sums of elements modulo 2**256, so they follow a change in two additions.
-    """
-    return int.from_bytes(sha256(f"{order_id}:{version}".encode()).digest(), "big")
 
 
 class Own(Struct, eq=False, gc=False):

@@ -14,7 +14,6 @@ from typing import Protocol
 
 import attrs
 
-from grenache_py.exchange.clock import HybridClock
 from grenache_py.exchange.errors import (
     ALREADY_CLOSED,
     BUSY,
@@ -23,9 +22,8 @@ from grenache_py.exchange.errors import (
     UNKNOWN_ORDER,
     OrderError,
 )
-from grenache_py.exchange.ledger import Ledger, Own, Transition
-from grenache_py.exchange.log import Stamp, order_id
-from grenache_py.exchange.matching import (
+from grenache_py.exchange.home.ledger import Ledger, Own, Transition
+from grenache_py.exchange.market.matching import (
     Fill,
     Leg,
     Outcome,
@@ -36,10 +34,12 @@ from grenache_py.exchange.matching import (
     match,
     replacement,
 )
-from grenache_py.exchange.order import ClosedReason, LiveOrder, NewOrder, Trade
-from grenache_py.exchange.stops import Stops, reached
+from grenache_py.exchange.market.order import ClosedReason, LiveOrder, NewOrder, Trade, new_order_of
+from grenache_py.exchange.market.stops import Stops, reached
+from grenache_py.exchange.signed_log.entries import Stamp, order_id
+from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 
-__all__ = ["Home", "Reserve", "new_order_of"]
+__all__ = ["Home", "Reserve"]
 
 #: Orders closed by one log entry, so that no entry outgrows a line.
 CLOSED_PER_STEP_MAX = 32
@@ -390,25 +390,6 @@ class Home:
             if live.order.expires_ms is not None and not live.reason:
                 self._expiries.append((live.order.expires_ms, live.order_id))
         heapq.heapify(self._expiries)
-
-
-def new_order_of(live: LiveOrder) -> NewOrder:
-    """The request that ``live`` came from, to compare a repeated one with."""
-    order = live.order
-    return NewOrder(
-        order.market,
-        order.side,
-        order.quantity_lots,
-        order.price_ticks,
-        order.type,
-        order.time_in_force,
-        order.stop_ticks,
-        order.post_only,
-        order.expires_ms,
-        live.account,
-        live.client_order_id,
-        live.self_trade,
-    )
 
 
 def _unknown_market(symbol: str, known: list[str]) -> OrderError:

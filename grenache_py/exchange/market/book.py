@@ -19,8 +19,8 @@ from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.order import LiveOrder, OrderKey, Side
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.order import LiveOrder, OrderKey, Side
 
 __all__ = ["CHECKSUM_LEVELS", "Book", "Change", "Ladder", "Level", "LevelView"]
 

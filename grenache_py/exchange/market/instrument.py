@@ -15,7 +15,7 @@ import attrs
 
 from grenache_py.errors import ConfigError
 from grenache_py.exchange.errors import INVALID_PARAMS, NOT_A_MULTIPLE, OrderError
-from grenache_py.exchange.order import NewOrder
+from grenache_py.exchange.market.order import NewOrder
 
 __all__ = ["Market", "Step"]
 

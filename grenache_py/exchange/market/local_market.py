@@ -12,12 +12,12 @@ import heapq
 from collections import deque
 from typing import NamedTuple
 
-from grenache_py.exchange.book import Book
 from grenache_py.exchange.errors import UNKNOWN_ORDER, OrderError
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.matching import Outcome, close, lower, match, replacement
-from grenache_py.exchange.order import ClosedReason, LiveOrder, NewOrder
-from grenache_py.exchange.stops import Stops, reached
+from grenache_py.exchange.market.book import Book
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.matching import Outcome, close, lower, match, replacement
+from grenache_py.exchange.market.order import ClosedReason, LiveOrder, NewOrder
+from grenache_py.exchange.market.stops import Stops, reached
 
 __all__ = ["Execution", "LocalMarket"]
 

@@ -27,7 +27,6 @@ from typing import TypeAlias
 
 import attrs
 
-from grenache_py.exchange.book import Book, Ladder, Level
 from grenache_py.exchange.errors import (
     CANNOT_FILL,
     INVALID_PARAMS,
@@ -35,7 +34,8 @@ from grenache_py.exchange.errors import (
     WOULD_CROSS,
     OrderError,
 )
-from grenache_py.exchange.order import ClosedReason, LiveOrder, NewOrder, OrderKey
+from grenache_py.exchange.market.book import Book, Ladder, Level
+from grenache_py.exchange.market.order import ClosedReason, LiveOrder, NewOrder, OrderKey
 
 __all__ = [
     "LEGS_MAX",

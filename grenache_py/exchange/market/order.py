@@ -29,6 +29,7 @@ __all__ = [
     "Status",
     "TimeInForce",
     "Trade",
+    "new_order_of",
 ]
 
 # Plain strings: they are compared by identity first, and need no conversion for JSON.
@@ -219,3 +220,22 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     maker_home: str
     taker_home: str
     time_ms: int
+
+
+def new_order_of(live: LiveOrder) -> NewOrder:
+    """The request that ``live`` came from, to compare a repeated one with."""
+    order = live.order
+    return NewOrder(
+        order.market,
+        order.side,
+        order.quantity_lots,
+        order.price_ticks,
+        order.type,
+        order.time_in_force,
+        order.stop_ticks,
+        order.post_only,
+        order.expires_ms,
+        live.account,
+        live.client_order_id,
+        live.self_trade,
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from typing import TypeAlias
 
-from grenache_py.exchange.order import LiveOrder, OrderKey, Side
+from grenache_py.exchange.market.order import LiveOrder, OrderKey, Side
 
 __all__ = ["Stops", "reached"]
 

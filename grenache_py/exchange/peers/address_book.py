@@ -17,7 +17,7 @@ import attrs
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.signed import Signed, Verifier
+from grenache_py.exchange.signed_log.merkle import Signed, Verifier
 
 __all__ = ["ADDRESSES_MAX", "AddressBook", "AddressRecord"]
 

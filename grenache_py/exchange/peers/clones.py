@@ -13,8 +13,8 @@ from typing import Any
 
 import attrs
 
-from grenache_py.exchange.calls import Answered
-from grenache_py.exchange.links import Link
+from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.peers.requests import Answered
 from grenache_py.wire.jsonrpc import request_line
 
 __all__ = ["Contests"]

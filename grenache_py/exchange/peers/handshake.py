@@ -25,7 +25,7 @@ import msgspec
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import INVALID_PARAMS, INVALID_REQUEST
-from grenache_py.exchange.keys import Identity
+from grenache_py.exchange.signed_log.keys import Identity
 
 __all__ = ["DEADLINE_S", "PROTOCOL", "Handshake", "HandshakeError", "Hello"]
 

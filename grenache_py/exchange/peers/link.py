@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from grenache_py.exchange.handshake import Handshake
+from grenache_py.exchange.peers.handshake import Handshake
 from grenache_py.exchange.rates import Rate, TokenBucket
 
 __all__ = [

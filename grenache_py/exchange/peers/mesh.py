@@ -23,8 +23,8 @@ from typing import NamedTuple
 import attrs
 from msgspec import json
 
-from grenache_py.exchange.links import Head, Link
-from grenache_py.exchange.signed import Signed
+from grenache_py.exchange.peers.link import Head, Link
+from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["Gossip"]
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.addresses import AddressBook, AddressRecord
-from grenache_py.exchange.links import Link
-from grenache_py.exchange.signed import Draft, Sealer, Signed, Wire
+from grenache_py.exchange.peers.address_book import AddressBook, AddressRecord
+from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed, Wire
 from grenache_py.wire.jsonrpc import notification_line
 
 __all__ = ["Introductions"]

@@ -21,26 +21,23 @@ import attrs
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.addresses import AddressBook
-from grenache_py.exchange.calls import Answered, Calls, Params, Result
-from grenache_py.exchange.contests import Contests
-from grenache_py.exchange.effects import CloseLink, Dial, Send
+from grenache_py.exchange.effects.batch import CloseLink, Dial, Send
 from grenache_py.exchange.errors import (
     NOT_AUTHORISED,
     RATE_LIMITED,
     OrderError,
 )
-from grenache_py.exchange.gossip import Gossip
-from grenache_py.exchange.handshake import (
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.peers.address_book import AddressBook
+from grenache_py.exchange.peers.clones import Contests
+from grenache_py.exchange.peers.handshake import (
     DEADLINE_S,
     PROTOCOL,
     Handshake,
     HandshakeError,
     Hello,
 )
-from grenache_py.exchange.introductions import Introductions
-from grenache_py.exchange.keys import Identity
-from grenache_py.exchange.links import (
+from grenache_py.exchange.peers.link import (
     BAN_S,
     DISCONNECT_BELOW,
     IGNORE_BELOW,
@@ -49,10 +46,13 @@ from grenache_py.exchange.links import (
     Scores,
     network_prefix,
 )
-from grenache_py.exchange.market import Market
+from grenache_py.exchange.peers.mesh import Gossip
+from grenache_py.exchange.peers.peer_exchange import Introductions
+from grenache_py.exchange.peers.requests import Answered, Calls, Params, Result
+from grenache_py.exchange.peers.undelivered import Message, Undelivered
 from grenache_py.exchange.rates import TokenBucket
-from grenache_py.exchange.signed import Draft, Sealer, Verifier
-from grenache_py.exchange.undelivered import Message, Undelivered
+from grenache_py.exchange.signed_log.keys import Identity
+from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Verifier
 from grenache_py.wire.jsonrpc import error_line, notification_line
 
 __all__ = ["Peering", "PeeringConfig"]

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import INVALID_PARAMS, INVALID_REQUEST, NO_SUCH_METHOD, OrderError
-from grenache_py.exchange.links import PENDING_MAX, Link, Pending
+from grenache_py.exchange.peers.link import PENDING_MAX, Link, Pending
 from grenache_py.wire.jsonrpc import error_line, request_line, result_line
 
 __all__ = ["Answered", "Calls", "Method", "Params", "Result"]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import attrs
 
-from grenache_py.exchange.calls import Answered, Params
+from grenache_py.exchange.peers.requests import Answered, Params
 
 __all__ = ["PEERS_MAX", "Message", "Undelivered"]
 

@@ -17,16 +17,21 @@ from typing import Any
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.archive import Archive
-from grenache_py.exchange.calls import Answered
-from grenache_py.exchange.links import Head, Link
-from grenache_py.exchange.log import Entry
-from grenache_py.exchange.peering import Peering
-from grenache_py.exchange.reconcile import Reconciliation
-from grenache_py.exchange.replica import Received
-from grenache_py.exchange.signed import Signed
-from grenache_py.exchange.supply import LiveIndex
-from grenache_py.exchange.sync_messages import bound_wire, read_bound, read_entries, read_frame
+from grenache_py.exchange.peers.link import Head, Link
+from grenache_py.exchange.peers.peering import Peering
+from grenache_py.exchange.peers.requests import Answered
+from grenache_py.exchange.replication.held_logs import Archive
+from grenache_py.exchange.replication.messages import (
+    bound_wire,
+    read_bound,
+    read_entries,
+    read_frame,
+)
+from grenache_py.exchange.replication.reconciliation import Reconciliation
+from grenache_py.exchange.replication.replica import Received
+from grenache_py.exchange.replication.serving import LiveIndex
+from grenache_py.exchange.signed_log.entries import Entry
+from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["CatchUp"]
 

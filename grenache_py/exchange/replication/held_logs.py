@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 import attrs
 
-from grenache_py.exchange.ledger import Ledger
-from grenache_py.exchange.log import GENESIS, Entry
-from grenache_py.exchange.origins import Head
-from grenache_py.exchange.replica import Replica
-from grenache_py.exchange.signed import Draft, Signed
+from grenache_py.exchange.home.ledger import Ledger
+from grenache_py.exchange.replication.origin import Head
+from grenache_py.exchange.replication.replica import Replica
+from grenache_py.exchange.signed_log.entries import GENESIS, Entry
+from grenache_py.exchange.signed_log.merkle import Draft, Signed
 
 __all__ = ["Archive"]
 

@@ -10,17 +10,17 @@ from base64 import b64decode
 from typing import Any
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.calls import Params
-from grenache_py.exchange.gossip import HEADS_PER_MESSAGE_MAX, LINE_BYTES
-from grenache_py.exchange.links import Head
-from grenache_py.exchange.reconcile import (
+from grenache_py.exchange.peers.link import Head
+from grenache_py.exchange.peers.mesh import HEADS_PER_MESSAGE_MAX, LINE_BYTES
+from grenache_py.exchange.peers.requests import Params
+from grenache_py.exchange.replication.reconciliation import (
     FRAME_BYTES_MAX,
     ID_BYTES,
     INFINITY,
     key_of,
     time_and_hash,
 )
-from grenache_py.exchange.signed import Signed
+from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = [
     "RANGE_MAX",

@@ -11,10 +11,10 @@ from typing import TypeAlias
 
 import attrs
 
-from grenache_py.exchange.ledger import FINGERPRINT_MODULUS, element
-from grenache_py.exchange.log import GENESIS, Beat, Entry, StateBody
-from grenache_py.exchange.order import LiveOrder
-from grenache_py.exchange.signed import Signed
+from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.signed_log.entries import GENESIS, Beat, Entry, StateBody
+from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, element
+from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["LEASE_MS_DEFAULT", "Head", "Origin", "Record"]
 

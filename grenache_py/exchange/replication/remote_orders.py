@@ -13,17 +13,17 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.book import Book
-from grenache_py.exchange.clock import AHEAD_MS_MAX, HybridClock
+from grenache_py.exchange.effects.rows import RecordGone, RecordRow, Row, SignedRow
 from grenache_py.exchange.errors import OrderError
-from grenache_py.exchange.ledger import FINGERPRINT_MODULUS, LiveSetChanged, element
-from grenache_py.exchange.log import Entry, StateBody, order_from_body
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.matching import rests
-from grenache_py.exchange.order import LiveOrder
-from grenache_py.exchange.origins import Origin, Record
-from grenache_py.exchange.rows import RecordGone, RecordRow, Row, SignedRow
-from grenache_py.exchange.signed import Signed
+from grenache_py.exchange.market.book import Book
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.matching import rests
+from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.replication.origin import Origin, Record
+from grenache_py.exchange.signed_log.entries import Entry, StateBody, order_from_body
+from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
+from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, LiveSetChanged, element
+from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["Records"]
 

@@ -19,19 +19,19 @@ from typing import Literal
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.clock import AHEAD_MS_MAX, HybridClock
-from grenache_py.exchange.effects import Outbox
-from grenache_py.exchange.log import (
+from grenache_py.exchange.effects.batch import Outbox
+from grenache_py.exchange.effects.rows import OriginRow, Snapshot
+from grenache_py.exchange.replication.origin import Head, Origin
+from grenache_py.exchange.replication.remote_orders import Records
+from grenache_py.exchange.signed_log.entries import (
     GENESIS,
     Entry,
     StateBody,
     TradeBody,
     check_order_id,
 )
-from grenache_py.exchange.origins import Head, Origin
-from grenache_py.exchange.records import Records
-from grenache_py.exchange.rows import OriginRow, Snapshot
-from grenache_py.exchange.signed import Signed, Verifier, leaf_hash
+from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
+from grenache_py.exchange.signed_log.merkle import Signed, Verifier, leaf_hash
 
 __all__ = ["Received", "Replica", "Verdict"]
 

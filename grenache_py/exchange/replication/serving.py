@@ -14,14 +14,12 @@ from typing import Any
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.archive import Archive
-from grenache_py.exchange.calls import Params, Result
-from grenache_py.exchange.gossip import LINE_BYTES
-from grenache_py.exchange.links import Link
-from grenache_py.exchange.peering import Peering
-from grenache_py.exchange.reconcile import LiveSet, respond, short_id
-from grenache_py.exchange.signed import Signed
-from grenache_py.exchange.sync_messages import (
+from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.peers.mesh import LINE_BYTES
+from grenache_py.exchange.peers.peering import Peering
+from grenache_py.exchange.peers.requests import Params, Result
+from grenache_py.exchange.replication.held_logs import Archive
+from grenache_py.exchange.replication.messages import (
     RANGE_MAX,
     bound_wire,
     fitting,
@@ -31,6 +29,8 @@ from grenache_py.exchange.sync_messages import (
     read_number,
     read_short,
 )
+from grenache_py.exchange.replication.reconciliation import LiveSet, respond, short_id
+from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["LiveIndex", "Supply"]
 

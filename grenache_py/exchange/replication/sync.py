@@ -27,16 +27,16 @@ from typing import Any
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.archive import Archive
-from grenache_py.exchange.calls import Params, Result
-from grenache_py.exchange.catchup import CatchUp
-from grenache_py.exchange.gossip import HEADS_PER_MESSAGE_MAX
-from grenache_py.exchange.links import ORIGINS_MAX, Head, Link
-from grenache_py.exchange.peering import Peering
-from grenache_py.exchange.replica import Received
-from grenache_py.exchange.signed import Signed
-from grenache_py.exchange.supply import LiveIndex, Supply
-from grenache_py.exchange.sync_messages import RANGE_MAX, read_entries, read_heads
+from grenache_py.exchange.peers.link import ORIGINS_MAX, Head, Link
+from grenache_py.exchange.peers.mesh import HEADS_PER_MESSAGE_MAX
+from grenache_py.exchange.peers.peering import Peering
+from grenache_py.exchange.peers.requests import Params, Result
+from grenache_py.exchange.replication.catch_up import CatchUp
+from grenache_py.exchange.replication.held_logs import Archive
+from grenache_py.exchange.replication.messages import RANGE_MAX, read_entries, read_heads
+from grenache_py.exchange.replication.replica import Received
+from grenache_py.exchange.replication.serving import LiveIndex, Supply
+from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["Sync"]
 

@@ -22,9 +22,8 @@ import attrs
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.clock import HybridClock
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.order import (
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.order import (
     ClosedReason,
     LiveOrder,
     Order,
@@ -33,7 +32,8 @@ from grenache_py.exchange.order import (
     TimeInForce,
     Trade,
 )
-from grenache_py.exchange.signed import Draft, Sealer, Signed, leaf_hash
+from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
+from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed, leaf_hash
 
 __all__ = [
     "GENESIS",

@@ -16,7 +16,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, ValidationError, convert, json
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.keys import Identity, Scheme
+from grenache_py.exchange.signed_log.keys import Identity, Scheme
 
 __all__ = ["LEAVES_MAX", "PAYLOAD_BYTES_MAX", "Draft", "Sealer", "Signed", "Verifier", "Wire"]
 

@@ -20,10 +20,11 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
-from grenache_py.exchange import queries, retention, tables
+from grenache_py.exchange.effects.rows import LogRow, Row, Snapshot
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.faults import translated
-from grenache_py.exchange.rows import LogRow, Row, Snapshot
+from grenache_py.exchange.storage import queries, retention
+from grenache_py.exchange.storage import statements as tables
+from grenache_py.exchange.storage.sqlite_errors import translated
 
 __all__ = ["Database", "checkpoint", "copy", "read_only", "schema_steps", "verify_pages"]
 
@@ -42,7 +43,7 @@ READERS_WAIT_S = 0.05  # for a reader that needs the log; a backup may need it f
 
 def schema_steps() -> list[str]:
     """The numbered schema files, in order; step n (from 1) makes schema n out of n - 1."""
-    folder = resources.files("grenache_py.exchange") / "schema"
+    folder = resources.files("grenache_py.exchange.storage") / "schema"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     assert [int(file.name[:4]) for file in files] == list(range(1, len(files) + 1))
     return [file.read_text("utf-8") for file in files]

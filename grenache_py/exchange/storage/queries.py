@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from sqlite3 import Connection
 from typing import Any, NamedTuple, TypeVar
 
-from grenache_py.exchange.client_ids import IdFilter
-from grenache_py.exchange.rows import (
+from grenache_py.exchange.effects.rows import (
     AnswerRow,
     IntentRow,
     LogRow,
@@ -23,7 +22,8 @@ from grenache_py.exchange.rows import (
     Snapshot,
     TradeRow,
 )
-from grenache_py.exchange.tables import (
+from grenache_py.exchange.storage.client_id_filter import IdFilter
+from grenache_py.exchange.storage.statements import (
     EVENT_VALUE,
     LOG_COLUMNS,
     ORDER_VALUE,

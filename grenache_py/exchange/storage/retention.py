@@ -14,7 +14,7 @@ from sqlite3 import Connection
 
 import attrs
 
-from grenache_py.exchange.tables import SEQ_BITS, SEQ_MASK, log_position
+from grenache_py.exchange.storage.statements import SEQ_BITS, SEQ_MASK, log_position
 
 __all__ = ["Plan", "Retention", "plan", "prune"]
 

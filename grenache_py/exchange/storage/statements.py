@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from grenache_py.exchange.rows import (
+from grenache_py.exchange.effects.rows import (
     AnswerGone,
     AnswerRow,
     IntentRow,

@@ -18,17 +18,24 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 
-from grenache_py.exchange import queries, retention
-from grenache_py.exchange.checkpoints import Checkpoints
-from grenache_py.exchange.client_ids import UsedClientIds
-from grenache_py.exchange.database import Database, copy, verify_pages
-from grenache_py.exchange.directory import DirectoryLock
+from grenache_py.exchange.effects.rows import (
+    LogRow,
+    OrderEventRow,
+    OrderRow,
+    Row,
+    Snapshot,
+    TradeRow,
+)
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.faults import translated
-from grenache_py.exchange.lanes import Lane
-from grenache_py.exchange.queries import Candle, Counts
-from grenache_py.exchange.retention import Retention
-from grenache_py.exchange.rows import LogRow, OrderEventRow, OrderRow, Row, Snapshot, TradeRow
+from grenache_py.exchange.storage import queries, retention
+from grenache_py.exchange.storage.client_id_filter import UsedClientIds
+from grenache_py.exchange.storage.database import Database, copy, verify_pages
+from grenache_py.exchange.storage.directory_lock import DirectoryLock
+from grenache_py.exchange.storage.queries import Candle, Counts
+from grenache_py.exchange.storage.retention import Retention
+from grenache_py.exchange.storage.sqlite_errors import translated
+from grenache_py.exchange.storage.wal_checkpoints import Checkpoints
+from grenache_py.exchange.storage.worker_thread import Lane
 
 __all__ = ["Store"]
 

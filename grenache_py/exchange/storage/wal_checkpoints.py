@@ -17,9 +17,9 @@ from sqlite3 import Connection
 from twisted.logger import Logger
 
 from grenache_py.deferreds import spawn
-from grenache_py.exchange.database import Database, checkpoint
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.lanes import Lane
+from grenache_py.exchange.storage.database import Database, checkpoint
+from grenache_py.exchange.storage.worker_thread import Lane
 
 __all__ = ["Checkpoints"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from grenache_py.rpc.peer import encode_reply
+from grenache_py.rpc.frames import encode_reply
 from grenache_py.rpc.streams import ServerStream
 
 __all__ = ["ChunkedReply", "Reply", "answer"]

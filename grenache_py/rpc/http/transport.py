@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from grenache_py.rpc.answering import Connections
+from grenache_py.rpc.connecting import NotConnected, Reply, TLSFor, connect
 from grenache_py.rpc.errors import BadFrame
-from grenache_py.rpc.http_client import HTTPClientConnection
-from grenache_py.rpc.peer import decode_reply, gunzip
-from grenache_py.rpc.protocol import Connections
+from grenache_py.rpc.frames import decode_reply, gunzip
+from grenache_py.rpc.http.client import HTTPClientConnection
 from grenache_py.rpc.streams import ClientStream
-from grenache_py.rpc.transports import NotConnected, Reply, TLSFor, connect
-from grenache_py.rpc.websocket import CLOSE_TIMEOUT_S
+from grenache_py.rpc.websocket.connection import CLOSE_TIMEOUT_S
 
 __all__ = ["HTTPTransport"]
 

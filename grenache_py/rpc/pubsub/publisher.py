@@ -17,9 +17,9 @@ from grenache_py.link.client import Link
 from grenache_py.rpc.errors import NotSendable
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.listening import Listening
-from grenache_py.rpc.pubsub import Outbox
-from grenache_py.rpc.websocket import GOING_AWAY
-from grenache_py.rpc.websocket_server import PublisherSocket, WebSocketServerFactory
+from grenache_py.rpc.pubsub.outbox import Outbox
+from grenache_py.rpc.websocket.connection import GOING_AWAY
+from grenache_py.rpc.websocket.server import PublisherSocket, WebSocketServerFactory
 
 __all__ = ["Publisher"]
 

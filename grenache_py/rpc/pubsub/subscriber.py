@@ -19,13 +19,13 @@ from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline,
 from grenache_py.link.answers import check_name
 from grenache_py.link.client import Link
 from grenache_py.link.errors import LinkError
+from grenache_py.rpc.answering import Connections
+from grenache_py.rpc.connecting import NotConnected, TLSFor, connect
 from grenache_py.rpc.errors import NoPeerFound, PeerLost
-from grenache_py.rpc.peer import Destinations
-from grenache_py.rpc.protocol import Connections
-from grenache_py.rpc.pubsub import ReconnectSchedule
-from grenache_py.rpc.transports import NotConnected, TLSFor, connect
-from grenache_py.rpc.websocket import CLOSE_TIMEOUT_S
-from grenache_py.rpc.websocket_client import SubscriberSocket
+from grenache_py.rpc.frames import Destinations
+from grenache_py.rpc.pubsub.outbox import ReconnectSchedule
+from grenache_py.rpc.websocket.client import SubscriberSocket
+from grenache_py.rpc.websocket.connection import CLOSE_TIMEOUT_S
 
 __all__ = ["Subscriber"]
 

@@ -17,10 +17,10 @@ from websockets.http11 import Response as UpgradeResponse
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
+from grenache_py.rpc.answering import Connections, peek
 from grenache_py.rpc.errors import BadFrame, PeerLost, RPCFailure
-from grenache_py.rpc.peer import decode_reply
-from grenache_py.rpc.protocol import Connections, peek
-from grenache_py.rpc.websocket import CLOSE_FRAME, INVALID_DATA, WebSocketConnection
+from grenache_py.rpc.frames import decode_reply
+from grenache_py.rpc.websocket.connection import CLOSE_FRAME, INVALID_DATA, WebSocketConnection
 
 __all__ = ["RPCClientSocket", "SubscriberSocket"]
 

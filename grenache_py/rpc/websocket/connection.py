@@ -21,7 +21,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from zope.interface import implementer
 
-from grenache_py.rpc.protocol import Writer
+from grenache_py.rpc.answering import Writer
 
 __all__ = ["CLOSE_FRAME", "CLOSE_TIMEOUT_S", "GOING_AWAY", "INVALID_DATA", "WebSocketConnection"]
 

@@ -14,12 +14,12 @@ from twisted.python.failure import Failure
 from websockets.http11 import Request as UpgradeRequest
 from websockets.server import ServerProtocol
 
+from grenache_py.rpc.answering import Answering, Connections, peer_certificate
 from grenache_py.rpc.errors import BadFrame
+from grenache_py.rpc.frames import decode_request, encode_reply
 from grenache_py.rpc.limits import ServerLimits
-from grenache_py.rpc.peer import decode_request, encode_reply
-from grenache_py.rpc.protocol import Answering, Connections, peer_certificate
-from grenache_py.rpc.pubsub import Outbox
-from grenache_py.rpc.websocket import WebSocketConnection
+from grenache_py.rpc.pubsub.outbox import Outbox
+from grenache_py.rpc.websocket.connection import WebSocketConnection
 
 __all__ = ["PublisherSocket", "RPCServerSocket", "WebSocketServerFactory"]
 

@@ -12,11 +12,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from grenache_py.deferreds import DeadlinePassed, OneShot, deadline
+from grenache_py.rpc.answering import Connections
+from grenache_py.rpc.connecting import NotConnected, Reply, TLSFor, connect
 from grenache_py.rpc.errors import PeerLost
-from grenache_py.rpc.protocol import Connections
-from grenache_py.rpc.transports import NotConnected, Reply, TLSFor, connect
-from grenache_py.rpc.websocket import CLOSE_TIMEOUT_S
-from grenache_py.rpc.websocket_client import RPCClientSocket
+from grenache_py.rpc.websocket.client import RPCClientSocket
+from grenache_py.rpc.websocket.connection import CLOSE_TIMEOUT_S
 
 __all__ = ["WebSocketTransport"]
 

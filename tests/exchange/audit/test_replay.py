@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from grenache_py.exchange import queries
+from grenache_py.exchange.audit.export import prove, write_csv, write_jsonl
+from grenache_py.exchange.audit.replay import LogReplay, Proof, compare, markets_of
 from grenache_py.exchange.cli import exchange
-from grenache_py.exchange.database import Database, copy
 from grenache_py.exchange.errors import OrderError, StoreError
-from grenache_py.exchange.export import prove, write_csv, write_jsonl
-from grenache_py.exchange.keys import Ed25519
-from grenache_py.exchange.replay import LogReplay, Proof, compare, markets_of
-from grenache_py.exchange.retention import Retention, plan
-from grenache_py.exchange.signed import Verifier
-from tests.exchange.peers import Network
+from grenache_py.exchange.signed_log.keys import Ed25519
+from grenache_py.exchange.signed_log.merkle import Verifier
+from grenache_py.exchange.storage import queries
+from grenache_py.exchange.storage.database import Database, copy
+from grenache_py.exchange.storage.retention import Retention, plan
+from tests.support.peers import Network
 
 
 def traded(seed: int, steps: int = 60) -> Network:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from grenache_py.exchange.doctor import Finding, examine
+from grenache_py.exchange.cli.diagnosis import Finding, examine
 
 KEY = "ab" * 32
 

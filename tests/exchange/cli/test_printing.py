@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from grenache_py.exchange import show
+from grenache_py.exchange.cli import printing as show
 
 REPORT = {
     "order_id": "0" * 32,

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grenache_py.exchange.access import Grant
+from grenache_py.exchange.client_port.access import Grant
+from grenache_py.exchange.client_port.inline import COMMANDS
+from grenache_py.exchange.client_port.methods import METHODS
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.inline import COMMANDS
-from grenache_py.exchange.ledger import Ledger
-from grenache_py.exchange.methods import METHODS
+from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.node import ExchangeNode
 from grenache_py.exchange.rates import Rate
-from tests.exchange.peer import START, Peer
+from tests.support.peer import START, Peer
 
 PLACE = {"market": "BTC-USD", "side": "buy", "quantity": "1", "price": "100"}
 
@@ -489,8 +489,8 @@ def test_help_lists_everything_and_explains_each() -> None:
 
 
 def test_a_method_name_is_given_once() -> None:
-    from grenache_py.exchange.params import Nothing
-    from grenache_py.exchange.registry import Registry
+    from grenache_py.exchange.client_port.methods.params import Nothing
+    from grenache_py.exchange.client_port.methods.registry import Registry
 
     registry = Registry()
     registry.method("a", Nothing)(METHODS["ping"].function)

@@ -7,9 +7,9 @@ import random
 import pytest
 from twisted.internet.defer import Deferred
 
-from grenache_py.exchange.mirror import BookMirror
-from grenache_py.exchange.outbound import NOTES_BYTES_MAX, NOTES_MAX, Outbound
-from tests.exchange.peer import START, Peer
+from grenache_py.exchange.client.book_mirror import BookMirror
+from grenache_py.exchange.client_port.send_queue import NOTES_BYTES_MAX, NOTES_MAX, Outbound
+from tests.support.peer import START, Peer
 
 
 def test_a_follower_of_a_book_has_it_at_every_step() -> None:

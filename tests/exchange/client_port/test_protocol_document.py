@@ -1,7 +1,7 @@
 """
 The examples of ``docs/client-protocol.rst`` come from a run, and still come out like that.
 
-``python -m tests.exchange.test_protocol_document`` writes the answers into the document anew.
+``python -m tests.exchange.client_port.test_protocol_document`` writes the answers into it anew.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import json
 import re
 from pathlib import Path
 
-from grenache_py.exchange.inline import COMMANDS
-from grenache_py.exchange.methods import METHODS
-from tests.exchange.peer import Peer
+from grenache_py.exchange.client_port.inline import COMMANDS
+from grenache_py.exchange.client_port.methods import METHODS
+from tests.support.peer import Peer
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "client-protocol.rst"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "client-protocol.rst"
 SENT, RECEIVED = "    --> ", "    <-- "
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from grenache_py.exchange import protocol
-from tests.exchange.peer import Peer
+from grenache_py.exchange.daemon import connections as protocol
+from tests.support.peer import Peer
 
 
 def test_a_stream_of_bytes_one_by_one_is_served() -> None:

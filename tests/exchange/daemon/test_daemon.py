@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from grenache_py.exchange.client import CannotReach, Client
+from grenache_py.exchange.client.blocking import CannotReach, Client
 
 pytestmark = pytest.mark.network
 

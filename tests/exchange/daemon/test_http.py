@@ -12,11 +12,11 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame
 from websockets.uri import parse_uri
 
-from grenache_py.exchange.access import Grant
-from grenache_py.exchange.http import IDLE_S, HTTPConnection, Page, static_pages
-from grenache_py.exchange.protocol import ClientLines
+from grenache_py.exchange.client_port.access import Grant
+from grenache_py.exchange.daemon.connections import ClientLines
+from grenache_py.exchange.daemon.http import IDLE_S, HTTPConnection, Page, static_pages
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
-from tests.exchange.peer import Peer
+from tests.support.peer import Peer
 
 SUBSCRIBE = '{"jsonrpc":"2.0","id":1,"method":"book.subscribe","params":{"market":"BTC-USD"}}'
 

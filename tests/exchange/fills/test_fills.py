@@ -7,10 +7,10 @@ import pytest
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import BUSY, CANNOT_FILL, OrderError
-from grenache_py.exchange.fills import decode_answer
-from grenache_py.exchange.log import Entry
-from grenache_py.exchange.signed import Signed
-from tests.exchange.peers import Network, conserved
+from grenache_py.exchange.fills.messages import decode_answer
+from grenache_py.exchange.signed_log.entries import Entry
+from grenache_py.exchange.signed_log.merkle import Signed
+from tests.support.peers import Network, conserved
 
 MAKER, TAKER = 0, 1
 

@@ -8,10 +8,10 @@ import random
 import pytest
 
 from grenache_py.exchange.errors import ALREADY_CLOSED, UNKNOWN_ORDER, OrderError
-from grenache_py.exchange.local_market import LocalMarket
-from grenache_py.exchange.order import LiveOrder
-from tests.exchange.market_orders import fills_of, new_order, random_order
-from tests.exchange.peers import BTC, Network
+from grenache_py.exchange.market.local_market import LocalMarket
+from grenache_py.exchange.market.order import LiveOrder
+from tests.support.market_orders import fills_of, new_order, random_order
+from tests.support.peers import BTC, Network
 
 # `make fuzz-engine` asks for more.
 SEQUENCES = int(os.environ.get("ENGINE_SEQUENCES", "10000")) // 50

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grenache_py.exchange.effects import OrderChanged
+from grenache_py.exchange.effects.batch import OrderChanged
 from grenache_py.exchange.errors import (
     ALREADY_CLOSED,
     BUSY,
@@ -15,9 +15,9 @@ from grenache_py.exchange.errors import (
     WOULD_CROSS,
     OrderError,
 )
-from grenache_py.exchange.log import Entry
-from grenache_py.exchange.order import NewOrder
-from tests.exchange.peers import BTC, Network, conserved
+from grenache_py.exchange.market.order import NewOrder
+from grenache_py.exchange.signed_log.entries import Entry
+from tests.support.peers import BTC, Network, conserved
 
 
 @pytest.fixture

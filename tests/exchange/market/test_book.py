@@ -9,10 +9,10 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grenache_py.exchange import book as book_module
-from grenache_py.exchange.book import GAPS_MAX, LATE_STEPS_MAX, Book
-from grenache_py.exchange.order import LiveOrder
-from tests.exchange.market_orders import MARKET, live_order
+from grenache_py.exchange.market import book as book_module
+from grenache_py.exchange.market.book import GAPS_MAX, LATE_STEPS_MAX, Book
+from grenache_py.exchange.market.order import LiveOrder
+from tests.support.market_orders import MARKET, live_order
 
 
 def standing(*orders: LiveOrder) -> Book:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from grenache_py.errors import ConfigError
 from grenache_py.exchange.errors import OrderError
-from grenache_py.exchange.market import COUNT_MAX, Market, Step
-from tests.exchange.market_orders import new_order
+from grenache_py.exchange.market.instrument import COUNT_MAX, Market, Step
+from tests.support.market_orders import new_order
 
 BTC = Market.parse("BTC-USD:tick=0.05,lot=0.0001")
 

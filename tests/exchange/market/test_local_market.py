@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grenache_py.exchange.errors import OrderError
-from grenache_py.exchange.local_market import Execution, LocalMarket
-from grenache_py.exchange.order import LiveOrder
-from tests.exchange.market_orders import MARKET, assert_sound, fills_of, new_order, random_command
-from tests.exchange.naive_market import NaiveMarket, Refused
+from grenache_py.exchange.market.local_market import Execution, LocalMarket
+from grenache_py.exchange.market.order import LiveOrder
+from tests.support.market_orders import MARKET, assert_sound, fills_of, new_order, random_command
+from tests.support.naive_market import NaiveMarket, Refused
 
 # `make fuzz-engine` asks for more.
 SEQUENCES = int(os.environ.get("ENGINE_SEQUENCES", "10000"))

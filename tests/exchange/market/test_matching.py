@@ -9,11 +9,11 @@ from unittest.mock import patch
 
 import pytest
 
-from grenache_py.exchange import book as book_module
-from grenache_py.exchange.book import Book
 from grenache_py.exchange.errors import OrderError
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.matching import (
+from grenache_py.exchange.market import book as book_module
+from grenache_py.exchange.market.book import Book
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.matching import (
     LEGS_MAX,
     Leg,
     close,
@@ -22,9 +22,9 @@ from grenache_py.exchange.matching import (
     match,
     replacement,
 )
-from grenache_py.exchange.order import LiveOrder, NewOrder
-from tests.exchange.market_orders import MARKET, live_order
-from tests.exchange.naive_market import Naive, NaiveMarket, Refused
+from grenache_py.exchange.market.order import LiveOrder, NewOrder
+from tests.support.market_orders import MARKET, live_order
+from tests.support.naive_market import Naive, NaiveMarket, Refused
 
 HOMES = ["local", "north", "south"]
 # `make fuzz-engine` asks for more.

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from grenache_py.exchange.local_market import Execution, LocalMarket
-from grenache_py.exchange.order import LiveOrder, Order
-from grenache_py.exchange.stops import Stops, reached
-from tests.exchange.market_orders import MARKET, new_order
+from grenache_py.exchange.market.local_market import Execution, LocalMarket
+from grenache_py.exchange.market.order import LiveOrder, Order
+from grenache_py.exchange.market.stops import Stops, reached
+from tests.support.market_orders import MARKET, new_order
 
 
 def stop(number: int, side: str, stop_ticks: int) -> LiveOrder:

@@ -8,16 +8,16 @@ import msgspec
 import pytest
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.addresses import (
+from grenache_py.exchange.peers.address_book import (
     BACKOFF_MAX_S,
     FAILURES_MAX,
     RECORD_AGE_MS_MAX,
     AddressBook,
     AddressRecord,
 )
-from grenache_py.exchange.keys import Ed25519, Identity
-from grenache_py.exchange.links import Scores, network_prefix
-from grenache_py.exchange.signed import Sealer, Signed, Verifier
+from grenache_py.exchange.peers.link import Scores, network_prefix
+from grenache_py.exchange.signed_log.keys import Ed25519, Identity
+from grenache_py.exchange.signed_log.merkle import Sealer, Signed, Verifier
 
 ME, PEER, LIAR = (Identity.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
 NOW = 1_700_000_000.0

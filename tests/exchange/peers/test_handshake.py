@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grenache_py.exchange.handshake import PROTOCOL, Handshake, HandshakeError, Hello
-from grenache_py.exchange.keys import Identity
+from grenache_py.exchange.peers.handshake import PROTOCOL, Handshake, HandshakeError, Hello
+from grenache_py.exchange.signed_log.keys import Identity
 
 A, B, MALLORY = (Identity.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
 MARKETS = {"BTC-USD": ("0.01", "0.0001")}

@@ -8,9 +8,17 @@ from typing import Any
 
 import pytest
 
-from grenache_py.exchange.gossip import D_HIGH, D_LOW, FLOOD_PEERS_MAX, LINE_BYTES, D, Gossip, pack
-from grenache_py.exchange.links import Link
-from grenache_py.exchange.signed import Signed
+from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.peers.mesh import (
+    D_HIGH,
+    D_LOW,
+    FLOOD_PEERS_MAX,
+    LINE_BYTES,
+    D,
+    Gossip,
+    pack,
+)
+from grenache_py.exchange.signed_log.merkle import Signed
 
 
 def links(count: int, **more: Any) -> list[Link]:

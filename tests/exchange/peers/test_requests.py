@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from grenache_py.exchange.calls import REQUEST_TIMEOUT_S, Calls
-from grenache_py.exchange.links import Link
+from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.peers.requests import REQUEST_TIMEOUT_S, Calls
 
 
 def test_giving_up_on_one_question_may_end_the_link_and_answers_the_rest_once() -> None:

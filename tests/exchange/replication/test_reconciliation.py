@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.reconcile import (
+from grenache_py.exchange.replication.reconciliation import (
     FRAME_BYTES_MAX,
     ID_BYTES,
     LiveSet,

@@ -7,14 +7,21 @@ from collections.abc import Callable
 import pytest
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.clock import HybridClock
 from grenache_py.exchange.errors import OrderError
-from grenache_py.exchange.keys import Identity
-from grenache_py.exchange.ledger import element
-from grenache_py.exchange.log import Beat, Entry, OrderBody, OriginLog, StateBody, order_id
-from grenache_py.exchange.market import Market
-from grenache_py.exchange.signed import Draft, Sealer, Signed
-from tests.exchange.peers import BTC, Network
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.signed_log.entries import (
+    Beat,
+    Entry,
+    OrderBody,
+    OriginLog,
+    StateBody,
+    order_id,
+)
+from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
+from grenache_py.exchange.signed_log.keys import Identity
+from grenache_py.exchange.signed_log.live_set import element
+from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed
+from tests.support.peers import BTC, Network
 
 ALICE = Identity.from_seed(b"a" * 32)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grenache_py.exchange.clock import AHEAD_MS_MAX, FLOOR_AHEAD_MS, HybridClock
+from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, FLOOR_AHEAD_MS, HybridClock
 
 
 @given(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.keys import Ed25519, Identity
-from grenache_py.exchange.signed import LEAVES_MAX, Draft, Sealer, Signed, Verifier
+from grenache_py.exchange.signed_log.keys import Ed25519, Identity
+from grenache_py.exchange.signed_log.merkle import LEAVES_MAX, Draft, Sealer, Signed, Verifier
 
 ALICE = Identity.from_seed(b"a" * 32)
 MALLORY = Identity.from_seed(b"m" * 32)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grenache_py.exchange import client_ids
-from grenache_py.exchange.client_ids import IdFilter, UsedClientIds
+from grenache_py.exchange.storage import client_id_filter as client_ids
+from grenache_py.exchange.storage.client_id_filter import IdFilter, UsedClientIds
 
 
 @given(ids=st.sets(st.tuples(st.text(max_size=3), st.text(min_size=1, max_size=5)), max_size=200))

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from grenache_py.exchange.database import (
+from grenache_py.exchange.effects.rows import MetaRow, Snapshot
+from grenache_py.exchange.errors import StoreError, StoreFault
+from grenache_py.exchange.storage.database import (
     APPLICATION_ID,
     Database,
     copy,
     schema_steps,
 )
-from grenache_py.exchange.errors import StoreError, StoreFault
-from grenache_py.exchange.rows import MetaRow, Snapshot
-from tests.exchange.store_rows import log_row, order_row
+from tests.support.store_rows import log_row, order_row
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_a_copy_that_fails_leaves_nothing_behind(path: str) -> None:
     printed = run_child(
         """
         import os
-        from grenache_py.exchange.database import copy
+        from grenache_py.exchange.storage.database import copy
         database = Database(path)
         database.open()
         database.commit([order_row(n) for n in range(5000)])
@@ -231,9 +231,9 @@ def run_child(program: str, *arguments: str, wrap: tuple[str, ...] = ()) -> str:
     """What a Python program, with the imports it needs, prints."""
     head = """
         import sys, resource, signal
-        from grenache_py.exchange.database import Database
+        from grenache_py.exchange.storage.database import Database
         from grenache_py.exchange.errors import StoreError
-        from tests.exchange.store_rows import order_row
+        from tests.support.store_rows import order_row
         path = sys.argv[1]
         def refused(call, *arguments):
             try:
@@ -248,7 +248,7 @@ def run_child(program: str, *arguments: str, wrap: tuple[str, ...] = ()) -> str:
         text=True,
         timeout=60,
         check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -325,7 +325,7 @@ def test_a_disk_that_fills_up_and_is_made_read_only(tmp_path: Path) -> None:
 def test_a_lock_held_by_another_program_is_named(
     database: Database, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("grenache_py.exchange.database.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("grenache_py.exchange.storage.database.BUSY_TIMEOUT_S", 0.05)
     database.close()
     database.open()
     other = sqlite3.connect(path, isolation_level=None)

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from grenache_py.exchange import queries, retention, rows, tables
-from grenache_py.exchange.database import Database
+from grenache_py.exchange.effects import rows
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.queries import Candle
-from grenache_py.exchange.retention import Retention
-from tests.exchange.store_rows import event_row, log_row, order_row, sample, trade_row
+from grenache_py.exchange.storage import queries, retention
+from grenache_py.exchange.storage import statements as tables
+from grenache_py.exchange.storage.database import Database
+from grenache_py.exchange.storage.queries import Candle
+from grenache_py.exchange.storage.retention import Retention
+from tests.support.store_rows import event_row, log_row, order_row, sample, trade_row
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from grenache_py.exchange.database import Database
+from grenache_py.exchange.effects.rows import MetaRow
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.retention import Retention
-from grenache_py.exchange.rows import MetaRow
-from grenache_py.exchange.store import Store
-from tests.exchange.store_rows import event_row, log_row, order_row, trade_row
+from grenache_py.exchange.storage.database import Database
+from grenache_py.exchange.storage.retention import Retention
+from grenache_py.exchange.storage.store import Store
+from tests.support.store_rows import event_row, log_row, order_row, trade_row
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def make_store(directory: Path, **options: object) -> Store:
@@ -228,7 +228,7 @@ async def test_a_backup_is_one_moment_while_trading_goes_on(store: Store, tmp_pa
 def test_a_program_that_dies_without_closing_ends(tmp_path: Path) -> None:
     program = (
         "from twisted.internet import reactor, task\n"
-        "from grenache_py.exchange.store import Store\n"
+        "from grenache_py.exchange.storage.store import Store\n"
         f"store = Store({str(tmp_path)!r}, reactor)\n"
         "task.react(lambda reactor: store.open().addCallback(lambda _: 1 / 0))\n"
     )

@@ -18,15 +18,15 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from grenache_py.exchange import database
-from grenache_py.exchange.checkpoints import Checkpoints
-from grenache_py.exchange.database import Database, checkpoint
+from grenache_py.exchange.effects.rows import Row
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.rows import Row
-from tests.exchange.store_rows import log_row, order_row
-from tests.exchange.test_store import make_store
+from grenache_py.exchange.storage import database
+from grenache_py.exchange.storage.database import Database, checkpoint
+from grenache_py.exchange.storage.wal_checkpoints import Checkpoints
+from tests.exchange.storage.test_store import make_store
+from tests.support.store_rows import log_row, order_row
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = 4096 + 24  # with the header of its frame
 
 
@@ -237,8 +237,8 @@ async def test_a_checkpoint_does_not_outlive_its_opening(
 
 KILLED = """
 import sqlite3, sys, threading
-from grenache_py.exchange import database
-from tests.exchange.test_checkpoints import batch
+from grenache_py.exchange.storage import database
+from tests.exchange.storage.test_wal_checkpoints import batch
 held = database.Database(sys.argv[1])
 held.open()
 done = len(held.load().orders) // 50

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from grenache_py.rpc.http import HTTPServerFactory
+from grenache_py.rpc.http.server import HTTPServerFactory
 from grenache_py.rpc.limits import ServerLimits
-from tests.rpc.wire import Wire, answering, node_test_handler, wired
+from tests.support.rpc_wire import Wire, answering, node_test_handler, wired
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "peer_rpc_http.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "peer_rpc_http.json").read_text())
 PROBES = [probe for probe in VECTORS["server_probes"] if probe["request_hex"]]
 #: Where ours differs on purpose: Node indexes any JSON, and never answers what it cannot read.
 NODE_INDEXES = {"json_string", "json_number", "json_object", "json_object_numeric_keys"}

@@ -13,18 +13,18 @@ from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 from websockets.utils import accept_key
 
+from grenache_py.rpc.answering import Connections
 from grenache_py.rpc.limits import ServerLimits
-from grenache_py.rpc.protocol import Connections
-from grenache_py.rpc.pubsub import Outbox
-from grenache_py.rpc.websocket_client import SubscriberSocket
-from grenache_py.rpc.websocket_server import (
+from grenache_py.rpc.pubsub.outbox import Outbox
+from grenache_py.rpc.websocket.client import SubscriberSocket
+from grenache_py.rpc.websocket.server import (
     PublisherSocket,
     RPCServerSocket,
     WebSocketServerFactory,
 )
-from tests.rpc.wire import Wire, answering, node_test_handler, wired
+from tests.support.rpc_wire import Wire, answering, node_test_handler, wired
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "peer_rpc_ws.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "peer_rpc_ws.json").read_text())
 RPC = [
     one
     for one in VECTORS["connections"]

@@ -12,9 +12,9 @@ from typing import Any
 
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.node import DHTNode
-from grenache_py.dht.operations import Operation
+from grenache_py.dht.traversals import Operation
 from grenache_py.wire.krpc import Address
-from tests.sim.clock import Scheduler
+from tests.support.virtual_clock import Scheduler
 
 __all__ = ["SimNetwork", "SimNode"]
 

@@ -13,7 +13,7 @@ import pytest
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.writes import PutItem
 from grenache_py.wire.krpc import Address
-from tests.sim.dht_network import SimNetwork, SimNode
+from tests.sim.dht.network import SimNetwork, SimNode
 
 SEED = int(os.environ.get("GRENACHE_SEED") or int.from_bytes(os.urandom(4), "big"))
 

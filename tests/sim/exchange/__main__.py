@@ -5,8 +5,8 @@ Run seeds of the exchange's simulation from the command line.
     python -m tests.sim.exchange --seed 42 --trace
 
 ``make sim SEEDS=n`` is the first of these. Failing seeds are printed with what replays them,
-and appended to ``tests/sim/failed_seeds.txt``. One seed in fifty runs twice, and must do the
-same both times.
+and appended to ``tests/sim/exchange/failed_seeds.txt``. One seed in fifty runs twice, and must do
+the same both times.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.sim.exchange_checks import Violation
-from tests.sim.exchange_world import EVIL_MUST_HAPPEN, MUST_HAPPEN, Report, World, run, shape
+from tests.sim.exchange.invariants import Violation
+from tests.sim.exchange.world import EVIL_MUST_HAPPEN, MUST_HAPPEN, Report, World, run, shape
 
 __all__ = ["main"]
 

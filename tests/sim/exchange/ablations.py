@@ -3,7 +3,7 @@ Each safety rule, switched off: the simulator must then find a violation (distri
 
 A test that cannot fail is worth nothing; these show which rule each checker guards.
 
-    python -m tests.sim.ablations
+    python -m tests.sim.exchange.ablations
 
 tells how many seeds each takes, from five places. The rules are switched off by replacing
 methods in the running process: nothing in the exchange itself can turn them off.
@@ -19,20 +19,20 @@ from unittest import mock
 
 import attrs
 
-from grenache_py.exchange import maker
-from grenache_py.exchange.book import Level
-from grenache_py.exchange.clock import HybridClock
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.fills import decode_fill
-from grenache_py.exchange.home import Home
-from grenache_py.exchange.maker import Maker
-from grenache_py.exchange.matching import Outcome
-from grenache_py.exchange.order import LiveOrder
-from grenache_py.exchange.peering import Peering
-from grenache_py.exchange.sync import Sync
-from grenache_py.exchange.taker import Taker
-from tests.sim.exchange_checks import Violation
-from tests.sim.exchange_world import CHAOS_S, Flow, World, run
+from grenache_py.exchange.fills import maker
+from grenache_py.exchange.fills.maker import Maker
+from grenache_py.exchange.fills.messages import decode_fill
+from grenache_py.exchange.fills.taker import Taker
+from grenache_py.exchange.home.own_orders import Home
+from grenache_py.exchange.market.book import Level
+from grenache_py.exchange.market.matching import Outcome
+from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.peers.peering import Peering
+from grenache_py.exchange.replication.sync import Sync
+from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
+from tests.sim.exchange.invariants import Violation
+from tests.sim.exchange.world import CHAOS_S, Flow, World, run
 
 __all__ = ["ABLATIONS", "Ablation", "seeds_until_found", "switched_off"]
 

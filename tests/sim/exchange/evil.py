@@ -15,14 +15,21 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from grenache_py.exchange.fills import Fill, encode, fill_id
-from grenache_py.exchange.handshake import PROTOCOL, Handshake, HandshakeError, Hello
-from grenache_py.exchange.keys import Identity
-from grenache_py.exchange.log import GENESIS, Beat, Entry, OrderBody, StateBody, order_id
+from grenache_py.exchange.fills.messages import Fill, encode, fill_id
 from grenache_py.exchange.node import ExchangeNode
-from grenache_py.exchange.signed import Sealer
+from grenache_py.exchange.peers.handshake import PROTOCOL, Handshake, HandshakeError, Hello
+from grenache_py.exchange.signed_log.entries import (
+    GENESIS,
+    Beat,
+    Entry,
+    OrderBody,
+    StateBody,
+    order_id,
+)
+from grenache_py.exchange.signed_log.keys import Identity
+from grenache_py.exchange.signed_log.merkle import Sealer
 from grenache_py.wire.jsonlines import LineSplitter
-from tests.sim.exchange_net import EPOCH_S, MARKETS, Connection, End, Network, Peer, identity
+from tests.sim.exchange.network import EPOCH_S, MARKETS, Connection, End, Network, Peer, identity
 
 __all__ = ["EvilPeer", "Nuisance"]
 

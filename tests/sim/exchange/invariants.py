@@ -15,17 +15,17 @@ from typing import Any
 import attrs
 import msgspec
 
-from grenache_py.exchange.effects import Batch, Send
-from grenache_py.exchange.ledger import CLOSED_KEPT_MAX
-from grenache_py.exchange.links import PENDING_MAX
-from grenache_py.exchange.log import GENESIS, Entry
-from grenache_py.exchange.market import Market
+from grenache_py.exchange.effects.batch import Batch, Send
+from grenache_py.exchange.effects.rows import AnswerGone, AnswerRow, LogRow, OrderRow, Row, TradeRow
+from grenache_py.exchange.fills.taker import FILLS_PER_HOME_MAX
+from grenache_py.exchange.home.ledger import CLOSED_KEPT_MAX
+from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode
-from grenache_py.exchange.replica import LIVE_PER_ORIGIN_MAX, ORIGINS_MAX, WAITING_MAX
-from grenache_py.exchange.rows import AnswerGone, AnswerRow, LogRow, OrderRow, Row, TradeRow
-from grenache_py.exchange.taker import FILLS_PER_HOME_MAX
-from tests.sim.exchange_net import Peer
-from tests.sim.exchange_reference import Broken, LocalBooks
+from grenache_py.exchange.peers.link import PENDING_MAX
+from grenache_py.exchange.replication.replica import LIVE_PER_ORIGIN_MAX, ORIGINS_MAX, WAITING_MAX
+from grenache_py.exchange.signed_log.entries import GENESIS, Entry
+from tests.sim.exchange.network import Peer
+from tests.sim.exchange.reference import Broken, LocalBooks
 
 __all__ = ["Checker", "Violation"]
 

@@ -16,15 +16,15 @@ from typing import Any
 
 import attrs
 
-from grenache_py.exchange.database import Database
-from grenache_py.exchange.effects import Batch, CloseLink, Dial, Send
-from grenache_py.exchange.keys import Ed25519, Identity
-from grenache_py.exchange.market import Market
+from grenache_py.exchange.effects.batch import Batch, CloseLink, Dial, Send
+from grenache_py.exchange.effects.rows import Row, Snapshot
+from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
-from grenache_py.exchange.rows import Row, Snapshot
+from grenache_py.exchange.signed_log.keys import Ed25519, Identity
+from grenache_py.exchange.storage.database import Database
 from grenache_py.wire.jsonlines import LineSplitter
 from grenache_py.wire.jsonrpc import Malformed, decode_message
-from tests.sim.clock import Scheduler, Timer
+from tests.support.virtual_clock import Scheduler, Timer
 
 __all__ = ["CheapScheme", "Connection", "Disk", "DiskFailed", "Network", "Peer", "identity"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import attrs
 from sortedcontainers import SortedDict
 
-from grenache_py.exchange.log import Entry, OrderBody
-from grenache_py.exchange.market import Market
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.signed_log.entries import Entry, OrderBody
 
 __all__ = ["Broken", "LocalBooks"]
 

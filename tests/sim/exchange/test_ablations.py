@@ -9,21 +9,21 @@ from unittest import mock
 import msgspec
 import pytest
 
-from grenache_py.exchange import replica
-from grenache_py.exchange.gossip import Gossip
-from grenache_py.exchange.links import Scores
-from grenache_py.exchange.order import LiveOrder
-from grenache_py.exchange.peering import Peering
-from grenache_py.exchange.records import Records
-from grenache_py.exchange.replica import Replica
-from grenache_py.exchange.signed import Verifier, leaf_hash
-from grenache_py.exchange.sync import Sync
-from grenache_py.exchange.taker import Taker
-from tests.sim import test_exchange_evil as evil
-from tests.sim import test_exchange_network as network
-from tests.sim.ablations import ABLATIONS, Ablation, seeds_until_found
-from tests.sim.exchange_net import CheapScheme
-from tests.sim.exchange_world import run
+from grenache_py.exchange.fills.taker import Taker
+from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.peers.link import Scores
+from grenache_py.exchange.peers.mesh import Gossip
+from grenache_py.exchange.peers.peering import Peering
+from grenache_py.exchange.replication import replica
+from grenache_py.exchange.replication.remote_orders import Records
+from grenache_py.exchange.replication.replica import Replica
+from grenache_py.exchange.replication.sync import Sync
+from grenache_py.exchange.signed_log.merkle import Verifier, leaf_hash
+from tests.sim.exchange import test_evil as evil
+from tests.sim.exchange import test_network as network
+from tests.sim.exchange.ablations import ABLATIONS, Ablation, seeds_until_found
+from tests.sim.exchange.network import CheapScheme
+from tests.sim.exchange.world import run
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)

@@ -9,12 +9,12 @@ from typing import Any
 import attrs
 import pytest
 
-from grenache_py.exchange.fills import fill_id
-from grenache_py.exchange.handshake import HandshakeError
-from grenache_py.exchange.log import GENESIS, Beat
-from tests.sim.evil import EvilPeer
-from tests.sim.exchange_world import World
-from tests.sim.test_exchange_network import BTC, digest, place, quiet_world
+from grenache_py.exchange.fills.messages import fill_id
+from grenache_py.exchange.peers.handshake import HandshakeError
+from grenache_py.exchange.signed_log.entries import GENESIS, Beat
+from tests.sim.exchange.evil import EvilPeer
+from tests.sim.exchange.test_network import BTC, digest, place, quiet_world
+from tests.sim.exchange.world import World
 
 BEAT = Beat(20_000, 0, "0" * 64)
 

@@ -9,10 +9,10 @@ from collections import Counter
 
 import pytest
 
-from grenache_py.exchange import supply
-from grenache_py.exchange.order import NewOrder
-from tests.sim.exchange_net import Faults, Peer
-from tests.sim.exchange_world import MARKETS, World
+from grenache_py.exchange.market.order import NewOrder
+from grenache_py.exchange.replication import serving as supply
+from tests.sim.exchange.network import Faults, Peer
+from tests.sim.exchange.world import MARKETS, World
 
 BTC = MARKETS[0].symbol
 

@@ -10,9 +10,9 @@ from collections import Counter
 
 import pytest
 
-from tests.sim.ablations import fills_after_questions
-from tests.sim.exchange import FAILED
-from tests.sim.exchange_world import EVIL_MUST_HAPPEN, MUST_HAPPEN, World, run, shape
+from tests.sim.exchange.__main__ import FAILED
+from tests.sim.exchange.ablations import fills_after_questions
+from tests.sim.exchange.world import EVIL_MUST_HAPPEN, MUST_HAPPEN, World, run, shape
 
 
 @pytest.mark.parametrize("first", range(0, 80, 20))

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.sim.exchange_world import World
-from tests.sim.wire_examples import examples
+from tests.sim.exchange.wire_examples import examples
+from tests.sim.exchange.world import World
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "exchange-wire.rst"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "exchange-wire.rst"
 
 
 def members(value: Any) -> set[str]:

@@ -1,5 +1,7 @@
 """
-One example of every message peers exchange, from a run: ``python -m tests.sim.wire_examples``.
+One example of every message peers exchange, from a run.
+
+    python -m tests.sim.exchange.wire_examples
 
 ``docs/exchange-wire.rst`` shows them. Three peers with real keys link, trade, drift apart and
 catch up; the first message of each kind is printed.
@@ -11,12 +13,12 @@ import json
 import textwrap
 from typing import Any
 
-from grenache_py.exchange.log import GENESIS, Beat
-from grenache_py.exchange.order import NewOrder
-from grenache_py.exchange.signed import Sealer
-from tests.sim.evil import EvilPeer
-from tests.sim.exchange_net import Peer, identity
-from tests.sim.exchange_world import MARKETS, World
+from grenache_py.exchange.market.order import NewOrder
+from grenache_py.exchange.signed_log.entries import GENESIS, Beat
+from grenache_py.exchange.signed_log.merkle import Sealer
+from tests.sim.exchange.evil import EvilPeer
+from tests.sim.exchange.network import Peer, identity
+from tests.sim.exchange.world import MARKETS, World
 
 __all__ = ["examples"]
 

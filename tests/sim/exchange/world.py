@@ -14,13 +14,13 @@ from typing import Any
 import attrs
 
 from grenache_py.exchange.errors import OrderError
+from grenache_py.exchange.market.order import LiveOrder, NewOrder
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
-from grenache_py.exchange.order import LiveOrder, NewOrder
-from grenache_py.exchange.peering import PeeringConfig
-from tests.sim.clock import Scheduler
-from tests.sim.evil import Nuisance
-from tests.sim.exchange_checks import Checker, Violation
-from tests.sim.exchange_net import MANY_MARKETS, MARKETS, Disk, Faults, Network, Peer, identity
+from grenache_py.exchange.peers.peering import PeeringConfig
+from tests.sim.exchange.evil import Nuisance
+from tests.sim.exchange.invariants import Checker, Violation
+from tests.sim.exchange.network import MANY_MARKETS, MARKETS, Disk, Faults, Network, Peer, identity
+from tests.support.virtual_clock import Scheduler
 
 __all__ = ["EVIL_MUST_HAPPEN", "MARKETS", "MUST_HAPPEN", "Flow", "Report", "World", "run", "shape"]
 
@@ -504,5 +504,5 @@ def run(seed: int, **settings: Any) -> Report:
     except Violation as violation:
         raise Violation(
             f"{violation}\n  SEED={seed} FAULTS={','.join(world.kinds)} at {world.clock.now:.3f} s"
-            f"\n  replay: .venv/bin/python -m tests.sim.exchange --seed {seed} --trace"
+            f"\n  replay: .venv/bin/python -m tests.sim.exchange.__main__ --seed {seed} --trace"
         ) from violation

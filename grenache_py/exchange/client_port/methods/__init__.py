@@ -6,7 +6,7 @@ Pure. Importing a module registers its methods, in the order in which ``help`` l
 
 from __future__ import annotations
 
-from grenache_py.exchange import market_methods, order_methods, peer_methods
-from grenache_py.exchange.registry import METHODS
+from grenache_py.exchange.client_port.methods import markets, orders, peers
+from grenache_py.exchange.client_port.methods.registry import METHODS
 
-__all__ = ["METHODS", "market_methods", "order_methods", "peer_methods"]
+__all__ = ["METHODS", "markets", "orders", "peers"]

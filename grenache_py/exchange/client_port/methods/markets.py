@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from grenache_py.exchange import params as p
-from grenache_py.exchange.desk import Client, Desk
-from grenache_py.exchange.registry import (
+from grenache_py.exchange.client_port.gateway import Client, Desk
+from grenache_py.exchange.client_port.methods import params as p
+from grenache_py.exchange.client_port.methods.registry import (
     METHODS,
     AtSeal,
     Result,
@@ -19,7 +19,7 @@ from grenache_py.exchange.registry import (
     page,
     unsubscribe,
 )
-from grenache_py.exchange.reports import (
+from grenache_py.exchange.client_port.reports import (
     SNAPSHOT_LEVELS_MAX,
     book_snapshot,
     level_changes,

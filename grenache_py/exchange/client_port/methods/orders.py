@@ -11,20 +11,10 @@ from typing import Any
 
 from msgspec import Raw
 
-from grenache_py.exchange import params as p
-from grenache_py.exchange.desk import Client, Desk
-from grenache_py.exchange.errors import (
-    ALREADY_CLOSED,
-    DUPLICATE_CLIENT_ID,
-    INVALID_PARAMS,
-    UNKNOWN_ORDER,
-    OrderError,
-    StoreError,
-)
-from grenache_py.exchange.feed import Subscription, order_update
-from grenache_py.exchange.home import new_order_of
-from grenache_py.exchange.order import NewOrder
-from grenache_py.exchange.registry import (
+from grenache_py.exchange.client_port.feed import Subscription, order_update
+from grenache_py.exchange.client_port.gateway import Client, Desk
+from grenache_py.exchange.client_port.methods import params as p
+from grenache_py.exchange.client_port.methods.registry import (
     METHODS,
     RESULT_BYTES_MAX,
     AtSeal,
@@ -33,6 +23,15 @@ from grenache_py.exchange.registry import (
     page,
     unsubscribe,
 )
+from grenache_py.exchange.errors import (
+    ALREADY_CLOSED,
+    DUPLICATE_CLIENT_ID,
+    INVALID_PARAMS,
+    UNKNOWN_ORDER,
+    OrderError,
+    StoreError,
+)
+from grenache_py.exchange.market.order import NewOrder, new_order_of
 from grenache_py.wire.jsonrpc import encode
 
 PAGE_UPDATES_MAX = 200

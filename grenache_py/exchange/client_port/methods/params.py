@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from grenache_py.exchange.order import OrderType, SelfTrade, Side, TimeInForce
+from grenache_py.exchange.market.order import OrderType, SelfTrade, Side, TimeInForce
 
 __all__ = [
     "Addressed",

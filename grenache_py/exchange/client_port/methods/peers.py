@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from grenache_py.exchange import params as p
-from grenache_py.exchange.access import Grant
-from grenache_py.exchange.desk import Client, Desk
+from grenache_py.exchange.client_port.access import Grant
+from grenache_py.exchange.client_port.gateway import Client, Desk
+from grenache_py.exchange.client_port.inline import COMMANDS, usage_of
+from grenache_py.exchange.client_port.methods import params as p
+from grenache_py.exchange.client_port.methods.registry import METHODS, AtSeal, Result
 from grenache_py.exchange.errors import INVALID_PARAMS, NOT_AUTHORISED, OrderError, StoreError
-from grenache_py.exchange.inline import COMMANDS, usage_of
-from grenache_py.exchange.registry import METHODS, AtSeal, Result
 
 FILLS_LISTED_MAX = 200
 

@@ -21,9 +21,9 @@ import attrs
 import msgspec
 from msgspec import Raw, Struct
 
-from grenache_py.exchange.desk import Client, Desk
+from grenache_py.exchange.client_port.feed import SUBSCRIPTIONS_MAX
+from grenache_py.exchange.client_port.gateway import Client, Desk
 from grenache_py.exchange.errors import INVALID_PARAMS, OrderError
-from grenache_py.exchange.feed import SUBSCRIPTIONS_MAX
 from grenache_py.wire.jsonrpc import encode
 
 __all__ = [

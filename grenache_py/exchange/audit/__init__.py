@@ -1,0 +1,1 @@
+"""A stored log played again, and its history for other programs."""

@@ -1,0 +1,1 @@
+"""The other end of the client port: a blocking client, a book mirror, a load generator."""

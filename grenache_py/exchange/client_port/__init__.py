@@ -1,0 +1,1 @@
+"""What clients may ask and are told: sessions, methods, reports, subscriptions."""

@@ -1,0 +1,1 @@
+"""The running peer: sockets, the commit loop, discovery, configuration, start and stop."""

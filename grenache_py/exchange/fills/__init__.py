@@ -1,0 +1,1 @@
+"""Fills between two homes: the taker's side, the maker's side, and their messages."""

@@ -1,0 +1,1 @@
+"""One market: orders, the order book, price-time matching, stop orders."""

@@ -1,0 +1,1 @@
+"""Links to other peers: who they are, where they are, whom to keep, what to send them."""

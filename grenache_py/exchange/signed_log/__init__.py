@@ -1,0 +1,1 @@
+"""A home's log: entries, hash chain, signatures, the clock that stamps them."""

@@ -1,0 +1,1 @@
+"""RPC over HTTP: a server's and a client's side of a connection."""

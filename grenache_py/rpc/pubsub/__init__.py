@@ -1,0 +1,1 @@
+"""Publish and subscribe: one publisher, many subscribers, over WebSocket."""
