@@ -46,7 +46,7 @@ def say(text: str) -> None:
     console.print(f"\n[bold]{text}[/bold]")
 
 
-class Daemon:
+class DaemonProcess:
     """A grape or a peer, as a process with its log in a file."""
 
     def __init__(self, name: str, folder: Path, *command: str | Path) -> None:
@@ -97,7 +97,7 @@ class Daemon:
             self.process.wait()
 
 
-class Grape(Daemon):
+class GrapeProcess(DaemonProcess):
     """A grape with its two ports."""
 
     def __init__(self, name: str, folder: Path, ports: tuple[int, int], others: list[int]) -> None:
@@ -120,10 +120,12 @@ class Grape(Daemon):
             return json.load(answer)
 
 
-class Peer(Daemon):
+class PeerProcess(DaemonProcess):
     """An exchange peer, and a client of it."""
 
-    def __init__(self, name: str, folder: Path, ports: list[int], grapes: list[Grape]) -> None:
+    def __init__(
+        self, name: str, folder: Path, ports: list[int], grapes: list[GrapeProcess]
+    ) -> None:
         self.client_port, self.peer_port, self.http_port = ports
         here = "interface=127.0.0.1"
         super().__init__(
@@ -192,7 +194,7 @@ def free_ports(wanted: list[int], kind: int = socket.SOCK_STREAM) -> Iterator[li
         yield found
 
 
-def book_table(peer: Peer) -> Table:
+def book_table(peer: PeerProcess) -> Table:
     """Draw a book as traders do: asks above, bids below, best prices in the middle."""
     table = Table("", "price", "quantity", "orders", title=f"book at {peer.name}", min_width=36)
     for column in table.columns[1:]:
@@ -206,7 +208,7 @@ def book_table(peer: Peer) -> Table:
     return table
 
 
-def trade_table(peer: Peer) -> Table:
+def trade_table(peer: PeerProcess) -> Table:
     """List a peer's trades."""
     table = Table("trade", "price", "quantity", title=f"trades at {peer.name}", min_width=36)
     for trade in peer.trades():
@@ -214,7 +216,7 @@ def trade_table(peer: Peer) -> Table:
     return table
 
 
-def place(peer: Peer, client: str, side: str, quantity: str, price: str) -> dict[str, Any]:
+def place(peer: PeerProcess, client: str, side: str, quantity: str, price: str) -> dict[str, Any]:
     """Place a limit order and say what became of it."""
     report: dict[str, Any] = peer.call(
         "order.place", market=MARKET, side=side, type="limit", quantity=quantity, price=price
@@ -228,7 +230,7 @@ def told(report: dict[str, Any]) -> str:
     return f"{report['status']}, filled {report['filled']}, remaining {report['remaining']}"
 
 
-def start_grapes(folder: Path, running: ExitStack) -> list[Grape]:
+def start_grapes(folder: Path, running: ExitStack) -> list[GrapeProcess]:
     """Start three grapes and see that what one is told the others know."""
     say("Three grapes")
     names = ["grape-1", "grape-2", "grape-3"]
@@ -239,7 +241,7 @@ def start_grapes(folder: Path, running: ExitStack) -> list[Grape]:
         pass
     grapes = []
     for name, ports in zip(names, zip(dht, api, strict=True), strict=True):
-        grapes.append(Grape(name, folder, ports, [port for port in dht if port != ports[0]]))
+        grapes.append(GrapeProcess(name, folder, ports, [port for port in dht if port != ports[0]]))
         running.callback(grapes[-1].stop)
     first, *others = grapes
     announce = ["demo:hello", 1]
@@ -252,19 +254,19 @@ def start_grapes(folder: Path, running: ExitStack) -> list[Grape]:
 
 
 def start_peer(
-    name: str, folder: Path, grapes: list[Grape], running: ExitStack, ports: list[int]
-) -> Peer:
+    name: str, folder: Path, grapes: list[GrapeProcess], running: ExitStack, ports: list[int]
+) -> PeerProcess:
     """Start a peer and wait until it answers."""
     with free_ports(ports) as free:
         pass
-    peer = Peer(name, folder, free, grapes)
+    peer = PeerProcess(name, folder, free, grapes)
     running.callback(peer.stop)
     status = peer.until("answer its clients", lambda: peer.call("status"))
     console.print(f"  {name}: key {str(status['peer'])[:16]}, clients on port {peer.client_port}")
     return peer
 
 
-def show(folder: Path, running: ExitStack) -> tuple[list[Grape], list[Peer]]:
+def show(folder: Path, running: ExitStack) -> tuple[list[GrapeProcess], list[PeerProcess]]:
     """Play the whole show, and return what is running at its end."""
     grapes = start_grapes(folder, running)
 
@@ -302,7 +304,7 @@ def show(folder: Path, running: ExitStack) -> tuple[list[Grape], list[Peer]]:
     return grapes, [a, b, c]
 
 
-def linked(peer: Peer) -> bool:
+def linked(peer: PeerProcess) -> bool:
     """Whether a peer has a link to another."""
     answer = peer.call("peers.list")
     return bool(answer["peers"] if isinstance(answer, dict) else answer)
@@ -313,7 +315,7 @@ def filled(report: dict[str, Any]) -> dict[str, Any] | None:
     return report if Decimal(report["filled"]) and not Decimal(report["in_doubt"]) else None
 
 
-def how_to_talk(grapes: list[Grape], peers: list[Peer]) -> None:
+def how_to_talk(grapes: list[GrapeProcess], peers: list[PeerProcess]) -> None:
     """Say what is where, for whoever wants to try."""
     say("The network stays up; Ctrl-C ends it")
     for grape in grapes:

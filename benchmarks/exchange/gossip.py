@@ -3,7 +3,7 @@ Gossip at scale, on a virtual clock: how many copies, how soon, how many bytes?
 
     python -m benchmarks.exchange.gossip [--seed N] [--peers 1000]
 
-Each peer decides with the daemon's own ``Gossip``: who is in the mesh, who is pushed to, who is
+Each peer decides with the daemon's own ``Mesh``: who is in the mesh, who is pushed to, who is
 only told that a head moved. Around it everything is a stand-in: links of log-normal delay
 (median 41 ms, 5 % above 110 ms, the distribution of vyzo's gossipsub simulation), 8 dials a peer,
 entries that are only numbers. Whole peers, fewer of them: ``exchange_full``.
@@ -22,8 +22,8 @@ from typing import Any
 
 import attrs
 
-from grenache_py.exchange.peers.link import Link
-from grenache_py.exchange.peers.mesh import FLOOD_PEERS_MAX, Gossip
+from grenache_py.exchange.peers.link import PeerLink
+from grenache_py.exchange.peers.mesh import FLOOD_PEERS_MAX, Mesh
 from grenache_py.exchange.signed_log.merkle import Signed
 from tests.support.virtual_clock import Scheduler
 
@@ -39,8 +39,8 @@ FETCH_TRIPS = 2
 class Node:
     """One peer: its gossip, its links, and what it has."""
 
-    gossip: Gossip
-    links: dict[int, Link] = attrs.Factory(dict)
+    gossip: Mesh
+    links: dict[int, PeerLink] = attrs.Factory(dict)
     peers: dict[int, int] = attrs.Factory(dict)  # link number -> node number
     has: dict[int, float] = attrs.Factory(dict)  # entry -> when it came
     copies: int = 0
@@ -69,7 +69,7 @@ class Network:
         self.clock = Scheduler()
         self.loss = loss
         self.size = size
-        self.nodes = [Node(Gossip(random.Random(self.rng.getrandbits(64)))) for _ in range(size)]
+        self.nodes = [Node(Mesh(random.Random(self.rng.getrandbits(64)))) for _ in range(size)]
         self.sent = 0
         self._connect()
         for number in range(size):
@@ -96,13 +96,13 @@ class Network:
                 number = len(linked)
                 for here, there, outbound in ((near, far, True), (far, near, False)):
                     nothing: Any = None
-                    link = Link(number, outbound, "", 0.0, nothing, nothing, key=str(there))
+                    link = PeerLink(number, outbound, "", 0.0, nothing, nothing, key=str(there))
                     self.nodes[here].links[number] = link
                     self.nodes[here].peers[number] = there
                 if made == wanted:
                     break
 
-    def _far(self, number: int, link: int) -> tuple[Node, Link]:
+    def _far(self, number: int, link: int) -> tuple[Node, PeerLink]:
         other = self.nodes[self.nodes[number].peers[link]]
         return other, other.links[link]
 

@@ -22,9 +22,9 @@ from grenache_py.wire.bencode import Value
 __all__ = [
     "SALT_BYTES_MAX",
     "VALUE_BYTES_MAX",
-    "Item",
     "ItemStore",
-    "Refused",
+    "PutRefused",
+    "StoredItem",
     "immutable_target",
     "mutable_target",
     "signed_bytes",
@@ -37,7 +37,7 @@ KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
 
-class Refused(Exception):
+class PutRefused(Exception):
     """A value that may not be stored; carries the KRPC error to answer with."""
 
     def __init__(self, code: int, message: bytes) -> None:
@@ -47,7 +47,7 @@ class Refused(Exception):
 
 
 @attrs.frozen
-class Item:
+class StoredItem:
     """
     A stored value. ``v`` is bencoded; the rest is None (salt: empty) for an immutable one.
     """
@@ -101,7 +101,7 @@ def seq_fits(seq: int) -> bool:
     return -(2**63) <= seq < 2**63
 
 
-def item_of(args: dict[bytes, Value], value: Value) -> Item:
+def item_of(args: dict[bytes, Value], value: Value) -> StoredItem:
     """
     The item a ``put`` query describes, sizes, types and signature checked.
 
@@ -111,28 +111,28 @@ def item_of(args: dict[bytes, Value], value: Value) -> Item:
     try:
         encoded = bencode.encode_received(value)
     except RemoteProtocolError:
-        raise Refused(krpc.PROTOCOL_ERROR, b"`put` with a `v` that cannot be encoded") from None
+        raise PutRefused(krpc.PROTOCOL_ERROR, b"`put` with a `v` that cannot be encoded") from None
     if not value_fits(encoded):
-        raise Refused(krpc.VALUE_TOO_BIG, b"data payload too large")
+        raise PutRefused(krpc.VALUE_TOO_BIG, b"data payload too large")
     k = args.get(b"k")
     sig = args.get(b"sig")
     if k is None and sig is None:
-        return Item(encoded)
+        return StoredItem(encoded)
     salt = args.get(b"salt", b"")
     seq = args.get(b"seq")
     if type(k) is not bytes or len(k) != KEY_BYTES:
-        raise Refused(krpc.PROTOCOL_ERROR, b"`put` with a `k` that is not 32 bytes")
+        raise PutRefused(krpc.PROTOCOL_ERROR, b"`put` with a `k` that is not 32 bytes")
     if type(sig) is not bytes or len(sig) != SIGNATURE_BYTES:
-        raise Refused(krpc.PROTOCOL_ERROR, b"`put` with a `sig` that is not 64 bytes")
+        raise PutRefused(krpc.PROTOCOL_ERROR, b"`put` with a `sig` that is not 64 bytes")
     if type(salt) is not bytes:
-        raise Refused(krpc.PROTOCOL_ERROR, b"`put` with a `salt` that is not a string")
+        raise PutRefused(krpc.PROTOCOL_ERROR, b"`put` with a `salt` that is not a string")
     if len(salt) > SALT_BYTES_MAX:
-        raise Refused(krpc.SALT_TOO_BIG, b"salt is longer than 64 bytes")
+        raise PutRefused(krpc.SALT_TOO_BIG, b"salt is longer than 64 bytes")
     if type(seq) is not int or not seq_fits(seq):
-        raise Refused(krpc.PROTOCOL_ERROR, b"`put` with a `seq` that is not a 64-bit integer")
-    item = Item(encoded, k, seq, sig, salt)
+        raise PutRefused(krpc.PROTOCOL_ERROR, b"`put` with a `seq` that is not a 64-bit integer")
+    item = StoredItem(encoded, k, seq, sig, salt)
     if not item.signature_holds():
-        raise Refused(krpc.SIGNATURE_INVALID, b"invalid signature")
+        raise PutRefused(krpc.SIGNATURE_INVALID, b"invalid signature")
     return item
 
 
@@ -141,19 +141,19 @@ class ItemStore:
 
     def __init__(self, items_max: int) -> None:
         self._items_max = items_max
-        self._items: dict[bytes, Item] = {}
+        self._items: dict[bytes, StoredItem] = {}
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def get(self, target: bytes) -> Item | None:
+    def get(self, target: bytes) -> StoredItem | None:
         """The item kept under ``target``."""
         item = self._items.pop(target, None)
         if item is not None:
             self._items[target] = item
         return item
 
-    def put(self, item: Item, cas: int | None = None) -> bytes:
+    def put(self, item: StoredItem, cas: int | None = None) -> bytes:
         """
         Keep an item that was checked; returns its target.
 
@@ -168,14 +168,14 @@ class ItemStore:
         stored = self.get(target)
         if stored is not None and stored.seq is not None and item.seq is not None:
             if cas is not None and cas != stored.seq:
-                raise Refused(krpc.CAS_MISMATCH, b"CAS mismatch, re-read and try again")
+                raise PutRefused(krpc.CAS_MISMATCH, b"CAS mismatch, re-read and try again")
             if item.seq <= stored.seq:
-                raise Refused(krpc.SEQ_TOO_SMALL, b"sequence number less than current")
+                raise PutRefused(krpc.SEQ_TOO_SMALL, b"sequence number less than current")
         self._items[target] = item
         if len(self._items) > self._items_max:
             del self._items[next(iter(self._items))]
         return target
 
-    def items(self) -> list[Item]:
+    def items(self) -> list[StoredItem]:
         """All of them, the one used longest ago first."""
         return list(self._items.values())

@@ -16,13 +16,13 @@ from typing import NamedTuple
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.counters import Counters, DHTStatus
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded
-from grenache_py.dht.item_store import Item, ItemStore
+from grenache_py.dht.item_store import ItemStore, StoredItem
 from grenache_py.dht.peer_store import PeerStore
 from grenache_py.dht.queries import LAST_KNOWN_MAX, Queries
 from grenache_py.dht.responder import Responder
 from grenache_py.dht.routing_table import RoutingTable
 from grenache_py.dht.saved_state import DHTState
-from grenache_py.dht.tokens import Tokens
+from grenache_py.dht.tokens import WriteTokens
 from grenache_py.dht.traversals import (
     PEERS_ANSWERED_MAX,
     GetResult,
@@ -104,7 +104,7 @@ class DHTNode:
             self.table,
             self.peers,
             self.items,
-            Tokens(token_key, config.sources_max),
+            WriteTokens(token_key, config.sources_max),
             self.counters,
         )
         self.queries = Queries(self.table, self._limit, self.counters, rng)
@@ -233,7 +233,7 @@ class DHTNode:
             self.items.items(),
         )
 
-    def restore(self, contacts: Iterable[Address], items: Iterable[Item], now: float) -> None:
+    def restore(self, contacts: Iterable[Address], items: Iterable[StoredItem], now: float) -> None:
         """
         Take over what an earlier run left.
 

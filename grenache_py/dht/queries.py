@@ -12,7 +12,7 @@ from math import inf
 
 from grenache_py.dht.counters import Counters
 from grenache_py.dht.routing_table import Contact, RoutingTable
-from grenache_py.dht.transactions import TXID_BYTES, Asker, Pending, Transactions
+from grenache_py.dht.transactions import TXID_BYTES, Asker, PendingQuery, Transactions
 from grenache_py.rate_limit import RateLimit
 from grenache_py.wire import krpc
 from grenache_py.wire.krpc import Address, ErrorReply, Response
@@ -120,7 +120,7 @@ class Queries:
                     self.outbox.append((datagram, pending.address))
             pending.asker.slow(pending, now)
 
-    def _lost(self, pending: Pending, now: float) -> None:
+    def _lost(self, pending: PendingQuery, now: float) -> None:
         self._counters.queries_lost += 1
         contact = pending.contact
         address = pending.address
@@ -150,16 +150,16 @@ class Queries:
 
     # --- this is the asker of its own pings, and the table knows already --------------------
 
-    def answered(self, pending: Pending, response: Response, now: float) -> None:
+    def answered(self, pending: PendingQuery, response: Response, now: float) -> None:
         """A ping was answered."""
 
-    def refused(self, pending: Pending, error: ErrorReply, now: float) -> None:
+    def refused(self, pending: PendingQuery, error: ErrorReply, now: float) -> None:
         """A ping was refused."""
 
-    def slow(self, pending: Pending, now: float) -> None:
+    def slow(self, pending: PendingQuery, now: float) -> None:
         """A ping is overdue."""
 
-    def lost(self, pending: Pending, now: float) -> None:
+    def lost(self, pending: PendingQuery, now: float) -> None:
         """A ping was never answered."""
 
 

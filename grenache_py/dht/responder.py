@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from grenache_py.dht.counters import Counters
-from grenache_py.dht.item_store import ItemStore, Refused, item_of
+from grenache_py.dht.item_store import ItemStore, PutRefused, item_of
 from grenache_py.dht.peer_store import PeerStore
 from grenache_py.dht.routing_table import RoutingTable
-from grenache_py.dht.tokens import TOKEN_BYTES, Tokens
+from grenache_py.dht.tokens import TOKEN_BYTES, WriteTokens
 from grenache_py.wire import krpc
 from grenache_py.wire.bencode import Value
 from grenache_py.wire.krpc import Address, Query, compact_address
@@ -43,7 +43,7 @@ class Responder:
         table: RoutingTable,
         peers: PeerStore,
         items: ItemStore,
-        tokens: Tokens,
+        tokens: WriteTokens,
         counters: Counters,
     ) -> None:
         self._table = table
@@ -73,11 +73,11 @@ class Responder:
         try:
             method = self._methods.get(query.method)
             if method is None:
-                raise Refused(krpc.METHOD_UNKNOWN, b"method unknown")
+                raise PutRefused(krpc.METHOD_UNKNOWN, b"method unknown")
             if query.args is None:
-                raise Refused(krpc.PROTOCOL_ERROR, b"query without `a`")
+                raise PutRefused(krpc.PROTOCOL_ERROR, b"query without `a`")
             answer = krpc.response(method(query.args, address, now), query.txid)
-        except Refused as fault:
+        except PutRefused as fault:
             self._counters.queries_refused += 1
             return krpc.error(fault.code, fault.message, query.txid)
         self._counters.queries_answered += 1
@@ -105,10 +105,10 @@ class Responder:
         token = _required(args, b"announce_peer", b"token")
         port: Value | None = address[1] if args.get(b"implied_port") else args.get(b"port")
         if type(port) is not int or not 0 < port < 65536:
-            raise Refused(krpc.PROTOCOL_ERROR, b"`announce_peer` with a `port` not in 1..65535")
+            raise PutRefused(krpc.PROTOCOL_ERROR, b"`announce_peer` with a `port` not in 1..65535")
         self._check_token(token, b"announce_peer", address, now)
         if not self._peers.add(name, compact_address((address[0], port)), now):
-            raise Refused(krpc.SERVER_ERROR, b"too many peers announced from this address")
+            raise PutRefused(krpc.SERVER_ERROR, b"too many peers announced from this address")
         return self._own_id
 
     # --- BEP 44 -------------------------------------------------------------------------
@@ -137,7 +137,7 @@ class Responder:
     def _put(self, args: dict[bytes, Value], address: Address, now: float) -> bytes:
         value = args.get(b"v")
         if value is None:
-            raise Refused(krpc.PROTOCOL_ERROR, b"`put` missing required `a.v` field")
+            raise PutRefused(krpc.PROTOCOL_ERROR, b"`put` missing required `a.v` field")
         self._check_token(_required(args, b"put", b"token"), b"put", address, now)
         cas = args.get(b"cas")
         self._items.put(item_of(args, value), cas if type(cas) is int else None)
@@ -147,7 +147,7 @@ class Responder:
 
     def _check_token(self, token: bytes, method: bytes, address: Address, now: float) -> None:
         if len(token) != TOKEN_BYTES or not self._tokens.valid(token, address[0], now):
-            raise Refused(krpc.PROTOCOL_ERROR, b"cannot `%b` with bad token" % method)
+            raise PutRefused(krpc.PROTOCOL_ERROR, b"cannot `%b` with bad token" % method)
 
     def _nodes(self, key: bytes) -> bytes:
         """The member ``nodes``: IPv4 contacts nearest to ``key``, encoded."""
@@ -175,5 +175,5 @@ def _required(args: dict[bytes, Value], method: bytes, key: bytes) -> bytes:
     value = args.get(key)
     if type(value) is not bytes:
         fault = b"missing required" if value is None else b"with a mistyped"
-        raise Refused(krpc.PROTOCOL_ERROR, b"`%b` %b `a.%b` field" % (method, fault, key))
+        raise PutRefused(krpc.PROTOCOL_ERROR, b"`%b` %b `a.%b` field" % (method, fault, key))
     return value

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 import attrs
 
-from grenache_py.dht.item_store import Item
+from grenache_py.dht.item_store import StoredItem
 from grenache_py.errors import GrenacheError, RemoteProtocolError
 from grenache_py.wire import bencode
 from grenache_py.wire.bencode import Value
@@ -48,7 +48,7 @@ class DHTState:
     node_id: bytes
     token_key: bytes = attrs.field(repr=False)
     contacts: Sequence[Address] = ()
-    items: Sequence[Item] = ()
+    items: Sequence[StoredItem] = ()
 
 
 def dump(state: DHTState) -> bytes:
@@ -107,21 +107,21 @@ def _state(members: Value) -> DHTState:
     )
 
 
-def _item_members(item: Item) -> dict[bytes, object]:
+def _item_members(item: StoredItem) -> dict[bytes, object]:
     members: dict[bytes, object] = {b"v": item.v}
     if item.k is not None:
         members |= {b"k": item.k, b"seq": item.seq, b"sig": item.sig, b"salt": item.salt}
     return members
 
 
-def _item(members: Value) -> Item:
+def _item(members: Value) -> StoredItem:
     if not isinstance(members, dict):
         raise TypeError("item")
     v = members[b"v"]
     if not isinstance(v, bytes):
         raise TypeError("item v")
     if b"k" not in members:
-        return Item(v)
+        return StoredItem(v)
     k, seq, sig, salt = members[b"k"], members[b"seq"], members[b"sig"], members[b"salt"]
     if not (
         isinstance(k, bytes)
@@ -130,4 +130,4 @@ def _item(members: Value) -> Item:
         and isinstance(salt, bytes)
     ):
         raise TypeError("item")
-    return Item(v, k, seq, sig, salt)
+    return StoredItem(v, k, seq, sig, salt)

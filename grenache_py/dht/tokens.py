@@ -15,13 +15,13 @@ from hmac import compare_digest
 
 from grenache_py.wire.krpc import pack_host
 
-__all__ = ["TOKEN_BYTES", "Tokens"]
+__all__ = ["TOKEN_BYTES", "WriteTokens"]
 
 TOKEN_BYTES = 20
 EPOCH_S = 300.0
 
 
-class Tokens:
+class WriteTokens:
     """
     Gives and checks tokens.
 

@@ -20,7 +20,7 @@ from typing import Protocol
 from grenache_py.dht.routing_table import Contact
 from grenache_py.wire.krpc import Address, ErrorReply, Response
 
-__all__ = ["TXID_BYTES", "Asker", "Pending", "RoundTrips", "Transactions"]
+__all__ = ["TXID_BYTES", "Asker", "PendingQuery", "RoundTrips", "Transactions"]
 
 TXID_BYTES = 4
 _RANDOM_BLOCK = 4096
@@ -35,20 +35,20 @@ LOST_MAX_S = 1.6
 class Asker(Protocol):
     """Who sent a query and wants to know what becomes of it."""
 
-    def answered(self, pending: Pending, response: Response, now: float) -> None:
+    def answered(self, pending: PendingQuery, response: Response, now: float) -> None:
         """The answer came."""
 
-    def refused(self, pending: Pending, error: ErrorReply, now: float) -> None:
+    def refused(self, pending: PendingQuery, error: ErrorReply, now: float) -> None:
         """A KRPC error came."""
 
-    def slow(self, pending: Pending, now: float) -> None:
+    def slow(self, pending: PendingQuery, now: float) -> None:
         """It takes longer than it should: ``pending.waits`` is 1 (sent again) or 2."""
 
-    def lost(self, pending: Pending, now: float) -> None:
+    def lost(self, pending: PendingQuery, now: float) -> None:
         """No answer; the query is forgotten."""
 
 
-class Pending:
+class PendingQuery:
     """
     One query under way.
 
@@ -146,7 +146,7 @@ class Transactions:
         self._rng = rng
         self._block = b""
         self._used = 0
-        self._pending: dict[bytes, Pending] = {}
+        self._pending: dict[bytes, PendingQuery] = {}
         # Entries outlive their query when it is answered, and are skipped when they come up;
         # so that they do not keep it alive, they hold its id only.
         self._deadlines: list[tuple[float, bytes]] = []
@@ -180,13 +180,13 @@ class Transactions:
                 and what is known to be silent is not worth it).
         """
         txid = self._fresh_txid()
-        pending = Pending(txid, address, contact, asker, mark, None if once else halves, now)
+        pending = PendingQuery(txid, address, contact, asker, mark, None if once else halves, now)
         self._pending[txid] = pending
         pending.due = now + self.round_trips.slow_after(contact)
         heapq.heappush(self._deadlines, (pending.due, txid))
         return halves[0] + txid + halves[1]
 
-    def again(self, pending: Pending, now: float) -> bytes | None:
+    def again(self, pending: PendingQuery, now: float) -> bytes | None:
         """
         Repeat a query; returns the datagram, None when it must not be repeated.
 
@@ -211,7 +211,7 @@ class Transactions:
             if txid not in self._pending:
                 return txid
 
-    def close(self, txid: bytes, address: Address, now: float) -> tuple[Pending, float] | None:
+    def close(self, txid: bytes, address: Address, now: float) -> tuple[PendingQuery, float] | None:
         """
         End the query an answer belongs to.
 
@@ -225,7 +225,7 @@ class Transactions:
         sent_at = pending.sent_at if txid == pending.txid else pending.again_at
         return pending, max(now - sent_at, 0.0)  # the clock may have been set back
 
-    def _forget(self, pending: Pending) -> None:
+    def _forget(self, pending: PendingQuery) -> None:
         del self._pending[pending.txid]
         if pending.again_txid:
             del self._pending[pending.again_txid]
@@ -241,7 +241,7 @@ class Transactions:
             heapq.heappop(deadlines)
         return None
 
-    def overdue(self, now: float) -> Pending | None:
+    def overdue(self, now: float) -> PendingQuery | None:
         """
         The next query whose wait has run out, its ``waits`` counted up.
 

@@ -17,18 +17,26 @@ import attrs
 
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.errors import DHTError
-from grenache_py.dht.item_store import Item, immutable_target, mutable_target
+from grenache_py.dht.item_store import StoredItem, immutable_target, mutable_target
 from grenache_py.dht.lookup import SEARCH_WIDTH, Candidate, Lookup
 from grenache_py.dht.queries import Queries
 from grenache_py.dht.routing_table import RoutingTable
-from grenache_py.dht.transactions import TXID_BYTES, Pending
+from grenache_py.dht.transactions import TXID_BYTES, PendingQuery
 from grenache_py.dht.write_targets import RememberedTargets
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.wire import bencode, krpc
 from grenache_py.wire.bencode import Value
 from grenache_py.wire.krpc import ErrorReply, Response, expand_address
 
-__all__ = ["GetResult", "ItemLookup", "Node", "Operation", "PeersLookup", "Refresh", "Traversal"]
+__all__ = [
+    "GetResult",
+    "ItemLookup",
+    "LocalNode",
+    "Operation",
+    "PeersLookup",
+    "Refresh",
+    "Traversal",
+]
 
 PEERS_ANSWERED_MAX = 100
 PEERS_COLLECTED_MAX = 5000
@@ -56,7 +64,7 @@ class GetResult:
     sig: bytes | None = None
 
 
-class Node(Protocol):
+class LocalNode(Protocol):
     """What an operation needs of the node it runs on."""
 
     config: DHTConfig
@@ -93,7 +101,7 @@ class Operation:
 
     __slots__ = ("context", "done", "error", "node", "number", "result")
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: LocalNode) -> None:
         self.node = node
         self.done = False
         self.result: object = None
@@ -132,7 +140,7 @@ class Traversal(Operation):
 
     __slots__ = ("_halves", "lookup")
 
-    def __init__(self, node: Node, key: bytes, method: bytes, args: bytes, width: int) -> None:
+    def __init__(self, node: LocalNode, key: bytes, method: bytes, args: bytes, width: int) -> None:
         super().__init__(node)
         config = node.config
         self.lookup = Lookup(
@@ -163,7 +171,7 @@ class Traversal(Operation):
         if lookup.settled():
             self.settled(now)
 
-    def answered(self, pending: Pending, response: Response, now: float) -> None:
+    def answered(self, pending: PendingQuery, response: Response, now: float) -> None:
         """An answer to one of the lookup's queries."""
         if self.done:
             return
@@ -179,11 +187,11 @@ class Traversal(Operation):
         if not self.done:
             self.step(now)
 
-    def refused(self, pending: Pending, error: ErrorReply, now: float) -> None:
+    def refused(self, pending: PendingQuery, error: ErrorReply, now: float) -> None:
         """An error instead of an answer."""
         self.lost(pending, now)
 
-    def slow(self, pending: Pending, now: float) -> None:
+    def slow(self, pending: PendingQuery, now: float) -> None:
         """A query's wait ran out."""
         if self.done:
             return
@@ -195,7 +203,7 @@ class Traversal(Operation):
             self.lookup.slow(candidate)
         self.step(now)
 
-    def lost(self, pending: Pending, now: float) -> None:
+    def lost(self, pending: PendingQuery, now: float) -> None:
         """A query came to nothing."""
         if self.done:
             return
@@ -226,7 +234,7 @@ class PeersLookup(Traversal):
 
     __slots__ = ("_peers",)
 
-    def __init__(self, node: Node, name: bytes, held: list[bytes]) -> None:
+    def __init__(self, node: LocalNode, name: bytes, held: list[bytes]) -> None:
         super().__init__(
             node, name, b"get_peers", b"9:info_hash%d:%b" % (len(name), name), SEARCH_WIDTH
         )
@@ -266,7 +274,7 @@ class ItemLookup(Traversal):
 
     __slots__ = ("_best", "_salt")
 
-    def __init__(self, node: Node, target: bytes, salt: bytes) -> None:
+    def __init__(self, node: LocalNode, target: bytes, salt: bytes) -> None:
         super().__init__(
             node, target, b"get", b"6:target%d:%b" % (len(target), target), SEARCH_WIDTH
         )
@@ -298,7 +306,7 @@ class ItemLookup(Traversal):
             return
         if mutable_target(k, self._salt) != self.lookup.key:
             return
-        if Item(encoded, k, seq, sig, self._salt).signature_holds():
+        if StoredItem(encoded, k, seq, sig, self._salt).signature_holds():
             self._best = GetResult(sender, value, token, k, seq, sig)
             self.lookup.found = True
             self.lookup.widen()  # a farther node may hold a higher seq
@@ -312,7 +320,7 @@ class Refresh(Traversal):
 
     __slots__ = ()
 
-    def __init__(self, node: Node, target: bytes) -> None:
+    def __init__(self, node: LocalNode, target: bytes) -> None:
         super().__init__(
             node, target, b"find_node", b"6:target20:" + target, node.config.bucket_size
         )

@@ -18,12 +18,12 @@ from grenache_py.dht.item_store import (
     SALT_BYTES_MAX,
     SIGNATURE_BYTES,
     VALUE_BYTES_MAX,
-    Item,
+    StoredItem,
     seq_fits,
     value_fits,
 )
-from grenache_py.dht.transactions import TXID_BYTES, Pending
-from grenache_py.dht.traversals import Node, Operation, Traversal
+from grenache_py.dht.transactions import TXID_BYTES, PendingQuery
+from grenache_py.dht.traversals import LocalNode, Operation, Traversal
 from grenache_py.dht.write_targets import Target
 from grenache_py.errors import LocalProtocolError
 from grenache_py.wire import bencode, krpc
@@ -56,7 +56,7 @@ class PutItem:
     salt: bytes = b""
     cas: int | None = None
 
-    def checked(self) -> Item:
+    def checked(self) -> StoredItem:
         """
         The item as it is stored; its signature is not looked at.
 
@@ -68,7 +68,7 @@ class PutItem:
         if not value_fits(encoded):
             raise LocalProtocolError(f"the value is larger than {VALUE_BYTES_MAX} bytes")
         if self.k is None:
-            return Item(encoded)
+            return StoredItem(encoded)
         if len(self.k) != KEY_BYTES:
             raise LocalProtocolError("k must be 32 bytes")
         if self.sig is None or len(self.sig) != SIGNATURE_BYTES:
@@ -77,7 +77,7 @@ class PutItem:
             raise LocalProtocolError("salt must be at most 64 bytes")
         if self.seq is None or not seq_fits(self.seq):
             raise LocalProtocolError("seq must be a 64-bit integer")
-        return Item(encoded, self.k, self.seq, self.sig, self.salt)
+        return StoredItem(encoded, self.k, self.seq, self.sig, self.salt)
 
 
 class FindTargets(Traversal):
@@ -133,7 +133,7 @@ class Write(Operation):
     method: bytes
     """The query that stores."""
 
-    def __init__(self, node: Node, key: bytes, now: float, *, repeatable: bool) -> None:
+    def __init__(self, node: LocalNode, key: bytes, now: float, *, repeatable: bool) -> None:
         super().__init__(node)
         self.key = key
         self.repeatable = repeatable
@@ -167,12 +167,12 @@ class Write(Operation):
         else:
             self._conclude(NoNodesToQuery())
 
-    def answered(self, pending: Pending, response: Response, now: float) -> None:
+    def answered(self, pending: PendingQuery, response: Response, now: float) -> None:
         """A node has stored it."""
         self.accepted[pending.address] = None
         self._settle(pending, now)
 
-    def refused(self, pending: Pending, error: ErrorReply, now: float) -> None:
+    def refused(self, pending: PendingQuery, error: ErrorReply, now: float) -> None:
         """A node will not store it; the refusals of BEP 44 (3xx) say most."""
         if self._refusal is None or 300 <= error.code < 400:
             self._refusal = (error.code, error.message)
@@ -181,7 +181,7 @@ class Write(Operation):
             self._token_refused = True  # most likely: that node was restarted
         self._settle(pending, now)
 
-    def slow(self, pending: Pending, now: float) -> None:
+    def slow(self, pending: PendingQuery, now: float) -> None:
         """A node is overdue."""
         if pending.mark != self._round:
             return
@@ -197,7 +197,7 @@ class Write(Operation):
             self.node.targets.forget(self.key, now)
         self._step(now)
 
-    def lost(self, pending: Pending, now: float) -> None:
+    def lost(self, pending: PendingQuery, now: float) -> None:
         """A node never answered."""
         if pending.mark == self._round:
             self._slow -= 1
@@ -237,7 +237,7 @@ class Write(Operation):
             halves = krpc.query_around(self.method, args, TXID_BYTES)
             ask(halves, target.address, target.contact, self, self._round, now, once=once)
 
-    def _settle(self, pending: Pending, now: float) -> None:
+    def _settle(self, pending: PendingQuery, now: float) -> None:
         if pending.mark != self._round:
             return  # late, from a round that was given up
         if pending.waits == 0:
@@ -275,7 +275,7 @@ class Announce(Write):
     find_key = b"info_hash"
     method = b"announce_peer"
 
-    def __init__(self, node: Node, name: bytes, port: int, now: float) -> None:
+    def __init__(self, node: LocalNode, name: bytes, port: int, now: float) -> None:
         super().__init__(node, name, now, repeatable=True)
         self._port = port
 
@@ -302,7 +302,7 @@ class Put(Write):
     find_key = b"target"
     method = b"put"
 
-    def __init__(self, node: Node, item: Item, cas: int | None, now: float) -> None:
+    def __init__(self, node: LocalNode, item: StoredItem, cas: int | None, now: float) -> None:
         super().__init__(node, item.target(), now, repeatable=item.k is None)
         self._item = item
         self._cas = cas

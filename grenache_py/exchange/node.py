@@ -25,18 +25,18 @@ from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.messages import FILLS_TOLD_MAX, fill_id
 from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.home.ledger import Ledger
-from grenache_py.exchange.home.own_orders import Home
+from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, NewOrder, Trade
-from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.peering import Peering, PeeringConfig
-from grenache_py.exchange.peers.requests import Params
-from grenache_py.exchange.replication.held_logs import Archive
-from grenache_py.exchange.replication.remote_orders import Records
+from grenache_py.exchange.peers.requests import PeerParams
+from grenache_py.exchange.replication.held_logs import HeldLogs
+from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.replication.replica import Replica
-from grenache_py.exchange.replication.serving import LiveIndex
 from grenache_py.exchange.replication.sync import Sync
+from grenache_py.exchange.replication.sync_responder import LiveIndex
 from grenache_py.exchange.signed_log.entries import Entry, OriginLog, TradeBody, trade_from_body
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.keys import Identity
@@ -112,7 +112,9 @@ class ExchangeNode:
         )
         self.replica = Replica(
             self.key,
-            Records(self.markets, self.books, self.clock, self._heard_order, self.live.changed),
+            RemoteOrders(
+                self.markets, self.books, self.clock, self._heard_order, self.live.changed
+            ),
             self.clock,
             verifier,
             self.outbox,
@@ -130,9 +132,9 @@ class ExchangeNode:
             self._is_frozen,
             self.replica.records.find,
         )
-        self.home = Home(self.ledger, self.clock, self.taker, config.live_orders_max)
+        self.home = OwnOrders(self.ledger, self.clock, self.taker, config.live_orders_max)
         self.peering = Peering(config.peering, identity, sealer, verifier, self.markets, rng, now)
-        self.sync = Sync(self.peering, Archive(self.ledger, self.replica), self.live, rng, now)
+        self.sync = Sync(self.peering, HeldLogs(self.ledger, self.replica), self.live, rng, now)
         self.peering.method("fill.request", self._fill_requested)
         self.peering.method("fill.query", self._fill_queried)
         self.peering.method("fill.settled", self._fill_settled)
@@ -210,7 +212,7 @@ class ExchangeNode:
 
     def place(self, new: NewOrder, now: float) -> LiveOrder:
         """
-        Accept an order; see ``Home.place``.
+        Accept an order; see ``OwnOrders.place``.
 
         Raises:
             OrderError: it was refused and nothing happened.
@@ -223,7 +225,7 @@ class ExchangeNode:
 
     def cancel(self, order_id: str, now: float, account: str | None = None) -> LiveOrder:
         """
-        Close what is open of an own order; see ``Home.cancel``.
+        Close what is open of an own order; see ``OwnOrders.cancel``.
 
         Raises:
             OrderError: unknown, or closed already.
@@ -247,7 +249,7 @@ class ExchangeNode:
         account: str | None = None,
     ) -> LiveOrder:
         """
-        Change an order; see ``Home.replace``. Returns the order that stands afterwards.
+        Change an order; see ``OwnOrders.replace``. Returns the order that stands afterwards.
 
         Raises:
             OrderError: unknown, closed, or the new values make no sense; nothing changed.
@@ -354,7 +356,7 @@ class ExchangeNode:
     # What links bring.
 
     def _fill_requested(
-        self, link: Link, params: Params, now: float
+        self, link: PeerLink, params: PeerParams, now: float
     ) -> Callable[[], dict[str, Any]]:
         self._serve()
         self.home.expire(now)  # or it would trade after the time its owner set
@@ -362,7 +364,9 @@ class ExchangeNode:
         answer = self.maker.request(fill, Signed.from_wire(params.get("order")), now)
         return lambda: {"answer": answer.proof.wire()}
 
-    def _fill_queried(self, link: Link, params: Params, now: float) -> Callable[[], dict[str, Any]]:
+    def _fill_queried(
+        self, link: PeerLink, params: PeerParams, now: float
+    ) -> Callable[[], dict[str, Any]]:
         self._serve()
         deadline = params.get("deadline")
         if type(deadline) is not int or deadline < 0:
@@ -375,7 +379,7 @@ class ExchangeNode:
         answer = self.maker.query(fill, link.key, deadline, now)
         return lambda: {"answer": answer.proof.wire()}
 
-    def _fill_settled(self, link: Link, params: Params, now: float) -> None:
+    def _fill_settled(self, link: PeerLink, params: PeerParams, now: float) -> None:
         fills = params.get("fills")
         if not isinstance(fills, list) or len(fills) > FILLS_TOLD_MAX:
             raise RemoteProtocolError(f"'fills' must be a list of at most {FILLS_TOLD_MAX} ids")
@@ -392,7 +396,7 @@ class ExchangeNode:
         if market is not None:
             self._crossed[market] = None
 
-    def _linked(self, link: Link, now: float) -> None:
+    def _linked(self, link: PeerLink, now: float) -> None:
         self.taker.linked(link.key, now)
 
     def _visible_homes(self) -> int:

@@ -99,7 +99,7 @@ def _introduce(status: str, exchange: ExchangeService, options: Options) -> str:
         listen = {name: [place(port) for port in all_] for name, all_ in exchange.ports.items()}
         exchange.log.info("peer {peer} is ready", peer=exchange.identity.key, listen=listen)
         return status
-    market = exchange.desk.node.markets
+    market = exchange.gateway.node.markets
     symbol = next(iter(market))
     lines = [f"exchange: peer {exchange.identity.key}"]
     for name, ports in exchange.ports.items():

@@ -31,11 +31,11 @@ __all__ = [
     "BUSY",
     "NOT_FOUND",
     "NO_NODES",
-    "Announce",
-    "Answer",
+    "AnnounceCall",
     "Call",
-    "Get",
-    "Lookup",
+    "GetCall",
+    "GrapeAnswer",
+    "LookupCall",
     "announce_body",
     "call",
     "get_body",
@@ -52,7 +52,7 @@ TARGET_BYTES = 20
 
 
 @attrs.frozen
-class Answer:
+class GrapeAnswer:
     """What the client gets: an HTTP status and the body's bytes."""
 
     status: int
@@ -60,14 +60,14 @@ class Answer:
 
 
 @attrs.define
-class Lookup:
+class LookupCall:
     """Find the peers that announced ``name``. (Not frozen: it is built for every request.)"""
 
     name: bytes
 
 
 @attrs.define
-class Announce:
+class AnnounceCall:
     """Announce a service; ``port`` 0 stands for the grape's own DHT port."""
 
     name: bytes
@@ -75,7 +75,7 @@ class Announce:
 
 
 @attrs.frozen
-class Get:
+class GetCall:
     """Fetch a BEP 44 item; ``use_cache`` False asks other nodes though this one has it."""
 
     target: bytes
@@ -83,36 +83,36 @@ class Get:
     use_cache: bool = True
 
 
-Call = Lookup | Announce | PutItem | Get
+Call = LookupCall | AnnounceCall | PutItem | GetCall
 
 
 class _Refused(Exception):
     """Leads out of a nested reading, with the answer."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: GrapeAnswer) -> None:
         super().__init__(answer)
         self.answer = answer
 
 
-def _text_answer(text: str) -> Answer:
+def _text_answer(text: str) -> GrapeAnswer:
     """Return an error as most are: status 200, the text as a JSON string."""
-    return Answer(200, msgspec.json.encode(text))
+    return GrapeAnswer(200, msgspec.json.encode(text))
 
 
 NOT_FOUND = _text_answer("ERR_REQ_NOTFOUND")
 NO_NODES = _text_answer("No nodes to query")
 ALL_FAILED = _text_answer("All queries failed")
-BUSY = Answer(503, b"ERR_GRAPE_BUSY")
-BROKEN = Answer(500, b"ERR_GRAPE_INTERNAL")
+BUSY = GrapeAnswer(503, b"ERR_GRAPE_BUSY")
+BROKEN = GrapeAnswer(500, b"ERR_GRAPE_INTERNAL")
 _LOOKUP = _text_answer("ERR_GRAPE_LOOKUP")
 _ANNOUNCE = _text_answer("ERR_GRAPE_ANNOUNCE")
 _PORT = _text_answer("ERR_GRAPE_SERVICE_PORT")
 _GENERIC = _text_answer("ERR_GRAPE_GENERIC")
-_NO_PEERS = Answer(200, b"[]")
-_NO_ITEM = Answer(200, b"")
+_NO_PEERS = GrapeAnswer(200, b"[]")
+_NO_ITEM = GrapeAnswer(200, b"")
 
 
-def call(path: str, body: bytes) -> Call | Answer:
+def call(path: str, body: bytes) -> Call | GrapeAnswer:
     """
     Read one request.
 
@@ -128,7 +128,7 @@ def call(path: str, body: bytes) -> Call | Answer:
         read = _COMMANDS.get(path) or _COMMANDS.get(_folded(path))
         return NOT_FOUND if read is None else read(data)
     except InvalidPayload as error:
-        return Answer(500, str(error).encode())
+        return GrapeAnswer(500, str(error).encode())
     except _Refused as refusal:
         return refusal.answer
 
@@ -146,14 +146,14 @@ def _folded(path: str) -> str:
     return f"/{name[:1].lower()}{name[1:]}"
 
 
-def _read_lookup(data: Any) -> Call | Answer:
+def _read_lookup(data: Any) -> Call | GrapeAnswer:
     if type(data) is not str or not data:
         return _LOOKUP
     name = _utf8(data)
-    return Lookup(name) if len(name) <= NAME_BYTES_MAX else _NO_PEERS
+    return LookupCall(name) if len(name) <= NAME_BYTES_MAX else _NO_PEERS
 
 
-def _read_announce(data: Any) -> Call | Answer:
+def _read_announce(data: Any) -> Call | GrapeAnswer:
     if type(data) is not list:
         return _ANNOUNCE
     port = _integral(data[1]) if len(data) > 1 else None
@@ -162,10 +162,10 @@ def _read_announce(data: Any) -> Call | Answer:
     name = _bytes(data[0], _utf8)
     if not name:
         return _ANNOUNCE
-    return Announce(name, port) if len(name) <= NAME_BYTES_MAX else NO_NODES
+    return AnnounceCall(name, port) if len(name) <= NAME_BYTES_MAX else NO_NODES
 
 
-def _read_put(data: Any) -> Call | Answer:
+def _read_put(data: Any) -> Call | GrapeAnswer:
     if data is None or data is MISSING:
         return _no_property(data, "k")
     fields = {"v": data} if isinstance(data, str) else data if isinstance(data, dict) else {}
@@ -221,7 +221,7 @@ def _put_error(
     return None
 
 
-def _read_get(data: Any) -> Call | Answer:
+def _read_get(data: Any) -> Call | GrapeAnswer:
     if data is None or data is MISSING:
         return _no_property(data, "salt")
     if isinstance(data, str):
@@ -234,10 +234,10 @@ def _read_get(data: Any) -> Call | Answer:
     else:
         return _GENERIC
     # BEP 44 targets are SHA-1 sums: nothing is stored under any other length.
-    return Get(target, salt, use_cache) if len(target) == TARGET_BYTES else _NO_ITEM
+    return GetCall(target, salt, use_cache) if len(target) == TARGET_BYTES else _NO_ITEM
 
 
-_COMMANDS: dict[str, Callable[[Any], Call | Answer]] = {
+_COMMANDS: dict[str, Callable[[Any], Call | GrapeAnswer]] = {
     "/lookup": _read_lookup,
     "/announce": _read_announce,
     "/put": _read_put,
@@ -279,7 +279,7 @@ def get_body(item: GetResult | None, salt: bytes) -> bytes:
     return msgspec.json.encode(answer)
 
 
-def krpc_failure(krpc_error: tuple[int, str] | None) -> Answer:
+def krpc_failure(krpc_error: tuple[int, str] | None) -> GrapeAnswer:
     """
     Return the answer when no node accepted an announce or a put.
 
@@ -290,12 +290,12 @@ def krpc_failure(krpc_error: tuple[int, str] | None) -> Answer:
     if krpc_error is None or not 300 <= krpc_error[0] <= 399:
         return ALL_FAILED
     code, text = krpc_error
-    return Answer(code, msgspec.json.encode(f"{code} {text}"))
+    return GrapeAnswer(code, msgspec.json.encode(f"{code} {text}"))
 
 
-def _no_property(data: Any, name: str) -> Answer:
+def _no_property(data: Any, name: str) -> GrapeAnswer:
     kind = "null" if data is None else "undefined"
-    return Answer(500, f"Cannot read properties of {kind} (reading '{name}')".encode())
+    return GrapeAnswer(500, f"Cannot read properties of {kind} (reading '{name}')".encode())
 
 
 def _is_number(value: Any) -> bool:
@@ -360,7 +360,7 @@ def _bytes(value: Any, decode: Callable[[str], bytes]) -> bytes:
         value = value.get("data")
     if isinstance(value, list):
         return bytes(_byte(element) for element in value)
-    raise _Refused(Answer(500, _not_bytes(value).encode()))
+    raise _Refused(GrapeAnswer(500, _not_bytes(value).encode()))
 
 
 def _byte(value: Any) -> int:

@@ -217,9 +217,9 @@ class Site(ServerFactory):
             return
         call = api.call(request.url, request.body)
         self.requests[_COMMANDS[type(call)]] += 1
-        if isinstance(call, api.Lookup):
+        if isinstance(call, api.LookupCall):
             self._lookup(connection, call.name)
-        elif isinstance(call, api.Answer):
+        elif isinstance(call, api.GrapeAnswer):
             connection.answer(call.status, call.body)
         else:
             self._call(call, connection)
@@ -249,9 +249,9 @@ class Site(ServerFactory):
         for connection in self._looking_up.pop(name):
             self._fail(failure, connection)
 
-    def _call(self, call: api.Announce | PutItem | api.Get, connection: Connection) -> None:
+    def _call(self, call: api.AnnounceCall | PutItem | api.GetCall, connection: Connection) -> None:
         """Ask the DHT; the answer is given when it comes."""
-        if isinstance(call, api.Announce):
+        if isinstance(call, api.AnnounceCall):
             announcing = self._dht.announce(call.name, call.port or self._own_port())
             announcing.addCallbacks(_announced, self._fail, (connection,), {}, (connection,))
         elif isinstance(call, PutItem):
@@ -339,9 +339,9 @@ def _phrase(status: int) -> str:
 
 
 _COMMANDS: dict[type, str] = {
-    api.Lookup: "lookup",
-    api.Announce: "announce",
+    api.LookupCall: "lookup",
+    api.AnnounceCall: "announce",
     PutItem: "put",
-    api.Get: "get",
-    api.Answer: "invalid",
+    api.GetCall: "get",
+    api.GrapeAnswer: "invalid",
 }

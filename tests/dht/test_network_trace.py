@@ -84,13 +84,13 @@ class Grape:
         """Do what the HTTP request of the trace asks for."""
         head, _, body = request.partition("\r\n\r\n")
         call = api.call(head.split()[1], body.encode())
-        if isinstance(call, api.Lookup):
+        if isinstance(call, api.LookupCall):
             return self.node.lookup(call.name, self.now)
-        if isinstance(call, api.Announce):
+        if isinstance(call, api.AnnounceCall):
             return self.node.announce(call.name, call.port, self.now)
         if isinstance(call, PutItem):
             return self.node.put(call, self.now)
-        assert isinstance(call, api.Get)
+        assert isinstance(call, api.GetCall)
         return self.node.get(call.target, self.now, use_cache=call.use_cache)
 
     def answers(self, other: str, answer: Message) -> None:

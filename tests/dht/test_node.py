@@ -12,7 +12,7 @@ from nacl.signing import SigningKey
 
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded, NoNodesToQuery
-from grenache_py.dht.item_store import Item, signed_bytes
+from grenache_py.dht.item_store import StoredItem, signed_bytes
 from grenache_py.dht.traversals import GetResult
 from grenache_py.dht.writes import PutItem
 from grenache_py.errors import LocalProtocolError
@@ -517,7 +517,7 @@ def test_seq_and_cas_are_checked_against_what_is_stored() -> None:
     assert talk.error("put", **stale) == (302, b"sequence number less than current")
     mismatch = put_members(signed(b"three", 3, cas=1), token)
     assert talk.error("put", **mismatch) == (301, b"CAS mismatch, re-read and try again")
-    target = Item(b"", PUBLIC).target()
+    target = StoredItem(b"", PUBLIC).target()
     found = talk.ok("get", target=target)
     assert (found[b"v"], found[b"seq"], found[b"k"]) == (b"two", 2, PUBLIC)
     assert b"salt" not in found
@@ -529,7 +529,7 @@ def test_seq_and_cas_are_checked_against_what_is_stored() -> None:
 
 def test_the_first_valid_immutable_value_ends_a_get() -> None:
     talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB))
-    target = Item(b"5:value").target()
+    target = StoredItem(b"5:value").target()
     get = talk.node.get(target, talk.now)
     asked = queries(talk, b"get")
     talk.reply(asked[ALICE], ALICE, id=ALICE_ID, token=b"tok", v=b"forged")
@@ -540,7 +540,7 @@ def test_the_first_valid_immutable_value_ends_a_get() -> None:
 
 def test_the_highest_seq_with_a_signature_that_holds_wins() -> None:
     talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB), (CAROL_ID, CAROL))
-    target = Item(b"", PUBLIC).target()
+    target = StoredItem(b"", PUBLIC).target()
     get = talk.node.get(target, talk.now)
     asked = queries(talk, b"get")
     for address, node_id, item in (
@@ -555,7 +555,7 @@ def test_the_highest_seq_with_a_signature_that_holds_wins() -> None:
 
 def test_a_higher_seq_is_found_beyond_the_nearest_eight() -> None:
     """A writer reaches 20 nodes; those nearest to the key may have missed the last write."""
-    target = Item(b"", PUBLIC).target()
+    target = StoredItem(b"", PUBLIC).target()
     number = int.from_bytes(target, "big")
     ring = {
         ("10.4.0.1", 1 + distance): (number ^ (distance << 80)).to_bytes(20, "big")
@@ -575,7 +575,7 @@ def test_a_salted_item_is_found_with_its_salt_only() -> None:
     for salt, expected in ((b"salt", b"one"), (b"", None), (b"other", None)):
         talk = talk_with((ALICE_ID, ALICE))
         item = signed(b"one", 1, b"salt")
-        get = talk.node.get(Item(b"", PUBLIC, salt=b"salt").target(), talk.now, salt=salt)
+        get = talk.node.get(StoredItem(b"", PUBLIC, salt=b"salt").target(), talk.now, salt=salt)
         members = put_members(item, b"tok")
         del members["salt"]
         talk.reply(queries(talk, b"get")[ALICE], ALICE, id=ALICE_ID, **members)
@@ -584,7 +584,7 @@ def test_a_salted_item_is_found_with_its_salt_only() -> None:
 
 def test_the_own_copy_can_be_passed_over() -> None:
     talk = talk_with((ALICE_ID, ALICE))
-    target = talk.node.items.put(Item(b"5:value"))
+    target = talk.node.items.put(StoredItem(b"5:value"))
     get = talk.node.get(target, talk.now, use_cache=False)
     assert not get.done
     assert ALICE in queries(talk, b"get")
@@ -777,7 +777,7 @@ def test_no_answer_is_larger_than_a_datagram_nor_much_larger_than_its_question()
     for port in range(1, 1000):
         talk.ask("announce_peer", BOB, info_hash=NAME, port=port, token=token)
     talk.ok("put", BOB, **put_members(signed(b"x" * 1000, 1, b"s" * 64), token))
-    target = Item(b"", PUBLIC, salt=b"s" * 64).target()
+    target = StoredItem(b"", PUBLIC, salt=b"s" * 64).target()
     largest = 0
     for method, args in (
         (b"find_node", b"6:target20:" + target),
@@ -804,7 +804,7 @@ def test_no_answer_is_larger_than_a_datagram_nor_much_larger_than_its_question()
 
 def test_what_a_node_remembers_makes_it_the_same_node() -> None:
     talk = talk_with((ALICE_ID, ALICE))
-    talk.node.items.put(Item(b"5:value"))
+    talk.node.items.put(StoredItem(b"5:value"))
     token = talk.token(BOB)
     state = talk.node.state()
     assert state.node_id == OWN_ID
@@ -812,7 +812,7 @@ def test_what_a_node_remembers_makes_it_the_same_node() -> None:
     again = Conversation(make_node(), talk.now + 5)
     again.node.restore(state.contacts, state.items, again.now)
     again.ok("announce_peer", BOB, info_hash=NAME, port=5, token=token)
-    assert again.node.get(Item(b"5:value").target(), again.now).result is not None
+    assert again.node.get(StoredItem(b"5:value").target(), again.now).result is not None
     again.sent()
     again.node.bootstrap([], again.now)
     assert ALICE in queries(again, b"find_node"), "no bootstrap list needed"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grenache_py.dht.item_store import Item
+from grenache_py.dht.item_store import StoredItem
 from grenache_py.dht.saved_state import DHTState, StateDamaged, StateFromLater, dump, load
 from grenache_py.dht.state_file import load_state, read_or_make_key, save_state
 from grenache_py.errors import ConfigError
@@ -19,7 +19,7 @@ STATE = DHTState(
     b"i" * 20,
     b"k" * 32,
     [("10.0.0.1", 7001), ("2001:db8::1", 7002)],
-    [Item(b"5:value"), Item(b"3:one", b"p" * 32, 7, b"s" * 64, b"salt")],
+    [StoredItem(b"5:value"), StoredItem(b"3:one", b"p" * 32, 7, b"s" * 64, b"salt")],
 )
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from grenache_py.dht import item_store
-from grenache_py.dht.item_store import Item, ItemStore, Refused
+from grenache_py.dht.item_store import ItemStore, PutRefused, StoredItem
 from grenache_py.dht.peer_store import PeerStore
-from grenache_py.dht.tokens import Tokens
+from grenache_py.dht.tokens import WriteTokens
 from grenache_py.rate_limit import RateLimit
 from grenache_py.wire import bencode
 from grenache_py.wire.krpc import compact_address
@@ -26,7 +26,7 @@ NOW = 900_000.0
 
 
 def test_a_token_holds_for_its_address_for_five_to_ten_minutes() -> None:
-    tokens = Tokens(b"s" * 32)
+    tokens = WriteTokens(b"s" * 32)
     token = tokens.give("10.0.0.1", NOW)
     assert len(token) == 20
     for later, holds in ((0, True), (299, True), (300, True), (599, True), (600, False)):
@@ -36,13 +36,13 @@ def test_a_token_holds_for_its_address_for_five_to_ten_minutes() -> None:
 
 
 def test_a_restarted_node_honours_its_tokens() -> None:
-    token = Tokens(b"s" * 32).give("10.0.0.1", NOW)
-    assert Tokens(b"s" * 32).valid(token, "10.0.0.1", NOW + 10)
-    assert not Tokens(b"t" * 32).valid(token, "10.0.0.1", NOW + 10)
+    token = WriteTokens(b"s" * 32).give("10.0.0.1", NOW)
+    assert WriteTokens(b"s" * 32).valid(token, "10.0.0.1", NOW + 10)
+    assert not WriteTokens(b"t" * 32).valid(token, "10.0.0.1", NOW + 10)
 
 
 def test_remembered_tokens_are_bounded() -> None:
-    tokens = Tokens(b"s" * 32, remembered_max=10)
+    tokens = WriteTokens(b"s" * 32, remembered_max=10)
     for number in range(1000):
         tokens.give(f"10.0.{number >> 8}.{number & 255}", NOW)
     assert len(tokens._given) <= 10
@@ -181,10 +181,10 @@ KEY = SigningKey(bytes(range(32)))
 PUBLIC = bytes(KEY.verify_key)
 
 
-def mutable(v: object, seq: int, salt: bytes = b"") -> Item:
+def mutable(v: object, seq: int, salt: bytes = b"") -> StoredItem:
     encoded = bencode.encode(v)
     signature = KEY.sign(item_store.signed_bytes(encoded, seq, salt)).signature
-    return Item(encoded, PUBLIC, seq, signature, salt)
+    return StoredItem(encoded, PUBLIC, seq, signature, salt)
 
 
 def test_the_targets_and_signed_bytes_of_the_vectors() -> None:
@@ -199,7 +199,7 @@ def test_the_targets_and_signed_bytes_of_the_vectors() -> None:
         assert (
             item_store.signed_bytes(encoded, case["seq"], salt).hex() == case["signed_buffer_hex"]
         )
-        item = Item(
+        item = StoredItem(
             encoded,
             bytes.fromhex(case["public_key_hex"]),
             case["seq"],
@@ -215,11 +215,11 @@ def test_the_targets_and_signed_bytes_of_the_vectors() -> None:
 def test_a_signature_covers_value_seq_and_salt() -> None:
     item = mutable(b"one", 1, b"salt")
     assert item.signature_holds()
-    assert not Item(b"3:two", item.k, item.seq, item.sig, item.salt).signature_holds()
-    assert not Item(item.v, item.k, 2, item.sig, item.salt).signature_holds()
-    assert not Item(item.v, item.k, item.seq, item.sig, b"").signature_holds()
-    assert not Item(item.v, b"short", item.seq, item.sig, b"salt").signature_holds()
-    assert not Item(item.v, item.k, item.seq, b"", b"salt").signature_holds()
+    assert not StoredItem(b"3:two", item.k, item.seq, item.sig, item.salt).signature_holds()
+    assert not StoredItem(item.v, item.k, 2, item.sig, item.salt).signature_holds()
+    assert not StoredItem(item.v, item.k, item.seq, item.sig, b"").signature_holds()
+    assert not StoredItem(item.v, b"short", item.seq, item.sig, b"salt").signature_holds()
+    assert not StoredItem(item.v, item.k, item.seq, b"", b"salt").signature_holds()
 
 
 def test_a_later_seq_replaces_and_an_equal_or_lower_one_does_not() -> None:
@@ -227,7 +227,7 @@ def test_a_later_seq_replaces_and_an_equal_or_lower_one_does_not() -> None:
     target = store.put(mutable(b"one", 1))
     store.put(mutable(b"two", 2))
     for stale in (mutable(b"one", 1), mutable(b"two", 2)):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(PutRefused) as refused:
             store.put(stale)
         assert refused.value.code == 302
     kept = store.get(target)
@@ -238,7 +238,7 @@ def test_a_later_seq_replaces_and_an_equal_or_lower_one_does_not() -> None:
 def test_cas_must_name_the_stored_seq() -> None:
     store = ItemStore(10)
     store.put(mutable(b"one", 1), cas=77)  # nothing there to compare with
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(PutRefused) as refused:
         store.put(mutable(b"two", 2), cas=77)
     assert refused.value.code == 301
     store.put(mutable(b"two", 2), cas=1)
@@ -246,9 +246,9 @@ def test_cas_must_name_the_stored_seq() -> None:
 
 def test_the_item_used_longest_ago_makes_room() -> None:
     store = ItemStore(2)
-    first, second = store.put(Item(b"1:a")), store.put(Item(b"1:b"))
+    first, second = store.put(StoredItem(b"1:a")), store.put(StoredItem(b"1:b"))
     store.get(first)
-    store.put(Item(b"1:c"))
+    store.put(StoredItem(b"1:c"))
     assert store.get(first) is not None
     assert store.get(second) is None
     assert len(store) == 2

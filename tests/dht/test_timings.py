@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from grenache_py.dht.config import DHTConfig
-from grenache_py.dht.tokens import Tokens
+from grenache_py.dht.tokens import WriteTokens
 from grenache_py.dht.transactions import LOST_MAX_S
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.link import Link
@@ -39,7 +39,7 @@ def test_nobody_waits_as_long_as_in_node() -> None:
 
 
 def test_tokens_hold_as_long_as_in_node() -> None:
-    tokens = Tokens(b"k" * 32)
+    tokens = WriteTokens(b"k" * 32)
     token = tokens.give("10.0.0.1", NOW)
     renewed_s = measured_s("token secret rotation")
     assert tokens.give("10.0.0.1", NOW + renewed_s - 1) == token

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from grenache_py.dht.item_store import Item
+from grenache_py.dht.item_store import StoredItem
 from grenache_py.dht.saved_state import DHTState, StateDamaged, StateFromLater, dump, load
 
 SEEDS = [
@@ -14,7 +14,7 @@ SEEDS = [
             b"i" * 20,
             b"k" * 32,
             [("10.0.0.1", 1), ("::1", 2)],
-            [Item(b"1:x"), Item(b"1:y", b"p" * 32, 7, b"s" * 64, b"salt")],
+            [StoredItem(b"1:x"), StoredItem(b"1:y", b"p" * 32, 7, b"s" * 64, b"salt")],
         )
     ),
 ]

@@ -48,7 +48,7 @@ def one(data: bytes) -> None:
         assert expected is InvalidPayload
     for path in ("/lookup", "/announce", "/put", "/get", "/nope"):
         call = api.call(path, data)
-        if isinstance(call, api.Answer):
+        if isinstance(call, api.GrapeAnswer):
             assert call.status in (200, 500)
             if call.status == 200 and call.body:
                 json.loads(call.body)

@@ -14,7 +14,7 @@ import random
 from pathlib import Path
 
 from grenache_py.dht.config import DHTConfig
-from grenache_py.dht.item_store import Item
+from grenache_py.dht.item_store import StoredItem
 from grenache_py.dht.node import DHTNode
 from grenache_py.dht.writes import PutItem
 from grenache_py.errors import RemoteProtocolError
@@ -80,7 +80,7 @@ def one(data: bytes) -> None:
     operations = [
         node.lookup(b"svc", _NOW),
         node.announce(b"svc", 5, _NOW),
-        node.get(Item(b"12:Hello World!").target(), _NOW, use_cache=False),
+        node.get(StoredItem(b"12:Hello World!").target(), _NOW, use_cache=False),
         node.put(PutItem(v=b"x"), _NOW),
     ]
     for query, address in node.take_effects().datagrams:

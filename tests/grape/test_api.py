@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from grenache_py.dht.writes import PutItem
 from grenache_py.grape import api
-from grenache_py.grape.api import Announce, Answer, Get, Lookup
+from grenache_py.grape.api import AnnounceCall, GetCall, GrapeAnswer, LookupCall
 
 JSON = st.recursive(
     st.none()
@@ -49,9 +49,9 @@ def ask(path: str, data: object) -> object:
     return api.call(path, body.encode())
 
 
-def text(words: str) -> Answer:
+def text(words: str) -> GrapeAnswer:
     """An error of the common family: status 200, a JSON string."""
-    return Answer(200, json.dumps(words).encode())
+    return GrapeAnswer(200, json.dumps(words).encode())
 
 
 @given(st.sampled_from(["/lookup", "/announce", "/put", "/get"]), JSON)
@@ -63,12 +63,12 @@ def test_whatever_the_data_the_dht_is_asked_something_valid_or_the_client_is_ans
     path: str, data: object
 ) -> None:
     outcome = ask(path, data)
-    if isinstance(outcome, Answer):
+    if isinstance(outcome, GrapeAnswer):
         assert outcome.status in (200, 500)
-    elif isinstance(outcome, (Lookup, Announce)):
+    elif isinstance(outcome, (LookupCall, AnnounceCall)):
         assert 0 < len(outcome.name) <= api.NAME_BYTES_MAX
-        assert isinstance(outcome, Lookup) or 0 <= outcome.port <= 65535
-    elif isinstance(outcome, Get):
+        assert isinstance(outcome, LookupCall) or 0 <= outcome.port <= 65535
+    elif isinstance(outcome, GetCall):
         assert len(outcome.target) == 20
     else:
         assert isinstance(outcome, PutItem)
@@ -84,7 +84,7 @@ def test_whatever_the_data_the_dht_is_asked_something_valid_or_the_client_is_ans
 @given(st.text())
 @example("Infinity")
 def test_every_name_but_the_empty_one_is_its_own_key(name: str) -> None:
-    expected = Lookup(name.encode()) if name else text("ERR_GRAPE_LOOKUP")
+    expected = LookupCall(name.encode()) if name else text("ERR_GRAPE_LOOKUP")
     assert ask("/lookup", name) == expected
 
 
@@ -111,7 +111,7 @@ def test_every_name_but_the_empty_one_is_its_own_key(name: str) -> None:
     ],
 )
 def test_paths_are_folded_as_node_folds_them(path: str, found: bool) -> None:
-    assert ask(path, "svc") == (Lookup(b"svc") if found else text("ERR_REQ_NOTFOUND"))
+    assert ask(path, "svc") == (LookupCall(b"svc") if found else text("ERR_REQ_NOTFOUND"))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_port_is_an_integer_that_a_service_can_have(port: object, expected: in
     if expected is None:
         assert outcome == text("ERR_GRAPE_SERVICE_PORT")
     else:
-        assert outcome == Announce(b"svc", expected)
+        assert outcome == AnnounceCall(b"svc", expected)
 
 
 def test_a_service_without_a_name_is_refused() -> None:
@@ -148,7 +148,7 @@ def test_a_service_without_a_name_is_refused() -> None:
 
 def test_a_name_no_datagram_can_hold_is_answered_at_once() -> None:
     assert ask("/announce", ["n" * 70_000, 1]) == text("No nodes to query")
-    assert ask("/lookup", "n" * 70_000) == Answer(200, b"[]")
+    assert ask("/lookup", "n" * 70_000) == GrapeAnswer(200, b"[]")
 
 
 @pytest.mark.parametrize(
@@ -174,15 +174,15 @@ def test_a_hash_is_hex_up_to_where_it_is_not_and_else_nothing_is_found(
     hash: str, target: bytes | None
 ) -> None:
     outcome = ask("/get", hash)
-    assert outcome == (Answer(200, b"") if target is None else Get(target))
+    assert outcome == (GrapeAnswer(200, b"") if target is None else GetCall(target))
 
 
 def test_the_parts_of_a_get_request() -> None:
     request = {"hash": "ab" * 20, "salt": "[65]", "cache": False, "verify": True}
-    assert ask("/get", request) == Get(b"\xab" * 20, b"A", use_cache=False)
-    assert ask("/get", {"hash": "ab" * 20, "salt": ""}) == Get(b"\xab" * 20)
-    assert ask("/get", {"hash": "ab" * 20, "salt": "123"}) == Get(b"\xab" * 20, b"123")
-    assert ask("/get", {"hash": "ab" * 20, "salt": '"q"'}) == Get(b"\xab" * 20, b"q")
+    assert ask("/get", request) == GetCall(b"\xab" * 20, b"A", use_cache=False)
+    assert ask("/get", {"hash": "ab" * 20, "salt": ""}) == GetCall(b"\xab" * 20)
+    assert ask("/get", {"hash": "ab" * 20, "salt": "123"}) == GetCall(b"\xab" * 20, b"123")
+    assert ask("/get", {"hash": "ab" * 20, "salt": '"q"'}) == GetCall(b"\xab" * 20, b"q")
 
 
 def test_the_parts_of_a_mutable_put_request() -> None:
@@ -259,6 +259,6 @@ def test_strings_are_escaped_as_json_stringify_escapes_them(words: str) -> None:
 
 
 def test_a_krpc_error_of_the_300s_becomes_the_status() -> None:
-    assert api.krpc_failure((302, "old")) == Answer(302, b'"302 old"')
+    assert api.krpc_failure((302, "old")) == GrapeAnswer(302, b'"302 old"')
     assert api.krpc_failure((205, "big")) == text("All queries failed")
     assert api.krpc_failure(None) == text("All queries failed")

@@ -19,7 +19,7 @@ from grenache_py.rpc.frames import (
     encode_request,
     split_address,
 )
-from grenache_py.rpc.pubsub.outbox import Outbox, ReconnectSchedule
+from grenache_py.rpc.pubsub.subscriber_queue import ReconnectSchedule, SubscriberQueue
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
@@ -172,7 +172,7 @@ def test_suspects_are_bounded() -> None:
 
 @given(st.lists(st.one_of(st.binary(max_size=30), st.none()), max_size=60))
 def test_the_outbox_keeps_the_newest_in_order_within_its_limits(script) -> None:
-    outbox = Outbox(frames_max=5, bytes_max=40)
+    outbox = SubscriberQueue(frames_max=5, bytes_max=40)
     expected: list[bytes] = []
     sent = taken = 0
     for frame in script:

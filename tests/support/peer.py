@@ -18,11 +18,11 @@ from twisted.python.failure import Failure
 
 from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
 from grenache_py.exchange.client_port.feed import Feed
-from grenache_py.exchange.client_port.gateway import Client, Desk, Facts
+from grenache_py.exchange.client_port.gateway import Facts, Gateway, Principal
 from grenache_py.exchange.client_port.reports import trades_until
 from grenache_py.exchange.client_port.session import Session
-from grenache_py.exchange.daemon.commit_loop import BatchLoop
-from grenache_py.exchange.daemon.connections import ClientLines, PeerLines
+from grenache_py.exchange.daemon.commit_loop import CommitLoop
+from grenache_py.exchange.daemon.connections import ClientConnection, PeerConnection
 from grenache_py.exchange.daemon.history import StoreOffice
 from grenache_py.exchange.effects.rows import Row, Snapshot
 from grenache_py.exchange.errors import StoreError
@@ -93,12 +93,14 @@ class Connection:
 
     def __init__(self, peer: Peer, grant: Grant, transport: StringTransport | None) -> None:
         self.peer = peer
-        self.lines = ClientLines(peer.clock, peer.batches.client_line, peer.batches.client_lost)
-        client = Client(grant, self.lines.outbound)
-        self.lines.session = Session(
-            peer.desk, client, peer.limits, peer.clock.seconds(), peer.method_failed
+        self.lines = ClientConnection(
+            peer.clock, peer.commit_loop.client_line, peer.commit_loop.client_lost
         )
-        peer.batches.client_opened(self.lines)
+        client = Principal(grant, self.lines.send_queue)
+        self.lines.session = Session(
+            peer.gateway, client, peer.limits, peer.clock.seconds(), peer.method_failed
+        )
+        peer.commit_loop.client_opened(self.lines)
         if transport is not None:
             self.transport = transport
             self.lines.makeConnection(transport)
@@ -137,7 +139,7 @@ class Connection:
 
 
 class Peer:
-    """One peer; ``batches.node`` is there at once."""
+    """One peer; ``commit_loop.node`` is there at once."""
 
     def __init__(self, *, rate: Rate = NO_LIMIT, account_rate: Rate = NO_LIMIT) -> None:
         self.clock = Clock()
@@ -158,26 +160,26 @@ class Peer:
         feed = Feed({"BTC-USD": MARKET}, self._trades_behind)
         facts = Facts(self.identity.key, "main", "0", START, False)
         self.tokens: dict[str, Grant] = {}
-        self.desk = Desk(feed, office, facts, self.tokens.get)
-        self.batches = BatchLoop(
-            self.store, self.clock, self.desk, self._make_node, self.dialled.append
+        self.gateway = Gateway(feed, office, facts, self.tokens.get)
+        self.commit_loop = CommitLoop(
+            self.store, self.clock, self.gateway, self._make_node, self.dialled.append
         )
-        Deferred.fromCoroutine(self.batches.start())
+        Deferred.fromCoroutine(self.commit_loop.start())
         self.turn()
 
     def method_failed(self, name: str) -> None:
         self.bugs.append(name)
-        self.batches.method_failed(name)
+        self.commit_loop.method_failed(name)
 
     async def _status(self) -> dict[str, Any]:
-        return {"store": self.batches.failed or "ok"}
+        return {"store": self.commit_loop.failed or "ok"}
 
     def _make_node(self, snapshot: Snapshot, now: float) -> ExchangeNode:
         config = NodeConfig(PeeringConfig("main"), (MARKET,))
         return ExchangeNode(config, self.identity, snapshot, random.Random(1), now)
 
     def _trades_behind(self, copy: Any) -> Any:
-        node = self.batches.node
+        node = self.commit_loop.node
         assert node is not None
         now = node.order(copy.order_id)
         assert now is not None
@@ -185,11 +187,11 @@ class Peer:
 
     def restart(self) -> None:
         """Begin again with what the store holds; clients that were connected are not served."""
-        self.batches = BatchLoop(
-            self.store, self.clock, self.desk, self._make_node, self.dialled.append
+        self.commit_loop = CommitLoop(
+            self.store, self.clock, self.gateway, self._make_node, self.dialled.append
         )
         failures: list[Failure] = []
-        Deferred.fromCoroutine(self.batches.start()).addErrback(failures.append)
+        Deferred.fromCoroutine(self.commit_loop.start()).addErrback(failures.append)
         self.turn()
         for failure in failures:
             failure.raiseException()
@@ -203,20 +205,20 @@ class Peer:
         """A client connects."""
         return Connection(self, grant, StringTransport())
 
-    def stream(self, grant: Grant) -> ClientLines:
+    def stream(self, grant: Grant) -> ClientConnection:
         """A client that has no transport yet."""
         return Connection(self, grant, None).lines
 
-    def link(self, number: int = 1) -> tuple[PeerLines, StringTransport]:
+    def link(self, number: int = 1) -> tuple[PeerConnection, StringTransport]:
         """Another peer connects."""
-        batches = self.batches
-        lines = PeerLines(
+        commit_loop = self.commit_loop
+        lines = PeerConnection(
             self.clock,
             number,
             f"192.0.2.{number}:7071",
-            lambda connection: batches.link_opened(connection, False),
-            batches.peer_line,
-            batches.link_lost,
+            lambda connection: commit_loop.link_opened(connection, False),
+            commit_loop.peer_line,
+            commit_loop.link_lost,
         )
         transport = StringTransport()
         lines.makeConnection(transport)

@@ -21,7 +21,7 @@ import attrs
 
 from grenache_py.errors import ConfigError
 
-__all__ = ["ALL_SCOPES", "Grant", "Tokens"]
+__all__ = ["ALL_SCOPES", "ClientTokens", "Grant"]
 
 ALL_SCOPES = frozenset({"read", "trade", "admin"})
 TOKEN_CHARS_MIN = 16
@@ -42,14 +42,14 @@ class Grant:
     account: str | None = None
 
 
-class Tokens:
+class ClientTokens:
     """The grants of a token file."""
 
     def __init__(self, grants: dict[bytes, Grant]) -> None:
         self._grants = grants
 
     @classmethod
-    def of(cls, table: dict[str, Any]) -> Tokens:
+    def of(cls, table: dict[str, Any]) -> ClientTokens:
         """
         Read a token file's content, already parsed.
 

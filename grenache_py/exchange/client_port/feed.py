@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from grenache_py.exchange.client_port.reports import book_update, execution_report, public_trade
-from grenache_py.exchange.client_port.send_queue import NOTES_MAX, Outbound
+from grenache_py.exchange.client_port.send_queue import NOTES_MAX, SendQueue
 from grenache_py.exchange.effects.batch import BookChanged, Event, OrderChanged, Traded
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, Trade
@@ -45,7 +45,7 @@ class Subscription:
     """
 
     name: str
-    to: Outbound
+    to: SendQueue
     after: int = 0
     held_back: list[bytes] | None = None
     ended: bool = False
@@ -70,13 +70,13 @@ class Feed:
     markets: Mapping[str, Market]
     trades_of: TradesOf
     gaps: int = 0
-    _by_name: dict[str, dict[Outbound, Subscription]] = attrs.Factory(dict)
-    _by_client: dict[Outbound, dict[str, Subscription]] = attrs.Factory(dict)
+    _by_name: dict[str, dict[SendQueue, Subscription]] = attrs.Factory(dict)
+    _by_client: dict[SendQueue, dict[str, Subscription]] = attrs.Factory(dict)
 
     def __len__(self) -> int:
         return sum(len(listeners) for listeners in self._by_name.values())
 
-    def begin(self, name: str, to: Outbound, after: int = 0) -> Subscription:
+    def begin(self, name: str, to: SendQueue, after: int = 0) -> Subscription:
         """
         Send what happens from now on to ``to``, instead of what it was subscribed to before.
 
@@ -92,7 +92,7 @@ class Feed:
         self._by_client.setdefault(to, {})[name] = subscription
         return subscription
 
-    def names(self, to: Outbound) -> Collection[str]:
+    def names(self, to: SendQueue) -> Collection[str]:
         """What ``to`` is subscribed to."""
         return self._by_client.get(to, {}).keys()
 
@@ -105,7 +105,7 @@ class Feed:
         held_back, subscription.held_back = subscription.held_back, None
         return held_back or []
 
-    def end(self, name: str, to: Outbound) -> bool:
+    def end(self, name: str, to: SendQueue) -> bool:
         """End a subscription; False if there was none."""
         subscription = self._by_client.get(to, {}).pop(name, None)
         if subscription is None:
@@ -127,12 +127,12 @@ class Feed:
             self.end(subscription.name, subscription.to)
             self.gaps += 1
 
-    def left(self, to: Outbound) -> None:
+    def left(self, to: SendQueue) -> None:
         """End all of a connection's subscriptions: it is gone."""
         for name in list(self.names(to)):
             self.end(name, to)
 
-    def gap_all(self) -> set[Outbound]:
+    def gap_all(self) -> set[SendQueue]:
         """End every subscription with a ``gap``: what was said may not be true any more."""
         clients = set(self._by_client)
         for to in clients:
@@ -173,9 +173,9 @@ class Feed:
     def _stage(self, staged: Staged, name: str, line: bytes) -> None:
         staged.extend([(subscription, line) for subscription in self._by_name[name].values()])
 
-    def release(self, staged: Staged) -> set[Outbound]:
+    def release(self, staged: Staged) -> set[SendQueue]:
         """Queue what was staged, but for subscriptions that ended since; return whose grew."""
-        told: set[Outbound] = set()
+        told: set[SendQueue] = set()
         for subscription, line in staged:
             if subscription.ended:
                 continue

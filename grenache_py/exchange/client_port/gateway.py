@@ -1,7 +1,7 @@
 """
 What methods of the client port work with: the desk, the client before it, and what lies behind.
 
-Pure. Two protocols say what the desk asks of others: `Node` answers at once and from memory;
+Pure. Two protocols say what the desk asks of others: `GatewayNode` answers at once and from memory;
 `Office` has what one must wait for, the store above all.
 """
 
@@ -15,16 +15,16 @@ import attrs
 from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
 from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.reports import execution_report
-from grenache_py.exchange.client_port.send_queue import Outbound
+from grenache_py.exchange.client_port.send_queue import SendQueue
 from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_MARKET, OrderError
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, NewOrder, Trade
 
-__all__ = ["Client", "Desk", "Facts", "Found", "Node", "Office"]
+__all__ = ["Facts", "Found", "Gateway", "GatewayNode", "Office", "Principal"]
 
 
-class Node(Protocol):
+class GatewayNode(Protocol):
     """The part of ``ExchangeNode`` that clients reach."""
 
     @property
@@ -123,7 +123,7 @@ class Facts:
 
 
 @attrs.define(eq=False)
-class Client:
+class Principal:
     """
     One connection to the client port, as methods see it.
 
@@ -135,7 +135,7 @@ class Client:
     """
 
     grant: Grant
-    outbound: Outbound
+    send_queue: SendQueue
     ceiling: frozenset[str] = ALL_SCOPES
     name: str = ""
     leaving: bool = False
@@ -162,7 +162,7 @@ class Client:
 
 
 @attrs.define
-class Desk:
+class Gateway:
     """
     Where clients are served.
 
@@ -175,7 +175,7 @@ class Desk:
     feed: Feed
     office: Office
     facts: Facts
-    node: Node = attrs.field(init=False)  # set when the store is open
+    node: GatewayNode = attrs.field(init=False)  # set when the store is open
     check_token: Callable[[str], Grant | None] = lambda token: None
     closed: OrderError | None = None
 

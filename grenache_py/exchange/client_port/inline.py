@@ -15,12 +15,12 @@ import attrs
 
 from grenache_py.exchange.errors import INVALID_PARAMS, NO_SUCH_METHOD, OrderError
 
-__all__ = ["COMMANDS", "QUIT", "Call", "parse", "usage_of"]
+__all__ = ["COMMANDS", "QUIT", "InlineCall", "parse", "usage_of"]
 
-Call: TypeAlias = tuple[str, dict[str, Any]]
+InlineCall: TypeAlias = tuple[str, dict[str, Any]]
 """A method and its params."""
 
-QUIT: Call = ("quit", {})
+QUIT: InlineCall = ("quit", {})
 """Not a method: the connection closes once its answers are out."""
 
 WORDS_MAX = 32
@@ -43,11 +43,11 @@ class Command:
     """A command: how it is written, and what its words mean."""
 
     usage: str
-    calls: Callable[[list[str]], list[Call]]
+    calls: Callable[[list[str]], list[InlineCall]]
 
 
-def _place(side: str) -> Callable[[list[str]], list[Call]]:
-    def calls(words: list[str]) -> list[Call]:
+def _place(side: str) -> Callable[[list[str]], list[InlineCall]]:
+    def calls(words: list[str]) -> list[InlineCall]:
         if len(words) < 3:
             raise _Usage
         params: dict[str, Any] = {"market": words[0].upper(), "side": side, "quantity": words[1]}
@@ -81,7 +81,7 @@ def _place(side: str) -> Callable[[list[str]], list[Call]]:
     return calls
 
 
-def _cancel(words: list[str]) -> list[Call]:
+def _cancel(words: list[str]) -> list[InlineCall]:
     if words and words[0].lower() == "all" and len(words) <= 2:
         return [("order.cancel_all", {"market": words[1].upper()} if len(words) > 1 else {})]
     if len(words) != 1:
@@ -92,10 +92,10 @@ def _cancel(words: list[str]) -> list[Call]:
 
 def _of_market(
     *methods: str, number: str = "", needed: bool = True
-) -> Callable[[list[str]], list[Call]]:
+) -> Callable[[list[str]], list[InlineCall]]:
     """``MARKET [NUMBER]``."""
 
-    def calls(words: list[str]) -> list[Call]:
+    def calls(words: list[str]) -> list[InlineCall]:
         if not (1 if needed else 0) <= len(words) <= (2 if number else 1):
             raise _Usage
         params: dict[str, Any] = {"market": words[0].upper()} if words else {}
@@ -108,8 +108,8 @@ def _of_market(
     return calls
 
 
-def _optional(method: str, name: str) -> Callable[[list[str]], list[Call]]:
-    def calls(words: list[str]) -> list[Call]:
+def _optional(method: str, name: str) -> Callable[[list[str]], list[InlineCall]]:
+    def calls(words: list[str]) -> list[InlineCall]:
         if len(words) > 1:
             raise _Usage
         return [(method, {name: words[0]} if words else {})]
@@ -117,8 +117,8 @@ def _optional(method: str, name: str) -> Callable[[list[str]], list[Call]]:
     return calls
 
 
-def _bare(method: str) -> Callable[[list[str]], list[Call]]:
-    def calls(words: list[str]) -> list[Call]:
+def _bare(method: str) -> Callable[[list[str]], list[InlineCall]]:
+    def calls(words: list[str]) -> list[InlineCall]:
         if words:
             raise _Usage
         return [(method, {})]
@@ -148,7 +148,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def parse(text: str) -> list[Call]:
+def parse(text: str) -> list[InlineCall]:
     """
     Return the calls a command line stands for; its answer is that of the first.
 

@@ -14,7 +14,7 @@ import attrs
 
 from grenache_py.wire.jsonrpc import notification_line
 
-__all__ = ["Outbound"]
+__all__ = ["SendQueue"]
 
 NOTES_MAX = 1_000
 NOTES_BYTES_MAX = 1_048_576
@@ -30,7 +30,7 @@ class Gate:
     gap: bool = False
 
 
-class Outbound:
+class SendQueue:
     """
     One connection's queue, oldest first.
 

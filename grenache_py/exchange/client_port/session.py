@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import UNSET, Raw, UnsetType
 
-from grenache_py.exchange.client_port.gateway import Client, Desk
+from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.inline import QUIT, parse
 from grenache_py.exchange.client_port.methods import METHODS
 from grenache_py.exchange.client_port.methods.registry import AtSeal, Method, Pages
@@ -201,12 +201,12 @@ class Session:
         requests: how many were made.
     """
 
-    __slots__ = ("_bucket", "_desk", "_limits", "_on_bug", "client", "requests")
+    __slots__ = ("_bucket", "_gateway", "_limits", "_on_bug", "client", "requests")
 
     def __init__(
         self,
-        desk: Desk,
-        client: Client,
+        gateway: Gateway,
+        client: Principal,
         limits: RateLimits,
         now: float,
         on_bug: Callable[[str], None],
@@ -216,7 +216,7 @@ class Session:
             on_bug: called, with the exception being handled, when a method raises what it
                 must not; the argument says which.
         """
-        self._desk = desk
+        self._gateway = gateway
         self._limits = limits
         self._bucket = limits.connection(now)
         self._on_bug = on_bug
@@ -289,7 +289,7 @@ class Session:
         return b"" if id is UNSET else result_line(id, result)
 
     def _perform(self, request: Request, now: float) -> Any:
-        desk, client = self._desk, self.client
+        gateway, client = self._gateway, self.client
         method = METHODS.get(request.method)
         retry_after_ms = self._bucket.take(now)
         if retry_after_ms:
@@ -299,8 +299,8 @@ class Session:
                 NO_SUCH_METHOD,
                 f"There is no method {request.method[:64]!r}; help lists them.",
             )
-        if desk.closed is not None and method.name not in ALWAYS:
-            raise desk.closed
+        if gateway.closed is not None and method.name not in ALWAYS:
+            raise gateway.closed
         if method.scope and method.scope not in client.grant.scopes:
             raise self._forbidden(method)
         params = decode_params(method.decoder, request.params)
@@ -308,7 +308,7 @@ class Session:
             retry_after_ms = self._limits.take_account(client.account(params.account), now)
             if retry_after_ms:
                 raise _too_fast(retry_after_ms)
-        return method.function(desk, client, params, now)
+        return method.function(gateway, client, params, now)
 
     def _forbidden(self, method: Method) -> OrderError:
         if not self.client.grant.scopes:

@@ -26,11 +26,11 @@ from twisted.python.failure import Failure
 
 from grenache_py.deferreds import Background
 from grenache_py.exchange.client_port.feed import Staged
-from grenache_py.exchange.client_port.gateway import Desk
+from grenache_py.exchange.client_port.gateway import Gateway
 from grenache_py.exchange.client_port.methods import METHODS
-from grenache_py.exchange.client_port.send_queue import Outbound
+from grenache_py.exchange.client_port.send_queue import SendQueue
 from grenache_py.exchange.client_port.session import INTERNAL, Answer
-from grenache_py.exchange.daemon.connections import ClientLines, PeerLines
+from grenache_py.exchange.daemon.connections import ClientConnection, PeerConnection
 from grenache_py.exchange.effects.batch import Batch, CloseLink, Send
 from grenache_py.exchange.errors import (
     BUSY,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from grenache_py.exchange.node import ExchangeNode
     from grenache_py.exchange.storage.store import Store
 
-__all__ = ["BatchLoop"]
+__all__ = ["CommitLoop"]
 
 RETRY_S_MIN, RETRY_S_MAX = 0.5, 30.0
 """Between two tries to open a store that failed."""
@@ -65,7 +65,7 @@ CLOSED = "The store has failed and is being opened again; nothing is accepted un
 STOPPING = "This daemon is shutting down."
 
 
-class BatchLoop:
+class CommitLoop:
     """
     Drives one `ExchangeNode`.
 
@@ -83,7 +83,7 @@ class BatchLoop:
         self,
         store: Store,
         clock: IReactorTime,
-        desk: Desk,
+        gateway: Gateway,
         make_node: Callable[[Snapshot, float], ExchangeNode],
         dial: Callable[[str], None],
     ) -> None:
@@ -101,13 +101,13 @@ class BatchLoop:
         self.requests = 0
         self._store = store
         self._clock = clock
-        self._desk = desk
+        self._gateway = gateway
         self._make_node = make_node
         self._dial = dial
-        self._links: dict[int, PeerLines] = {}
-        self._clients: dict[Outbound, ClientLines] = {}
-        self._queue: list[tuple[ClientLines, Answer]] = []
-        self._peers_to_release: list[PeerLines] = []
+        self._links: dict[int, PeerConnection] = {}
+        self._clients: dict[SendQueue, ClientConnection] = {}
+        self._queue: list[tuple[ClientConnection, Answer]] = []
+        self._peers_to_release: list[PeerConnection] = []
         self._committing = False
         self._kicked = False
         self._broken = False  # the node raised what it must not
@@ -136,21 +136,21 @@ class BatchLoop:
         """
         snapshot = await self._store.open()
         node = self._make_node(snapshot, self._clock.seconds())
-        self.node = self._desk.node = node
+        self.node = self._gateway.node = node
         # A collection that walks 100,000 resting orders would stop everything for 0.1 s.
         gc.collect()
         gc.freeze()
-        self._desk.closed = None
+        self._gateway.closed = None
         self.failed = ""
         self.kick()
 
     # Clients.
 
-    def client_opened(self, connection: ClientLines) -> None:
+    def client_opened(self, connection: ClientConnection) -> None:
         """A client has connected."""
-        self._clients[connection.outbound] = connection
+        self._clients[connection.send_queue] = connection
 
-    def client_line(self, connection: ClientLines, line: bytes | None) -> None:
+    def client_line(self, connection: ClientConnection, line: bytes | None) -> None:
         """Carry out a line of a client; None for one that was too long."""
         session = connection.session
         self.requests += 1
@@ -164,14 +164,14 @@ class BatchLoop:
             connection.close()
         self.kick()
 
-    def client_lost(self, connection: ClientLines) -> None:
+    def client_lost(self, connection: ClientConnection) -> None:
         """A client is gone."""
-        self._clients.pop(connection.outbound, None)
-        self._desk.feed.left(connection.outbound)
+        self._clients.pop(connection.send_queue, None)
+        self._gateway.feed.left(connection.send_queue)
 
     # Peers.
 
-    def link_opened(self, connection: PeerLines, outbound: bool) -> None:
+    def link_opened(self, connection: PeerConnection, outbound: bool) -> None:
         """A connection to a peer is there, opened by us (``outbound``) or by it."""
         if self.node is None or self._stopping:
             connection.abort()
@@ -184,7 +184,7 @@ class BatchLoop:
         """A connection that was asked for cannot be made."""
         self._have("a failed dial", lambda node, now: node.link_failed(address, reason, now))
 
-    def peer_line(self, connection: PeerLines, line: bytes | None) -> None:
+    def peer_line(self, connection: PeerConnection, line: bytes | None) -> None:
         """Carry out a line of a peer; None for one that was too long."""
         if self.node is None or connection.link not in self._links:
             return
@@ -209,7 +209,7 @@ class BatchLoop:
             lambda node, now: node.link_message(link, message_object, now),
         )
 
-    def link_lost(self, connection: PeerLines, reason: str) -> None:
+    def link_lost(self, connection: PeerConnection, reason: str) -> None:
         """A connection to a peer is gone."""
         link = connection.link
         if self._links.pop(link, None) is not None:
@@ -244,7 +244,7 @@ class BatchLoop:
         """Have the node made again before anything more is asked of it, or written."""
         self.log.failure("{what} failed inside the daemon", what=what)
         self._broken = True
-        self._desk.closed = OrderError(BUSY, UNDONE)
+        self._gateway.closed = OrderError(BUSY, UNDONE)
         self.kick()
 
     # The crank.
@@ -279,7 +279,7 @@ class BatchLoop:
             self._committing = True
             committing = self._store.commit(batch.rows)
         # The disk works while the answers and notifications are made.
-        staged = self._desk.feed.stage(batch.events)
+        staged = self._gateway.feed.stage(batch.events)
         queue = self._take_queue()
         self._seal(queue)
         peers, self._peers_to_release = self._peers_to_release, []
@@ -297,7 +297,7 @@ class BatchLoop:
             )
         self._arm()
 
-    def _seal(self, queue: list[tuple[ClientLines, Answer]]) -> None:
+    def _seal(self, queue: list[tuple[ClientConnection, Answer]]) -> None:
         for _, answer in queue:
             try:
                 answer.seal()
@@ -305,7 +305,7 @@ class BatchLoop:
                 self.log.failure("an answer could not be made")
                 answer.refuse(INTERNAL_ERROR, INTERNAL)
 
-    def _take_queue(self) -> list[tuple[ClientLines, Answer]]:
+    def _take_queue(self) -> list[tuple[ClientConnection, Answer]]:
         queue, self._queue = self._queue, []
         return queue
 
@@ -315,8 +315,8 @@ class BatchLoop:
         began: float,
         batch: Batch,
         staged: Staged,
-        queue: list[tuple[ClientLines, Answer]],
-        peers: list[PeerLines],
+        queue: list[tuple[ClientConnection, Answer]],
+        peers: list[PeerConnection],
     ) -> None:
         self._committing = False
         self.commits += 1
@@ -330,11 +330,11 @@ class BatchLoop:
         self,
         batch: Batch,
         staged: Staged,
-        queue: list[tuple[ClientLines, Answer]],
-        peers: list[PeerLines],
+        queue: list[tuple[ClientConnection, Answer]],
+        peers: list[PeerConnection],
     ) -> None:
         links = self._links
-        grown: dict[PeerLines, None] = {}
+        grown: dict[PeerConnection, None] = {}
         for send in batch.sends:
             if isinstance(send, Send):
                 connection = links.get(send.link)
@@ -358,16 +358,16 @@ class BatchLoop:
             connection.unreleased -= 1
         for connection in dict.fromkeys(peers):
             connection.work()
-        told = self._desk.feed.release(staged)
+        told = self._gateway.feed.release(staged)
         self._release_answers(queue)
-        for outbound in told:
-            client = self._clients.get(outbound)
+        for send_queue in told:
+            client = self._clients.get(send_queue)
             if client is not None:
                 client.flush()
         self._is_idle()
 
-    def _release_answers(self, queue: list[tuple[ClientLines, Answer]]) -> None:
-        clients: dict[ClientLines, None] = {}
+    def _release_answers(self, queue: list[tuple[ClientConnection, Answer]]) -> None:
+        clients: dict[ClientConnection, None] = {}
         for connection, answer in queue:
             if answer.waits:
                 self._background.spawn("an answer", self._finish(connection, answer))
@@ -377,12 +377,12 @@ class BatchLoop:
         for connection in clients:
             self._deliver(connection)
 
-    def _deliver(self, connection: ClientLines) -> None:
+    def _deliver(self, connection: ClientConnection) -> None:
         connection.deliver()
         for pages in connection.take_pages():
             self._background.spawn("telling what was missed", connection.follow(pages))
 
-    async def _finish(self, connection: ClientLines, answer: Answer) -> None:
+    async def _finish(self, connection: ClientConnection, answer: Answer) -> None:
         done = False
         try:
             await answer.finish()
@@ -417,13 +417,17 @@ class BatchLoop:
 
     # Failure of the store, and the end.
 
-    def _commit_failed(self, failure: Failure, queue: list[tuple[ClientLines, Answer]]) -> None:
+    def _commit_failed(
+        self, failure: Failure, queue: list[tuple[ClientConnection, Answer]]
+    ) -> None:
         self._committing = False
         if not failure.check(StoreError):
             self.log.failure("a commit failed as it must not", failure)
         self._fail(failure.getErrorMessage(), queue)
 
-    def _fail(self, reason: str, queue: list[tuple[ClientLines, Answer]], told: str = LOST) -> None:
+    def _fail(
+        self, reason: str, queue: list[tuple[ClientConnection, Answer]], told: str = LOST
+    ) -> None:
         """Forget what is not durable, tell everybody, and begin again from the store."""
         self.failed = reason
         if told is LOST:
@@ -440,7 +444,7 @@ class BatchLoop:
     def _forget_node(self, told: OrderError) -> None:
         self.node = None
         self._broken = False
-        self._desk.closed = told
+        self._gateway.closed = told
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
@@ -448,9 +452,9 @@ class BatchLoop:
         self._peers_to_release.clear()
         for link in links.values():
             link.abort()
-        for outbound in self._desk.feed.gap_all():
-            if outbound in self._clients:
-                self._clients[outbound].flush()
+        for send_queue in self._gateway.feed.gap_all():
+            if send_queue in self._clients:
+                self._clients[send_queue].flush()
 
     async def _recover(self) -> None:
         pause = RETRY_S_MIN
@@ -484,7 +488,7 @@ class BatchLoop:
         if self._stopping:
             return
         self._stopping = True
-        self._desk.closed = OrderError(SHUTTING_DOWN, STOPPING)
+        self._gateway.closed = OrderError(SHUTTING_DOWN, STOPPING)
         await self._when_idle()
         if self.node is not None:
             self.node.goodbye(self._clock.seconds())

@@ -27,11 +27,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from grenache_py.exchange.client_port.methods.registry import Pages
-from grenache_py.exchange.client_port.send_queue import Outbound
+from grenache_py.exchange.client_port.send_queue import SendQueue
 from grenache_py.exchange.client_port.session import Answer, Session
 from grenache_py.wire.jsonlines import LineSplitter
 
-__all__ = ["ClientLines", "LineConnection", "PeerLines"]
+__all__ = ["ClientConnection", "LineConnection", "PeerConnection"]
 
 LINES_PER_TURN_MAX = 64
 """Served from one connection before the others get their turn."""
@@ -64,7 +64,7 @@ class LineConnection(Protocol):
         self._clock = clock
         self._splitter = LineSplitter()
         self._inbox: deque[bytes] = deque()
-        self.outbound = Outbound()
+        self.send_queue = SendQueue()
         self.unreleased = 0
         self._reading = True
         self._write_blocked = False
@@ -182,8 +182,8 @@ class LineConnection(Protocol):
     def flush(self) -> None:
         """Hand the transport what it will take."""
         transport: Any = self.transport
-        while self.outbound.size and not self._write_blocked and not self._lost:
-            data = self.outbound.take(WRITE_BYTES)
+        while self.send_queue.size and not self._write_blocked and not self._lost:
+            data = self.send_queue.take(WRITE_BYTES)
             if self._at_once:
                 # An answer fits the socket nearly always; the way through the reactor (two
                 # epoll_ctl and an event of its own) costs as much as the request did.
@@ -211,7 +211,7 @@ class LineConnection(Protocol):
             transport.abortConnection()
 
     def _leave_if_done(self) -> None:
-        if self._left or self._lost or self.outbound.size or self.unreleased:
+        if self._left or self._lost or self.send_queue.size or self.unreleased:
             return
         if self._closing or (self._input_ended and not self._inbox):
             self._closing = self._left = True
@@ -220,7 +220,7 @@ class LineConnection(Protocol):
             transport.loseConnection()
 
 
-class ClientLines(LineConnection):
+class ClientConnection(LineConnection):
     """
     One client. Its answers leave in the order of its requests, whichever is ready first.
 
@@ -233,8 +233,8 @@ class ClientLines(LineConnection):
     def __init__(
         self,
         clock: IReactorTime,
-        take: Callable[[ClientLines, bytes | None], None],
-        lost: Callable[[ClientLines], None],
+        take: Callable[[ClientConnection, bytes | None], None],
+        lost: Callable[[ClientConnection], None],
     ) -> None:
         """
         Args:
@@ -247,7 +247,7 @@ class ClientLines(LineConnection):
         self._pages: list[Pages] = []
 
     def may_take(self) -> bool:
-        return self.unreleased < UNRELEASED_MAX and self.outbound.size < UNREAD_BYTES_MAX
+        return self.unreleased < UNRELEASED_MAX and self.send_queue.size < UNREAD_BYTES_MAX
 
     def line(self, line: bytes) -> None:
         line = line.strip()
@@ -279,11 +279,11 @@ class ClientLines(LineConnection):
         while True:
             if lines == []:
                 await deferLater(self._clock, PAGE_PAUSE_S)
-            while self.outbound.size > PAGE_UNREAD_BYTES and not self._lost:
+            while self.send_queue.size > PAGE_UNREAD_BYTES and not self._lost:
                 await deferLater(self._clock, PAGE_PAUSE_S)
             lines = await anext(pages, None)
             for line in lines or ():
-                self.outbound.answer(line)
+                self.send_queue.answer(line)
             self.flush()
             if lines is None:
                 return
@@ -296,15 +296,15 @@ class ClientLines(LineConnection):
             self._pages += answer.pages
             self.unreleased -= 1
             if line:
-                self.outbound.answer(line)
+                self.send_queue.answer(line)
             for name in answer.begun:
-                self.outbound.open(name)
+                self.send_queue.open(name)
         self.flush()
         if self._inbox or not self._reading or self._closing:
             self.work()
 
 
-class PeerLines(LineConnection):
+class PeerConnection(LineConnection):
     """
     One link.
 
@@ -318,9 +318,9 @@ class PeerLines(LineConnection):
         clock: IReactorTime,
         link: int,
         address: str,
-        opened: Callable[[PeerLines], None],
-        take: Callable[[PeerLines, bytes | None], None],
-        lost: Callable[[PeerLines, str], None],
+        opened: Callable[[PeerConnection], None],
+        take: Callable[[PeerConnection, bytes | None], None],
+        lost: Callable[[PeerConnection, str], None],
     ) -> None:
         super().__init__(clock)
         self.link = link
@@ -346,8 +346,8 @@ class PeerLines(LineConnection):
 
     def send(self, line: bytes) -> bool:
         """Queue a line; False if the link had to be given up because its queue is full."""
-        self.outbound.answer(line)
-        if self.outbound.size > PEER_QUEUE_BYTES_MAX:
+        self.send_queue.answer(line)
+        if self.send_queue.size > PEER_QUEUE_BYTES_MAX:
             self.abort()
             return False
         return True

@@ -1,7 +1,7 @@
 """
 What methods wait for: pages of history, backups, and the state of the service round the node.
 
-Shell: asks the store. See ``desk.Office`` for what is promised.
+Shell: asks the store. See ``gateway.Office`` for what is promised.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["StoreOffice"]
 
 
 class StoreOffice:
-    """The `desk.Office` of a daemon."""
+    """The `gateway.Office` of a daemon."""
 
     def __init__(
         self,

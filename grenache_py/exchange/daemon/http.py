@@ -27,7 +27,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from grenache_py.exchange.daemon.connections import ClientLines
+from grenache_py.exchange.daemon.connections import ClientConnection
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 
 __all__ = ["HTTPConnection", "Page", "Pages", "static_pages"]
@@ -76,7 +76,7 @@ class HTTPConnection(Protocol):
     """
     One connection.
 
-    Once it is a stream, this is also the transport of its `ClientLines`: each line written
+    Once it is a stream, this is also the transport of its `ClientConnection`: each line written
     becomes a message.
     """
 
@@ -84,7 +84,7 @@ class HTTPConnection(Protocol):
         self,
         clock: IReactorTime,
         pages: Pages,
-        make_stream: Callable[[Any], ClientLines | None],
+        make_stream: Callable[[Any], ClientConnection | None],
     ) -> None:
         """
         Args:
@@ -96,7 +96,7 @@ class HTTPConnection(Protocol):
         self._make_stream = make_stream
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
         self._socket: ServerProtocol | None = None
-        self._stream: ClientLines | None = None
+        self._stream: ClientConnection | None = None
         self._idle: IDelayedCall | None = None
 
     def connectionMade(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from nacl.utils import random as random_bytes
 
 from grenache_py.errors import ConfigError
-from grenache_py.exchange.client_port.access import Tokens
+from grenache_py.exchange.client_port.access import ClientTokens
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.options import toml
 
@@ -94,7 +94,7 @@ def _read_secret(path: Path, others: int) -> str:
     return content.decode("utf-8", "replace")
 
 
-def read_tokens(file: str) -> Tokens:
+def read_tokens(file: str) -> ClientTokens:
     """
     Return the tokens of a token file.
 
@@ -102,7 +102,7 @@ def read_tokens(file: str) -> Tokens:
         ConfigError: it cannot be read, others can read it, or it makes no sense.
     """
     try:
-        return Tokens.of(toml(_read_secret(Path(file), others=0o037)))
+        return ClientTokens.of(toml(_read_secret(Path(file), others=0o037)))
     except OSError as error:
         raise ConfigError(f"token file {file}: {error.strerror}") from None
     except ConfigError as error:

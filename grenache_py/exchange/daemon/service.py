@@ -27,14 +27,14 @@ from twisted.python.failure import Failure
 
 from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline, every
 from grenache_py.errors import ConfigError
-from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant, Tokens
+from grenache_py.exchange.client_port.access import ALL_SCOPES, ClientTokens, Grant
 from grenache_py.exchange.client_port.feed import Feed
-from grenache_py.exchange.client_port.gateway import Client, Desk, Facts
+from grenache_py.exchange.client_port.gateway import Facts, Gateway, Principal
 from grenache_py.exchange.client_port.reports import trades_until
 from grenache_py.exchange.client_port.session import Session
-from grenache_py.exchange.daemon.commit_loop import BatchLoop
+from grenache_py.exchange.daemon.commit_loop import CommitLoop
 from grenache_py.exchange.daemon.config import ExchangeConfig
-from grenache_py.exchange.daemon.connections import ClientLines, PeerLines
+from grenache_py.exchange.daemon.connections import ClientConnection, PeerConnection
 from grenache_py.exchange.daemon.discovery import Discovery
 from grenache_py.exchange.daemon.history import StoreOffice
 from grenache_py.exchange.daemon.http import HTTPConnection, Page, static_pages
@@ -44,7 +44,7 @@ from grenache_py.exchange.effects.rows import Snapshot
 from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
 from grenache_py.exchange.market.order import LiveOrder, Trade
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
-from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.rates import RateLimits
 from grenache_py.exchange.signed_log.keys import Identity
@@ -81,7 +81,7 @@ class ExchangeService(Service):
     One peer.
 
     Attributes:
-        batches: the node and what drives it.
+        commit_loop: the node and what drives it.
         ports: where it listens, by ``client``, ``peer`` and ``http``.
     """
 
@@ -114,7 +114,7 @@ class ExchangeService(Service):
         self._log_level = log_level
         self._epoch_found: int | None = None
         self.identity: Identity = read_or_make_identity(config.data)
-        self._tokens: Tokens | None = (
+        self._tokens: ClientTokens | None = (
             read_tokens(config.tokens_file) if config.tokens_file else None
         )
         self.ports: dict[str, list[IListeningPort]] = {"client": [], "peer": [], "http": []}
@@ -134,15 +134,17 @@ class ExchangeService(Service):
         )
         markets = {market.symbol: market for market in config.markets}
         feed = Feed(markets, self._trades_behind)
-        self.desk = Desk(
+        self.gateway = Gateway(
             feed=feed,
             office=office,
             facts=facts,
             check_token=lambda token: self._tokens.grant(token) if self._tokens else None,
             closed=OrderError(SHUTTING_DOWN, "This daemon is still starting."),
         )
-        self.batches = BatchLoop(self.store, reactor, self.desk, self._make_node, self._dial)
-        self.discovery = Discovery(reactor, rng, config.service_name, self.batches.discovered)
+        self.commit_loop = CommitLoop(
+            self.store, reactor, self.gateway, self._make_node, self._dial
+        )
+        self.discovery = Discovery(reactor, rng, config.service_name, self.commit_loop.discovered)
 
     def when_ready(self) -> Deferred[str]:
         """
@@ -180,7 +182,7 @@ class ExchangeService(Service):
     async def _open(self) -> None:
         config = self._config
         await self._listen("peer", config.peer, self._peer_factory())
-        await self.batches.start()
+        await self.commit_loop.start()
         await self._listen("client", config.client, self._client_factory())
         await self._listen("http", config.http, self._http_factory())
         grapes = list(config.grapes)
@@ -201,9 +203,9 @@ class ExchangeService(Service):
         )
 
     async def _forget_history(self) -> None:
-        if self.batches.requests == self._requests_before:
+        if self.commit_loop.requests == self._requests_before:
             gc.collect()  # see tap.GC_THRESHOLDS
-        self._requests_before = self.batches.requests
+        self._requests_before = self.commit_loop.requests
         try:
             rows = await self.store.prune(int(self._reactor.seconds() * 1000))
         except StoreError as error:
@@ -262,7 +264,7 @@ class ExchangeService(Service):
         node.peering.on_gone.append(partial(self._log_unlinked, node))
         return node
 
-    def _log_linked(self, link: Link, now: float) -> None:
+    def _log_linked(self, link: PeerLink, now: float) -> None:
         self.log.info(
             "linked to peer {peer} at {address} ({direction})",
             peer=link.key[:8],
@@ -270,7 +272,7 @@ class ExchangeService(Service):
             direction="outbound" if link.outbound else "inbound",
         )
 
-    def _log_unlinked(self, node: ExchangeNode, link: Link, now: float) -> None:
+    def _log_unlinked(self, node: ExchangeNode, link: PeerLink, now: float) -> None:
         self.log.info(
             "no link to peer {peer} any more, {links} left",
             peer=link.key[:8],
@@ -278,7 +280,7 @@ class ExchangeService(Service):
         )
 
     def _trades_behind(self, copy: LiveOrder) -> Iterable[Trade]:
-        node = self.batches.node
+        node = self.commit_loop.node
         now = node.order(copy.order_id) if node is not None and copy.filled else None
         if node is None or now is None:
             return ()
@@ -288,18 +290,18 @@ class ExchangeService(Service):
         return self._counters()
 
     def _counters(self) -> dict[str, Any]:
-        batches = self.batches
+        commit_loop = self.commit_loop
         return {
             "time": int(self._reactor.seconds() * 1000),
             "listen": {name: [place(port) for port in ports] for name, ports in self.ports.items()},
             "advertise": self._config.advertise or None,
-            "clients": batches.clients,
-            "subscriptions": len(self.desk.feed),
-            "gaps": self.desk.feed.gaps,
-            "requests": batches.requests,
-            "commits": batches.commits,
-            "commit_rows": batches.commit_rows,
-            "store": batches.failed or "ok",
+            "clients": commit_loop.clients,
+            "subscriptions": len(self.gateway.feed),
+            "gaps": self.gateway.feed.gaps,
+            "requests": commit_loop.requests,
+            "commits": commit_loop.commits,
+            "commit_rows": commit_loop.commit_rows,
+            "store": commit_loop.failed or "ok",
             "store_bytes": self.store.size_bytes,
             "grapes": self.discovery.status(),
         }
@@ -313,19 +315,23 @@ class ExchangeService(Service):
     def _client_factory(self) -> Factory:
         return ClientPort(self._accept_client)
 
-    def _accept_client(self, address: Any) -> ClientLines | None:
+    def _accept_client(self, address: Any) -> ClientConnection | None:
         return self._client(self._first_grant(address))
 
-    def _client(self, grant: Grant, ceiling: frozenset[str] = ALL_SCOPES) -> ClientLines | None:
-        if self.batches.clients >= self._config.clients_max:
+    def _client(
+        self, grant: Grant, ceiling: frozenset[str] = ALL_SCOPES
+    ) -> ClientConnection | None:
+        if self.commit_loop.clients >= self._config.clients_max:
             return None
-        batches = self.batches
-        connection = ClientLines(self._reactor, batches.client_line, batches.client_lost)
-        client = Client(grant, connection.outbound, ceiling)
-        connection.session = Session(
-            self.desk, client, self._limits, self._reactor.seconds(), batches.method_failed
+        commit_loop = self.commit_loop
+        connection = ClientConnection(
+            self._reactor, commit_loop.client_line, commit_loop.client_lost
         )
-        batches.client_opened(connection)
+        client = Principal(grant, connection.send_queue, ceiling)
+        connection.session = Session(
+            self.gateway, client, self._limits, self._reactor.seconds(), commit_loop.method_failed
+        )
+        commit_loop.client_opened(connection)
         return connection
 
     def _first_grant(self, address: object) -> Grant:
@@ -348,14 +354,14 @@ class ExchangeService(Service):
 
         return HTTPPort(accept)
 
-    def _accept_stream(self, address: Any) -> ClientLines | None:
+    def _accept_stream(self, address: Any) -> ClientConnection | None:
         """A page's stream: no admin, and no orders unless the operator or a token allows them."""
         allowed = {"read", "trade"} if self._config.http_trading else {"read"}
         scopes = self._first_grant(address).scopes & allowed
         return self._client(Grant(scopes), ceiling=frozenset({"read", "trade"}))
 
     def _facts(self) -> dict[str, Any] | None:
-        node = self.batches.node
+        node = self.commit_loop.node
         if node is None:
             return None
         return {**node.status(self._reactor.seconds()), **self._counters()}
@@ -363,14 +369,14 @@ class ExchangeService(Service):
     def _health(self) -> Page:
         facts = self._facts()
         if facts is None:
-            ok, said = False, {"ok": False, "store": self.batches.failed or "opening"}
+            ok, said = False, {"ok": False, "store": self.commit_loop.failed or "opening"}
         else:
             ok, said = health(facts)
         return Page(encode(said) + b"\n", "application/json", 200 if ok else 503)
 
     def _metrics(self) -> Page:
         facts = self._facts()
-        text = "" if facts is None else exposition(facts, self.batches.commit_seconds)
+        text = "" if facts is None else exposition(facts, self.commit_loop.commit_seconds)
         return Page(text.encode(), CONTENT_TYPE, 503 if facts is None else 200)
 
     # Peers.
@@ -378,26 +384,26 @@ class ExchangeService(Service):
     def _peer_factory(self) -> Factory:
         return PeerPort(self._accept_peer)
 
-    def _accept_peer(self, address: Any) -> PeerLines | None:
-        if self.batches.links >= PEERS_MAX:
+    def _accept_peer(self, address: Any) -> PeerConnection | None:
+        if self.commit_loop.links >= PEERS_MAX:
             return None
         place = f"{address.host}:{address.port}" if hasattr(address, "port") else "local"
         return self._link(place, outbound=False)
 
-    def _link(self, address: str, *, outbound: bool) -> PeerLines:
-        batches = self.batches
-        return PeerLines(
+    def _link(self, address: str, *, outbound: bool) -> PeerConnection:
+        commit_loop = self.commit_loop
+        return PeerConnection(
             self._reactor,
             next(self._links),
             address,
-            lambda connection: batches.link_opened(connection, outbound),
-            batches.peer_line,
-            batches.link_lost,
+            lambda connection: commit_loop.link_opened(connection, outbound),
+            commit_loop.peer_line,
+            commit_loop.link_lost,
         )
 
     def _dial(self, address: str) -> None:
         if len(self._dials) >= DIALS_MAX or not self.running:
-            self._reactor.callLater(0, self.batches.link_failed, address, "too many dials")
+            self._reactor.callLater(0, self.commit_loop.link_failed, address, "too many dials")
             return
         host, _, port = address.rpartition(":")
         endpoint = HostnameEndpoint(
@@ -411,7 +417,7 @@ class ExchangeService(Service):
         def done(result: Any) -> None:
             self._dials.pop(dial, None)
             if isinstance(result, Failure) and self.running:
-                self.batches.link_failed(address, result.getErrorMessage())
+                self.commit_loop.link_failed(address, result.getErrorMessage())
 
         dial.addBoth(done)
 
@@ -435,13 +441,15 @@ class ExchangeService(Service):
         for dial in list(self._dials):
             dial.cancel()
         try:
-            await deadline(self.batches.stop(), CLOSE_TIMEOUT_S, self._reactor, "the last answers")
             await deadline(
-                self.batches.when_all_closed(), CLOSE_TIMEOUT_S, self._reactor, "closing"
+                self.commit_loop.stop(), CLOSE_TIMEOUT_S, self._reactor, "the last answers"
+            )
+            await deadline(
+                self.commit_loop.when_all_closed(), CLOSE_TIMEOUT_S, self._reactor, "closing"
             )
         except DeadlinePassed as passed:
             self.log.warn("{problem}; connections were cut off", problem=str(passed))
-        self.batches.abort_connections()
+        self.commit_loop.abort_connections()
         if self._grape is not None:
             await maybeDeferred(self._grape.stopService)
         try:

@@ -20,8 +20,8 @@ from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.effects.rows import AnswerGone, AnswerRow, Snapshot
 from grenache_py.exchange.errors import BUSY, OrderError
 from grenache_py.exchange.fills.messages import (
-    Answer,
-    Fill,
+    FillAnswer,
+    FillRequest,
     Refusal,
     decode_answer,
     decode_fill,
@@ -32,7 +32,7 @@ from grenache_py.exchange.home.ledger import Ledger, Transition
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.matching import rests
 from grenache_py.exchange.market.order import LiveOrder, Order, OrderKey, Side, Trade
-from grenache_py.exchange.replication.origin import Record
+from grenache_py.exchange.replication.origin import RemoteOrder
 from grenache_py.exchange.signed_log.entries import (
     Entry,
     check_order_id,
@@ -79,7 +79,7 @@ class Maker:
     sealer: Sealer
     verifier: Verifier
     frozen: Callable[[str], bool]
-    record_of: Callable[[str], Record | None]
+    record_of: Callable[[str], RemoteOrder | None]
     answers_max: int = ANSWERS_MAX
     filled: int = 0
     refused: int = 0
@@ -147,7 +147,7 @@ class Maker:
             return self._store_refusal(fill.id, fill.taker_home, fill.deadline, why)
         return self._trade(fill, order.side, parts, market, now)
 
-    def _taker_order(self, fill: Fill, signed: Signed) -> tuple[Order, OrderKey] | None:
+    def _taker_order(self, fill: FillRequest, signed: Signed) -> tuple[Order, OrderKey] | None:
         """
         The taker's order and its key, from the signed entry that published it.
 
@@ -202,7 +202,7 @@ class Maker:
 
     def _trade(
         self,
-        fill: Fill,
+        fill: FillRequest,
         side: Side,
         parts: list[tuple[LiveOrder, int]],
         market: Market,
@@ -235,7 +235,7 @@ class Maker:
         self.ledger.finish(transition, now)
         trades = tuple(trade_body(trade, market) for trade in transition.trades)
         answer = self.sealer.add(
-            encode(Answer(fill.id, fill.taker_home, fill.maker_home, "", trades))
+            encode(FillAnswer(fill.id, fill.taker_home, fill.maker_home, "", trades))
         )
         self.filled += 1
         self._store(fill.id, _Stored(answer, fill.taker_home, fill.deadline + KEEP_MS, True))
@@ -309,7 +309,7 @@ class Maker:
 
     def _refuse(self, fill_id: str, taker_home: str, why: Refusal) -> Draft:
         self.refused += 1
-        return self.sealer.add(encode(Answer(fill_id, taker_home, self.ledger.home, why, ())))
+        return self.sealer.add(encode(FillAnswer(fill_id, taker_home, self.ledger.home, why, ())))
 
     def _store_refusal(self, fill_id: str, taker_home: str, deadline: int, why: Refusal) -> Draft:
         answer = self._refuse(fill_id, taker_home, why)

@@ -27,8 +27,8 @@ from grenache_py.exchange.signed_log.entries import (
 __all__ = [
     "FILLS_TOLD_MAX",
     "LEGS_MAX",
-    "Answer",
-    "Fill",
+    "FillAnswer",
+    "FillRequest",
     "Refusal",
     "decode_answer",
     "decode_fill",
@@ -45,7 +45,9 @@ FILLS_TOLD_MAX = 1_000
 Refusal = Literal["", "late", "unknown", "role", "epoch", "limit", "committed", "partial", "frozen"]
 
 
-class Fill(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="fill", tag_field="kind"):
+class FillRequest(
+    msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="fill", tag_field="kind"
+):
     """
     A taker's request.
 
@@ -76,7 +78,7 @@ class Fill(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="fill", 
     all_or_none: bool
 
 
-class Answer(
+class FillAnswer(
     msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="answer", tag_field="kind"
 ):
     """
@@ -95,16 +97,16 @@ class Answer(
     trades: Annotated[tuple[TradeBody, ...], msgspec.Meta(max_length=LEGS_MAX)]
 
 
-_fill = msgspec.json.Decoder(Fill).decode
-_answer = msgspec.json.Decoder(Answer).decode
+_fill = msgspec.json.Decoder(FillRequest).decode
+_answer = msgspec.json.Decoder(FillAnswer).decode
 
 
-def encode(message: Fill | Answer) -> str:
+def encode(message: FillRequest | FillAnswer) -> str:
     """The payload to be signed."""
     return msgspec.json.encode(message).decode()
 
 
-def decode_fill(payload: str) -> Fill:
+def decode_fill(payload: str) -> FillRequest:
     """
     Raises:
         RemoteProtocolError: not a fill, or its id is not that of its fields.
@@ -126,7 +128,7 @@ def decode_fill(payload: str) -> Fill:
     return fill
 
 
-def decode_answer(payload: str) -> Answer:
+def decode_answer(payload: str) -> FillAnswer:
     """
     Raises:
         RemoteProtocolError: not an answer.

@@ -25,14 +25,14 @@ from grenache_py.exchange.errors import UNKNOWN_ORDER, OrderError
 from grenache_py.exchange.fills.messages import (
     FILLS_TOLD_MAX,
     LEGS_MAX,
-    Fill,
+    FillRequest,
     decode_answer,
     decode_fill,
     encode,
     fill_id,
     trade_id,
 )
-from grenache_py.exchange.home.ledger import Ledger, Own, Transition
+from grenache_py.exchange.home.ledger import Ledger, OwnOrder, Transition
 from grenache_py.exchange.market.matching import Leg, rests
 from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.signed_log.entries import TradeBody, trade_from_body
@@ -65,9 +65,9 @@ class Intent:
         retry_at: when to ask again, seconds.
     """
 
-    fill: Fill
+    fill: FillRequest
     draft: Draft
-    own: Own
+    own: OwnOrder
     legs: list[tuple[str, int, int]]
     retry_at: float
     settled: int = 0
@@ -122,7 +122,7 @@ class Taker:
             return 0
         return max(0, maker.open - self._in_flight[order_id])
 
-    def reserve(self, taker: Own, legs: Sequence[Leg], now: float) -> None:
+    def reserve(self, taker: OwnOrder, legs: Sequence[Leg], now: float) -> None:
         """
         Turn planned legs into fills (T2); their lots are reserved in ``taker`` already.
 
@@ -138,13 +138,15 @@ class Taker:
                 committed += sum(leg.lots for leg in part)
                 self._request(taker, home, part, committed, now)
 
-    def _request(self, taker: Own, home: str, legs: list[Leg], committed: int, now: float) -> None:
+    def _request(
+        self, taker: OwnOrder, home: str, legs: list[Leg], committed: int, now: float
+    ) -> None:
         live = taker.live
         market = self.ledger.markets[live.order.market]
         taker.fill_seq += 1
         epoch = self.epoch_of(home)
         assert epoch is not None, "planned a fill with an unknown home"
-        fill = Fill(
+        fill = FillRequest(
             fill_id(live.order_id, home, self.ledger.home, taker.fill_seq),
             self.ledger.home,
             home,

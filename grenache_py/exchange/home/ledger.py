@@ -27,7 +27,7 @@ from grenache_py.exchange.market.order import LiveOrder, Order, Trade
 from grenache_py.exchange.signed_log.entries import (
     GENESIS,
     TRADES_PER_ENTRY_MAX,
-    Beat,
+    HeartbeatBody,
     OriginLog,
     Stamp,
     StateBody,
@@ -41,7 +41,7 @@ from grenache_py.exchange.signed_log.merkle import Draft, Signed, leaf_hash
 
 __all__ = [
     "Ledger",
-    "Own",
+    "OwnOrder",
     "Transition",
     "own_from_row",
 ]
@@ -56,7 +56,7 @@ ORDER_TRADES_MAX = 100
 STATES_SHARED_MAX = 32
 
 
-class Own(Struct, eq=False, gc=False):
+class OwnOrder(Struct, eq=False, gc=False):
     """
     An own order with what only its home needs to know.
 
@@ -119,7 +119,7 @@ class _Shared:
     now: float
     stamp: Stamp
     trades: list[TradeBody] = attrs.Factory(list)
-    states: dict[str, tuple[Own, StateBody]] = attrs.Factory(dict)
+    states: dict[str, tuple[OwnOrder, StateBody]] = attrs.Factory(dict)
 
     def has_room(self, step: Transition) -> bool:
         """Whether ``step`` can join."""
@@ -148,8 +148,8 @@ class Ledger:
     log: OriginLog
     outbox: Outbox
     live_set_changed: LiveSetChanged = lambda order_id, time_ms, gone, come: None
-    own: dict[str, Own] = attrs.Factory(dict)
-    closed: OrderedDict[str, Own] = attrs.Factory(OrderedDict)
+    own: dict[str, OwnOrder] = attrs.Factory(dict)
+    closed: OrderedDict[str, OwnOrder] = attrs.Factory(OrderedDict)
     tape: dict[str, deque[Trade]] = attrs.Factory(dict)
     new_prices: dict[str, deque[int]] = attrs.Factory(dict)
     fingerprint: int = 0
@@ -157,24 +157,24 @@ class Ledger:
     by_client_id: dict[tuple[str, str], str] = attrs.Factory(dict)
     event_seqs: dict[str, int] = attrs.Factory(dict)
     _known_trades: set[str] = attrs.Factory(set)
-    _dirty: dict[str, Own] = attrs.Factory(dict)
+    _dirty: dict[str, OwnOrder] = attrs.Factory(dict)
     _entries: list[tuple[int, Draft]] = attrs.Factory(list)
     _shared: _Shared | None = None
 
-    def find(self, order_id: str) -> Own | None:
+    def find(self, order_id: str) -> OwnOrder | None:
         """An own order, live or recently closed."""
         return self.own.get(order_id) or self.closed.get(order_id)
 
-    def admit(self, live: LiveOrder) -> Own:
+    def admit(self, live: LiveOrder) -> OwnOrder:
         """Take a new order into the ledger; it is written by the step that touches it."""
-        own = self.own[live.order_id] = Own(live)
+        own = self.own[live.order_id] = OwnOrder(live)
         if live.client_order_id:
             self.by_client_id[live.account, live.client_order_id] = live.order_id
         return own
 
     def finish(self, step: Transition, now: float, stamp: Stamp | None = None) -> None:
         """Write ``step`` to the log, the rows and the events of the current batch."""
-        published: list[Own] = []
+        published: list[OwnOrder] = []
         # An order is placed and no entry is open for others to join: so it is nearly always.
         plain = step.publish is not None and self._shared is None
         for order_id, live in step.touched.items():
@@ -242,7 +242,7 @@ class Ledger:
     def _write(
         self,
         publish: LiveOrder | None,
-        published: list[Own],
+        published: list[OwnOrder],
         trades: list[Trade],
         now: float,
         stamp: Stamp | None,
@@ -262,7 +262,7 @@ class Ledger:
     def _append(
         self,
         publish: LiveOrder | None,
-        states: list[Own],
+        states: list[OwnOrder],
         trades: list[Trade],
         now: float,
         stamp: Stamp | None,
@@ -283,7 +283,7 @@ class Ledger:
             own.order_seq, own.order_entry = log.seq, draft
         self._stated(zip(states, bodies, strict=True), draft)
 
-    def _stated(self, states: Iterable[tuple[Own, StateBody]], draft: Draft) -> None:
+    def _stated(self, states: Iterable[tuple[OwnOrder, StateBody]], draft: Draft) -> None:
         """The newest entry, ``draft``, gives these states."""
         seq = self.log.seq
         for own, body in states:
@@ -304,7 +304,7 @@ class Ledger:
     def beat(self, now: float, lease_ms: int) -> None:
         """Append a heartbeat."""
         self.close_entry()
-        beat = Beat(lease_ms, self.live_count, f"{self.fingerprint:064x}")
+        beat = HeartbeatBody(lease_ms, self.live_count, f"{self.fingerprint:064x}")
         draft = self.log.append(now, beat=beat)
         self._logged(self.log.seq, draft)
 
@@ -312,7 +312,7 @@ class Ledger:
         self._entries.append((seq, draft))
         self.outbox.published.append((seq, draft))
 
-    def _count(self, own: Own, version: int, ended: bool) -> None:
+    def _count(self, own: OwnOrder, version: int, ended: bool) -> None:
         """Keep fingerprint and live set in step with a published order's new state."""
         live, gone = own.live, own.element
         come = None if ended else element(live.order_id, version)
@@ -403,7 +403,7 @@ class Ledger:
             rows.append(_order_row(own))
         self._dirty.clear()
 
-    def mark(self, own: Own) -> None:
+    def mark(self, own: OwnOrder) -> None:
         """Have ``own``'s row written again although no step touched it."""
         self._dirty[own.live.order_id] = own
 
@@ -462,12 +462,12 @@ class Ledger:
                 assert found is not None
                 found.remember(trade)
 
-    def published(self) -> Iterable[Own]:
+    def published(self) -> Iterable[OwnOrder]:
         """Live orders that the network knows."""
         return (own for own in self.own.values() if own.order_entry is not None)
 
 
-def _order_row(own: Own) -> OrderRow:
+def _order_row(own: OwnOrder) -> OrderRow:
     live, order = own.live, own.live.order
     return OrderRow(
         order.order_id,
@@ -503,7 +503,7 @@ def _order_row(own: Own) -> OrderRow:
     )
 
 
-def own_from_row(row: OrderRow, home: str) -> Own:
+def own_from_row(row: OrderRow, home: str) -> OwnOrder:
     """An own order as the store keeps it, without its trades and log entries."""
     order = Order(
         row.order_id,
@@ -528,4 +528,4 @@ def own_from_row(row: OrderRow, home: str) -> Own:
     live.self_trade = row.self_trade  # type: ignore[assignment]
     live.triggered = bool(row.triggered)
     live.updated_ms = row.updated_ms
-    return Own(live, row.fill_seq, row.order_seq, row.state_seq)
+    return OwnOrder(live, row.fill_seq, row.order_seq, row.state_seq)

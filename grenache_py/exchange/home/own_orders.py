@@ -22,11 +22,11 @@ from grenache_py.exchange.errors import (
     UNKNOWN_ORDER,
     OrderError,
 )
-from grenache_py.exchange.home.ledger import Ledger, Own, Transition
+from grenache_py.exchange.home.ledger import Ledger, OwnOrder, Transition
 from grenache_py.exchange.market.matching import (
     Fill,
     Leg,
-    Outcome,
+    MatchResult,
     close,
     crossed,
     local_trade_id,
@@ -39,7 +39,7 @@ from grenache_py.exchange.market.stops import Stops, reached
 from grenache_py.exchange.signed_log.entries import Stamp, order_id
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 
-__all__ = ["Home", "Reserve"]
+__all__ = ["OwnOrders", "Reserve"]
 
 #: Orders closed by one log entry, so that no entry outgrows a line.
 CLOSED_PER_STEP_MAX = 32
@@ -53,12 +53,12 @@ class Reserve(Protocol):
     def allowance(self, maker: LiveOrder) -> int:
         """Lots of a remote order that may be asked for now; 0 to leave it alone."""
 
-    def reserve(self, taker: Own, legs: Sequence[Leg], now: float) -> None:
+    def reserve(self, taker: OwnOrder, legs: Sequence[Leg], now: float) -> None:
         """Turn legs, whose lots are reserved already, into fills to be asked for."""
 
 
 @attrs.define
-class Home:
+class OwnOrders:
     """
     Own orders of all markets.
 
@@ -168,12 +168,12 @@ class Home:
             self.reserve.reserve(own, outcome.legs, now)
         self.ledger.finish(transition, now, stamp)
 
-    def _match(self, live: LiveOrder, accepted: bool) -> Outcome:
+    def _match(self, live: LiveOrder, accepted: bool) -> MatchResult:
         book = self.ledger.books[live.order.market]
         return match(book, live, self.ledger.home, self.reserve.allowance, accepted=accepted)
 
     def _settle(
-        self, taker: LiveOrder, outcome: Outcome, transition: Transition, now: float
+        self, taker: LiveOrder, outcome: MatchResult, transition: Transition, now: float
     ) -> None:
         """Write down the local part of an outcome: trades, makers, self-trade cancels."""
         if not outcome.fills and not outcome.cancelled:
@@ -188,7 +188,7 @@ class Home:
         for cancelled in outcome.cancelled:
             transition.touch(cancelled)
 
-    def _local_trade(self, fill: Fill, taker: Own, time_ms: int) -> Trade:
+    def _local_trade(self, fill: Fill, taker: OwnOrder, time_ms: int) -> Trade:
         maker, live = fill.maker, taker.live
         return Trade(
             local_trade_id(live.order_id, maker.order_id, taker.fill_seq),

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from grenache_py.exchange.errors import UNKNOWN_ORDER, OrderError
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
-from grenache_py.exchange.market.matching import Outcome, close, lower, match, replacement
+from grenache_py.exchange.market.matching import MatchResult, close, lower, match, replacement
 from grenache_py.exchange.market.order import ClosedReason, LiveOrder, NewOrder
 from grenache_py.exchange.market.stops import Stops, reached
 
@@ -33,7 +33,7 @@ class Execution(NamedTuple):
     """
 
     order: LiveOrder
-    outcomes: list[tuple[LiveOrder, Outcome]]
+    outcomes: list[tuple[LiveOrder, MatchResult]]
 
 
 class LocalMarket:
@@ -67,7 +67,7 @@ class LocalMarket:
     def _place(self, new: NewOrder, now_ms: int, replaced: str | None) -> Execution:
         self.market.check(new, now_ms)
         live = self._order(new, now_ms)
-        outcomes: list[tuple[LiveOrder, Outcome]] = []
+        outcomes: list[tuple[LiveOrder, MatchResult]] = []
         if new.stop_ticks is not None and not (
             self.last_ticks is not None and reached(new.side, new.stop_ticks, self.last_ticks)
         ):
@@ -85,7 +85,7 @@ class LocalMarket:
             heapq.heappush(self._expiries, (new.expires_ms, live.order_id))
         return Execution(live, outcomes)
 
-    def submit(self, live: LiveOrder, *, accepted: bool = False) -> Outcome:
+    def submit(self, live: LiveOrder, *, accepted: bool = False) -> MatchResult:
         """
         Let an order that has its identity trade; triggers no stops.
 
@@ -159,7 +159,7 @@ class LocalMarket:
         self._count += 1
         return LiveOrder.placed(new, f"{self._count:032x}", self.home, now_ms, self._count)
 
-    def _trigger(self, outcomes: list[tuple[LiveOrder, Outcome]], now_ms: int) -> None:
+    def _trigger(self, outcomes: list[tuple[LiveOrder, MatchResult]], now_ms: int) -> None:
         """Enter the stops that the fills of ``outcomes`` reach, appending what comes of it."""
         due: deque[LiveOrder] = deque()
         for _, outcome in outcomes:  # grows while it is walked

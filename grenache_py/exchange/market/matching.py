@@ -41,7 +41,7 @@ __all__ = [
     "LEGS_MAX",
     "Fill",
     "Leg",
-    "Outcome",
+    "MatchResult",
     "Room",
     "close",
     "crossed",
@@ -76,7 +76,7 @@ class Leg:
 
 
 @attrs.define
-class Outcome:
+class MatchResult:
     """
     What matching one order did.
 
@@ -91,7 +91,7 @@ class Outcome:
     cancelled: Sequence[LiveOrder] = ()
 
 
-NOTHING = Outcome()
+NOTHING = MatchResult()
 
 
 def match(
@@ -101,7 +101,7 @@ def match(
     room: Room | None = None,
     *,
     accepted: bool = False,
-) -> Outcome:
+) -> MatchResult:
     """
     Let an own order trade with what stands against it, then rest it or close its remainder.
 
@@ -167,7 +167,7 @@ def _cross(
     own_home: str,
     room: Room | None,
     accepted: bool,
-) -> Outcome:
+) -> MatchResult:
     """Walk ``ladder`` from its best rank down to ``floor``."""
     order = taker.order
     only: str | None = None
@@ -248,7 +248,7 @@ def _cross(
                 break
         if met:
             ladder.settle(level, met)
-    return Outcome(fills, legs, cancelled)
+    return MatchResult(fills, legs, cancelled)
 
 
 def _meets(ladder: Ladder, floor: int, key: OrderKey) -> bool:

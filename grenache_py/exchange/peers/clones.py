@@ -13,11 +13,11 @@ from typing import Any
 
 import attrs
 
-from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.requests import Answered
 from grenache_py.wire.jsonrpc import request_line
 
-__all__ = ["Contests"]
+__all__ = ["CloneCheck"]
 
 _CHALLENGE_S = 5.0
 _CHALLENGE = "still there?"
@@ -27,13 +27,13 @@ _CHALLENGE = "still there?"
 class _Contest:
     """An older link's claim to a key that ``new`` proves too."""
 
-    new: Link
+    new: PeerLink
     deadline: float
     old_lives: bool = False
     new_lives: bool = False
 
 
-class Contests:
+class CloneCheck:
     """
     Claims that are not decided yet, by the number of the older link.
 
@@ -45,8 +45,8 @@ class Contests:
 
     def __init__(
         self,
-        send: Callable[[Link, bytes], None],
-        ping: Callable[[Link, Answered, float], None],
+        send: Callable[[PeerLink, bytes], None],
+        ping: Callable[[PeerLink, Answered, float], None],
         both_live: Callable[[str, float], None],
     ) -> None:
         self._send = send
@@ -54,7 +54,7 @@ class Contests:
         self._both_live = both_live
         self._of: dict[int, _Contest] = {}
 
-    def begin(self, old: Link, new: Link, now: float) -> None:
+    def begin(self, old: PeerLink, new: PeerLink, now: float) -> None:
         """``new`` proved the key of ``old`` with another boot id."""
         contest = self._of[old.id] = _Contest(new, now + _CHALLENGE_S)
         self._send(old, request_line("peer.ping", {}, _CHALLENGE))
@@ -65,11 +65,11 @@ class Contests:
 
         self._ping(new, answered, now)
 
-    def concerns(self, link: Link) -> bool:
+    def concerns(self, link: PeerLink) -> bool:
         """Whether ``link`` is the older one of two."""
         return link.id in self._of
 
-    def heard(self, link: Link, message: dict[str, Any], now: float) -> None:
+    def heard(self, link: PeerLink, message: dict[str, Any], now: float) -> None:
         """Of what the older link says, only the answer to the last ping matters."""
         if message.get("id") == _CHALLENGE and "result" in message:
             contest = self._of[link.id]
@@ -80,7 +80,7 @@ class Contests:
         if contest.old_lives and contest.new_lives:
             self._both_live(contest.new.key, now)
 
-    def ended(self, link: Link, now: float) -> list[tuple[Link, str]]:
+    def ended(self, link: PeerLink, now: float) -> list[tuple[PeerLink, str]]:
         """The links to close, with the reasons, when the time of ``link``'s contest is up."""
         contest = self._of.get(link.id)
         if contest is None or now < contest.deadline:

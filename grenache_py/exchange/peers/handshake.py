@@ -27,7 +27,7 @@ from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import INVALID_PARAMS, INVALID_REQUEST
 from grenache_py.exchange.signed_log.keys import Identity
 
-__all__ = ["DEADLINE_S", "PROTOCOL", "Handshake", "HandshakeError", "Hello"]
+__all__ = ["DEADLINE_S", "PROTOCOL", "Handshake", "HandshakeError", "PeerHello"]
 
 DEADLINE_S = 5.0
 #: Oldest and newest version of the peer protocol spoken here.
@@ -54,7 +54,7 @@ class HandshakeError(RemoteProtocolError):
         self.code = code
 
 
-class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
+class PeerHello(msgspec.Struct, frozen=True, omit_defaults=True):
     """
     What a peer says of itself. Members it does not know are ignored: newer peers may add some.
 
@@ -76,7 +76,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True):
     seen: Annotated[str, msgspec.Meta(max_length=262)] = ""
 
     @classmethod
-    def parse(cls, params: object) -> Hello:
+    def parse(cls, params: object) -> PeerHello:
         """
         Raises:
             HandshakeError: a member is missing or of the wrong type; the message names it.
@@ -100,10 +100,10 @@ class Handshake:
     """
 
     _identity: Identity
-    mine: Hello
+    mine: PeerHello
     outbound: bool
     deadline: float
-    peer: Hello | None = None
+    peer: PeerHello | None = None
     proven: bool = False
 
     def begin(self) -> list[dict[str, Any]]:
@@ -123,7 +123,7 @@ class Handshake:
             return self._answered(message)
         method, params, request = message.get("method"), message.get("params"), message.get("id")
         if method == "peer.hello" and self.peer is None:
-            self._meet(Hello.parse(params))
+            self._meet(PeerHello.parse(params))
             return [_result(request, msgspec.to_builtins(self.mine))]
         if method == "peer.prove" and self.peer is not None:
             self._check(params)
@@ -140,7 +140,7 @@ class Handshake:
             said = error.get("message") if isinstance(error, dict) else error
             raise HandshakeError(f"refused by the other side: {str(said)[:200]}")
         if message.get("id") == "hello" and "result" in message and self.peer is None:
-            self._meet(Hello.parse(message["result"]))
+            self._meet(PeerHello.parse(message["result"]))
             return [_request("prove", "peer.prove", {"signature": self._sign()})]
         if message.get("id") == "prove" and "result" in message and self.peer is not None:
             self._check(message["result"])
@@ -148,7 +148,7 @@ class Handshake:
             return []
         raise HandshakeError("this is not an answer to peer.hello or peer.prove")
 
-    def _meet(self, peer: Hello) -> None:
+    def _meet(self, peer: PeerHello) -> None:
         if peer.network != self.mine.network:
             raise HandshakeError(
                 f"this is network {self.mine.network!r}, the other side is on {peer.network!r}"

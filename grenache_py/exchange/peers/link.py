@@ -24,8 +24,8 @@ __all__ = [
     "IGNORE_BELOW",
     "MESSAGES",
     "Head",
-    "Link",
-    "Pending",
+    "PeerLink",
+    "PendingRequest",
     "Scores",
     "network_prefix",
 ]
@@ -50,7 +50,7 @@ _DELIVERY_CAP = 100.0
 
 
 @attrs.frozen
-class Pending:
+class PendingRequest:
     """A request of ours: who to tell of the result (None: it failed), and until when."""
 
     method: str
@@ -59,7 +59,7 @@ class Pending:
 
 
 @attrs.define(eq=False)
-class Link:
+class PeerLink:
     """
     One connection.
 
@@ -98,7 +98,7 @@ class Link:
     told: dict[str, Head] = attrs.Factory(dict)
     mesh: bool = False
     mesh_again: float = 0.0
-    pending: dict[int, Pending] = attrs.Factory(dict)
+    pending: dict[int, PendingRequest] = attrs.Factory(dict)
 
 
 @attrs.define

@@ -23,10 +23,10 @@ from typing import NamedTuple
 import attrs
 from msgspec import json
 
-from grenache_py.exchange.peers.link import Head, Link
+from grenache_py.exchange.peers.link import Head, PeerLink
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["Gossip"]
+__all__ = ["Mesh"]
 
 FLOOD_PEERS_MAX = 50
 D, D_LOW, D_HIGH, D_LAZY = 6, 4, 8, 6
@@ -51,7 +51,7 @@ class _Waiting(NamedTuple):
 
 
 @attrs.define
-class Gossip:
+class Mesh:
     """
     The mesh, and the entries that wait for the current batch.
 
@@ -81,7 +81,7 @@ class Gossip:
         """A log moved; the next lazy announcements tell of it."""
         self._moved[origin] = head
 
-    def lines_for(self, links: Iterable[Link]) -> list[tuple[int, bytes]]:
+    def lines_for(self, links: Iterable[PeerLink]) -> list[tuple[int, bytes]]:
         """What to send now, as (link, line); links that get the same share the bytes."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
@@ -114,13 +114,13 @@ class Gossip:
 
     # The mesh.
 
-    def joined(self, link: Link) -> bool:
+    def joined(self, link: PeerLink) -> bool:
         """A link became ready. True: graft it now rather than at the next heartbeat."""
         return self._wanting and link.mesh_again == 0.0
 
     def heartbeat(
-        self, links: list[Link], homes: int, now: float
-    ) -> tuple[list[Link], list[Link], list[Link]]:
+        self, links: list[PeerLink], homes: int, now: float
+    ) -> tuple[list[PeerLink], list[PeerLink], list[PeerLink]]:
         """
         Once a second: mend the mesh.
 
@@ -133,8 +133,8 @@ class Gossip:
         """
         self.flood = homes <= FLOOD_PEERS_MAX
         mesh = [link for link in links if link.mesh]
-        graft: list[Link] = []
-        prune: list[Link] = []
+        graft: list[PeerLink] = []
+        prune: list[PeerLink] = []
         if len(mesh) < D_LOW:
             free = [link for link in links if not link.mesh and link.mesh_again <= now]
             graft = self._rng.sample(free, min(D - len(mesh), len(free)))
@@ -150,14 +150,14 @@ class Gossip:
             link.mesh, link.mesh_again = False, now + PRUNE_BACKOFF_S
             self.prunes += 1
         self._wanting = len(mesh) + len(graft) - len(prune) < D
-        lazy: list[Link] = []
+        lazy: list[PeerLink] = []
         if not self.flood:
             others = [link for link in links if not link.mesh]
             count = min(len(others), max(D_LAZY, int(len(others) * GOSSIP_FACTOR)))
             lazy = self._rng.sample(others, count)
         return graft, prune, lazy
 
-    def grafted(self, link: Link, others: Iterable[Link], now: float) -> float | None:
+    def grafted(self, link: PeerLink, others: Iterable[PeerLink], now: float) -> float | None:
         """
         The other side of ``link`` counts it into its mesh.
 
@@ -173,7 +173,7 @@ class Gossip:
             link.mesh = True
         return None
 
-    def pruned(self, link: Link, backoff_s: float, now: float) -> None:
+    def pruned(self, link: PeerLink, backoff_s: float, now: float) -> None:
         """The other side of ``link`` takes it out of its mesh."""
         link.mesh = False
         link.mesh_again = now + min(max(backoff_s, 1.0), 3_600.0)

@@ -14,11 +14,11 @@ import msgspec
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.peers.address_book import AddressBook, AddressRecord
-from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed, Wire
 from grenache_py.wire.jsonrpc import notification_line
 
-__all__ = ["Introductions"]
+__all__ = ["PeerExchange"]
 
 #: Records sent to a new neighbour, and in one message.
 RECORDS_PER_MESSAGE_MAX = 60
@@ -26,7 +26,7 @@ RECORDS_PER_MESSAGE_MAX = 60
 RENEW_S = 600.0
 
 
-class Introductions:
+class PeerExchange:
     """
     This peer's own address record, and what it tells of others'.
 
@@ -42,7 +42,7 @@ class Introductions:
         listen: str,
         book: AddressBook,
         sealer: Sealer,
-        send_later: Callable[[Link, Callable[[], bytes]], None],
+        send_later: Callable[[PeerLink, Callable[[], bytes]], None],
     ) -> None:
         self._me = me
         self._listen = listen
@@ -63,7 +63,7 @@ class Introductions:
         host = host or self._host
         return f"{host}:{port}" if host and port else ""
 
-    def tell(self, links: Iterable[Link], now: float, newcomer: Link | None = None) -> None:
+    def tell(self, links: Iterable[PeerLink], now: float, newcomer: PeerLink | None = None) -> None:
         """
         Sign our address anew when it is time, and tell it.
 

@@ -29,26 +29,26 @@ from grenache_py.exchange.errors import (
 )
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.peers.address_book import AddressBook
-from grenache_py.exchange.peers.clones import Contests
+from grenache_py.exchange.peers.clones import CloneCheck
 from grenache_py.exchange.peers.handshake import (
     DEADLINE_S,
     PROTOCOL,
     Handshake,
     HandshakeError,
-    Hello,
+    PeerHello,
 )
 from grenache_py.exchange.peers.link import (
     BAN_S,
     DISCONNECT_BELOW,
     IGNORE_BELOW,
     MESSAGES,
-    Link,
+    PeerLink,
     Scores,
     network_prefix,
 )
-from grenache_py.exchange.peers.mesh import Gossip
-from grenache_py.exchange.peers.peer_exchange import Introductions
-from grenache_py.exchange.peers.requests import Answered, Calls, Params, Result
+from grenache_py.exchange.peers.mesh import Mesh
+from grenache_py.exchange.peers.peer_exchange import PeerExchange
+from grenache_py.exchange.peers.requests import Answered, PeerParams, PeerRequests, PeerResult
 from grenache_py.exchange.peers.undelivered import Message, Undelivered
 from grenache_py.exchange.rates import TokenBucket
 from grenache_py.exchange.signed_log.keys import Identity
@@ -113,19 +113,19 @@ class Peering:
         self.config = config
         self.me = identity.key
         self.boot = f"{rng.getrandbits(128):032x}"
-        self.links: dict[int, Link] = {}
-        self.by_key: dict[str, Link] = {}
+        self.links: dict[int, PeerLink] = {}
+        self.by_key: dict[str, PeerLink] = {}
         self.scores = Scores()
         self.addresses = AddressBook(identity.key, verifier, rng)
         self.addresses.name(config.connect)
-        self.gossip = Gossip(rng)
-        self._calls = Calls(self._send, self._send_later, self.penalise)
-        self.methods = self._calls.methods
-        self.method = self._calls.method
-        self.on_ready: list[Callable[[Link, float], None]] = []
-        self.on_gone: list[Callable[[Link, float], None]] = []
+        self.gossip = Mesh(rng)
+        self._requests = PeerRequests(self._send, self._send_later, self.penalise)
+        self.methods = self._requests.methods
+        self.method = self._requests.method
+        self.on_ready: list[Callable[[PeerLink, float], None]] = []
+        self.on_gone: list[Callable[[PeerLink, float], None]] = []
         self.on_clone: Callable[[str, float], None] = lambda key, now: None
-        self.on_heartbeat: Callable[[list[Link], float], None] = lambda lazy, now: None
+        self.on_heartbeat: Callable[[list[PeerLink], float], None] = lambda lazy, now: None
         self.homes: Callable[[], int] = lambda: len(self.by_key)
         self.own_clone = False
         self.clones: dict[str, float] = {}
@@ -137,9 +137,9 @@ class Peering:
         self._rng = rng
         self._out: list[Send | CloseLink | Dial | tuple[int, Callable[[], bytes]]] = []
         self._undelivered = Undelivered()
-        self._contests = Contests(self._send, self._ask_to_ping, self._two_machines)
+        self._clone_check = CloneCheck(self._send, self._ask_to_ping, self._two_machines)
         self._heartbeat_at = now + rng.random() * 0.1
-        self.introductions = Introductions(
+        self.peer_exchange = PeerExchange(
             self.me, config.listen, self.addresses, sealer, self._send_later
         )
         self.method("peer.hello", _too_late)
@@ -154,7 +154,7 @@ class Peering:
 
     def link_opened(self, number: int, outbound: bool, address: str, now: float) -> None:
         """A TCP connection is up; prove who we are."""
-        mine = Hello(
+        mine = PeerHello(
             key=self.me,
             nonce=f"{self._rng.getrandbits(128):032x}",
             boot=self.boot,
@@ -169,7 +169,7 @@ class Peering:
             seen="" if outbound else address,
         )
         handshake = Handshake(self._identity, mine, outbound, now + DEADLINE_S)
-        link = Link(
+        link = PeerLink(
             number, outbound, address, now, handshake, TokenBucket(MESSAGES, now), heard=now
         )
         self.links[number] = link
@@ -190,27 +190,27 @@ class Peering:
             return
         if link.bucket.take(now):
             self.penalise(link, -5.0, "too many messages", now)
-            self._calls.refuse(link, message, RATE_LIMITED, "too many messages; slow down")
+            self._requests.refuse(link, message, RATE_LIMITED, "too many messages; slow down")
             return
         link.heard = now
         link.pings_missed = 0
         if not link.key:
             self._handshake(link, message, now)
-        elif self._contests.concerns(link):
-            self._contests.heard(link, message, now)
+        elif self._clone_check.concerns(link):
+            self._clone_check.heard(link, message, now)
         elif not link.ready:
             return  # being replaced
         elif "method" in message:
-            self._calls.called(link, message, now)
+            self._requests.called(link, message, now)
         else:
-            self._calls.returned(link, message, now)
+            self._requests.returned(link, message, now)
 
     def link_closed(self, number: int, now: float) -> None:
         """A connection is gone."""
         link = self.links.pop(number, None)
         if link is None:
             return
-        self._contests.forget(number)
+        self._clone_check.forget(number)
         self._unready(link, now)
         if link.outbound and not link.key:
             self.addresses.failed(link.address, now)
@@ -251,7 +251,7 @@ class Peering:
     # What the rest of the core uses.
 
     def request(
-        self, link: Link, method: str, params: Params, answered: Answered | None, now: float
+        self, link: PeerLink, method: str, params: PeerParams, answered: Answered | None, now: float
     ) -> None:
         """
         Ask one neighbour, or, without ``answered``, tell it. ``answered`` is called once: with
@@ -260,14 +260,14 @@ class Peering:
         if answered is None:
             self.notify(link, method, params)
         else:
-            self._calls.request(link, method, params, answered, now)
+            self._requests.request(link, method, params, answered, now)
 
-    def notify(self, link: Link, method: str, params: Params) -> None:
+    def notify(self, link: PeerLink, method: str, params: PeerParams) -> None:
         """Tell one neighbour something that has no answer."""
         self._send(link, notification_line(method, params))
 
     def transmit(
-        self, key: str, method: str, params: Params, answered: Answered | None, now: float
+        self, key: str, method: str, params: PeerParams, answered: Answered | None, now: float
     ) -> None:
         """
         Ask (or, without ``answered``, tell) a peer that may not be a neighbour: it is dialled
@@ -303,7 +303,7 @@ class Peering:
             else:  # whoever links later is told the heads
                 self.gossip.note(origin, head)
 
-    def penalise(self, link: Link, points: float, reason: str, now: float) -> None:
+    def penalise(self, link: PeerLink, points: float, reason: str, now: float) -> None:
         """Count a fault of a link; close and ban it when it has too many."""
         self.malformed += 1
         score = self.scores.add(link.key or link.address, points, now)
@@ -315,11 +315,11 @@ class Peering:
                 self.scores.ban(link.key, now + BAN_S)
             self._close(link, f"score {score:.0f}: {reason}", now)
 
-    def ignored(self, link: Link, now: float) -> bool:
+    def ignored(self, link: PeerLink, now: float) -> bool:
         """Whether gossip from this link is not listened to any more."""
         return self.scores.of(link.key, now) < IGNORE_BELOW
 
-    def ready(self) -> list[Link]:
+    def ready(self) -> list[PeerLink]:
         """Links to talk on, in the order they became ready."""
         return list(self.by_key.values())
 
@@ -359,21 +359,21 @@ class Peering:
         for link in prune:
             self.notify(link, "gossip.prune", {"backoff_s": 60})
         self.on_heartbeat(lazy, now)
-        self.introductions.tell(self.ready(), now)
+        self.peer_exchange.tell(self.ready(), now)
         self._dial_some(now)
 
-    def _tick_link(self, link: Link, now: float) -> None:
+    def _tick_link(self, link: PeerLink, now: float) -> None:
         if link.closing:
             return
         if not link.key:
             if now >= link.handshake.deadline:
                 self._close(link, "the handshake took too long", now)
             return
-        for ended, reason in self._contests.ended(link, now):
+        for ended, reason in self._clone_check.ended(link, now):
             self._close(ended, reason, now)
         if not link.ready:
             return
-        self._calls.expire(link, now)
+        self._requests.expire(link, now)
         if now - link.heard >= PING_IDLE_S and now - link.ping_sent >= PING_IDLE_S / 2:
             if link.pings_missed >= PINGS_MISSED_MAX:
                 self._close(link, f"no answer to {PINGS_MISSED_MAX} pings", now)
@@ -382,7 +382,7 @@ class Peering:
         elif link.latency_s is None and not link.ping_sent:
             self._ping(link, now)
 
-    def _ping(self, link: Link, now: float) -> None:
+    def _ping(self, link: PeerLink, now: float) -> None:
         def answered(result: object, error: object, then: float) -> None:
             if result is not None:
                 link.latency_s = max(0.0, then - now)
@@ -393,7 +393,7 @@ class Peering:
 
     # Handshake and the one link a pair of peers keeps.
 
-    def _handshake(self, link: Link, message: dict[str, Any], now: float) -> None:
+    def _handshake(self, link: PeerLink, message: dict[str, Any], now: float) -> None:
         handshake = link.handshake
         try:
             for answer in handshake.receive(message):
@@ -407,7 +407,7 @@ class Peering:
             assert handshake.peer is not None
             self._proven(link, handshake.peer, now)
 
-    def _proven(self, link: Link, peer: Hello, now: float) -> None:
+    def _proven(self, link: PeerLink, peer: PeerHello, now: float) -> None:
         link.key, link.boot = peer.key, peer.boot
         link.listen = _listen(peer.listen, link)
         if peer.key == self.me:
@@ -422,9 +422,9 @@ class Peering:
             return
         if link.outbound:
             self.addresses.reached(link.address, peer.key, now)
-            self.introductions.seen_from(peer.seen)
+            self.peer_exchange.seen_from(peer.seen)
         if not link.outbound and self._inbound_full(link):
-            self.notify(link, "peer.addresses", {"records": self.introductions.sample(now)})
+            self.notify(link, "peer.addresses", {"records": self.peer_exchange.sample(now)})
             self.notify(link, "peer.goodbye", {"reason": "full"})
             self._close(link, "this peer has all the links it takes", now)
             return
@@ -437,21 +437,21 @@ class Peering:
         if self.gossip.joined(link):
             link.mesh = True
             self.notify(link, "gossip.graft", {})
-        records = self.introductions.sample(now)
+        records = self.peer_exchange.sample(now)
         if records:
             self.notify(link, "peer.addresses", {"records": records})
-        self.introductions.tell(self.ready(), now, link)
+        self.peer_exchange.tell(self.ready(), now, link)
         for method, params, answered in self._undelivered.take(peer.key):
             self.request(link, method, params, answered, now)
         for ready in self.on_ready:
             ready(link, now)
 
-    def _replaces(self, link: Link, other: Link, now: float) -> bool:
+    def _replaces(self, link: PeerLink, other: PeerLink, now: float) -> bool:
         """Whether ``link`` takes the place of ``other``, both proven to lead to one key."""
         if link.boot != other.boot:
             # A restart, most likely. If both links speak, there are two machines.
             self._unready(other, now)
-            self._contests.begin(other, link, now)
+            self._clone_check.begin(other, link, now)
             return True
         alive = now - other.heard < PING_IDLE_S + 2.0
         if alive and link.outbound != other.outbound:
@@ -462,7 +462,7 @@ class Peering:
         self._close(other, "replaced by a newer link", now)
         return True
 
-    def _ask_to_ping(self, link: Link, answered: Answered, now: float) -> None:
+    def _ask_to_ping(self, link: PeerLink, answered: Answered, now: float) -> None:
         self.request(link, "peer.ping", {}, answered, now)
 
     def _two_machines(self, key: str, now: float) -> None:
@@ -476,16 +476,16 @@ class Peering:
                 self._close(link, "two live peers prove this key: one of them is a copy", now)
         self.on_clone(key, now)
 
-    def _unready(self, link: Link, now: float) -> None:
+    def _unready(self, link: PeerLink, now: float) -> None:
         if not link.ready:
             return
         link.ready = link.mesh = False
         del self.by_key[link.key]
-        self._calls.cancel(link, now)
+        self._requests.cancel(link, now)
         for gone in self.on_gone:
             gone(link, now)
 
-    def _inbound_full(self, link: Link) -> bool:
+    def _inbound_full(self, link: PeerLink) -> bool:
         inbound = [
             other for key, other in self.by_key.items() if not other.outbound and key != link.key
         ]
@@ -496,21 +496,21 @@ class Peering:
 
     # Messages.
 
-    def _addresses_told(self, link: Link, params: Params, now: float) -> Result:
-        fresh = self.introductions.heard(params.get("records"), now)
+    def _addresses_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
+        fresh = self.peer_exchange.heard(params.get("records"), now)
         if fresh:
             for other in self.ready():
                 if other is not link and (self.gossip.flood or other.mesh):
                     self.notify(other, "peer.addresses", {"records": fresh})
         return None
 
-    def _goodbye_told(self, link: Link, params: Params, now: float) -> Result:
+    def _goodbye_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
         if link.outbound:
             self.addresses.failed(link.address, now)
         self._close(link, "the other side said goodbye", now)
         return None
 
-    def _graft_told(self, link: Link, params: Params, now: float) -> Result:
+    def _graft_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
         if not link.ready:
             return None
         if link.mesh_again > now + 1.0:
@@ -521,7 +521,7 @@ class Peering:
             self.notify(link, "gossip.prune", {"backoff_s": int(backoff_s) + 1})
         return None
 
-    def _prune_told(self, link: Link, params: Params, now: float) -> Result:
+    def _prune_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
         backoff_s = params.get("backoff_s")
         if isinstance(backoff_s, bool) or not isinstance(backoff_s, int):
             raise RemoteProtocolError("'backoff_s' must be an integer")
@@ -554,15 +554,15 @@ class Peering:
 
     # Sending.
 
-    def _send(self, link: Link, line: bytes) -> None:
+    def _send(self, link: PeerLink, line: bytes) -> None:
         if not link.closing:
             self._out.append(Send(link.id, line))
 
-    def _send_later(self, link: Link, line: Callable[[], bytes]) -> None:
+    def _send_later(self, link: PeerLink, line: Callable[[], bytes]) -> None:
         if not link.closing:
             self._out.append((link.id, line))
 
-    def _close(self, link: Link, reason: str, now: float) -> None:
+    def _close(self, link: PeerLink, reason: str, now: float) -> None:
         if not link.closing:
             link.closing = True
             self._out.append(CloseLink(link.id, reason))
@@ -573,7 +573,7 @@ def _line(message: dict[str, Any]) -> bytes:
     return msgspec.json.encode(message) + b"\n"
 
 
-def _listen(listen: str, link: Link) -> str:
+def _listen(listen: str, link: PeerLink) -> str:
     """The other side's address; a missing host means the one it comes from."""
     host, _, port = listen.rpartition(":")
     if not port.isdecimal():
@@ -581,5 +581,5 @@ def _listen(listen: str, link: Link) -> str:
     return f"{host or link.address.rpartition(':')[0]}:{port}"
 
 
-def _too_late(link: Link, params: Params, now: float) -> Result:
+def _too_late(link: PeerLink, params: PeerParams, now: float) -> PeerResult:
     raise OrderError(NOT_AUTHORISED, "the handshake is over")

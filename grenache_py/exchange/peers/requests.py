@@ -13,22 +13,22 @@ from typing import Any, TypeAlias
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import INVALID_PARAMS, INVALID_REQUEST, NO_SUCH_METHOD, OrderError
-from grenache_py.exchange.peers.link import PENDING_MAX, Link, Pending
+from grenache_py.exchange.peers.link import PENDING_MAX, PeerLink, PendingRequest
 from grenache_py.wire.jsonrpc import error_line, request_line, result_line
 
-__all__ = ["Answered", "Calls", "Method", "Params", "Result"]
+__all__ = ["Answered", "PeerMethod", "PeerParams", "PeerRequests", "PeerResult"]
 
 REQUEST_TIMEOUT_S = 10.0
 
-Params: TypeAlias = Mapping[str, Any]
+PeerParams: TypeAlias = Mapping[str, Any]
 #: A method's result; a callable is asked once the current batch is sealed.
-Result: TypeAlias = "dict[str, Any] | Callable[[], dict[str, Any]] | None"
-Method: TypeAlias = Callable[[Link, Params, float], Result]
+PeerResult: TypeAlias = "dict[str, Any] | Callable[[], dict[str, Any]] | None"
+PeerMethod: TypeAlias = Callable[[PeerLink, PeerParams, float], PeerResult]
 #: Called with a result, or with an error object, or with neither when no answer came.
 Answered: TypeAlias = Callable[[dict[str, Any] | None, dict[str, Any] | None, float], None]
 
 
-class Calls:
+class PeerRequests:
     """
     Attributes:
         methods: what this side understands.
@@ -36,17 +36,17 @@ class Calls:
 
     def __init__(
         self,
-        send: Callable[[Link, bytes], None],
-        send_later: Callable[[Link, Callable[[], bytes]], None],
-        penalise: Callable[[Link, float, str, float], None],
+        send: Callable[[PeerLink, bytes], None],
+        send_later: Callable[[PeerLink, Callable[[], bytes]], None],
+        penalise: Callable[[PeerLink, float, str, float], None],
     ) -> None:
-        self.methods: dict[str, Method] = {}
+        self.methods: dict[str, PeerMethod] = {}
         self._send = send
         self._send_later = send_later
         self._penalise = penalise
         self._next_id = 0
 
-    def method(self, name: str, call: Method) -> None:
+    def method(self, name: str, call: PeerMethod) -> None:
         """
         Have ``call`` answer ``name``.
 
@@ -58,7 +58,7 @@ class Calls:
         self.methods[name] = call
 
     def request(
-        self, link: Link, method: str, params: Params, answered: Answered, now: float
+        self, link: PeerLink, method: str, params: PeerParams, answered: Answered, now: float
     ) -> None:
         """
         Ask one neighbour. ``answered`` is called once: with the result, or with the error
@@ -68,23 +68,23 @@ class Calls:
             answered(None, None, now)
             return
         self._next_id += 1
-        link.pending[self._next_id] = Pending(method, answered, now + REQUEST_TIMEOUT_S)
+        link.pending[self._next_id] = PendingRequest(method, answered, now + REQUEST_TIMEOUT_S)
         self._send(link, request_line(method, params, self._next_id))
 
-    def cancel(self, link: Link, now: float) -> None:
+    def cancel(self, link: PeerLink, now: float) -> None:
         """The link is over: whoever waits for an answer is told that none will come."""
         pending, link.pending = link.pending, {}
         for each in pending.values():
             each.answered(None, None, now)
 
-    def expire(self, link: Link, now: float) -> None:
+    def expire(self, link: PeerLink, now: float) -> None:
         """Give up on questions whose deadline has passed."""
         for number, pending in list(link.pending.items()):
             # Whoever learns that it waited in vain may close the link, which answers the rest.
             if pending.deadline <= now and link.pending.pop(number, None) is not None:
                 pending.answered(None, None, now)
 
-    def called(self, link: Link, message: dict[str, Any], now: float) -> None:
+    def called(self, link: PeerLink, message: dict[str, Any], now: float) -> None:
         """Carry out a request or notification of the other side."""
         name, params = message["method"], message.get("params", {})
         call = self.methods.get(name) if isinstance(name, str) else None
@@ -115,7 +115,7 @@ class Calls:
 
     def refuse(
         self,
-        link: Link,
+        link: PeerLink,
         message: dict[str, Any],
         code: int,
         text: str,
@@ -125,7 +125,7 @@ class Calls:
         if "id" in message and "method" in message and not link.closing:
             self._send(link, error_line(_id(message), code, text, data))
 
-    def returned(self, link: Link, message: dict[str, Any], now: float) -> None:
+    def returned(self, link: PeerLink, message: dict[str, Any], now: float) -> None:
         """Take an answer of the other side; one that was not asked for means nothing."""
         number = message.get("id")
         pending = link.pending.pop(number, None) if isinstance(number, int) else None

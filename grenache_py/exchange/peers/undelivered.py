@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import attrs
 
-from grenache_py.exchange.peers.requests import Answered, Params
+from grenache_py.exchange.peers.requests import Answered, PeerParams
 
 __all__ = ["PEERS_MAX", "Message", "Undelivered"]
 
@@ -25,7 +25,7 @@ class Message(NamedTuple):
     """A request, or, without ``answered``, a notification."""
 
     method: str
-    params: Params
+    params: PeerParams
     answered: Answered | None
 
 

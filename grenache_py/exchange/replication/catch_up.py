@@ -17,10 +17,10 @@ from typing import Any
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.peers.link import Head, Link
+from grenache_py.exchange.peers.link import Head, PeerLink
 from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.peers.requests import Answered
-from grenache_py.exchange.replication.held_logs import Archive
+from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.messages import (
     bound_wire,
     read_bound,
@@ -29,7 +29,7 @@ from grenache_py.exchange.replication.messages import (
 )
 from grenache_py.exchange.replication.reconciliation import Reconciliation
 from grenache_py.exchange.replication.replica import Received
-from grenache_py.exchange.replication.serving import LiveIndex
+from grenache_py.exchange.replication.sync_responder import LiveIndex
 from grenache_py.exchange.signed_log.entries import Entry
 from grenache_py.exchange.signed_log.merkle import Signed
 
@@ -46,7 +46,7 @@ _ROUNDS_MAX = 2_000
 class _Session:
     """Catching up with the help of one neighbour."""
 
-    link: Link
+    link: PeerLink
     origins: list[str]
     beats: dict[str, list[Signed]]
     asking: Reconciliation | None = None
@@ -120,18 +120,18 @@ class CatchUp:
     def __init__(
         self,
         peering: Peering,
-        archive: Archive,
+        held_logs: HeldLogs,
         live: LiveIndex,
         rng: random.Random,
         now: float,
-        take: Callable[[Link, Signed, float], None],
-        came: Callable[[Link, Received, float], None],
-        consider: Callable[[str, Link, float], None],
-        broken_promise: Callable[[Link, float], None],
+        take: Callable[[PeerLink, Signed, float], None],
+        came: Callable[[PeerLink, Received, float], None],
+        consider: Callable[[str, PeerLink, float], None],
+        broken_promise: Callable[[PeerLink, float], None],
     ) -> None:
         self._peering = peering
-        self._archive = archive
-        self._replica = archive.replica
+        self._held_logs = held_logs
+        self._replica = held_logs.replica
         self._live = live
         self._rng = rng
         self._take = take
@@ -151,7 +151,7 @@ class CatchUp:
         """Whether one is."""
         return self._session is not None
 
-    def lost(self, link: Link, now: float) -> None:
+    def lost(self, link: PeerLink, now: float) -> None:
         """A link is gone, and with it what it was to bring."""
         if self._session is not None and self._session.link is link:
             self._break(now)
@@ -164,14 +164,14 @@ class CatchUp:
             behind: logs of which a neighbour holds more than can be fetched entry by entry;
                 those whose fingerprint disagreed are added.
         """
-        unsure = self._archive.unsure()
+        unsure = self._held_logs.unsure()
         wanted = {
-            origin: self._archive.head(origin) for origin in (*sorted(behind), *sorted(unsure))
+            origin: self._held_logs.head(origin) for origin in (*sorted(behind), *sorted(unsure))
         }
         if self._session is not None or not wanted or now < self._not_before:
             return
         self._not_before = now + SESSION_S
-        best: tuple[Link | None, list[str]] = (None, [])
+        best: tuple[PeerLink | None, list[str]] = (None, [])
         links = self._peering.ready()
         self._rng.shuffle(links)
         for link in links:
@@ -187,12 +187,12 @@ class CatchUp:
             self._open(best[0], best[1], now)
 
     @staticmethod
-    def _head_at(link: Link, origin: str) -> Head:
+    def _head_at(link: PeerLink, origin: str) -> Head:
         """How much of a log the other side holds: what it told, or was told, whichever is more."""
         nothing: Head = (0, 0, "")
         return max(link.heads.get(origin, nothing), link.told.get(origin, nothing))
 
-    def _open(self, link: Link, origins: list[str], now: float) -> None:
+    def _open(self, link: PeerLink, origins: list[str], now: float) -> None:
         session = self._session = _Session(link, origins, {origin: [] for origin in origins})
         session.origins_to_ask = list(reversed(origins))
         self._ask_beats(session, now)
@@ -321,7 +321,7 @@ class CatchUp:
         for origin, entries in session.beats.items():
             if not entries:
                 continue
-            before = self._archive.head(origin)
+            before = self._held_logs.head(origin)
             # The neighbour lacks these, and had applied all entries up to this one before.
             upto = Entry.decode(entries[-1].payload)
             closed = [
@@ -333,7 +333,7 @@ class CatchUp:
             for signed in entries[1:]:
                 self._take(session.link, signed, now)
             theirs = session.link.heads.get(origin, before)
-            if before[:2] == self._archive.head(origin)[:2] < theirs[:2]:
+            if before[:2] == self._held_logs.head(origin)[:2] < theirs[:2]:
                 session.link.heads.pop(origin)  # it promised more than it has
             else:
                 self._consider(origin, session.link, now)

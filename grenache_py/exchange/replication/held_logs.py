@@ -16,11 +16,11 @@ from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.signed_log.entries import GENESIS, Entry
 from grenache_py.exchange.signed_log.merkle import Draft, Signed
 
-__all__ = ["Archive"]
+__all__ = ["HeldLogs"]
 
 
 @attrs.frozen
-class Archive:
+class HeldLogs:
     """
     Own log and replicas.
 

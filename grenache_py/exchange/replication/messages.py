@@ -12,7 +12,7 @@ from typing import Any
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.peers.link import Head
 from grenache_py.exchange.peers.mesh import HEADS_PER_MESSAGE_MAX, LINE_BYTES
-from grenache_py.exchange.peers.requests import Params
+from grenache_py.exchange.peers.requests import PeerParams
 from grenache_py.exchange.replication.reconciliation import (
     FRAME_BYTES_MAX,
     ID_BYTES,
@@ -39,7 +39,7 @@ __all__ = [
 RANGE_MAX = 256
 
 
-def read_heads(params: Params) -> list[tuple[str, Head]]:
+def read_heads(params: PeerParams) -> list[tuple[str, Head]]:
     """The heads a message tells, by origin."""
     heads = params.get("heads")
     if not isinstance(heads, list) or len(heads) > 4 * HEADS_PER_MESSAGE_MAX:
@@ -83,7 +83,7 @@ def read_entries(result: dict[str, Any]) -> list[Signed] | None:
     return [Signed.from_wire(item) for item in entries]
 
 
-def read_key(params: Params, name: str) -> str:
+def read_key(params: PeerParams, name: str) -> str:
     """A member that is a home's key."""
     value = params.get(name)
     if not isinstance(value, str) or len(value) != 64:
@@ -91,14 +91,14 @@ def read_key(params: Params, name: str) -> str:
     return value
 
 
-def read_number(params: Params, name: str) -> int:
+def read_number(params: PeerParams, name: str) -> int:
     value = params.get(name)
     if type(value) is not int or not 0 < value <= 2**53:
         raise RemoteProtocolError(f"{name!r} must be a positive integer")
     return value
 
 
-def read_frame(params: Params) -> bytes:
+def read_frame(params: PeerParams) -> bytes:
     text = params.get("frame")
     if not isinstance(text, str) or len(text) > 2 * FRAME_BYTES_MAX:
         raise RemoteProtocolError("'frame' must be a base64 string")

@@ -12,11 +12,11 @@ from typing import TypeAlias
 import attrs
 
 from grenache_py.exchange.market.order import LiveOrder
-from grenache_py.exchange.signed_log.entries import GENESIS, Beat, Entry, StateBody
+from grenache_py.exchange.signed_log.entries import GENESIS, Entry, HeartbeatBody, StateBody
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, element
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["LEASE_MS_DEFAULT", "Head", "Origin", "Record"]
+__all__ = ["LEASE_MS_DEFAULT", "Head", "Origin", "RemoteOrder"]
 
 #: Applied entries of one origin kept to serve ``gossip.want``. More than a home lets pass
 #: between two heartbeats, so that there is always one to start from.
@@ -29,7 +29,7 @@ Head: TypeAlias = tuple[int, int, str]
 
 
 @attrs.define(eq=False)
-class Record:
+class RemoteOrder:
     """
     One live order of another home.
 
@@ -81,7 +81,7 @@ class Origin:
     lease_ms: int = LEASE_MS_DEFAULT
     waiting: dict[int, tuple[Entry, Signed, str]] = attrs.Factory(dict)
     tail: deque[tuple[int, str, Signed]] = attrs.Factory(lambda: deque(maxlen=TAIL_MAX))
-    records: dict[str, Record] = attrs.Factory(dict)
+    records: dict[str, RemoteOrder] = attrs.Factory(dict)
     fingerprint: int = 0
     suspect: bool = False
     checked: bool = False
@@ -109,11 +109,11 @@ class Origin:
         start = self.tail[0][0]
         return [self.tail[seq - start][2] for seq in range(first, min(last, self.seq) + 1)]
 
-    def agrees(self, beat: Beat) -> bool:
+    def agrees(self, beat: HeartbeatBody) -> bool:
         """Whether the live set held here is the one the heartbeat signs."""
         return beat.live == len(self.records) and int(beat.fingerprint, 16) == self.fingerprint
 
-    def expect(self, beat: Beat) -> None:
+    def expect(self, beat: HeartbeatBody) -> None:
         """Follow the live set as the log has it from ``beat`` on."""
         self.expected = int(beat.fingerprint, 16), beat.live
 

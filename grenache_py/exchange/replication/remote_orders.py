@@ -19,13 +19,13 @@ from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.matching import rests
 from grenache_py.exchange.market.order import LiveOrder
-from grenache_py.exchange.replication.origin import Origin, Record
+from grenache_py.exchange.replication.origin import Origin, RemoteOrder
 from grenache_py.exchange.signed_log.entries import Entry, StateBody, order_from_body
 from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, LiveSetChanged, element
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["Records"]
+__all__ = ["RemoteOrders"]
 
 #: A lease is honoured this much longer than it says: clocks differ.
 SKEW_MS = AHEAD_MS_MAX
@@ -34,7 +34,7 @@ EXPIRY_MARGIN_MS = 1_000
 
 
 @attrs.define
-class Records:
+class RemoteOrders:
     """
     Live remote orders.
 
@@ -49,7 +49,7 @@ class Records:
     on_order: Callable[[LiveOrder], None]
     live_set_changed: LiveSetChanged
     rows: dict[str, Row] = attrs.Factory(dict)
-    _of: dict[str, Record] = attrs.Factory(dict)
+    _of: dict[str, RemoteOrder] = attrs.Factory(dict)
     _expiring: dict[str, tuple[Origin, LiveOrder]] = attrs.Factory(dict)
 
     def insert(
@@ -72,7 +72,7 @@ class Records:
                 live.key = (*entry.time, order.id)
             except OrderError:
                 live = None  # another tick or lot than ours: not a market we trade
-        record = Record(order.id, origin.home, order_signed, state, live, -1, entry.time[0], 0)
+        record = RemoteOrder(order.id, origin.home, order_signed, state, live, -1, entry.time[0], 0)
         origin.records[order.id] = record
         self._of[order.id] = record
         if live is not None and live.order.expires_ms is not None:
@@ -80,7 +80,7 @@ class Records:
         self.advance(origin, record, state, body, state_seq)
 
     def advance(
-        self, origin: Origin, record: Record, signed: Signed, body: StateBody, seq: int
+        self, origin: Origin, record: RemoteOrder, signed: Signed, body: StateBody, seq: int
     ) -> None:
         """Bring a record to a newer state."""
         live = record.live
@@ -119,7 +119,7 @@ class Records:
         self.books[live.order.market].touched(live)
         self.on_order(live)
 
-    def drop(self, origin: Origin, record: Record) -> None:
+    def drop(self, origin: Origin, record: RemoteOrder) -> None:
         """A record reached its end."""
         del origin.records[record.order_id]
         self._of.pop(record.order_id, None)
@@ -148,7 +148,7 @@ class Records:
             if record.live is not None:
                 self.books[record.live.order.market].remove(record.live)
 
-    def find(self, order_id: str) -> Record | None:
+    def find(self, order_id: str) -> RemoteOrder | None:
         """A live order of another home."""
         return self._of.get(order_id)
 
@@ -159,7 +159,7 @@ class Records:
                 self._stand(live)
 
 
-def _record_row(record: Record) -> RecordRow:
+def _record_row(record: RemoteOrder) -> RecordRow:
     return RecordRow(
         record.order_id, record.home, record.version, *_row(record.order), *_row(record.state)
     )

@@ -22,7 +22,7 @@ from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.effects.rows import OriginRow, Snapshot
 from grenache_py.exchange.replication.origin import Head, Origin
-from grenache_py.exchange.replication.remote_orders import Records
+from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.signed_log.entries import (
     GENESIS,
     Entry,
@@ -33,7 +33,7 @@ from grenache_py.exchange.signed_log.entries import (
 from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
 from grenache_py.exchange.signed_log.merkle import Signed, Verifier, leaf_hash
 
-__all__ = ["Received", "Replica", "Verdict"]
+__all__ = ["EntryVerdict", "Received", "Replica"]
 
 #: Homes whose logs are held; more are ignored until some are forgotten.
 ORIGINS_MAX = 5_000
@@ -41,7 +41,7 @@ ORIGINS_MAX = 5_000
 WAITING_MAX = 1_024
 #: Live orders one home may have; a deterministic rule, so that all peers judge alike.
 LIVE_PER_ORIGIN_MAX = 200_000
-Verdict = Literal["applied", "waiting", "known", "early", "full", "frozen", "own"]
+EntryVerdict = Literal["applied", "waiting", "known", "early", "full", "frozen", "own"]
 
 
 @attrs.frozen
@@ -58,7 +58,7 @@ class Received:
             what is to be forwarded.
     """
 
-    verdict: Verdict
+    verdict: EntryVerdict
     origin: Origin | None
     novel: list[tuple[Signed, str, Head]] = attrs.Factory(list)
 
@@ -76,7 +76,7 @@ class Replica:
     """
 
     home: str
-    records: Records
+    records: RemoteOrders
     clock: HybridClock
     verifier: Verifier
     outbox: Outbox
@@ -142,7 +142,7 @@ class Replica:
         if not self.alarms:
             self.alarms.append(why)
 
-    def _known(self, origin: Origin, entry: Entry, signed: Signed) -> Verdict | None:
+    def _known(self, origin: Origin, entry: Entry, signed: Signed) -> EntryVerdict | None:
         """Whether the entry adds nothing; a second entry with the number of a first freezes."""
         if origin.frozen:
             return "known"

@@ -27,15 +27,15 @@ from typing import Any
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.peers.link import ORIGINS_MAX, Head, Link
+from grenache_py.exchange.peers.link import ORIGINS_MAX, Head, PeerLink
 from grenache_py.exchange.peers.mesh import HEADS_PER_MESSAGE_MAX
 from grenache_py.exchange.peers.peering import Peering
-from grenache_py.exchange.peers.requests import Params, Result
+from grenache_py.exchange.peers.requests import PeerParams, PeerResult
 from grenache_py.exchange.replication.catch_up import CatchUp
-from grenache_py.exchange.replication.held_logs import Archive
+from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.messages import RANGE_MAX, read_entries, read_heads
 from grenache_py.exchange.replication.replica import Received
-from grenache_py.exchange.replication.serving import LiveIndex, Supply
+from grenache_py.exchange.replication.sync_responder import LiveIndex, SyncResponder
 from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["Sync"]
@@ -76,14 +76,14 @@ class Sync:
     def __init__(
         self,
         peering: Peering,
-        archive: Archive,
+        held_logs: HeldLogs,
         live: LiveIndex,
         rng: random.Random,
         now: float,
     ) -> None:
         self._peering = peering
-        self._archive = archive
-        self._replica = archive.replica
+        self._held_logs = held_logs
+        self._replica = held_logs.replica
         self._rng = rng
         self._fetches: dict[str, _Fetch] = {}
         self._behind: set[str] = set()
@@ -92,10 +92,10 @@ class Sync:
         self._all_at = now + HEADS_ALL_S * rng.random()
         self.received = self.known = 0
         self.fetched = 0
-        Supply(peering, archive, live)
+        SyncResponder(peering, held_logs, live)
         self.catchup = CatchUp(
             peering,
-            archive,
+            held_logs,
             live,
             rng,
             now,
@@ -119,7 +119,7 @@ class Sync:
         best: dict[str, Head] = {}
         for link in self._peering.ready():
             for origin, head in link.heads.items():
-                held = best.get(origin) or self._archive.head(origin)
+                held = best.get(origin) or self._held_logs.head(origin)
                 if head[:2] > held[:2] and origin != self._peering.me and not self._frozen(origin):
                     best[origin] = head
         return best
@@ -138,13 +138,13 @@ class Sync:
         return bool(
             self._peering.by_key
             and not self.catchup.under_way
-            and self._archive.complete()
+            and self._held_logs.complete()
             and not self.behind()
         )
 
     # Entries, however they come.
 
-    def _published(self, link: Link, params: Params, now: float) -> Result:
+    def _published(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
         entries = params.get("entries")
         if not isinstance(entries, list) or not entries:
             raise RemoteProtocolError("'entries' must be a list of signed entries")
@@ -153,7 +153,7 @@ class Sync:
                 self.take(link, Signed.from_wire(item), now)
         return None
 
-    def take(self, link: Link, signed: Signed, now: float) -> None:
+    def take(self, link: PeerLink, signed: Signed, now: float) -> None:
         """
         One log entry came over ``link``; pass on exactly what it changed here (F1).
 
@@ -168,7 +168,7 @@ class Sync:
             self.known += 1
         self._came(link, received, now)
 
-    def _came(self, link: Link, received: Received, now: float) -> None:
+    def _came(self, link: PeerLink, received: Received, now: float) -> None:
         for novel, origin, head in received.novel:
             self._peering.gossip.relay(novel, origin, head, link.id)
             # Who sends an entry holds the log up to it, perhaps further, and need not be told.
@@ -187,7 +187,7 @@ class Sync:
                 link.heads[home] = head
             self._consider(home, link, now)
 
-    def _proof_told(self, link: Link, params: Params, now: float) -> Result:
+    def _proof_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
         first, second = params.get("first"), params.get("second")
         one, other = Signed.from_wire(first), Signed.from_wire(second)
         if self._replica.prove(one, other):
@@ -196,34 +196,34 @@ class Sync:
                     self._tell_proof(home, link)
         return None
 
-    def _tell_proof(self, home: str, source: Link | None) -> None:
+    def _tell_proof(self, home: str, source: PeerLink | None) -> None:
         """Two entries that contradict each other convince everybody who sees them."""
         for link in self._peering.ready():
             if link is not source:
                 self._show_proof(home, link)
 
-    def _show_proof(self, home: str, link: Link) -> None:
+    def _show_proof(self, home: str, link: PeerLink) -> None:
         first, second = self._replica.proofs[home]
         self._peering.notify(link, "gossip.proof", {"first": first.wire(), "second": second.wire()})
 
     # Telling heads.
 
-    def _joined(self, link: Link, now: float) -> None:
-        self._tell(link, self._archive.heads())
+    def _joined(self, link: PeerLink, now: float) -> None:
+        self._tell(link, self._held_logs.heads())
         for home in self._replica.proofs:
             self._show_proof(home, link)
 
-    def _left(self, link: Link, now: float) -> None:
+    def _left(self, link: PeerLink, now: float) -> None:
         for origin in [o for o, fetch in self._fetches.items() if fetch.link == link.id]:
             del self._fetches[origin]
         self.catchup.lost(link, now)
 
-    def _heartbeat(self, lazy: list[Link], now: float) -> None:
+    def _heartbeat(self, lazy: list[PeerLink], now: float) -> None:
         moved = self._peering.gossip.moved_heads()
         for link in lazy:
             self._tell(link, moved, "gossip.have")
         links = self._peering.ready()
-        heads = self._archive.heads()
+        heads = self._held_logs.heads()
         if now >= self._heads_at or self._heads_at > now + HEADS_S:
             self._heads_at = now + HEADS_S
             for link in links:
@@ -240,7 +240,7 @@ class Sync:
                 self._consider(origin, link, now)
         self._catch_up(now)
 
-    def _tell(self, link: Link, heads: Mapping[str, Head], method: str = "sync.heads") -> None:
+    def _tell(self, link: PeerLink, heads: Mapping[str, Head], method: str = "sync.heads") -> None:
         told = link.told
         news = [
             (origin, head)
@@ -257,7 +257,7 @@ class Sync:
 
     # Hearing heads, and fetching what they promise.
 
-    def _heads_told(self, link: Link, params: Params, now: float) -> Result:
+    def _heads_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
         heads = read_heads(params)
         if now < link.heads_again:
             return None
@@ -273,7 +273,7 @@ class Sync:
             self._catch_up(now)
         return None
 
-    def _have_told(self, link: Link, params: Params, now: float) -> Result:
+    def _have_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
         heads = read_heads(params)
         if now < link.heads_again:
             return None
@@ -281,13 +281,13 @@ class Sync:
             if _room(link, origin) and head[:2] >= link.heads.get(origin, _NOTHING)[:2]:
                 link.heads[origin] = head
                 # The mesh most likely brings it within the second; ask if it does not.
-                if head[:2] > self._archive.head(origin)[:2]:
+                if head[:2] > self._held_logs.head(origin)[:2]:
                     self._lazy.setdefault(origin, (link.id, now + 1.0))
         return None
 
-    def _consider(self, origin: str, link: Link, now: float) -> None:
+    def _consider(self, origin: str, link: PeerLink, now: float) -> None:
         """Decide whether and how to get what ``link`` holds more of one log."""
-        mine = self._archive.head(origin)
+        mine = self._held_logs.head(origin)
         theirs = link.heads.get(origin)
         if theirs is None or self._frozen(origin):
             return
@@ -325,7 +325,7 @@ class Sync:
         else:
             self._behind.add(origin)
 
-    def _want(self, origin: str, link: Link, mine: Head, last: int, now: float) -> None:
+    def _want(self, origin: str, link: PeerLink, mine: Head, last: int, now: float) -> None:
         self._fetches[origin] = _Fetch(link.id, (mine[0], last), now + WANT_S)
         self._peering.notify(
             link,
@@ -334,7 +334,7 @@ class Sync:
         )
 
     def _fetch(
-        self, origin: str, link: Link, epoch: int, first: int, last: int, now: float
+        self, origin: str, link: PeerLink, epoch: int, first: int, last: int, now: float
     ) -> None:
         def answered(result: dict[str, Any] | None, error: object, then: float) -> None:
             self._fetches.pop(origin, None)
@@ -352,22 +352,22 @@ class Sync:
             now,
         )
 
-    def _range_came(self, origin: str, link: Link, result: dict[str, Any], now: float) -> None:
+    def _range_came(self, origin: str, link: PeerLink, result: dict[str, Any], now: float) -> None:
         entries = read_entries(result)
         if entries is None:
             self._behind.add(origin)
             return
-        before = self._archive.head(origin)
+        before = self._held_logs.head(origin)
         for signed in entries:
             self.take(link, signed, now)
             self.fetched += 1
-        after = self._archive.head(origin)
+        after = self._held_logs.head(origin)
         if after == before:
             link.heads.pop(origin, None)  # it promised more than it has
         else:
             self._consider(origin, link, now)
 
-    def _broken_promise(self, link: Link, now: float) -> None:
+    def _broken_promise(self, link: PeerLink, now: float) -> None:
         """``link`` told of something and did not deliver it: others shall be asked for a while."""
         if link.ready:
             link.heads.clear()
@@ -376,7 +376,7 @@ class Sync:
 
     def _expire(self, now: float) -> None:
         for origin, fetch in list(self._fetches.items()):
-            if self._archive.head(origin)[:2] >= fetch.upto and fetch.deadline < float("inf"):
+            if self._held_logs.head(origin)[:2] >= fetch.upto and fetch.deadline < float("inf"):
                 del self._fetches[origin]
             elif fetch.deadline <= now:
                 del self._fetches[origin]
@@ -395,5 +395,5 @@ class Sync:
 _NOTHING: Head = (0, 0, "")
 
 
-def _room(link: Link, origin: str) -> bool:
+def _room(link: PeerLink, origin: str) -> bool:
     return origin in link.heads or len(link.heads) < ORIGINS_MAX

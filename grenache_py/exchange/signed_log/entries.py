@@ -39,8 +39,8 @@ __all__ = [
     "GENESIS",
     "TAIL_ENTRIES_MAX",
     "TRADES_PER_ENTRY_MAX",
-    "Beat",
     "Entry",
+    "HeartbeatBody",
     "OrderBody",
     "OriginLog",
     "StateBody",
@@ -113,7 +113,7 @@ class TradeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         amounts += (self.price, self.quantity)
 
 
-class Beat(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class HeartbeatBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """
     A heartbeat: the lease of all orders of the home, and what its live set looks like.
 
@@ -139,7 +139,7 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froz
     order: OrderBody | None = None
     trades: Annotated[tuple[TradeBody, ...], msgspec.Meta(max_length=TRADES_PER_ENTRY_MAX)] = ()
     states: Annotated[tuple[StateBody, ...], msgspec.Meta(max_length=64)] = ()
-    beat: Beat | None = None
+    beat: HeartbeatBody | None = None
 
     def encode(self) -> str:
         """The payload: what is hashed, signed, stored and sent, byte for byte."""
@@ -356,7 +356,7 @@ class OriginLog:
         trades: tuple[TradeBody, ...] = (),
         states: tuple[StateBody, ...] = (),
         *,
-        beat: Beat | None = None,
+        beat: HeartbeatBody | None = None,
         stamp: Stamp | None = None,
     ) -> Draft:
         """

@@ -17,7 +17,7 @@ from hashlib import blake2b
 
 import attrs
 
-__all__ = ["IdFilter", "UsedClientIds"]
+__all__ = ["ClientIdFilter", "UsedClientIds"]
 
 #: Ids a filter takes before the next one is begun.
 IDS_PER_FILTER = 1 << 19
@@ -30,7 +30,7 @@ def _digest(account: str, client_order_id: str) -> bytes:
 
 
 @attrs.define
-class IdFilter:
+class ClientIdFilter:
     """One filter of a fixed size."""
 
     mask: int
@@ -38,13 +38,13 @@ class IdFilter:
     ids: int = 0
 
     @classmethod
-    def sized(cls, ids: int) -> IdFilter:
+    def sized(cls, ids: int) -> ClientIdFilter:
         """An empty filter with room for ``ids`` ids."""
         size = 1 << (max(ids, 64) * BITS_PER_ID - 1).bit_length()
         return cls(size - 1, bytearray(size >> 3))
 
     @classmethod
-    def of(cls, known: Iterable[tuple[str, str]], ids: int) -> IdFilter:
+    def of(cls, known: Iterable[tuple[str, str]], ids: int) -> ClientIdFilter:
         """A filter of ``ids`` (account, client_order_id) pairs."""
         made = cls.sized(ids)
         for account, client_order_id in known:
@@ -71,13 +71,13 @@ class UsedClientIds:
     """
 
     def __init__(self) -> None:
-        self._filters = [IdFilter.sized(IDS_PER_FILTER)]
+        self._filters = [ClientIdFilter.sized(IDS_PER_FILTER)]
         self._complete = False
 
     def __len__(self) -> int:
         return sum(held.ids for held in self._filters)
 
-    def complete(self, stored: IdFilter) -> None:
+    def complete(self, stored: ClientIdFilter) -> None:
         """Take the ids that were in the store before the first ``add``."""
         self._filters.insert(0, stored)
         self._complete = True
@@ -85,7 +85,7 @@ class UsedClientIds:
     def add(self, account: str, client_order_id: str) -> None:
         """An order of ``account`` closed."""
         if self._filters[-1].ids >= IDS_PER_FILTER:
-            self._filters.append(IdFilter.sized(IDS_PER_FILTER))
+            self._filters.append(ClientIdFilter.sized(IDS_PER_FILTER))
         self._filters[-1].add(account, client_order_id)
 
     def forget(self, closed_orders: int) -> None:

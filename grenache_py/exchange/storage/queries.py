@@ -22,7 +22,7 @@ from grenache_py.exchange.effects.rows import (
     Snapshot,
     TradeRow,
 )
-from grenache_py.exchange.storage.client_id_filter import IdFilter
+from grenache_py.exchange.storage.client_id_filter import ClientIdFilter
 from grenache_py.exchange.storage.statements import (
     EVENT_VALUE,
     LOG_COLUMNS,
@@ -401,11 +401,11 @@ def log_entries(connection: Connection, epoch: int, first: int, last: int) -> li
     )
 
 
-def client_ids(connection: Connection) -> IdFilter:
+def client_ids(connection: Connection) -> ClientIdFilter:
     """All stored client order ids."""
     where = "FROM orders WHERE client_order_id <> ''"
     (count,) = connection.execute(f"SELECT count(*) {where}").fetchone()
-    return IdFilter.of(connection.execute(f"SELECT account, client_order_id {where}"), count)
+    return ClientIdFilter.of(connection.execute(f"SELECT account, client_order_id {where}"), count)
 
 
 class Counts(NamedTuple):

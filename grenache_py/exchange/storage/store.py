@@ -35,7 +35,7 @@ from grenache_py.exchange.storage.queries import Candle, Counts
 from grenache_py.exchange.storage.retention import Retention
 from grenache_py.exchange.storage.sqlite_errors import translated
 from grenache_py.exchange.storage.wal_checkpoints import Checkpoints
-from grenache_py.exchange.storage.worker_thread import Lane
+from grenache_py.exchange.storage.worker_thread import WorkerThread
 
 __all__ = ["Store"]
 
@@ -72,9 +72,9 @@ class Store:
         self._reactor = reactor
         self._lock = DirectoryLock(directory)
         self._database = Database(self.path, accept_copy) if database is None else database
-        self._writer: Lane | None = None
-        self._reader: Lane | None = None
-        self._copier: Lane | None = None
+        self._writer: WorkerThread | None = None
+        self._reader: WorkerThread | None = None
+        self._copier: WorkerThread | None = None
         self._checkpoints: Checkpoints | None = None
         self._reading: Connection | None = None
         self._keep = keep
@@ -94,9 +94,9 @@ class Store:
     async def _open(self) -> Snapshot:
         self._lock.acquire()
         if self._writer is None or self._reader is None or self._copier is None:
-            self._writer = Lane(self._reactor, "store writer")
-            self._reader = Lane(self._reactor, "store reader")
-            self._copier = Lane(self._reactor, "store checkpoints")
+            self._writer = WorkerThread(self._reactor, "store writer")
+            self._reader = WorkerThread(self._reactor, "store reader")
+            self._copier = WorkerThread(self._reactor, "store checkpoints")
         writer, used_ids = self._writer, UsedClientIds()
         self._used_ids = used_ids
         # Nobody else may be at the file when the whole log is copied into it.
@@ -201,13 +201,13 @@ class Store:
         Fails with:
             StoreError: ``path`` exists or cannot be written; the store itself is not affected.
         """
-        lane = Lane(self._reactor, "store backup")
+        worker = WorkerThread(self._reactor, "store backup")
 
         def run() -> None:
             with translated(path), closing(self._database.connect()) as connection:
                 copy(connection, path)
 
-        return lane.run(run).addBoth(lane.stopped_with)
+        return worker.run(run).addBoth(worker.stopped_with)
 
     # ------------------------------------------------------------------------------------ reads
 

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from grenache_py.deferreds import spawn
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage.database import Database, checkpoint
-from grenache_py.exchange.storage.worker_thread import Lane
+from grenache_py.exchange.storage.worker_thread import WorkerThread
 
 __all__ = ["Checkpoints"]
 
@@ -37,7 +37,7 @@ class Checkpoints:
 
     log = Logger()
 
-    def __init__(self, database: Database, writer: Lane, lane: Lane) -> None:
+    def __init__(self, database: Database, writer: WorkerThread, worker: WorkerThread) -> None:
         """
         Args:
             writer: where ``database`` lives.
@@ -45,7 +45,7 @@ class Checkpoints:
         """
         self._database = database
         self._writer = writer
-        self._lane = lane
+        self._worker = worker
         self._connection: Connection | None = None
         self._running = False
         self._closed = False
@@ -61,7 +61,7 @@ class Checkpoints:
         try:
             copies = 0
             while copies < COPIES and not self._closed:
-                await self._lane.run(self._copy)
+                await self._worker.run(self._copy)
                 copies += 1
             if not self._closed:
                 await self._writer.run(self._database.finish_checkpoint)
@@ -76,7 +76,7 @@ class Checkpoints:
     async def close(self) -> None:
         """Finish the copy under way and begin no other one."""
         self._closed = True
-        await self._lane.run(self._disconnect)
+        await self._worker.run(self._disconnect)
 
     def _copy(self) -> None:
         try:

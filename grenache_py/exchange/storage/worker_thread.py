@@ -19,12 +19,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
-__all__ = ["Lane"]
+__all__ = ["WorkerThread"]
 
 T = TypeVar("T")
 
 
-class Lane:
+class WorkerThread:
     """One thread that runs one thing after the other."""
 
     def __init__(self, reactor: IReactorFromThreads, name: str) -> None:

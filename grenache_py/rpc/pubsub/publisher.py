@@ -17,7 +17,7 @@ from grenache_py.link.client import Link
 from grenache_py.rpc.errors import NotSendable
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.listening import Listening
-from grenache_py.rpc.pubsub.outbox import Outbox
+from grenache_py.rpc.pubsub.subscriber_queue import SubscriberQueue
 from grenache_py.rpc.websocket.connection import GOING_AWAY
 from grenache_py.rpc.websocket.server import PublisherSocket, WebSocketServerFactory
 
@@ -100,7 +100,9 @@ class Publisher(Listening):
 
     def _make_factory(self) -> Factory:
         def make() -> PublisherSocket:
-            return PublisherSocket(self._limits, self._reactor, Outbox(*self._queue_limits))
+            return PublisherSocket(
+                self._limits, self._reactor, SubscriberQueue(*self._queue_limits)
+            )
 
         return WebSocketServerFactory(make, self._limits)
 

@@ -23,7 +23,7 @@ from grenache_py.rpc.answering import Connections
 from grenache_py.rpc.connecting import NotConnected, TLSFor, connect
 from grenache_py.rpc.errors import NoPeerFound, PeerLost
 from grenache_py.rpc.frames import Destinations
-from grenache_py.rpc.pubsub.outbox import ReconnectSchedule
+from grenache_py.rpc.pubsub.subscriber_queue import ReconnectSchedule
 from grenache_py.rpc.websocket.client import SubscriberSocket
 from grenache_py.rpc.websocket.connection import CLOSE_TIMEOUT_S
 

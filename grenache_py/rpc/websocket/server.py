@@ -18,7 +18,7 @@ from grenache_py.rpc.answering import Answering, Connections, peer_certificate
 from grenache_py.rpc.errors import BadFrame
 from grenache_py.rpc.frames import decode_request, encode_reply
 from grenache_py.rpc.limits import ServerLimits
-from grenache_py.rpc.pubsub.outbox import Outbox
+from grenache_py.rpc.pubsub.subscriber_queue import SubscriberQueue
 from grenache_py.rpc.websocket.connection import WebSocketConnection
 
 __all__ = ["PublisherSocket", "RPCServerSocket", "WebSocketServerFactory"]
@@ -78,7 +78,7 @@ class PublisherSocket(_ServerSocket):
 
     at_once = False  # what is published in one go is one write for each subscriber
 
-    def __init__(self, limits: ServerLimits, clock: Any, outbox: Outbox) -> None:
+    def __init__(self, limits: ServerLimits, clock: Any, outbox: SubscriberQueue) -> None:
         super().__init__(limits, clock)
         self.outbox = outbox
 

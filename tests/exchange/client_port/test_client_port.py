@@ -370,7 +370,7 @@ def test_a_store_that_fails_refuses_tells_everybody_and_comes_back() -> None:
     status = client.call("status")
     assert (status["store"], status["serving"]) == ("no space left on the disk", False)
     assert client.call("hello")["markets"] == ["BTC-USD"]
-    assert peer.batches.failed == "no space left on the disk"
+    assert peer.commit_loop.failed == "no space left on the disk"
     peer.clock.advance(0.6)
     assert client.place("buy", "1", "98")["code"] == -32010
     peer.store.broken = None
@@ -434,7 +434,7 @@ def test_a_bug_in_a_peers_message_or_in_clock_work_begins_again_from_the_store(
         client.place("sell", "1", "100")
         lines, link = peer.link()
         transport: Any = link
-        node = peer.batches.node
+        node = peer.commit_loop.node
         with monkeypatch.context() as patched:
             patched.setattr(ExchangeNode, name, half)
             if name == "tick":
@@ -446,7 +446,7 @@ def test_a_bug_in_a_peers_message_or_in_clock_work_begins_again_from_the_store(
         assert transport.disconnected or transport.aborting
         peer.clock.advance(1)
         peer.turn()
-        assert peer.batches.node not in (None, node)
+        assert peer.commit_loop.node not in (None, node)
         assert client.place("buy", "1", "99")["status"] == "new"
         assert len(logged_failures.flush(ZeroDivisionError)) == 1
 
@@ -459,7 +459,7 @@ def test_stopping_answers_what_came_before_and_refuses_the_rest() -> None:
     peer.store.held = []
     client.send(b"buy BTC-USD 1 @ 100\n")
     stopped: list[object] = []
-    Deferred.fromCoroutine(peer.batches.stop()).addBoth(stopped.append)
+    Deferred.fromCoroutine(peer.commit_loop.stop()).addBoth(stopped.append)
     client.send(b"buy BTC-USD 1 @ 101\n")
     while peer.store.held:
         peer.store.held.pop(0)()

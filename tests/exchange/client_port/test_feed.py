@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from grenache_py.exchange.client.book_mirror import BookMirror
-from grenache_py.exchange.client_port.send_queue import NOTES_BYTES_MAX, NOTES_MAX, Outbound
+from grenache_py.exchange.client_port.send_queue import NOTES_BYTES_MAX, NOTES_MAX, SendQueue
 from tests.support.peer import START, Peer
 
 
@@ -87,7 +87,7 @@ def test_no_update_comes_before_its_snapshot_that_waits_behind_a_slow_answer() -
 
 
 def test_a_gap_does_not_come_before_the_snapshot_either() -> None:
-    out = Outbound()
+    out = SendQueue()
     out.hold("book:X")
     for number in range(NOTES_MAX):
         assert out.note("book:X", b"%d\n" % number)
@@ -195,7 +195,7 @@ def test_who_was_away_for_long_is_told_all_of_it_as_fast_as_it_reads() -> None:
     for _ in range(20):
         trader.send(b"sell BTC-USD 1 @ 110 account=a\n")
         peer.clock.advance(0.01)
-    assert watcher.lines.outbound.size < 500_000, "what was missed waits on the disk"
+    assert watcher.lines.send_queue.size < 500_000, "what was missed waits on the disk"
     watcher.lines.resumeProducing()
     told: list[int] = []
     while len(told) < 2413 and peer.clock.seconds() < START + 60:
@@ -244,7 +244,7 @@ def test_a_client_that_does_not_read_gets_one_gap_and_others_are_served() -> Non
     slow.lines.pauseProducing()
     for number in range(NOTES_MAX + 50):
         trader.place("buy", "0.0001", f"{100 + number % 50}")
-        assert slow.lines.outbound.size <= NOTES_BYTES_MAX
+        assert slow.lines.send_queue.size <= NOTES_BYTES_MAX
     assert slow.received() == []
     assert len(quick.received()) == NOTES_MAX + 50
     slow.lines.resumeProducing()
@@ -258,23 +258,23 @@ def test_a_client_that_does_not_read_gets_one_gap_and_others_are_served() -> Non
 
 
 def test_a_gap_leaves_other_subscriptions_and_answers_alone() -> None:
-    outbound = Outbound()
-    outbound.answer(b"one\n")
+    send_queue = SendQueue()
+    send_queue.answer(b"one\n")
     for _ in range(NOTES_MAX):
-        assert outbound.note("book:A", b"a\n")
-    assert outbound.note("book:B", b"b\n")
-    outbound.answer(b"two\n")
-    assert not outbound.note("book:A", b"a\n")
-    lines = outbound.take(10**9).splitlines()
+        assert send_queue.note("book:A", b"a\n")
+    assert send_queue.note("book:B", b"b\n")
+    send_queue.answer(b"two\n")
+    assert not send_queue.note("book:A", b"a\n")
+    lines = send_queue.take(10**9).splitlines()
     assert lines[:3] == [b"one", b"b", b"two"]
     assert b"gap" in lines[3] and len(lines) == 4
-    assert outbound.size == 0
+    assert send_queue.size == 0
 
 
 def test_a_deep_book_is_told_completely() -> None:
     peer = Peer()
     trader, watcher = peer.connect(), peer.connect()
-    node = peer.batches.node
+    node = peer.commit_loop.node
     assert node is not None
     for number in range(1200):
         trader.lines.dataReceived(f"buy BTC-USD 1 @ {number + 1}\n".encode())
@@ -294,8 +294,8 @@ def test_a_client_that_leaves_is_forgotten() -> None:
     peer = Peer()
     watcher, trader = peer.connect(), peer.connect()
     watcher.send(b"watch BTC-USD\n")
-    assert len(peer.desk.feed) == 2
+    assert len(peer.gateway.feed) == 2
     watcher.lines.connectionLost(Failure(ConnectionDone()))
-    assert len(peer.desk.feed) == 0
-    assert peer.batches.clients == 1
+    assert len(peer.gateway.feed) == 0
+    assert peer.commit_loop.clients == 1
     trader.place("buy", "1", "100")

@@ -59,7 +59,7 @@ def test_a_client_that_never_reads_is_not_read_from_and_then_cut_off() -> None:
             break
         deaf.send(b"help\n" * 300)
     assert deaf.transport.producerState == "paused"
-    assert deaf.lines.outbound.size < protocol.UNREAD_BYTES_MAX + 100_000
+    assert deaf.lines.send_queue.size < protocol.UNREAD_BYTES_MAX + 100_000
     peer.clock.advance(protocol.STALLED_S - 1)
     assert not deaf.transport.disconnecting and not deaf.transport.disconnected
     peer.clock.advance(1)
@@ -105,8 +105,8 @@ def test_a_client_that_vanishes_leaves_nothing_behind() -> None:
     peer.turn()
     peer.store.held.pop(0)()
     peer.turn()
-    assert peer.batches.clients == 0
-    assert len(peer.desk.feed) == 0
+    assert peer.commit_loop.clients == 0
+    assert len(peer.gateway.feed) == 0
     delayed = [call for call in peer.clock.getDelayedCalls() if call.func is not None]
     assert len(delayed) == 1, "the node's own timer"
 
@@ -120,7 +120,7 @@ def test_a_peer_that_talks_nonsense_is_told_and_kept() -> None:
         peer.turn()
     errors = transport.value().splitlines()
     assert len(errors) == 5 and all(b'"error"' in error for error in errors)
-    assert peer.batches.lines_refused == 5
+    assert peer.commit_loop.lines_refused == 5
     assert not transport.disconnecting
 
 

@@ -13,7 +13,7 @@ from websockets.frames import Frame
 from websockets.uri import parse_uri
 
 from grenache_py.exchange.client_port.access import Grant
-from grenache_py.exchange.daemon.connections import ClientLines
+from grenache_py.exchange.daemon.connections import ClientConnection
 from grenache_py.exchange.daemon.http import IDLE_S, HTTPConnection, Page, static_pages
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from tests.support.peer import Peer
@@ -36,7 +36,7 @@ class Browser:
         self.connection.makeConnection(self.transport)
         self.websocket: ClientProtocol | None = None
 
-    def _stream(self, address: object) -> ClientLines | None:
+    def _stream(self, address: object) -> ClientConnection | None:
         return self.peer.stream(Grant(frozenset({"read", "trade"})))
 
     def get(self, path: str, *headers: str, method: str = "GET") -> tuple[int, str]:
@@ -160,7 +160,7 @@ def test_a_stream_that_ends_leaves_nothing() -> None:
     from twisted.python.failure import Failure
 
     browser.connection.connectionLost(Failure(ConnectionDone()))
-    assert (peer.batches.clients, len(peer.desk.feed)) == (0, 0)
+    assert (peer.commit_loop.clients, len(peer.gateway.feed)) == (0, 0)
 
 
 def test_a_message_that_is_too_long_ends_the_stream() -> None:

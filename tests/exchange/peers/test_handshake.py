@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grenache_py.exchange.peers.handshake import PROTOCOL, Handshake, HandshakeError, Hello
+from grenache_py.exchange.peers.handshake import PROTOCOL, Handshake, HandshakeError, PeerHello
 from grenache_py.exchange.signed_log.keys import Identity
 
 A, B, MALLORY = (Identity.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
@@ -18,7 +18,7 @@ MARKETS = {"BTC-USD": ("0.01", "0.0001")}
 
 
 def side(who: Identity, outbound: bool, **more: Any) -> Handshake:
-    mine = Hello(
+    mine = PeerHello(
         **{
             "key": who.key,
             "nonce": who.key[:32],
@@ -108,7 +108,7 @@ def test_other_markets_are_no_reason_to_part() -> None:
 
 def test_a_newer_peers_unknown_members_are_ignored() -> None:
     hello = msgspec.to_builtins(side(A, True).mine)
-    assert Hello.parse({**hello, "colour": "blue"}).key == A.key
+    assert PeerHello.parse({**hello, "colour": "blue"}).key == A.key
 
 
 def test_nothing_else_is_answered_before_the_proof() -> None:

@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.mesh import (
     D_HIGH,
     D_LOW,
     FLOOD_PEERS_MAX,
     LINE_BYTES,
     D,
-    Gossip,
+    Mesh,
     pack,
 )
 from grenache_py.exchange.signed_log.merkle import Signed
 
 
-def links(count: int, **more: Any) -> list[Link]:
+def links(count: int, **more: Any) -> list[PeerLink]:
     nothing: Any = None
     return [
-        Link(n, n % 2 == 0, "", 0.0, nothing, nothing, key=str(n), **more) for n in range(count)
+        PeerLink(n, n % 2 == 0, "", 0.0, nothing, nothing, key=str(n), **more) for n in range(count)
     ]
 
 
@@ -32,8 +32,8 @@ def entry(size: int = 10) -> Signed:
     return Signed("x" * size, b"", 0, 1, b"")
 
 
-def gossip() -> Gossip:
-    return Gossip(random.Random(1))
+def gossip() -> Mesh:
+    return Mesh(random.Random(1))
 
 
 def test_an_entry_goes_to_everybody_but_its_sender_and_those_that_have_it() -> None:

@@ -10,8 +10,8 @@ from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.signed_log.entries import (
-    Beat,
     Entry,
+    HeartbeatBody,
     OrderBody,
     OriginLog,
     StateBody,
@@ -191,7 +191,7 @@ def test_orders_leave_the_book_when_their_home_falls_silent_and_return_with_it(
     assert net.book(0)[1] == []
     alice.now = net.now
     fingerprint = f"{element(alice.last, 1):064x}"
-    replica.receive(alice.entry(beat=Beat(20_000, 1, fingerprint)), net.now)
+    replica.receive(alice.entry(beat=HeartbeatBody(20_000, 1, fingerprint)), net.now)
     assert len(net.book(0)[1]) == 1
     assert replica.origins[ALICE.key].complete
 
@@ -199,9 +199,11 @@ def test_orders_leave_the_book_when_their_home_falls_silent_and_return_with_it(
 def test_a_heartbeat_that_disagrees_makes_the_origin_suspect(net: Network, alice: Author) -> None:
     replica = net[0].replica
     replica.receive(alice.order(), net.now)
-    replica.receive(alice.entry(beat=Beat(20_000, 2, "0" * 64)), net.now)
+    replica.receive(alice.entry(beat=HeartbeatBody(20_000, 2, "0" * 64)), net.now)
     assert not replica.origins[ALICE.key].complete
-    replica.receive(alice.entry(beat=Beat(20_000, 1, f"{element(alice.last, 1):064x}")), net.now)
+    replica.receive(
+        alice.entry(beat=HeartbeatBody(20_000, 1, f"{element(alice.last, 1):064x}")), net.now
+    )
     assert replica.origins[ALICE.key].complete
 
 
@@ -213,7 +215,7 @@ def test_an_adopted_set_is_checked_by_what_the_log_says_after_its_heartbeat(
     kept = alice.last
     second = alice.order()
     total = (element(kept, 1) + element(alice.last, 1)) % (1 << 256)
-    beat = alice.entry(beat=Beat(20_000, 2, f"{total:064x}"))
+    beat = alice.entry(beat=HeartbeatBody(20_000, 2, f"{total:064x}"))
     closed = alice.state(2, "0", reason="cancelled")
     third = alice.order(price="2")
     # The neighbour holds what is live by now, which is not what was live at the heartbeat.
@@ -235,7 +237,7 @@ def test_an_adopted_set_that_lacks_an_order_is_not_believed(net: Network, alice:
     total = element(alice.last, 1)
     alice.order()
     total += element(alice.last, 1)
-    beat = alice.entry(beat=Beat(20_000, 2, f"{total % (1 << 256):064x}"))
+    beat = alice.entry(beat=HeartbeatBody(20_000, 2, f"{total % (1 << 256):064x}"))
     replica.adopt_record(first, first, net.now)
     replica.adopt_head(beat, [], net.now)
     for _ in range(3):

@@ -15,7 +15,7 @@ from websockets.utils import accept_key
 
 from grenache_py.rpc.answering import Connections
 from grenache_py.rpc.limits import ServerLimits
-from grenache_py.rpc.pubsub.outbox import Outbox
+from grenache_py.rpc.pubsub.subscriber_queue import SubscriberQueue
 from grenache_py.rpc.websocket.client import SubscriberSocket
 from grenache_py.rpc.websocket.server import (
     PublisherSocket,
@@ -216,14 +216,14 @@ def test_closing_waits_for_the_other_side_but_not_for_ever() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def publisher(outbox: Outbox) -> Wire:
+def publisher(outbox: SubscriberQueue) -> Wire:
     limits = ServerLimits()
     factory = WebSocketServerFactory(lambda: PublisherSocket(limits, Clock(), outbox), limits)
     return opened(wired(factory.buildProtocol(None)))
 
 
 def test_a_slow_subscriber_loses_the_oldest_messages_and_no_others() -> None:
-    outbox = Outbox(frames_max=3)
+    outbox = SubscriberQueue(frames_max=3)
     wire = publisher(outbox)
     messages = [Frame(Opcode.TEXT, b"%d" % n).serialize(mask=False) for n in range(8)]
     wire.protocol.publish(messages[0])

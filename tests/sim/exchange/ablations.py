@@ -24,9 +24,9 @@ from grenache_py.exchange.fills import maker
 from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.messages import decode_fill
 from grenache_py.exchange.fills.taker import Taker
-from grenache_py.exchange.home.own_orders import Home
+from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.market.book import Level
-from grenache_py.exchange.market.matching import Outcome
+from grenache_py.exchange.market.matching import MatchResult
 from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.replication.sync import Sync
@@ -78,9 +78,9 @@ def switched_off(ablation: Ablation) -> Iterator[None]:
 
 
 _request, _tick, _query = Taker._request, Taker.tick, Maker.query
-_match, _maker_order = Home._match, Maker._maker_order
+_match, _maker_order = OwnOrders._match, Maker._maker_order
 _store_refusal, _maker_request = Maker._store_refusal, Maker.request
-_cancel, _queue, _read_ms = Home.cancel, Level.queue, HybridClock.read_ms
+_cancel, _queue, _read_ms = OwnOrders.cancel, Level.queue, HybridClock.read_ms
 _take = Sync.take
 
 
@@ -128,13 +128,13 @@ def _late_is_no_reason(self: Maker, fill_signed: Any, order_signed: Any, now: fl
         return _maker_request(self, fill_signed, order_signed, now)
 
 
-def _cancel_frees(self: Home, *args: Any) -> LiveOrder:
+def _cancel_frees(self: OwnOrders, *args: Any) -> LiveOrder:
     live = _cancel(self, *args)
     live.reserved = 0
     return live
 
 
-def _nobody_in_particular(self: Home, live: LiveOrder, *args: Any, **more: Any) -> Outcome:
+def _nobody_in_particular(self: OwnOrders, live: LiveOrder, *args: Any, **more: Any) -> MatchResult:
     account, live.account = live.account, ""
     try:
         return _match(self, live, *args, **more)
@@ -142,7 +142,7 @@ def _nobody_in_particular(self: Home, live: LiveOrder, *args: Any, **more: Any) 
         live.account = account
 
 
-def _any_role(self: Home, live: LiveOrder, *args: Any, **more: Any) -> Outcome:
+def _any_role(self: OwnOrders, live: LiveOrder, *args: Any, **more: Any) -> MatchResult:
     key, live.key = live.key, (2**62, 0, "")
     try:
         return _match(self, live, *args, **more)
@@ -313,7 +313,7 @@ ABLATIONS = (
         "cancelling frees what is in doubt",
         60,
         ("I1", "I2", "I8"),
-        ((Home, "cancel", _cancel_frees),),
+        ((OwnOrders, "cancel", _cancel_frees),),
         orders=300,
         flow=CROWDED,
     ),
@@ -321,7 +321,7 @@ ABLATIONS = (
         "expired orders go on trading",
         60,
         ("I8",),
-        ((Home, "expire", lambda self, now: None),),
+        ((OwnOrders, "expire", lambda self, now: None),),
         orders=300,
         flow=CROWDED,
     ),
@@ -329,7 +329,7 @@ ABLATIONS = (
         "accounts may trade with themselves",
         10,
         ("I7",),
-        ((Home, "_match", _nobody_in_particular),),
+        ((OwnOrders, "_match", _nobody_in_particular),),
         orders=300,
     ),
     Ablation(
@@ -343,7 +343,7 @@ ABLATIONS = (
         "crossed pairs are not looked for again",
         20,
         ("L4",),
-        ((Home, "sweep", lambda self, market, now: None),),
+        ((OwnOrders, "sweep", lambda self, market, now: None),),
     ),
     Ablation(
         "what is decided leaves before it is durable",
@@ -362,7 +362,7 @@ ABLATIONS = (
         "whoever sees a crossed pair takes",
         60,
         ("I10", "I15"),  # between homes; at one
-        ((Home, "_match", _any_role), (Maker, "_maker_order", _any_role_asked)),
+        ((OwnOrders, "_match", _any_role), (Maker, "_maker_order", _any_role_asked)),
     ),
     Ablation(
         "the clock may step back over a restart",

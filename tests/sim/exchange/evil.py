@@ -15,13 +15,13 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from grenache_py.exchange.fills.messages import Fill, encode, fill_id
+from grenache_py.exchange.fills.messages import FillRequest, encode, fill_id
 from grenache_py.exchange.node import ExchangeNode
-from grenache_py.exchange.peers.handshake import PROTOCOL, Handshake, HandshakeError, Hello
+from grenache_py.exchange.peers.handshake import PROTOCOL, Handshake, HandshakeError, PeerHello
 from grenache_py.exchange.signed_log.entries import (
     GENESIS,
-    Beat,
     Entry,
+    HeartbeatBody,
     OrderBody,
     StateBody,
     order_id,
@@ -98,7 +98,7 @@ class EvilPeer:
         target.ends[far.link] = (connection, far)
         token = f"{self.rng.getrandbits(128):032x}"
         markets = {m.symbol: (m.format_price(1), m.format_quantity(1)) for m in MARKETS}
-        hello = Hello(
+        hello = PeerHello(
             key=self.identity.key, nonce=token, boot="0" * 32, network="sim", protocol=PROTOCOL,
             markets=markets,
         )  # fmt: skip
@@ -159,7 +159,7 @@ class EvilPeer:
         """Ask for a fill of the order that the signed entry ``order`` publishes; the id used."""
         body = json.loads(order["payload"])["order"]
         deadline = int((EPOCH_S + self.network.clock.now + 10.0) * 1000)
-        fill = Fill(
+        fill = FillRequest(
             fill_id(body["id"], maker_home, self.identity.key, seq),
             self.identity.key, maker_home, body["market"], body["id"], seq, committed, deadline,
             1, tuple(legs), False,
@@ -308,7 +308,7 @@ class Nuisance(EvilPeer):
     def _contradict(self) -> None:
         if self.seq:
             for lease_ms in (1, 2):
-                beat = Beat(lease_ms, 0, "0" * 64)
+                beat = HeartbeatBody(lease_ms, 0, "0" * 64)
                 entry, _ = self.entry_at(self._time(), self.seq, self.head, beat=beat)
                 self.notify("gossip.publish", entries=[entry])
 

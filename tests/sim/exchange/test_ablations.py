@@ -12,10 +12,10 @@ import pytest
 from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.peers.link import Scores
-from grenache_py.exchange.peers.mesh import Gossip
+from grenache_py.exchange.peers.mesh import Mesh
 from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.replication import replica
-from grenache_py.exchange.replication.remote_orders import Records
+from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.replication.sync import Sync
 from grenache_py.exchange.signed_log.merkle import Verifier, leaf_hash
@@ -51,7 +51,7 @@ def test_the_same_trouble_breaks_nothing_while_the_rule_is_on(ablation: Ablation
     )
 
 
-_allowance, _show_or_hide, _proven = Taker.allowance, Records.show_or_hide, Peering._proven
+_allowance, _show_or_hide, _proven = Taker.allowance, RemoteOrders.show_or_hide, Peering._proven
 
 
 def _hold_nobody(self: Taker, maker: LiveOrder) -> int:
@@ -59,7 +59,7 @@ def _hold_nobody(self: Taker, maker: LiveOrder) -> int:
         return _allowance(self, maker)
 
 
-def _lease_without_end(self: Records, origin: Any, now_ms: int) -> None:
+def _lease_without_end(self: RemoteOrders, origin: Any, now_ms: int) -> None:
     _show_or_hide(self, origin, min(now_ms, origin.time[0]))
 
 
@@ -81,7 +81,7 @@ def _one_boot(self: Peering, link: Any, peer: Any, now: float) -> None:
 #: Rules that a story of a few seconds tells better than chaos: off, their story must end badly.
 STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
     "own orders are not pushed": (
-        (Gossip, "lines_for", lambda self, links: []),
+        (Mesh, "lines_for", lambda self, links: []),
         network.test_an_order_is_everywhere_within_a_second,
     ),
     "what a joiner lacks is not reconciled": (
@@ -89,7 +89,7 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
         network.test_a_late_joiner_gets_the_whole_open_book,
     ),
     "a lease never runs out": (
-        (Records, "show_or_hide", _lease_without_end),
+        (RemoteOrders, "show_or_hide", _lease_without_end),
         network.test_a_dead_homes_orders_leave_the_books_and_return_with_it,
     ),
     "a home on hold gets more fills": (

@@ -11,12 +11,12 @@ import pytest
 
 from grenache_py.exchange.fills.messages import fill_id
 from grenache_py.exchange.peers.handshake import HandshakeError
-from grenache_py.exchange.signed_log.entries import GENESIS, Beat
+from grenache_py.exchange.signed_log.entries import GENESIS, HeartbeatBody
 from tests.sim.exchange.evil import EvilPeer
 from tests.sim.exchange.test_network import BTC, digest, place, quiet_world
 from tests.sim.exchange.world import World
 
-BEAT = Beat(20_000, 0, "0" * 64)
+BEAT = HeartbeatBody(20_000, 0, "0" * 64)
 
 
 def with_evil(peers: int = 3) -> tuple[World, EvilPeer]:
@@ -154,7 +154,7 @@ def test_no_catch_up_is_tried_on_a_log_that_is_not_believed_any_more() -> None:
     """Its last heartbeat was false, then it was caught: no live set can ever agree with it."""
     world, evil = with_evil()
     one, first_hash = evil.entry(1, GENESIS, world.clock.now, beat=BEAT)
-    false, _ = evil.entry(2, first_hash, world.clock.now, beat=Beat(20_000, 7, "0" * 64))
+    false, _ = evil.entry(2, first_hash, world.clock.now, beat=HeartbeatBody(20_000, 7, "0" * 64))
     other, _ = evil.entry(2, first_hash, world.clock.now + 0.001, beat=BEAT)
     evil.notify("gossip.publish", entries=[one, false, other])
     world.clock.run_until(world.clock.now + 3.0)

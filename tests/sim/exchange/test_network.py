@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from grenache_py.exchange.market.order import NewOrder
-from grenache_py.exchange.replication import serving as supply
+from grenache_py.exchange.replication import sync_responder as supply
 from tests.sim.exchange.network import Faults, Peer
 from tests.sim.exchange.world import MARKETS, World
 

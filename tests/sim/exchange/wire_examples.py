@@ -14,7 +14,7 @@ import textwrap
 from typing import Any
 
 from grenache_py.exchange.market.order import NewOrder
-from grenache_py.exchange.signed_log.entries import GENESIS, Beat
+from grenache_py.exchange.signed_log.entries import GENESIS, HeartbeatBody
 from grenache_py.exchange.signed_log.merkle import Sealer
 from tests.sim.exchange.evil import EvilPeer
 from tests.sim.exchange.network import Peer, identity
@@ -101,7 +101,7 @@ def examples() -> dict[str, tuple[bytes, bytes]]:
     liar.sealer = Sealer(liar.identity, "sim")
     liar.dial(second)
     world.clock.run_until(57.0)
-    beat = Beat(20_000, 0, "0" * 64)
+    beat = HeartbeatBody(20_000, 0, "0" * 64)
     stories = [liar.entry(1, GENESIS, 57.0 + i / 1000, beat=beat)[0] for i in range(2)]
     liar.notify("gossip.publish", entries=stories)  # two entries, one number
     liar.send({"jsonrpc": "2.0", "id": 1, "method": "sync.records", "params": {"ids": "all"}})

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from grenache_py.exchange.client_port.gateway import Client, Desk
+from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.methods import params as p
 from grenache_py.exchange.client_port.methods.registry import (
     METHODS,
     AtSeal,
-    Result,
+    MethodResult,
     may_subscribe,
     page,
     unsubscribe,
@@ -35,23 +35,25 @@ INTERVALS_MS = {**_MS, "1d": 86_400_000}
 
 
 @METHODS.method("book.get", p.BookGet)
-def book_get(desk: Desk, client: Client, params: p.BookGet, now: float) -> Result:
+def book_get(gateway: Gateway, client: Principal, params: p.BookGet, now: float) -> MethodResult:
     """Show a market's book: price, quantity and number of orders of each level."""
-    market = desk.market(params.market)
-    book = desk.node.books[market.symbol]
+    market = gateway.market(params.market)
+    book = gateway.node.books[market.symbol]
     return AtSeal(lambda: book_snapshot(book, market, params.depth))
 
 
 @METHODS.method("book.subscribe", p.OneMarket)
-def book_subscribe(desk: Desk, client: Client, params: p.OneMarket, now: float) -> Result:
+def book_subscribe(
+    gateway: Gateway, client: Principal, params: p.OneMarket, now: float
+) -> MethodResult:
     """Follow a market's book: a snapshot, then book.update for each change."""
-    market = desk.market(params.market)
-    book = desk.node.books[market.symbol]
+    market = gateway.market(params.market)
+    book = gateway.node.books[market.symbol]
     name = f"book:{market.symbol}"
-    may_subscribe(desk, client, name)
+    may_subscribe(gateway, client, name)
 
     def snapshot() -> dict[str, Any]:
-        desk.feed.begin(name, client.outbound)
+        gateway.feed.begin(name, client.send_queue)
         result = book_snapshot(book, market, SNAPSHOT_LEVELS_MAX)
         for side in ("buy", "sell"):
             deep = book.levels(side, SNAPSHOT_LEVELS_TOTAL_MAX)[SNAPSHOT_LEVELS_MAX:]
@@ -73,33 +75,37 @@ def book_subscribe(desk: Desk, client: Client, params: p.OneMarket, now: float) 
 
 
 @METHODS.method("book.unsubscribe", p.OneMarket)
-def bookunsubscribe(desk: Desk, client: Client, params: p.OneMarket, now: float) -> Result:
+def bookunsubscribe(
+    gateway: Gateway, client: Principal, params: p.OneMarket, now: float
+) -> MethodResult:
     """End following a book."""
-    return unsubscribe(desk, client, f"book:{desk.market(params.market).symbol}")
+    return unsubscribe(gateway, client, f"book:{gateway.market(params.market).symbol}")
 
 
 @METHODS.method("trades.list", p.TradesList)
 async def trades_list(
-    desk: Desk, client: Client, params: p.TradesList, now: float
+    gateway: Gateway, client: Principal, params: p.TradesList, now: float
 ) -> dict[str, Any]:
     """List a market's trades, newest last; after: only those that followed that trade."""
-    market = desk.market(params.market)
-    trades = await desk.office.trades(market.symbol, params.after, params.limit)
+    market = gateway.market(params.market)
+    trades = await gateway.office.trades(market.symbol, params.after, params.limit)
     items = [public_trade(trade, market) for trade in trades]
     shown = page("trades", items, params.limit, "trade_id", keep_last=params.after is None)
     return {"market": market.symbol, "trades": shown["trades"]}
 
 
 @METHODS.method("trades.subscribe", p.TradesList)
-def trades_subscribe(desk: Desk, client: Client, params: p.TradesList, now: float) -> Result:
+def trades_subscribe(
+    gateway: Gateway, client: Principal, params: p.TradesList, now: float
+) -> MethodResult:
     """Follow a market's trades; the answer shows the newest."""
-    market = desk.market(params.market)
+    market = gateway.market(params.market)
     name = f"trades:{market.symbol}"
-    may_subscribe(desk, client, name)
+    may_subscribe(gateway, client, name)
 
     def snapshot() -> dict[str, Any]:
-        desk.feed.begin(name, client.outbound)
-        tape = list(desk.node.tape(market.symbol))[-params.limit :]
+        gateway.feed.begin(name, client.send_queue)
+        tape = list(gateway.node.tape(market.symbol))[-params.limit :]
         items = [public_trade(trade, market) for trade in tape]
         shown = page("trades", items, params.limit, "trade_id", keep_last=True)
         return {"subscription": name, "market": market.symbol, "trades": shown["trades"]}
@@ -108,23 +114,27 @@ def trades_subscribe(desk: Desk, client: Client, params: p.TradesList, now: floa
 
 
 @METHODS.method("trades.unsubscribe", p.OneMarket)
-def tradesunsubscribe(desk: Desk, client: Client, params: p.OneMarket, now: float) -> Result:
+def tradesunsubscribe(
+    gateway: Gateway, client: Principal, params: p.OneMarket, now: float
+) -> MethodResult:
     """End following a market's trades."""
-    return unsubscribe(desk, client, f"trades:{desk.market(params.market).symbol}")
+    return unsubscribe(gateway, client, f"trades:{gateway.market(params.market).symbol}")
 
 
 @METHODS.method("ticker.get", p.OneMarket)
-def ticker_get(desk: Desk, client: Client, params: p.OneMarket, now: float) -> Result:
+def ticker_get(
+    gateway: Gateway, client: Principal, params: p.OneMarket, now: float
+) -> MethodResult:
     """Show best bid and offer, last trade and the volume of 24 hours."""
-    market = desk.market(params.market)
+    market = gateway.market(params.market)
     symbol = market.symbol
-    book = desk.node.books[symbol]
+    book = gateway.node.books[symbol]
 
     def price(ticks: int | None) -> str | None:
         return None if ticks is None else market.format_price(ticks)
 
     def best() -> Coroutine[Any, Any, dict[str, Any]]:
-        tape = list(desk.node.tape(symbol))
+        tape = list(gateway.node.tape(symbol))
         return with_volume(
             {
                 "market": symbol,
@@ -136,16 +146,18 @@ def ticker_get(desk: Desk, client: Client, params: p.OneMarket, now: float) -> R
         )
 
     async def with_volume(ticker: dict[str, Any]) -> dict[str, Any]:
-        lots = await desk.office.volume_lots(symbol, int(now * 1000) - INTERVALS_MS["1d"])
+        lots = await gateway.office.volume_lots(symbol, int(now * 1000) - INTERVALS_MS["1d"])
         return {**ticker, "volume": market.format_quantity(lots)}
 
     return AtSeal(best)
 
 
 @METHODS.method("candles.list", p.Candles)
-async def candles_list(desk: Desk, client: Client, params: p.Candles, now: float) -> dict[str, Any]:
+async def candles_list(
+    gateway: Gateway, client: Principal, params: p.Candles, now: float
+) -> dict[str, Any]:
     """List open, high, low, close and volume by interval, oldest first."""
-    market = desk.market(params.market)
+    market = gateway.market(params.market)
     price = market.format_price
     candles = [
         {
@@ -156,7 +168,7 @@ async def candles_list(desk: Desk, client: Client, params: p.Candles, now: float
             "close": price(close),
             "volume": market.format_quantity(lots),
         }
-        for start, first, high, low, close, lots in await desk.office.candles(
+        for start, first, high, low, close, lots in await gateway.office.candles(
             market.symbol, INTERVALS_MS[params.interval], params.after, params.limit
         )
     ]
@@ -165,7 +177,9 @@ async def candles_list(desk: Desk, client: Client, params: p.Candles, now: float
 
 
 @METHODS.method("markets.list", p.Nothing)
-def markets_list(desk: Desk, client: Client, params: p.Nothing, now: float) -> Result:
+def markets_list(
+    gateway: Gateway, client: Principal, params: p.Nothing, now: float
+) -> MethodResult:
     """List the markets with tick and lot."""
     return {
         "markets": [
@@ -175,6 +189,6 @@ def markets_list(desk: Desk, client: Client, params: p.Nothing, now: float) -> R
                 "lot": market.lot.text,
                 "protection_bp": market.protection_bp,
             }
-            for market in desk.node.markets.values()
+            for market in gateway.node.markets.values()
         ]
     }

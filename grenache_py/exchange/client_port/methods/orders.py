@@ -12,13 +12,13 @@ from typing import Any
 from msgspec import Raw
 
 from grenache_py.exchange.client_port.feed import Subscription, order_update
-from grenache_py.exchange.client_port.gateway import Client, Desk
+from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.methods import params as p
 from grenache_py.exchange.client_port.methods.registry import (
     METHODS,
     RESULT_BYTES_MAX,
     AtSeal,
-    Result,
+    MethodResult,
     may_subscribe,
     page,
     unsubscribe,
@@ -40,9 +40,11 @@ ALL = 2**63
 
 
 @METHODS.method("order.place", p.PlaceOrder, "trade")
-def order_place(desk: Desk, client: Client, params: p.PlaceOrder, now: float) -> Result:
+def order_place(
+    gateway: Gateway, client: Principal, params: p.PlaceOrder, now: float
+) -> MethodResult:
     """Buy or sell: place an order; the answer comes when it is on disk."""
-    market = desk.node.markets.get(params.market) or desk.market(params.market)
+    market = gateway.node.markets.get(params.market) or gateway.market(params.market)
     price, stop, expires = params.price, params.stop_price, params.expires
     tif = params.time_in_force
     if tif is None:
@@ -61,15 +63,15 @@ def order_place(desk: Desk, client: Client, params: p.PlaceOrder, now: float) ->
         params.client_order_id or "",
         params.self_trade,
     )
-    if new.client_order_id and desk.office.may_have_used(new.account, new.client_order_id):
-        if desk.node.by_client_id(new.account, new.client_order_id) is None:
-            return _place_unless_used(desk, new, now)
-    return desk.report(desk.node.place(new, now))
+    if new.client_order_id and gateway.office.may_have_used(new.account, new.client_order_id):
+        if gateway.node.by_client_id(new.account, new.client_order_id) is None:
+            return _place_unless_used(gateway, new, now)
+    return gateway.report(gateway.node.place(new, now))
 
 
-async def _place_unless_used(desk: Desk, new: NewOrder, now: float) -> Any:
+async def _place_unless_used(gateway: Gateway, new: NewOrder, now: float) -> Any:
     """Place an order whose client id may be that of an order closed long ago."""
-    found = await desk.office.order_by_client_id(new.account, new.client_order_id)
+    found = await gateway.office.order_by_client_id(new.account, new.client_order_id)
     if found is not None:
         if new_order_of(found[0]) != new:
             raise OrderError(
@@ -78,12 +80,12 @@ async def _place_unless_used(desk: Desk, new: NewOrder, now: float) -> Any:
                 f" {found[0].order_id}; choose a new one.",
                 order_id=found[0].order_id,
             )
-        return desk.found_report(found)
-    report = desk.report(desk.node.place(new, now))
+        return gateway.found_report(found)
+    report = gateway.report(gateway.node.place(new, now))
     return AtSeal(lambda: report)
 
 
-def _named(desk: Desk, client: Client, params: p.OneOrder | p.ReplaceOrder) -> str:
+def _named(gateway: Gateway, client: Principal, params: p.OneOrder | p.ReplaceOrder) -> str:
     """Return the order id that ``params`` name."""
     if (params.order_id is None) == (params.client_order_id is None):
         raise OrderError(
@@ -94,7 +96,7 @@ def _named(desk: Desk, client: Client, params: p.OneOrder | p.ReplaceOrder) -> s
     if params.order_id is not None:
         return params.order_id
     account = client.account(params.account)
-    live = desk.node.by_client_id(account, params.client_order_id or "")
+    live = gateway.node.by_client_id(account, params.client_order_id or "")
     if live is None:
         raise OrderError(
             UNKNOWN_ORDER,
@@ -105,10 +107,10 @@ def _named(desk: Desk, client: Client, params: p.OneOrder | p.ReplaceOrder) -> s
 
 
 async def _or_closed(
-    desk: Desk, account: str | None, order_id: str, unknown: OrderError
+    gateway: Gateway, account: str | None, order_id: str, unknown: OrderError
 ) -> dict[str, Any]:
     """Raise what an order that is not in memory deserves: it closed long ago, or never was."""
-    found = await desk.office.order(order_id)
+    found = await gateway.office.order(order_id)
     if found is None or account not in (None, found[0].account):
         raise unknown
     raise OrderError(
@@ -117,110 +119,120 @@ async def _or_closed(
 
 
 @METHODS.method("order.cancel", p.OneOrder, "trade")
-def order_cancel(desk: Desk, client: Client, params: p.OneOrder, now: float) -> Result:
+def order_cancel(
+    gateway: Gateway, client: Principal, params: p.OneOrder, now: float
+) -> MethodResult:
     """Cancel what is open of one order."""
-    order_id = _named(desk, client, params)
+    order_id = _named(gateway, client, params)
     account = client.filter(params.account)
     try:
-        return desk.report(desk.node.cancel(order_id, now, account))
+        return gateway.report(gateway.node.cancel(order_id, now, account))
     except OrderError as error:
         if error.code != UNKNOWN_ORDER:
             raise
-        return _or_closed(desk, account, order_id, error)
+        return _or_closed(gateway, account, order_id, error)
 
 
 @METHODS.method("order.cancel_all", p.CancelAll, "trade")
-def order_cancel_all(desk: Desk, client: Client, params: p.CancelAll, now: float) -> Result:
+def order_cancel_all(
+    gateway: Gateway, client: Principal, params: p.CancelAll, now: float
+) -> MethodResult:
     """Cancel all open orders, of one market or account if given."""
     if params.market is not None:
-        desk.market(params.market)
+        gateway.market(params.market)
     account = client.filter(params.account)
-    return {"cancelled": len(desk.node.cancel_all(now, market=params.market, account=account))}
+    return {"cancelled": len(gateway.node.cancel_all(now, market=params.market, account=account))}
 
 
 @METHODS.method("order.replace", p.ReplaceOrder, "trade")
-def order_replace(desk: Desk, client: Client, params: p.ReplaceOrder, now: float) -> Result:
+def order_replace(
+    gateway: Gateway, client: Principal, params: p.ReplaceOrder, now: float
+) -> MethodResult:
     """Change an order's quantity or price; a lower quantity alone keeps its place in time."""
     if params.quantity is None and params.price is None:
         raise OrderError(
             INVALID_PARAMS, "Give a new quantity, a new price or both.", field="quantity"
         )
-    order_id = _named(desk, client, params)
+    order_id = _named(gateway, client, params)
     account = client.filter(params.account)
-    live = desk.node.order(order_id)
+    live = gateway.node.order(order_id)
     if live is None or account not in (None, live.account):
         unknown = OrderError(UNKNOWN_ORDER, f"There is no order {order_id} here.")
-        return _or_closed(desk, account, order_id, unknown)
-    market = desk.node.markets[live.order.market]
+        return _or_closed(gateway, account, order_id, unknown)
+    market = gateway.node.markets[live.order.market]
     lots = None if params.quantity is None else market.quantity_lots(params.quantity)
     ticks = None if params.price is None else market.price_ticks(params.price)
-    return desk.report(
-        desk.node.replace(order_id, now, quantity_lots=lots, price_ticks=ticks, account=account)
+    return gateway.report(
+        gateway.node.replace(order_id, now, quantity_lots=lots, price_ticks=ticks, account=account)
     )
 
 
 @METHODS.method("order.get", p.OneOrder)
-def order_get(desk: Desk, client: Client, params: p.OneOrder, now: float) -> Result:
+def order_get(gateway: Gateway, client: Principal, params: p.OneOrder, now: float) -> MethodResult:
     """Show one order."""
-    order_id = _named(desk, client, params)
+    order_id = _named(gateway, client, params)
     account = client.filter(params.account)
     unknown = OrderError(UNKNOWN_ORDER, f"There is no order {order_id} here.")
-    live = desk.node.order(order_id)
+    live = gateway.node.order(order_id)
     if live is None:
-        return _stored_order(desk, account, order_id, unknown)
+        return _stored_order(gateway, account, order_id, unknown)
     if account not in (None, live.account):
         raise unknown
-    return desk.report(live)
+    return gateway.report(live)
 
 
 async def _stored_order(
-    desk: Desk, account: str | None, order_id: str, unknown: OrderError
+    gateway: Gateway, account: str | None, order_id: str, unknown: OrderError
 ) -> dict[str, Any]:
-    found = await desk.office.order(order_id)
+    found = await gateway.office.order(order_id)
     if found is None or account not in (None, found[0].account):
         raise unknown
-    return desk.found_report(found)
+    return gateway.found_report(found)
 
 
 @METHODS.method("order.list", p.OrderList)
-async def order_list(desk: Desk, client: Client, params: p.OrderList, now: float) -> dict[str, Any]:
+async def order_list(
+    gateway: Gateway, client: Principal, params: p.OrderList, now: float
+) -> dict[str, Any]:
     """List orders, newest first, by page."""
     if params.market is not None:
-        desk.market(params.market)
+        gateway.market(params.market)
     account = client.filter(params.account)
-    found = await desk.office.orders(
+    found = await gateway.office.orders(
         params.market, account, params.status, params.after, params.limit + 1
     )
-    return page("orders", [desk.found_report(each) for each in found], params.limit, "order_id")
+    return page("orders", [gateway.found_report(each) for each in found], params.limit, "order_id")
 
 
 @METHODS.method("orders.subscribe", p.OrdersSubscribe)
-def orders_subscribe(desk: Desk, client: Client, params: p.OrdersSubscribe, now: float) -> Result:
+def orders_subscribe(
+    gateway: Gateway, client: Principal, params: p.OrdersSubscribe, now: float
+) -> MethodResult:
     """Follow an account's own orders; from_seq sends what was missed since that update."""
     account = client.account(params.account)
     name = f"orders:{account}"
-    may_subscribe(desk, client, name)
+    may_subscribe(gateway, client, name)
     from_seq = params.from_seq
 
     def begin() -> Any:
-        sealed = desk.node.order_seq(account)
+        sealed = gateway.node.order_seq(account)
         if from_seq is not None and from_seq <= sealed:
-            subscription = desk.feed.begin(name, client.outbound, after=ALL)
-            at_seal.pages = _missed(desk, subscription, account, from_seq, sealed)
+            subscription = gateway.feed.begin(name, client.send_queue, after=ALL)
+            at_seal.pages = _missed(gateway, subscription, account, from_seq, sealed)
             return _catch_up(at_seal, subscription, account, from_seq)
-        desk.feed.begin(name, client.outbound)
-        return _orders_snapshot(desk, account)
+        gateway.feed.begin(name, client.send_queue)
+        return _orders_snapshot(gateway, account)
 
     at_seal = AtSeal(begin, begins=name)
     return at_seal
 
 
-def _orders_snapshot(desk: Desk, account: str) -> dict[str, Any]:
+def _orders_snapshot(gateway: Gateway, account: str) -> dict[str, Any]:
     reports = []
     size = 0
     complete = True
-    for live in desk.node.open_orders(account=account):
-        encoded = encode(desk.report(live))
+    for live in gateway.node.open_orders(account=account):
+        encoded = encode(gateway.report(live))
         size += len(encoded) + 1
         if size > RESULT_BYTES_MAX:
             complete = False  # the subscriber pages through order.list for the rest
@@ -229,7 +241,7 @@ def _orders_snapshot(desk: Desk, account: str) -> dict[str, Any]:
     return {
         "subscription": f"orders:{account}",
         "account": account,
-        "seq": desk.node.order_seq(account),
+        "seq": gateway.node.order_seq(account),
         "orders": reports,
         "complete": complete,
     }
@@ -251,7 +263,7 @@ async def _catch_up(
 
 
 async def _missed(
-    desk: Desk, subscription: Subscription, account: str, from_seq: int, sealed: int
+    gateway: Gateway, subscription: Subscription, account: str, from_seq: int, sealed: int
 ) -> AsyncGenerator[list[bytes], None]:
     """
     The updates after ``from_seq``, by pages from the store; then those that came meanwhile.
@@ -265,18 +277,18 @@ async def _missed(
     Raises:
         OrderError, StoreError: the first page is not to be had. A later one ends in a ``gap``.
     """
-    feed, seq, last = desk.feed, from_seq, None
+    feed, seq, last = gateway.feed, from_seq, None
     answered = False
     while not subscription.ended:
-        if last is None and desk.node.order_seq(account) <= seq + PAGE_UPDATES_MAX:
-            last = desk.node.order_seq(account)
+        if last is None and gateway.node.order_seq(account) <= seq + PAGE_UPDATES_MAX:
+            last = gateway.node.order_seq(account)
             feed.hold_back(subscription, after=last)
         if seq == last:
             yield feed.caught_up(subscription)
             return
         limit = PAGE_UPDATES_MAX if last is None else last - seq
         try:
-            found = await desk.office.order_events(account, seq, limit)
+            found = await gateway.office.order_events(account, seq, limit)
             count = len(found) or int(seq < sealed)
             if [number for number, _, _ in found] != list(range(seq + 1, seq + 1 + count)):
                 raise OrderError(
@@ -292,13 +304,15 @@ async def _missed(
             raise
         seq += len(found)
         yield [
-            order_update(account, number, live, desk.node.markets, trades)
+            order_update(account, number, live, gateway.node.markets, trades)
             for number, live, trades in found
         ]
         answered = True
 
 
 @METHODS.method("orders.unsubscribe", p.OwnAccount)
-def ordersunsubscribe(desk: Desk, client: Client, params: p.OwnAccount, now: float) -> Result:
+def ordersunsubscribe(
+    gateway: Gateway, client: Principal, params: p.OwnAccount, now: float
+) -> MethodResult:
     """End following an account's orders."""
-    return unsubscribe(desk, client, f"orders:{client.account(params.account)}")
+    return unsubscribe(gateway, client, f"orders:{client.account(params.account)}")

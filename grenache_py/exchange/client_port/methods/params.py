@@ -38,9 +38,9 @@ __all__ = [
 
 # Names a client chooses: printable ASCII, so that they survive logs, terminals and TOML.
 Name = Annotated[str, Meta(max_length=64, pattern=r"^[!-~]*$")]
-Symbol = Annotated[str, Meta(max_length=32)]
+MarketSymbol = Annotated[str, Meta(max_length=32)]
 Decimal = Annotated[str, Meta(max_length=64)]
-Page = Annotated[int, Meta(ge=1, le=1000)]
+PageLimit = Annotated[int, Meta(ge=1, le=1000)]
 Milliseconds = Annotated[int, Meta(ge=0, le=2**53)]
 
 
@@ -62,7 +62,7 @@ class Help(Params):
 
 
 class PlaceOrder(Params):
-    market: Symbol
+    market: MarketSymbol
     side: Side
     quantity: Decimal
     type: OrderType = "limit"
@@ -83,7 +83,7 @@ class OneOrder(Params):
 
 
 class CancelAll(Params):
-    market: Symbol | None = None
+    market: MarketSymbol | None = None
     account: Name | None = None
 
 
@@ -96,10 +96,10 @@ class ReplaceOrder(Params):
 
 
 class OrderList(Params):
-    market: Symbol | None = None
+    market: MarketSymbol | None = None
     status: Literal["open", "closed", "all"] = "open"
     account: Name | None = None
-    limit: Page = 100
+    limit: PageLimit = 100
     after: Name | None = None
 
 
@@ -113,24 +113,24 @@ class OrdersSubscribe(Params):
 
 
 class OneMarket(Params):
-    market: Symbol
+    market: MarketSymbol
 
 
 class BookGet(Params):
-    market: Symbol
+    market: MarketSymbol
     depth: Annotated[int, Meta(ge=1, le=500)] = 50
 
 
 class TradesList(Params):
-    market: Symbol
-    limit: Page = 100
+    market: MarketSymbol
+    limit: PageLimit = 100
     after: Name | None = None
 
 
 class Candles(Params):
-    market: Symbol
+    market: MarketSymbol
     interval: Literal["1m", "5m", "15m", "1h", "4h", "1d"] = "1m"
-    limit: Page = 100
+    limit: PageLimit = 100
     after: Milliseconds | None = None
 
 

@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from grenache_py.exchange.client_port.feed import SUBSCRIPTIONS_MAX
-from grenache_py.exchange.client_port.gateway import Client, Desk
+from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.errors import INVALID_PARAMS, OrderError
 from grenache_py.wire.jsonrpc import encode
 
@@ -31,9 +31,9 @@ __all__ = [
     "RESULT_BYTES_MAX",
     "AtSeal",
     "Method",
+    "MethodResult",
     "Pages",
     "Registry",
-    "Result",
     "may_subscribe",
     "page",
     "unsubscribe",
@@ -65,7 +65,7 @@ class AtSeal:
     pages: Pages | None = None
 
 
-Result: TypeAlias = Any | AtSeal | Coroutine[Any, Any, Any]
+MethodResult: TypeAlias = Any | AtSeal | Coroutine[Any, Any, Any]
 P = TypeVar("P", bound=Struct)
 
 
@@ -83,7 +83,7 @@ class Method:
     scope: str
     decoder: msgspec.json.Decoder[Any]
     params: type[Struct]
-    function: Callable[[Desk, Client, Any, float], Result]
+    function: Callable[[Gateway, Principal, Any, float], MethodResult]
     line: str
 
     def usage(self) -> dict[str, Any]:
@@ -102,10 +102,14 @@ class Registry(dict[str, Method]):
 
     def method(
         self, name: str, params: type[P], scope: str = "read"
-    ) -> Callable[[Callable[[Desk, Client, P, float], Result]], Callable[..., Result]]:
+    ) -> Callable[
+        [Callable[[Gateway, Principal, P, float], MethodResult]], Callable[..., MethodResult]
+    ]:
         """Register the function below under ``name``."""
 
-        def register(function: Callable[[Desk, Client, P, float], Result]) -> Callable[..., Result]:
+        def register(
+            function: Callable[[Gateway, Principal, P, float], MethodResult],
+        ) -> Callable[..., MethodResult]:
             if name in self:
                 raise ValueError(f"two methods are called {name}")
             line = (function.__doc__ or "").strip().splitlines()[0]
@@ -139,13 +143,13 @@ def page(
     return {name: fitting, "next": items[len(fitting) - 1][cursor] if more and fitting else None}
 
 
-def may_subscribe(desk: Desk, client: Client, name: str) -> None:
-    names = desk.feed.names(client.outbound)
+def may_subscribe(gateway: Gateway, client: Principal, name: str) -> None:
+    names = gateway.feed.names(client.send_queue)
     if len(names) >= SUBSCRIPTIONS_MAX and name not in names:
         raise OrderError(
             INVALID_PARAMS, f"A connection has at most {SUBSCRIPTIONS_MAX} subscriptions."
         )
 
 
-def unsubscribe(desk: Desk, client: Client, name: str) -> dict[str, Any]:
-    return {"subscription": name, "ended": desk.feed.end(name, client.outbound)}
+def unsubscribe(gateway: Gateway, client: Principal, name: str) -> dict[str, Any]:
+    return {"subscription": name, "ended": gateway.feed.end(name, client.send_queue)}

@@ -14,11 +14,11 @@ from typing import Any
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.peers.link import Link
+from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.mesh import LINE_BYTES
 from grenache_py.exchange.peers.peering import Peering
-from grenache_py.exchange.peers.requests import Params, Result
-from grenache_py.exchange.replication.held_logs import Archive
+from grenache_py.exchange.peers.requests import PeerParams, PeerResult
+from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.messages import (
     RANGE_MAX,
     bound_wire,
@@ -32,7 +32,7 @@ from grenache_py.exchange.replication.messages import (
 from grenache_py.exchange.replication.reconciliation import LiveSet, respond, short_id
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["LiveIndex", "Supply"]
+__all__ = ["LiveIndex", "SyncResponder"]
 
 RECORDS_PER_REQUEST_MAX = 80
 
@@ -61,19 +61,19 @@ class LiveIndex:
         return self._order_of.get(short)
 
 
-class Supply:
+class SyncResponder:
     """Answers ``gossip.want``, ``sync.range``, ``sync.reconcile`` and ``sync.records``."""
 
-    def __init__(self, peering: Peering, archive: Archive, live: LiveIndex) -> None:
+    def __init__(self, peering: Peering, held_logs: HeldLogs, live: LiveIndex) -> None:
         self._peering = peering
-        self._archive = archive
+        self._held_logs = held_logs
         self._live = live
         peering.method("gossip.want", self._want_asked)
         peering.method("sync.range", self._range_asked)
         peering.method("sync.reconcile", self._reconcile_asked)
         peering.method("sync.records", self._records_asked)
 
-    def _want_asked(self, link: Link, params: Params, now: float) -> Result:
+    def _want_asked(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
         entries = self._entries(params)
         if entries:
             self._peering.notify(
@@ -81,9 +81,9 @@ class Supply:
             )
         return None
 
-    def _range_asked(self, link: Link, params: Params, now: float) -> Result:
+    def _range_asked(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
         if params.get("beat") is True:
-            entries = self._archive.since_beat(read_key(params, "origin"))
+            entries = self._held_logs.since_beat(read_key(params, "origin"))
             if entries is not None:
                 entries = fitting(entries)
         else:
@@ -92,17 +92,17 @@ class Supply:
             return {"pruned": True}
         return {"entries": [signed.wire() for signed in entries]}
 
-    def _entries(self, params: Params) -> list[Signed] | None:
+    def _entries(self, params: PeerParams) -> list[Signed] | None:
         origin, epoch = read_key(params, "origin"), read_number(params, "epoch")
         first, last = read_number(params, "first"), read_number(params, "last")
-        entries = self._archive.entries(origin, epoch, first, min(last, first + RANGE_MAX - 1))
+        entries = self._held_logs.entries(origin, epoch, first, min(last, first + RANGE_MAX - 1))
         return None if entries is None else fitting(entries)
 
-    def _reconcile_asked(self, link: Link, params: Params, now: float) -> Result:
+    def _reconcile_asked(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
         frame = read_frame(params)
         return {"frame": b64encode(respond(self._live.set, frame)).decode()}
 
-    def _records_asked(self, link: Link, params: Params, now: float) -> Result:
+    def _records_asked(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
         if "range" in params:
             return self._records_between(params["range"])
         ids = params.get("ids")
@@ -114,7 +114,7 @@ class Supply:
                 return page.answer(answered=place)  # the asker asks again for the rest
         return page.answer(answered=len(ids))
 
-    def _records_between(self, places: object) -> Result:
+    def _records_between(self, places: object) -> PeerResult:
         if not isinstance(places, list) or len(places) != 2:
             raise RemoteProtocolError("'range' must be two places")
         live = self._live.set
@@ -130,7 +130,7 @@ class Supply:
     def _put(self, page: _Page, short: bytes) -> bool:
         """Put one live order into an answer; False when that is full."""
         order_id = self._live.order_id(short)
-        record = self._archive.record(order_id) if order_id else None
+        record = self._held_logs.record(order_id) if order_id else None
         return record is None or page.put(record)
 
 
@@ -151,5 +151,5 @@ class _Page:
         self.size = size
         return True
 
-    def answer(self, **more: Any) -> Result:
+    def answer(self, **more: Any) -> PeerResult:
         return {"records": [[part.wire() for part in record] for record in self.records], **more}

@@ -14,11 +14,11 @@ from collections import deque
 
 import attrs
 
-__all__ = ["Outbox", "ReconnectSchedule"]
+__all__ = ["ReconnectSchedule", "SubscriberQueue"]
 
 
 @attrs.define
-class Outbox:
+class SubscriberQueue:
     """
     Frames that wait until a subscriber's connection can take more.
 
