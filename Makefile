@@ -72,14 +72,17 @@ MINUTES ?= 2
 soak: $(STAMP) ## real peers and grapes: kill -9, SIGSTOP, restarts, network cuts, an audit (MINUTES=2)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
+# JSON=file: the figures as JSON too.
+JSON_TO = $(if $(JSON),--json $(JSON))
+
 bench-network: $(STAMP) ## fills, replication and joining among real peers on loopback
-	$(BIN)/python -m benchmarks.exchange.real_peers --write docs/benchmarks/exchange-network.rst
+	$(BIN)/python -m benchmarks.exchange.real_peers $(JSON_TO) --write docs/benchmarks/exchange-network.rst
 
 sim-dht: $(STAMP) ## rings of up to 2000 DHT nodes on a virtual clock, loss and churn (3 min)
 	$(BIN)/python -m benchmarks.dht.ring --svg docs/dht-scaling.svg
 
 bench-grape: $(STAMP) ## every figure of a grape beside the Node grape's (needs npm; wrk if there is one)
-	$(BIN)/python -m benchmarks.grape.side_by_side --write docs/benchmarks/grape.rst
+	$(BIN)/python -m benchmarks.grape.side_by_side $(JSON_TO) --write docs/benchmarks/grape.rst
 
 soak-ring: $(STAMP) ## a ring of Node's grapes and ours, members killed at random (SOAK_SECONDS=600)
 	$(BIN)/python -m tests.interop.ring_soak --seconds $(SOAK_SECONDS)
@@ -94,15 +97,15 @@ bench-krpc: $(STAMP) ## KRPC answers a second beside the Node grape (needs npm)
 	$(BIN)/python -m benchmarks.dht.krpc
 
 bench-rpc: $(STAMP) ## RPC requests a second beside the Node packages (needs npm)
-	$(BIN)/python -m benchmarks.rpc
+	$(BIN)/python -m benchmarks.rpc $(JSON_TO)
 
 bench-store: $(STAMP) ## commits of this disk, and a start from 1,000,000 orders (3 min, 3 GB)
 	$(BIN)/python -m benchmarks.store --write docs/benchmarks/store.rst
 
 bench-market: $(STAMP) ## the market: engine beside other engines, orders through the socket
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
-	$(BIN)/python -m benchmarks.market.engine --write docs/benchmarks/market-engine.rst
-	$(BIN)/python -m benchmarks.market.client_port --write docs/benchmarks/market-socket.rst
+	$(BIN)/python -m benchmarks.market.engine $(JSON_TO) --write docs/benchmarks/market-engine.rst
+	$(BIN)/python -m benchmarks.market.client_port $(JSON_TO) --write docs/benchmarks/market-socket.rst
 
 news: $(STAMP) ## the changelog entries that wait for a release
 	$(BIN)/towncrier build --draft

@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures import add_option, save
 from tests.interop.conftest import cache_folder, install
 from tests.interop.node_programs import free_port
 
@@ -186,8 +187,9 @@ def start_grapes() -> tuple[list[subprocess.Popen[bytes]], str]:
     return grapes, f"http://127.0.0.1:{apis[0]}"
 
 
-def compare(programs: list[str], grape: str, requests: int, rounds: int) -> None:
-    """Measure in turns, print the medians and their ratios."""
+def compare(programs: list[str], grape: str, requests: int, rounds: int) -> dict[str, float]:
+    """Measure in turns, print the medians and their ratios; return these."""
+    found: dict[str, float] = {}
     for transport in ("http", "ws"):
         servers = {program: start(program, transport, grape, free_port()) for program in programs}
         try:
@@ -207,14 +209,18 @@ def compare(programs: list[str], grape: str, requests: int, rounds: int) -> None
                     rate = statistics.median(rates[program])
                     cost = statistics.median(costs[program])
                     print(f"{line} {program:>5}: {rate:>8,.0f} requests/s, {cost:5.0f} us CPU each")
+                    found[f"{transport}_{in_flight}_{program}_per_s"] = rate
                 if len(programs) == 2:
                     rate = statistics.median(rates["ours"]) / statistics.median(rates["node"])
                     cost = statistics.median(costs["ours"]) / statistics.median(costs["node"])
                     print(f"{line} ratio: {rate:.2f} times the rate, {cost:.2f} of the CPU")
+                    found[f"ratio_{transport}_{in_flight}_rate"] = rate
+                    found[f"ratio_{transport}_{in_flight}_cpu"] = cost
         finally:
             for server in servers.values():
                 server.kill()
                 server.wait()
+    return found
 
 
 def main() -> None:
@@ -223,6 +229,7 @@ def main() -> None:
     options.add_argument("--requests", type=int, default=20_000)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--profile", choices=["http", "ws"])
+    add_option(options)
     chosen = options.parse_args()
     grapes, grape = start_grapes()
     try:
@@ -241,7 +248,7 @@ def main() -> None:
             f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, ", end=""
         )
         print(f"Python {platform.python_version()}; {chosen.rounds} rounds, medians")
-        compare(programs, grape, chosen.requests, chosen.rounds)
+        save(chosen.json, compare(programs, grape, chosen.requests, chosen.rounds))
     finally:
         for process in grapes:
             process.kill()

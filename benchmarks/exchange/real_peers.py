@@ -33,6 +33,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from benchmarks.figures import add_option, save
 from grenache_py.exchange.cli.printing import percentile
 from grenache_py.exchange.client.blocking import Client
 from tests.soak.daemons import MARKET, Daemon, wait_for
@@ -121,6 +122,8 @@ def round_trips(maker: Daemon, taker: Daemon, count: int) -> None:
     say(
         f"fill round trip, durable on both sides: p50 {percentile(took, 0.5):.2f} ms"
         f"  p99 {percentile(took, 0.99):.2f} ms  ({count} fills)",
+        fill_p50_ms=percentile(took, 0.5),
+        fill_p99_ms=percentile(took, 0.99),
     )
 
 
@@ -173,6 +176,7 @@ def fill_rate(maker: Daemon, taker: Daemon, count: int, window: int) -> None:
         f"fills at one home, {window} at a time: {ended['filled'] / seconds:,.0f}/s"
         f"  ({ended['filled']} of {count} in {seconds:.1f} s; CPU a fill: maker {cost[0]:.0f} us,"
         f" taker {cost[1]:.0f} us)",
+        fills_per_s=ended["filled"] / seconds,
     )
 
 
@@ -229,6 +233,7 @@ def backlog(maker: Daemon, taker: Daemon, count: int) -> None:
     say(
         f"fills at one home, all ordered at once: {count / seconds:,.0f}/s"
         f"  ({count} in {seconds:.1f} s, placed at {count / placing:,.0f}/s)",
+        fills_at_once_per_s=count / seconds,
     )
 
 
@@ -249,6 +254,7 @@ def replication(maker: Daemon, taker: Daemon, count: int) -> None:
     say(
         f"novel entries verified and stored: {count / seconds:,.0f}/s"
         f"  (placed at {count / placing:,.0f}/s, held {1000 * (seconds - placing):.0f} ms later)",
+        entries_per_s=count / seconds,
     )
 
 
@@ -291,6 +297,8 @@ def visibility(directory: Path, count: int, orders: int) -> None:
             f"{count} daemons, an order is visible at another: p50 {percentile(took, 0.5):.1f} ms"
             f"  p99 {percentile(took, 0.99):.1f} ms  last {took[-1]:.1f} ms;"
             f"  {sum(memory) / count:.0f} MiB a daemon",
+            visible_p50_ms=percentile(took, 0.5),
+            visible_p99_ms=percentile(took, 0.99),
         )
     finally:
         for daemon in daemons:
@@ -360,6 +368,7 @@ def late_joiner(directory: Path, orders: int) -> None:
             f"late joiner, {orders:,} open orders: served after {served:.1f} s from process start,"
             f" held all after {held:.1f} s, synced after {seconds:.1f} s;"
             f" {meter.bytes / 1e6:.1f} MB received, {_memory_mib(late):.0f} MiB of memory",
+            **{f"join_{orders}_s": seconds, f"join_{orders}_bytes": meter.bytes},
         )
     finally:
         old.kill()
@@ -381,12 +390,14 @@ def _memory_mib(daemon: Daemon) -> float:
 
 
 FOUND: list[str] = []
+FIGURES: dict[str, float] = {}
 
 
-def say(line: str) -> None:
-    """Show a finding, and keep it for ``--write``."""
+def say(line: str, **figures: float) -> None:
+    """Show a finding, and keep it for ``--write``, its figures for ``--json``."""
     print(line, flush=True)
     FOUND.append(line)
+    FIGURES.update(figures)
 
 
 def page() -> str:
@@ -418,6 +429,7 @@ def main() -> None:
     parser.add_argument("--joiner", type=int, nargs="*", default=[10_000, 100_000])
     parser.add_argument("--dir", default=None, help="where the data is; the disk that is measured")
     parser.add_argument("--write", type=Path, default=None, help="the document to write")
+    add_option(parser)
     options = parser.parse_args()
     say(f"{os.cpu_count()} cores")
     with tempfile.TemporaryDirectory(dir=options.dir) as name:
@@ -437,6 +449,7 @@ def main() -> None:
             late_joiner(directory, orders)
     if options.write is not None:
         options.write.write_text(page())
+    save(options.json, FIGURES)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ import attrs
 
 from benchmarks.dht.krpc import IN_FLIGHT, NAME, Client, cpu_seconds, query, resident_mb
 from benchmarks.dht.krpc import start as start_alone
+from benchmarks.figures import add_option, save
 from benchmarks.udp_client import answers_a_second
 from tests.interop.conftest import cache_folder, install
 from tests.interop.node_programs import free_port
@@ -324,6 +325,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--seconds", type=int, default=2)
     options.add_argument("--write", type=Path, help="put the table into this RST file")
+    add_option(options)
     chosen = options.parse_args()
     if shutil.which("npm") is None:
         raise SystemExit("npm is not installed here, so there is no Node grape to compare with")
@@ -337,6 +339,13 @@ def main() -> None:
     rows += ring_rows(chosen.rounds)
     text = table(rows)
     print(text)
+    save(
+        chosen.json,
+        {
+            "ratio_" + re.sub(r"\W+", "_", row.what.lower()): statistics.median(row.ratios)
+            for row in rows
+        },
+    )
     if chosen.write is not None:
         begin, end = ".. measured", ".. end of what was measured"
         before, _, rest = chosen.write.read_text().partition(begin)

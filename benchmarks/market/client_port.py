@@ -26,6 +26,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.figures import add_option, save
 from grenache_py.exchange.cli.printing import percentile
 from grenache_py.exchange.client.blocking import CannotReach, Client
 from grenache_py.exchange.client.load import Flow, Load
@@ -176,6 +177,7 @@ def main() -> None:
     parser.add_argument("--clients", default="1,16,128")
     parser.add_argument("--dir", default=None, help="where the data is; the disk that is measured")
     parser.add_argument("--write", type=Path, help="write the results to this page")
+    add_option(parser)
     parser.add_argument("--check", action="store_true", help="fail below the required figures")
     arguments = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -183,7 +185,9 @@ def main() -> None:
     found = Findings()
     with tempfile.TemporaryDirectory(dir=arguments.dir) as name:
         directory = Path(name)
-        for rows, rate in disk_rates(directory).items():
+        rates = disk_rates(directory)
+        commits_per_s = rates[1]
+        for rows, rate in rates.items():
             found.remark(
                 f"the disk alone (SQLite, WAL, synchronous=FULL): {rate:,.0f} rows/s with {rows} a"
                 f" commit, {rate / rows:,.0f} commits/s"
@@ -200,6 +204,16 @@ def main() -> None:
             daemon.wait(15)
     if arguments.write:
         arguments.write.write_text(found.page())
+    figures = {"disk_commits_per_s": commits_per_s}
+    for row in found.rows:
+        figures |= {
+            f"clients_{row.clients}_orders_per_s": row.per_s,
+            f"clients_{row.clients}_p50_ms": row.p50_ms,
+            f"clients_{row.clients}_p99_ms": row.p99_ms,
+            f"clients_{row.clients}_reactor_us": row.reactor_us,
+            f"clients_{row.clients}_store_us": row.store_us,
+        }
+    save(arguments.json, figures)
     if arguments.check:
         if most.per_s < REQUIRED_PER_S or most.p99_ms > REQUIRED_P99_MS:
             raise SystemExit(f"required: {REQUIRED_PER_S}/s with p99 < {REQUIRED_P99_MS} ms")

@@ -31,6 +31,8 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.figures import add_option, save
+
 OPERATIONS = 100_000
 CANCEL_SHARE = 0.2
 MID = 10_000
@@ -282,6 +284,7 @@ def _cpu() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--write", type=Path, help="write the table to this file, too")
+    add_option(parser)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--round-of", help=argparse.SUPPRESS)
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
@@ -316,6 +319,22 @@ def main() -> None:
     print(text)
     if arguments.write:
         arguments.write.write_text(text)
+    own = statistics.median(rates["grenache-py, orders made before"])
+    best_other = (
+        max(
+            statistics.median(values) for name, values in rates.items() if "grenache-py" not in name
+        )
+        if len(rates) > 2
+        else own
+    )
+    save(
+        arguments.json,
+        {
+            "engine_per_s": own,
+            "engine_all_inside_per_s": statistics.median(rates["grenache-py, all inside"]),
+            "ratio_engine_to_fastest_other": own / best_other,
+        },
+    )
 
 
 def table(
