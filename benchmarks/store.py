@@ -226,13 +226,13 @@ def steady_row(directory: str, beside: bool) -> list[str]:
 def log_bytes(directory: str) -> float:
     """Bytes of the write-ahead log an order leaves."""
     path = os.path.join(directory, "log.sqlite")
-    database, flow, commit_loop = Database(path), Flow(), 100
+    database, flow, batches = Database(path), Flow(), 100
     database.open()
-    for _ in range(commit_loop):
+    for _ in range(batches):
         database.commit([row for _ in range(STEADY_ORDERS) for row in flow.order()])
     size = os.path.getsize(f"{path}-wal")
     database.close()
-    return size / (commit_loop * STEADY_ORDERS)
+    return size / (batches * STEADY_ORDERS)
 
 
 def fill(path: str, closed: int, live: int) -> Flow:

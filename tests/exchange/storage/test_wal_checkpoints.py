@@ -88,7 +88,7 @@ class Trading:
     """Commits that never pause: while a copy is made, there always comes another one."""
 
     def __init__(self, database: Database) -> None:
-        self.commit_loop = 0
+        self.batches = 0
         self.pauses = False
         self._database = database
         database.open()
@@ -97,16 +97,16 @@ class Trading:
         self._checkpoints = Checkpoints(database, writer, copier)
 
     def _commit(self) -> None:
-        self._database.commit(batch(self.commit_loop))
-        self.commit_loop += 1
+        self._database.commit(batch(self.batches))
+        self.batches += 1
 
     def close(self) -> None:
         Deferred.fromCoroutine(self._checkpoints.close())
         self._database.close()
 
-    def goes_on(self, commit_loop: int) -> int:
+    def goes_on(self, batches: int) -> int:
         """Commit that many and some more; how long the log ever was since it was truncated."""
-        for _ in range(commit_loop):
+        for _ in range(batches):
             self._commit()
             self._checkpoints.after_commit()
         return wal_pages(self._database.path)
@@ -119,7 +119,7 @@ def trading(path: str) -> Iterator[Trading]:
     yield made
     made.close()
     held.open()
-    assert len(held.load().orders) == made.commit_loop * 50
+    assert len(held.load().orders) == made.batches * 50
     held.close()
 
 
@@ -195,7 +195,7 @@ def test_a_copy_that_fails_is_reported_and_tried_again_and_harms_no_commit(
     assert all("the disk under" in reason for reason in warnings_logged)
     monkeypatch.setattr(Fragile, "broken", False)
     assert trading.goes_on(20) < 1.5 * grown
-    assert len(fragile.load().orders) == trading.commit_loop * 50
+    assert len(fragile.load().orders) == trading.batches * 50
     trading.close()
 
 
@@ -210,12 +210,12 @@ def test_a_disk_that_can_never_take_the_log_takes_no_more_orders(
     with pytest.raises(StoreError, match="the disk under") as error:
         trading.goes_on(100)
     assert error.value.fault == "io"
-    assert trading.commit_loop < 30
+    assert trading.batches < 30
     with pytest.raises(StoreError, match="the disk under"):
         fragile.open()
     monkeypatch.setattr(Fragile, "broken", False)
     fragile.open()
-    assert len(fragile.load().orders) == trading.commit_loop * 50
+    assert len(fragile.load().orders) == trading.batches * 50
     trading.goes_on(4)
     trading.close()
 

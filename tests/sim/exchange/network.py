@@ -90,7 +90,7 @@ class Disk:
     def __init__(self, latency: Callable[[], float]) -> None:
         self.latency = latency
         self.next_fault = ""
-        self.commit_loop: list[list[Row]] = []
+        self.batches: list[list[Row]] = []
         self._database = Database(":memory:")
         self._database.open()
 
@@ -99,7 +99,7 @@ class Disk:
         if fault == "before":
             raise DiskFailed("no space left")
         self._database.commit(rows)
-        self.commit_loop.append(rows)
+        self.batches.append(rows)
         if fault == "after":
             raise DiskFailed("unknown outcome")
 
@@ -108,12 +108,12 @@ class Disk:
 
     def forget(self, count: int) -> int:
         """Lose the newest commits, as a disk that lied about fsync; how many there were."""
-        lost = min(count, len(self.commit_loop))
+        lost = min(count, len(self.batches))
         if lost:
-            del self.commit_loop[-lost:]
+            del self.batches[-lost:]
             self._database = Database(":memory:")
             self._database.open()
-            for rows in self.commit_loop:
+            for rows in self.batches:
                 self._database.commit(rows)
         return lost
 
@@ -492,7 +492,7 @@ class Peer:
         try:
             self.disk.commit(batch.rows)
         except DiskFailed:
-            if self.disk.commit_loop and self.disk.commit_loop[-1] is batch.rows:
+            if self.disk.batches and self.disk.batches[-1] is batch.rows:
                 self.on_commit(self, batch.rows)
             self._store_failed()
             return
