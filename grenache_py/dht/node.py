@@ -16,7 +16,8 @@ from typing import NamedTuple
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.counters import Counters, DHTStatus
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded
-from grenache_py.dht.item_store import ItemStore, StoredItem
+from grenache_py.dht.item_store import ItemStore
+from grenache_py.dht.items import GetResult, PutItem, StoredItem
 from grenache_py.dht.peer_store import PeerStore
 from grenache_py.dht.queries import LAST_KNOWN_MAX, Queries
 from grenache_py.dht.responder import Responder
@@ -25,7 +26,6 @@ from grenache_py.dht.saved_state import DHTState
 from grenache_py.dht.tokens import WriteTokens
 from grenache_py.dht.traversals import (
     PEERS_ANSWERED_MAX,
-    GetResult,
     ItemLookup,
     Operation,
     PeersLookup,
@@ -34,7 +34,7 @@ from grenache_py.dht.traversals import (
 )
 from grenache_py.dht.upkeep import Upkeep
 from grenache_py.dht.write_targets import RememberedTargets
-from grenache_py.dht.writes import Announce, Put, PutItem
+from grenache_py.dht.writes import Announce, Put
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 from grenache_py.rate_limit import RateLimit
 from grenache_py.wire import bencode, krpc

@@ -19,9 +19,9 @@ from twisted.logger import Logger
 
 from grenache_py.dht.counters import DHTStatus
 from grenache_py.dht.errors import DHTNotRunning
+from grenache_py.dht.items import GetResult, PutItem
 from grenache_py.dht.node import DATAGRAM_BYTES_MAX, DHTNode
-from grenache_py.dht.traversals import GetResult, Operation
-from grenache_py.dht.writes import PutItem
+from grenache_py.dht.traversals import Operation
 from grenache_py.errors import GrenacheError
 
 __all__ = ["DHTPort", "DHTProtocol"]

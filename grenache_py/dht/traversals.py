@@ -13,11 +13,9 @@ import random
 from functools import lru_cache
 from typing import Any, Protocol
 
-import attrs
-
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.errors import DHTError
-from grenache_py.dht.item_store import StoredItem, immutable_target, mutable_target
+from grenache_py.dht.items import GetResult, StoredItem, immutable_target, mutable_target
 from grenache_py.dht.lookup import SEARCH_WIDTH, Candidate, Lookup
 from grenache_py.dht.queries import Queries
 from grenache_py.dht.routing_table import RoutingTable
@@ -25,11 +23,9 @@ from grenache_py.dht.transactions import TXID_BYTES, PendingQuery
 from grenache_py.dht.write_targets import RememberedTargets
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.wire import bencode, krpc
-from grenache_py.wire.bencode import Value
 from grenache_py.wire.krpc import ErrorReply, Response, expand_address
 
 __all__ = [
-    "GetResult",
     "ItemLookup",
     "LocalNode",
     "Operation",
@@ -42,26 +38,6 @@ PEERS_ANSWERED_MAX = 100
 PEERS_COLLECTED_MAX = 5000
 COMPACT_PEER_BYTES = 6
 COMPACT_PEER6_BYTES = 18
-
-
-@attrs.frozen
-class GetResult:
-    """
-    An item that was found.
-
-    Attributes:
-        id: The node that had it (20 bytes).
-        v: The value, decoded.
-        token: That node's write token; None when the item was held here.
-        k: Public key (32 bytes), seq and sig (64 bytes): None for an immutable item.
-    """
-
-    id: bytes
-    v: Value
-    token: bytes | None = None
-    k: bytes | None = None
-    seq: int | None = None
-    sig: bytes | None = None
 
 
 class LocalNode(Protocol):

@@ -3,81 +3,25 @@ The operations that store something at other nodes: announce and put.
 
 Pure. Both first look for the 20 nearest nodes that give a token, then send to all of
 them, as Node grapes do, so that every node of a small ring holds every key. The lookup
-is left out while its outcome is remembered (see `targets`). When one of the remembered
+is left out while its outcome is remembered (see `write_targets`). When one of the remembered
 nodes refuses its token the operation looks again at once, where a Node grape fails for
 up to five minutes after a neighbour was restarted.
 """
 
 from __future__ import annotations
 
-import attrs
-
 from grenache_py.dht.errors import AllQueriesFailed, DHTError, NoNodesToQuery
-from grenache_py.dht.item_store import (
-    KEY_BYTES,
-    SALT_BYTES_MAX,
-    SIGNATURE_BYTES,
-    VALUE_BYTES_MAX,
-    StoredItem,
-    seq_fits,
-    value_fits,
-)
+from grenache_py.dht.items import StoredItem
 from grenache_py.dht.transactions import TXID_BYTES, PendingQuery
 from grenache_py.dht.traversals import LocalNode, Operation, Traversal
 from grenache_py.dht.write_targets import Target
-from grenache_py.errors import LocalProtocolError
-from grenache_py.wire import bencode, krpc
+from grenache_py.wire import krpc
 from grenache_py.wire.krpc import Address, ErrorReply, Response
 
-__all__ = ["Announce", "Put", "PutItem"]
+__all__ = ["Announce", "Put"]
 
 # The lookup that comes first leaves the writing its share of the deadline.
 _LOOKUP_SHARE = 2 / 3
-
-
-@attrs.frozen
-class PutItem:
-    """
-    A value to store; mutable when ``k`` is given, and then signed by the caller.
-
-    Attributes:
-        v: Anything bencode can say.
-        k: ed25519 public key, 32 bytes.
-        sig: Signature of `item_store.signed_bytes`, 64 bytes.
-        seq: Version number.
-        salt: At most 64 bytes; several items can share one key under different salts.
-        cas: Store only over this ``seq``.
-    """
-
-    v: object
-    k: bytes | None = None
-    sig: bytes | None = None
-    seq: int | None = None
-    salt: bytes = b""
-    cas: int | None = None
-
-    def checked(self) -> StoredItem:
-        """
-        The item as it is stored; its signature is not looked at.
-
-        Raises:
-            LocalProtocolError: the value cannot be encoded or is too large, or a member
-                has the wrong size or is missing.
-        """
-        encoded = bencode.encode(self.v)
-        if not value_fits(encoded):
-            raise LocalProtocolError(f"the value is larger than {VALUE_BYTES_MAX} bytes")
-        if self.k is None:
-            return StoredItem(encoded)
-        if len(self.k) != KEY_BYTES:
-            raise LocalProtocolError("k must be 32 bytes")
-        if self.sig is None or len(self.sig) != SIGNATURE_BYTES:
-            raise LocalProtocolError("sig must be 64 bytes")
-        if len(self.salt) > SALT_BYTES_MAX:
-            raise LocalProtocolError("salt must be at most 64 bytes")
-        if self.seq is None or not seq_fits(self.seq):
-            raise LocalProtocolError("seq must be a 64-bit integer")
-        return StoredItem(encoded, self.k, self.seq, self.sig, self.salt)
 
 
 class FindTargets(Traversal):

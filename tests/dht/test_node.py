@@ -12,9 +12,7 @@ from nacl.signing import SigningKey
 
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded, NoNodesToQuery
-from grenache_py.dht.item_store import StoredItem, signed_bytes
-from grenache_py.dht.traversals import GetResult
-from grenache_py.dht.writes import PutItem
+from grenache_py.dht.items import GetResult, PutItem, StoredItem, signed_bytes
 from grenache_py.errors import LocalProtocolError
 from grenache_py.wire import bencode
 from grenache_py.wire.krpc import Address, compact_address
