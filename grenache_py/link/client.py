@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, fail, succeed
@@ -32,6 +31,7 @@ from grenache_py.link.items import (
     signed_put,
 )
 from grenache_py.link.keys import ItemKey
+from grenache_py.link.urls import check_grape_url
 
 __all__ = ["Announcement", "Link"]
 
@@ -60,6 +60,9 @@ class Link:
         requests_max: different requests in flight at a time, over all grapes.
         rng: where request ids and pauses come from; the system's generator if None.
         http: the treq client to use instead of one with a connection pool of its own.
+
+    Raises:
+        LocalProtocolError: there is no grape, or its URL cannot be asked.
     """
 
     def __init__(
@@ -302,17 +305,3 @@ class Link:
 
     def _stopped_announcing(self, announcement: Announcement) -> None:
         del self._announcements[announcement.name, announcement.port]
-
-
-def check_grape_url(url: str) -> str:
-    """Return a grape's base URL without its trailing slash, or say what is wrong with it."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise LocalProtocolError(f"a grape's URL looks like http://127.0.0.1:30001, not {url!r}")
-    if parts.query or parts.fragment:
-        raise LocalProtocolError(f"a grape's URL has no query and no fragment: {url!r}")
-    return url.rstrip("/")

@@ -348,6 +348,19 @@ class ClosingTests(LinkCase):
         with pytest.raises(LocalProtocolError, match="closed"):
             self.link.start_announcing("svc", 1)
 
+    def test_a_grape_that_the_http_client_cannot_ask_costs_no_other_grape(self) -> None:
+        request = self.grapes.request
+
+        def refuse(method: str, url: str, **kwargs):
+            if "//one" in url:
+                raise ValueError("invalid hostname: one")
+            return request(method, url, **kwargs)
+
+        self.grapes.request = refuse
+        self.grapes.peers["svc"] = ["10.0.0.1:1"]
+        self.assertEqual(self.successResultOf(self.link.lookup("svc")), ["10.0.0.1:1"])
+        self.assertEqual(self.hosts(), ["two"])
+
     def test_too_many_requests_in_flight_are_refused(self) -> None:
         link = self.make(ONE, requests_max=2)
         self.grapes.silent = {"one"}
@@ -365,6 +378,41 @@ def test_a_link_is_told_what_is_wrong_with_a_grapes_url() -> None:
     with pytest.raises(LocalProtocolError, match="at least one"):
         Link([], Clock())
     assert Link("http://a:1/", Clock()).grapes == ["http://a:1"]
+
+
+BAD_URLS = {
+    "http://[zz]:1": "looks like",
+    "http://[::1%25lo]:1": "IPv6",
+    "http://[::1]x:1": "looks like|IPv6",
+    "http://a_b:1": "host name",
+    "http://a..b:1": "host name",
+    "http://-a:1": "host name",
+    "http://ab--c:1": "host name",
+    f"http://{'a' * 64}:1": "host name",
+    f"http://{'.'.join(['a' * 60] * 5)}:1": "host name",
+    "http://%61:1": "host name",
+    "http://\u2603..\u2603:1": "host name",
+    "http://user:secret@a:1": "user name",
+    "http://a b:1": "blanks",
+    "http://a:1\n": "blanks",
+    "http://a\0b:1": "control",
+    "http://a:": "looks like",
+    "http://a:1/\xe9": "ASCII",
+    "http://a:1?": "query",
+}
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_a_url_that_could_not_be_asked_is_refused_when_it_is_given(url: str) -> None:
+    with pytest.raises(LocalProtocolError, match=BAD_URLS[url]) as refused:
+        Link([ONE, url], Clock())
+    assert "secret" not in str(refused.value)
+
+
+def test_urls_are_kept_in_ascii() -> None:
+    for url in ["http://[::1]:1", "https://a.example.", "http://a:1/base/x", "http://127.0.0.1:1"]:
+        assert Link(url, Clock()).grapes == [url]
+    assert Link("http://b\xfccher.example:1", Clock()).grapes == ["http://xn--bcher-kva.example:1"]
 
 
 def test_request_bytes_are_those_of_nodes_link() -> None:
