@@ -62,7 +62,7 @@ class Lookup:
 
     Args:
         key: What is looked for, any length.
-        own_id: Never a candidate.
+        own_id: Never a candidate, unless a bootstrap address answers with it.
         width: How many nearest nodes must have answered.
         width_max: The same while nothing was found.
         concurrency: Candidates asked and not yet overdue, at most.
@@ -208,11 +208,16 @@ class Lookup:
     # --- what became of it --------------------------------------------------------------
 
     def answered(self, candidate: Candidate, node_id: bytes | None, token: bytes | None) -> None:
-        """``candidate`` answered as ``node_id`` (None: it did not say a usable one)."""
+        """
+        ``candidate`` answered as ``node_id`` (None: it did not say a usable one).
+
+        The own id counts only at a bootstrap address: that is how a node alone whose
+        bootstrap list names itself learns an address of its own, as Node grapes do.
+        """
         self._settle(candidate)
         self.answers += 1
         self.hops = max(self.hops, candidate.hops)
-        if node_id is None or node_id == self._own_id:
+        if node_id is None or (node_id == self._own_id and candidate.node_id is not None):
             candidate.state = FAILED  # heard, but it is nobody's neighbour
             return
         candidate.state = ANSWERED

@@ -15,8 +15,11 @@ from typing import Any, Protocol
 
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.errors import DHTError
+from grenache_py.dht.item_store import ItemStore
 from grenache_py.dht.items import GetResult, StoredItem, immutable_target, mutable_target
+from grenache_py.dht.lone_writes import LoneWrites
 from grenache_py.dht.lookup import SEARCH_WIDTH, Candidate, Lookup
+from grenache_py.dht.peer_store import PeerStore
 from grenache_py.dht.queries import Queries
 from grenache_py.dht.routing_table import RoutingTable
 from grenache_py.dht.transactions import TXID_BYTES, PendingQuery
@@ -44,7 +47,10 @@ class LocalNode(Protocol):
     """What an operation needs of the node it runs on."""
 
     config: DHTConfig
+    items: ItemStore
+    lone_writes: LoneWrites
     own_id: bytes
+    peers: PeerStore
     queries: Queries
     rng: random.Random
     table: RoutingTable

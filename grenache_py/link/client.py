@@ -148,10 +148,10 @@ class Link:
         """
         Announce once that ``name`` listens on ``port`` of the grape's host.
 
-        Fires with: how many other grapes recorded it.
+        Fires with: how many other grapes recorded it; 1 too where a grape of ours is alone.
         Fails with:
-            GrapeRefused: ``lonely`` where the grape has no neighbours that took the record. It
-                may know the service itself all the same.
+            GrapeRefused: ``lonely`` where no neighbour of the grape took the record. It may know
+                the service itself all the same.
             LinkError: no grape could be asked.
         Cancel: the request is dropped; it may have been carried out.
         """

@@ -30,13 +30,16 @@ def check_grape_url(url: str) -> str:
     """
     if not isinstance(url, str):
         raise LocalProtocolError(f"a grape's URL is text, not {url!r}")
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        # The URL is not repeated: the message may go to a log, and there is a password in it.
+        raise LocalProtocolError("a grape's URL has no user name and no password")
     if any(letter <= " " or letter == "\x7f" for letter in url):
         raise LocalProtocolError(f"a grape's URL has no blanks and no control characters: {url!r}")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        host, port = "", 0
+        parts, host, port = urlsplit(""), "", 0
     after_host = parts.netloc.rpartition("]")[2]
     if (
         not host
@@ -46,9 +49,6 @@ def check_grape_url(url: str) -> str:
         or (after_host != parts.netloc and after_host[:1] not in ("", ":"))
     ):
         raise LocalProtocolError(f"a grape's URL looks like http://127.0.0.1:30001, not {url!r}")
-    if "@" in parts.netloc:
-        # The password is not repeated: the message may go to a log.
-        raise LocalProtocolError("a grape's URL has no user name and no password")
     if parts.query or parts.fragment or url.endswith(("?", "#")):
         raise LocalProtocolError(f"a grape's URL has no query and no fragment: {url!r}")
     if not parts.path.isascii():

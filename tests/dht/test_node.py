@@ -345,14 +345,99 @@ def test_a_late_answer_to_an_abandoned_round_does_not_end_the_next_one() -> None
     assert announce.result == 2
 
 
-def test_nobody_to_announce_to_and_nobody_who_takes_it_are_two_errors() -> None:
-    talk = talk_with()
-    assert isinstance(talk.node.announce(NAME, 1, talk.now).error, NoNodesToQuery)
+def test_nobody_who_gives_a_token_and_nobody_who_takes_it_are_two_errors() -> None:
     talk = talk_with((ALICE_ID, ALICE))
+    refused = talk.node.announce(NAME, 1, talk.now)
+    talk.reply(queries(talk, b"get_peers")[ALICE], ALICE, id=ALICE_ID, nodes=b"")
+    assert isinstance(refused.error, NoNodesToQuery)
     announce = announce_to_alice(talk)
     talk.refuse(queries(talk, b"announce_peer")[ALICE], ALICE, 301, "moved")
     assert isinstance(announce.error, AllQueriesFailed)
     assert announce.error.krpc_error == (301, "moved")
+
+
+def test_a_node_alone_stores_what_it_is_given_and_finds_it() -> None:
+    for host, recorded in ((None, "127.0.0.1:1337"), ("10.8.8.8", "10.8.8.8:1337")):
+        talk = talk_with(host=host)
+        assert talk.node.announce(NAME, 1337, talk.now).result == 1
+        assert talk.node.lookup(NAME, talk.now).result == [recorded]
+        told = talk.ok("get_peers", BOB, info_hash=NAME, sender=None).get(b"values", [])
+        assert told == ([] if host is None else [compact_address((host, 1337))])
+        assert not talk.sent()
+
+
+def test_a_node_alone_judges_items_as_any_other_does() -> None:
+    talk = talk_with()
+    assert talk.node.put(PutItem(v=b"fixed"), talk.now).error is None
+    target = talk.node.put(signed(b"two", 2), talk.now).result
+    assert isinstance(target, bytes)
+    found = talk.node.get(target, talk.now).result
+    assert isinstance(found, GetResult)
+    assert (found.id, found.v, found.seq) == (OWN_ID, b"two", 2)
+    for item, code in ((signed(b"one", 1), 302), (signed(b"three", 3, cas=1), 301)):
+        refused = talk.node.put(item, talk.now).error
+        assert isinstance(refused, AllQueriesFailed)
+        assert refused.krpc_error is not None
+        assert refused.krpc_error[0] == code
+    assert talk.node.put(signed(b"three", 3, cas=2), talk.now).error is None
+
+
+@pytest.mark.parametrize("bootstrap", [[ALICE], []])
+def test_a_survivor_serves_alone(bootstrap: list[Address]) -> None:
+    """Its only neighbour dies; the bootstrap list names that one, or nobody."""
+    talk = talk_with((ALICE_ID, ALICE))
+    talk.node.bootstrap(bootstrap, talk.now)
+    announce_to_alice(talk)
+    talk.reply(queries(talk, b"announce_peer")[ALICE], ALICE, id=ALICE_ID)
+    for _ in range(3):  # with the token remembered, with a contact left, with none
+        announce, put = talk.node.announce(NAME, 7, talk.now), talk.node.put(PutItem(v=1), talk.now)
+        talk.wait(2.0)
+        assert announce.result == 1
+        assert put.error is None
+        lookup = talk.node.lookup(NAME, talk.now)
+        talk.wait(2.0)
+        assert lookup.result == ["127.0.0.1:7"]
+
+
+def test_a_node_whose_bootstrap_list_names_itself_learns_its_address() -> None:
+    talk = Conversation(make_node())
+    here: Address = ("10.8.8.8", 20001)
+    talk.node.bootstrap([here], talk.now)
+
+    def deliver() -> None:
+        while datagrams := talk.node.take_effects().datagrams:
+            for data, address in datagrams:
+                assert address == here
+                answer = talk.node.receive_datagram(data, here, talk.now)
+                if answer is not None:
+                    talk.node.receive_datagram(answer, here, talk.now)
+
+    deliver()
+    assert len(talk.node.table) == 0, "it is no contact of its own"
+    announce, put = talk.node.announce(NAME, 7, talk.now), talk.node.put(PutItem(v=1), talk.now)
+    deliver()
+    assert announce.result == 1
+    assert put.error is None
+    lookup = talk.node.lookup(NAME, talk.now)
+    deliver()
+    assert lookup.result == ["10.8.8.8:7"]
+
+
+def test_what_was_stored_alone_goes_to_whoever_comes() -> None:
+    talk = talk_with()
+    talk.node.announce(NAME, 7, talk.now)
+    item = signed(b"one", 1)
+    talk.node.put(item, talk.now)
+    talk.meet(ALICE_ID, ALICE)
+    seen: dict[bytes, dict[bytes, Any]] = {}
+    for _ in range(120):
+        talk.wait(0.05)
+        for query, address in talk.sent():
+            method = query[b"q"]
+            seen[method] = query[b"a"]
+            talk.reply(query, address, id=ALICE_ID, token=b"tok", nodes=b"")
+    assert (seen[b"announce_peer"][b"info_hash"], seen[b"announce_peer"][b"port"]) == (NAME, 7)
+    assert (seen[b"put"][b"v"], seen[b"put"][b"seq"]) == (b"one", 1)
 
 
 def test_own_announcements_are_kept_when_the_own_address_is_known() -> None:

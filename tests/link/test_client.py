@@ -393,6 +393,7 @@ BAD_URLS = {
     "http://%61:1": "host name",
     "http://\u2603..\u2603:1": "host name",
     "http://user:secret@a:1": "user name",
+    "http://user:secret@a b:1": "user name",
     "http://a b:1": "blanks",
     "http://a:1\n": "blanks",
     "http://a\0b:1": "control",

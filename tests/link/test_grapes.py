@@ -63,11 +63,35 @@ async def test_a_service_stays_announced_while_its_grape_is_away() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_grape_that_is_alone_says_so_and_knows_the_service_all_the_same() -> None:
-    async with rings.ring(1, "alone") as [grape]:
+@pytest.mark.parametrize("host", [None, "127.0.0.1"])
+async def test_a_grape_that_is_alone_serves(host: str | None) -> None:
+    async with rings.ring(1, "alone", host=host) as [grape]:
         link = Link(url(grape), REACTOR)
-        with pytest.raises(GrapeRefused, match="No nodes to query") as refused:
-            await link.announce("svc", 1337)
-        assert refused.value.lonely
+        assert await link.announce("svc", 1337) == 1
         assert await link.lookup("svc") == ["127.0.0.1:1337"]
+        for target in (await link.put("v"), await link.put_mutable("v", KEY, 1)):
+            item = await link.get(target)
+            assert item is not None
+            assert item.value == "v"
         await link.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_survivor_of_a_pair_serves_and_tells_who_comes_next() -> None:
+    async with rings.ring(2, "survivor", host=None) as grapes:
+        dead, survivor = grapes
+        link = Link(url(survivor), REACTOR)
+        await dead.stopService()
+        grapes.remove(dead)
+        assert await link.announce("svc", 1337) == 1
+        assert await link.lookup("svc") == ["127.0.0.1:1337"]
+        target = await link.put_mutable("v", KEY, 1)
+        third = rings.make_grape("third", bootstrap=(f"127.0.0.1:{survivor.dht_port}",), host=None)
+        third.startService()
+        grapes.append(third)
+        await until(lambda: third.dht.status().items > 0 and third.dht.status().peers > 0, 10)
+        fresh = Link(url(third), REACTOR)
+        assert await fresh.lookup("svc") == ["127.0.0.1:1337"]
+        assert await fresh.get(target) is not None
+        await link.close()
+        await fresh.close()
