@@ -105,6 +105,14 @@ class ItemStore:
             del self._items[next(iter(self._items))]
         return target
 
+    def renew(self, item: StoredItem) -> None:
+        """Let ``item``, whose signature was checked, replace an older version kept here."""
+        stored = self._items.get(item.target())
+        if stored is None or stored.seq is None or item.seq is None or item.seq <= stored.seq:
+            return
+        if seq_fits(item.seq) and value_fits(item.v):
+            self.put(item)
+
     def items(self) -> list[StoredItem]:
         """All of them, the one used longest ago first."""
         return list(self._items.values())

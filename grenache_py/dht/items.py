@@ -69,6 +69,20 @@ class StoredItem:
             return False
         return True
 
+    def found_at(self, node_id: bytes) -> GetResult:
+        """What a get answers when the node ``node_id`` itself holds the item."""
+        return GetResult(node_id, bencode.decode(self.v), None, self.k, self.seq, self.sig)
+
+    def put_arguments(self, own_id: bytes, cas: int | None = None) -> tuple[bytes, bytes]:
+        """The inside of ``a`` of a put from ``own_id``: what stands around the token."""
+        value = b"1:v" + self.v
+        if self.k is None or self.seq is None or self.sig is None:
+            return b"2:id20:" + own_id, value
+        swap = b"" if cas is None else b"3:casi%de" % cas
+        salt = b"4:salt%d:%b" % (len(self.salt), self.salt) if self.salt else b""
+        before = b"%b2:id20:%b1:k32:%b%b3:seqi%de3:sig64:%b"
+        return before % (swap, own_id, self.k, salt, self.seq, self.sig), value
+
 
 def immutable_target(v: bytes) -> bytes:
     """SHA-1 of the bencoded value."""

@@ -16,7 +16,7 @@ from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.counters import Counters, DHTStatus
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded
 from grenache_py.dht.item_store import ItemStore
-from grenache_py.dht.items import GetResult, PutItem, StoredItem
+from grenache_py.dht.items import PutItem, StoredItem
 from grenache_py.dht.lone_writes import LoneWrites
 from grenache_py.dht.peer_store import PeerStore
 from grenache_py.dht.queries import LAST_KNOWN_MAX, Queries
@@ -38,7 +38,7 @@ from grenache_py.dht.write_targets import RememberedTargets
 from grenache_py.dht.writes import Announce, Put
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 from grenache_py.rate_limit import RateLimit
-from grenache_py.wire import bencode, krpc
+from grenache_py.wire import krpc
 from grenache_py.wire.krpc import Address, Query, compact_address
 
 __all__ = ["DATAGRAM_BYTES_MAX", "DHTNode", "DHTStatus", "Effects"]
@@ -331,25 +331,26 @@ class DHTNode:
         self, target: bytes, now: float, *, salt: bytes = b"", use_cache: bool = True
     ) -> ItemLookup:
         """
-        Fetch an item; one held here is answered without asking anybody.
+        Fetch an item; an immutable one held here is answered without asking anybody.
+
+        A mutable one held here is the answer when nobody has a newer one.
 
         Args:
             target: 20 bytes.
             now: Seconds.
             salt: Needed to verify a salted mutable item found elsewhere.
-            use_cache: False asks the network in any case.
+            use_cache: False asks the network only, whatever is held here.
 
         Raises:
             DHTOverloaded: ``operations_max`` operations are under way.
         """
         self.counters.gets += 1
         self._admit()
-        operation = ItemLookup(self, target, salt)
-        item = self.items.get(target) if use_cache else None
-        if item is not None:
-            operation.succeed(
-                GetResult(self.own_id, bencode.decode(item.v), None, item.k, item.seq, item.sig)
-            )
+        held = self.items.get(target) if use_cache else None
+        fixed = held is not None and held.seq is None
+        operation = ItemLookup(self, target, salt, None if fixed else held)
+        if held is not None and fixed:
+            operation.succeed(held.found_at(self.own_id))
         else:
             self.begin(operation, now + self.config.operation_deadline_s, now)
         return operation

@@ -292,15 +292,7 @@ class Put(Write):
         self._cas = cas
 
     def arguments(self) -> tuple[bytes, bytes]:
-        item = self._item
-        own_id = self.node.own_id
-        value = b"1:v" + item.v
-        if item.k is None or item.seq is None or item.sig is None:
-            return b"2:id20:" + own_id, value
-        cas = b"" if self._cas is None else b"3:casi%de" % self._cas
-        salt = b"4:salt%d:%b" % (len(item.salt), item.salt) if item.salt else b""
-        before = b"%b2:id20:%b1:k32:%b%b3:seqi%de3:sig64:%b"
-        return before % (cas, own_id, item.k, salt, item.seq, item.sig), value
+        return self._item.put_arguments(self.node.own_id, self._cas)
 
     def store_here(self, now: float) -> Address:
         self.node.items.put(self._item, self._cas)
@@ -310,4 +302,5 @@ class Put(Write):
         return Put(self.node, self._item, None, now)
 
     def outcome(self) -> bytes:
+        self.node.items.renew(self._item)
         return self.key

@@ -263,13 +263,17 @@ class Link:
             lambda attempts: self._requests.ask("put", data, parse, attempts),
         )
 
-    def get(self, target: str, *, salt: str | bytes = b"") -> Deferred[Item | None]:
+    def get(
+        self, target: str, *, salt: str | bytes = b"", fresh: bool = False
+    ) -> Deferred[Item | None]:
         """
         Fetch an item and check it against its hash and signature.
 
         Args:
             target: the hash, 40 hexadecimal digits.
             salt: the salt a mutable item was put with; grapes do not tell it.
+            fresh: have the grape ask the others although it holds the item. A Node grape that
+                missed an update answers the old version for ever otherwise; ours asks anyway.
 
         Fires with: the item, or None where no grape knows of one.
         Fails with:
@@ -281,15 +285,23 @@ class Link:
             wanted, raw_salt = answers.check_hash(target), check_salt(salt)
         except LocalProtocolError:
             return fail()
-        data = {"hash": wanted, "salt": salt_text(raw_salt)} if raw_salt else wanted
+        fields: dict[str, str | bool] = {"hash": wanted}
+        if raw_salt:
+            fields["salt"] = salt_text(raw_salt)
+        data = fields if raw_salt else wanted
 
         def parse(status: int, body: bytes) -> Item | None:
             return answers.get_answer(status, body, wanted, raw_salt)
 
-        return self._requests.share(
-            ("get", wanted, raw_salt),
-            lambda attempts: self._requests.ask("get", data, parse, attempts),
-        )
+        async def ask(attempts: list[str]) -> Item | None:
+            if fresh:
+                past = {**fields, "cache": False}
+                found = await self._requests.ask("get", past, parse, attempts)
+                if found is not None:
+                    return found  # else nobody but the grape itself can have it
+            return await self._requests.ask("get", data, parse, attempts)
+
+        return self._requests.share(("get", wanted, raw_salt, fresh), ask)
 
     def close(self) -> Deferred[None]:
         """

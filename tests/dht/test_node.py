@@ -636,6 +636,84 @@ def test_the_highest_seq_with_a_signature_that_holds_wins() -> None:
     assert (get.result.v, get.result.seq, get.result.id) == (b"two", 2, ALICE_ID)
 
 
+def hold(talk: Conversation, item: PutItem) -> bytes:
+    """Have the node keep ``item``, as after a restart from its state file; the target."""
+    stored = item.checked()
+    talk.node.restore([], [stored], talk.now)
+    return stored.target()
+
+
+def test_a_mutable_item_held_here_shadows_no_newer_one() -> None:
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB))
+    target = hold(talk, signed(b"old", 1))
+    get = talk.node.get(target, talk.now)
+    assert not get.done, "it may have been updated meanwhile"
+    asked = queries(talk, b"get")
+    for address, node_id, item in (
+        (ALICE, ALICE_ID, signed(b"new", 2)),
+        (BOB, BOB_ID, signed(b"old", 1)),
+    ):
+        talk.reply(asked[address], address, id=node_id, **put_members(item, b"tok"))
+    assert isinstance(get.result, GetResult)
+    assert (get.result.v, get.result.id) == (b"new", ALICE_ID)
+    repaired = queries(talk, b"put")
+    assert set(repaired) == {BOB}, "who had the old one is given the new one"
+    assert repaired[BOB][b"a"] == {b"id": OWN_ID} | {
+        name.encode(): value for name, value in put_members(signed(b"new", 2), b"tok").items()
+    }
+    talk.reply(repaired[BOB], BOB, id=BOB_ID)
+    assert talk.ok("get", target=target)[b"seq"] == 2, "and so is this node"
+
+
+def test_a_mutable_item_held_here_is_the_answer_where_others_have_none_newer() -> None:
+    here = GetResult(OWN_ID, b"one", None, PUBLIC, 1, signed(b"one", 1).sig)
+    talk = talk_with()
+    target = hold(talk, signed(b"one", 1))
+    assert talk.node.get(target, talk.now).result == here, "alone it asks nobody"
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB), (CAROL_ID, CAROL))
+    hold(talk, signed(b"one", 1))
+    get = talk.node.get(target, talk.now)
+    asked = queries(talk, b"get")
+    talk.reply(asked[ALICE], ALICE, id=ALICE_ID, token=b"t", nodes=b"")
+    talk.reply(asked[BOB], BOB, id=BOB_ID, **put_members(signed(b"one", 1), b"t"))
+    started = talk.now
+    while not get.done:  # Carol is dead
+        talk.wait(0.01)
+    assert get.result == here
+    assert talk.now - started < 0.5
+    assert not queries(talk, b"put")
+
+
+def test_a_salted_item_held_here_is_compared_under_its_own_salt() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    target = hold(talk, signed(b"old", 1, b"salt"))
+    get = talk.node.get(target, talk.now)
+    newer = put_members(signed(b"new", 2, b"salt"), b"tok")
+    del newer["salt"]  # an answer never says it
+    talk.reply(queries(talk, b"get")[ALICE], ALICE, id=ALICE_ID, **newer)
+    assert isinstance(get.result, GetResult)
+    assert get.result.v == b"new"
+
+
+def test_what_is_written_from_here_replaces_the_old_version_here() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    target = hold(talk, signed(b"old", 1))
+    talk.node.put(signed(b"new", 2), talk.now)
+    talk.reply(queries(talk, b"get")[ALICE], ALICE, id=ALICE_ID, token=b"tok", nodes=b"")
+    talk.reply(queries(talk, b"put")[ALICE], ALICE, id=ALICE_ID)
+    assert talk.ok("get", target=target)[b"seq"] == 2
+
+
+def test_what_no_node_would_store_is_not_kept() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    target = hold(talk, signed(b"old", 1))
+    for too_much in (signed(b"x" * 1001, 2), signed(b"new", 2**63)):
+        talk.node.get(target, talk.now)
+        query = queries(talk, b"get")[ALICE]
+        talk.reply(query, ALICE, id=ALICE_ID, **put_members(too_much, b"tok"))
+        assert talk.ok("get", target=target)[b"seq"] == 1
+
+
 def test_a_higher_seq_is_found_beyond_the_nearest_eight() -> None:
     """A writer reaches 20 nodes; those nearest to the key may have missed the last write."""
     target = StoredItem(b"", PUBLIC).target()

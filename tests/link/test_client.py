@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from grenache_py.errors import LocalProtocolError
 from grenache_py.link.client import Link
 from grenache_py.link.errors import BadAnswer, GrapeRefused, GrapeUnreachable, LinkBusy, LinkError
-from grenache_py.link.items import Item
+from grenache_py.link.items import Item, mutable_hash, signed_put
 from grenache_py.link.keys import ItemKey
 from tests.support.fake_grape import FakeGrapes, ok
 
@@ -369,6 +369,40 @@ class ClosingTests(LinkCase):
         link.close()
         for one in waiting:
             self.failureResultOf(one, CancelledError)
+
+
+class FreshItemTests(LinkCase):
+    """A grape that missed an update: it holds one version, and the others a newer one."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.link.close()
+        self.link = self.make(ONE)
+        self.target = mutable_hash(KEY.public, b"")
+        held = {"token": None, **signed_put("old", KEY, 1, b"", None)}
+        self.others: dict | None = {"token": "00", **signed_put("new", KEY, 2, b"", None)}
+
+        def answer(data):
+            if isinstance(data, dict) and data.get("cache") is False:
+                return (200, b"") if self.others is None else ok({"id": "11" * 20, **self.others})
+            return ok({"id": "00" * 20, **held})
+
+        self.grapes.scripted["get"] = answer
+
+    def value(self, **options) -> str:
+        item = self.successResultOf(self.link.get(self.target, **options))
+        assert item is not None
+        return item.value
+
+    def test_fresh_asks_past_what_the_grape_holds(self) -> None:
+        self.assertEqual(self.value(), "old")
+        self.assertEqual(self.value(fresh=True), "new")
+        asked = [data for _, _, data in self.grapes.requests]
+        self.assertEqual(asked, [self.target, {"hash": self.target, "cache": False}])
+
+    def test_fresh_takes_what_the_grape_holds_where_others_hold_nothing(self) -> None:
+        self.others = None
+        self.assertEqual(self.value(fresh=True), "old")
 
 
 def test_a_link_is_told_what_is_wrong_with_a_grapes_url() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import pytest_twisted
 
@@ -95,3 +97,33 @@ async def test_the_survivor_of_a_pair_serves_and_tells_who_comes_next() -> None:
         assert await fresh.get(target) is not None
         await link.close()
         await fresh.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_grape_that_was_away_answers_the_newest_version(tmp_path: Path) -> None:
+    async with rings.ring(2, "while away") as grapes:
+        contacts = (f"127.0.0.1:{grapes[0].dht_port}",)
+        state = {"state_file": str(tmp_path / "state"), "bootstrap": contacts}
+        keeper = rings.make_grape("keeper", **state)
+        keeper.startService()
+        grapes.append(keeper)
+        await until(lambda: keeper.dht.status().contacts_good == 2)
+        writer = Link(url(grapes[0]), REACTOR)
+        target = await writer.put_mutable("old", KEY, 1)
+        await until(lambda: keeper.dht.status().items == 1)
+        await keeper.stopService()
+        grapes.remove(keeper)
+        assert await writer.put_mutable("new", KEY, 2) == target
+
+        again = rings.make_grape("keeper again", **state)
+        again.startService()
+        grapes.append(again)
+        assert again.dht.status().items == 1
+        await until(lambda: again.dht.status().contacts_good == 2)
+        link = Link(url(again), REACTOR)
+        for fresh in (False, True):
+            item = await link.get(target, fresh=fresh)
+            assert item is not None
+            assert (item.value, item.seq) == ("new", 2)
+        await link.close()
+        await writer.close()
