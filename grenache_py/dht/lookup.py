@@ -6,6 +6,7 @@ reports what becomes of them. Candidates are kept by distance. Of those that hav
 failed and are not overdue, the nearest ``width`` count; the lookup is settled when all
 of these have answered. A candidate that is overdue no longer counts, so the next one
 takes its place at once, and a dead node costs one short wait instead of Node's 2.5 s.
+The nearest candidate of each network counts before others of it do (see `diversity`).
 
 A search for values starts with a width of 8 and goes on to 20, where Node grapes and
 announcements go, only while nothing was found. Whatever stores goes to 20 at once.
@@ -14,10 +15,11 @@ announcements go, only while nothing was found. Whatever stores goes to 20 at on
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from grenache_py.dht.buckets import Contact
+from grenache_py.dht.diversity import NETWORK_PLACES, network_of, spread
 from grenache_py.dht.node_id import key_number
-from grenache_py.dht.routing_table import Contact
 from grenache_py.wire.krpc import ID_BYTES, NODE_BYTES, Address, expand_address
 
 __all__ = ["Candidate", "Lookup"]
@@ -34,7 +36,7 @@ NODES_READ_MAX = 100
 class Candidate:
     """A node that may be asked. ``node_id`` is None for a bootstrap address."""
 
-    __slots__ = ("address", "contact", "distance", "hops", "node_id", "state", "token")
+    __slots__ = ("address", "contact", "distance", "hops", "network", "node_id", "state", "token")
 
     def __init__(
         self,
@@ -43,11 +45,13 @@ class Candidate:
         distance: int,
         hops: int,
         contact: Contact | None = None,
+        network: bytes | None = None,
     ) -> None:
         self.node_id = node_id
         self.address = address
         self.distance = distance
         self.hops = hops
+        self.network = network
         self.contact = contact
         self.state = FRESH
         self.token: bytes | None = None
@@ -79,6 +83,7 @@ class Lookup:
         "_number",
         "_overdue",
         "_own_id",
+        "_per_network",
         "_seen",
         "_slow",
         "_width",
@@ -104,6 +109,7 @@ class Lookup:
         self._candidates: list[Candidate] = []
         self._seen: set[bytes] = set()
         self._by_address: dict[Address, Candidate] = {}
+        self._per_network: dict[bytes, int] = {}
         self._in_flight = 0
         self._overdue = 0
         self._slow = 0
@@ -121,8 +127,15 @@ class Lookup:
         for contact in contacts:
             self._seen.add(contact.compact)
             candidate = Candidate(
-                contact.node_id, contact.address, contact.number ^ number, 1, contact
+                contact.node_id,
+                contact.address,
+                contact.number ^ number,
+                1,
+                contact,
+                contact.network,
             )
+            if contact.network is not None:
+                self._count(contact.network)
             self._by_address[contact.address] = candidate
             self._candidates.append(candidate)
 
@@ -139,15 +152,21 @@ class Lookup:
         Take up the nodes of an answer, in their compact form.
 
         Reads up to 100 entries; an incomplete last entry, port 0 and addresses nobody
-        can have (0.x, 224.x and above) are passed over.
+        can have (0.x, 224.x and above) are passed over. Once 512 are known, only the first
+        of a network is taken up, until there are 1024.
         """
         seen = self._seen
         for start in range(0, min(len(nodes), NODES_READ_MAX * NODE_BYTES), NODE_BYTES):
             compact = nodes[start : start + NODE_BYTES]
             if compact in seen or len(compact) < NODE_BYTES:
                 continue
-            if len(seen) >= CANDIDATES_MAX:
-                return
+            network = network_of(compact[ID_BYTES : ID_BYTES + 4])
+            if len(seen) >= CANDIDATES_MAX and (
+                network is None
+                or self._per_network.get(network, 0) >= NETWORK_PLACES
+                or len(seen) >= 2 * CANDIDATES_MAX
+            ):
+                continue
             seen.add(compact)
             node_id = compact[:ID_BYTES]
             if node_id == self._own_id or not 0 < compact[20] < 224:
@@ -155,9 +174,10 @@ class Lookup:
             address = expand_address(compact[ID_BYTES:])
             if address[1] == 0 or address in avoid or address in self._by_address:
                 continue
-            candidate = Candidate(
-                node_id, address, int.from_bytes(node_id, "big") ^ self._number, hops
-            )
+            distance = int.from_bytes(node_id, "big") ^ self._number
+            candidate = Candidate(node_id, address, distance, hops, None, network)
+            if network is not None:
+                self._count(network)
             self._by_address[address] = candidate
             insort(self._candidates, candidate)
 
@@ -170,7 +190,9 @@ class Lookup:
             if candidate.state == FRESH and self._in_flight < self.concurrency:
                 chosen.append(self._ask(candidate))
         places = self._width
-        for candidate in self._candidates:
+        # Where all have a place, or no network counts, the order says nothing more.
+        in_order = self._per_network and len(self._candidates) > places
+        for candidate in self._in_order() if in_order else self._candidates:
             state = candidate.state
             if state == FRESH:
                 if self._in_flight >= self.concurrency:
@@ -185,6 +207,24 @@ class Lookup:
             self._width = self._width_max
             chosen += self.to_ask()
         return chosen
+
+    def _count(self, network: bytes) -> None:
+        self._per_network[network] = self._per_network.get(network, 0) + 1
+
+    def _in_order(self) -> Iterator[Candidate]:
+        """The candidates, nearest first, the second of a network and more after all others."""
+        surplus: list[Candidate] = []
+        counts: dict[bytes, int] = {}
+        for candidate in self._candidates:
+            network = candidate.network
+            if network is not None:
+                places = counts.get(network, 0)
+                if places >= NETWORK_PLACES:
+                    surplus.append(candidate)
+                    continue
+                counts[network] = places + 1
+            yield candidate
+        yield from surplus
 
     def widen(self) -> None:
         """Have all ``width_max`` nearest nodes speak, even now that something was found."""
@@ -248,14 +288,8 @@ class Lookup:
         candidate.state = FAILED
 
     def responders(self, count: int) -> list[Candidate]:
-        """The nearest ``count`` nodes that answered, with an id."""
-        found: list[Candidate] = []
-        for candidate in self._candidates:
-            if candidate.state == ANSWERED:
-                found.append(candidate)
-                if len(found) == count:
-                    break
-        return found
+        """The nearest ``count`` nodes that answered, with an id; one of a network before others."""
+        return spread((each for each in self._candidates if each.state == ANSWERED), count)
 
     def _ask(self, candidate: Candidate) -> Candidate:
         candidate.state = ASKED
