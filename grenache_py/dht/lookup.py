@@ -27,10 +27,16 @@ __all__ = ["Candidate", "Lookup"]
 FRESH, ASKED, OVERDUE, SLOW, ANSWERED, FAILED = range(6)
 _COUNTED = (ASKED, ANSWERED)
 
+#: Nodes that a search for values asks first; all of a ring of nine.
 SEARCH_WIDTH = 8
+#: Answers after which nobody waits for the slow ones.
 CREDIBLE_ANSWERS = 4
+#: Candidates of one lookup; of networks that are not known yet, twice as many.
 CANDIDATES_MAX = 512
+#: Nodes read from one answer.
 NODES_READ_MAX = 100
+#: Nodes of one network asked before nearer ones of it have to wait for other networks.
+NETWORK_ASKED_MAX = 4
 
 
 class Candidate:
@@ -77,6 +83,7 @@ class Lookup:
     """
 
     __slots__ = (
+        "_asked",
         "_by_address",
         "_candidates",
         "_in_flight",
@@ -110,6 +117,7 @@ class Lookup:
         self._seen: set[bytes] = set()
         self._by_address: dict[Address, Candidate] = {}
         self._per_network: dict[bytes, int] = {}
+        self._asked: dict[bytes, int] = {}
         self._in_flight = 0
         self._overdue = 0
         self._slow = 0
@@ -212,14 +220,20 @@ class Lookup:
         self._per_network[network] = self._per_network.get(network, 0) + 1
 
     def _in_order(self) -> Iterator[Candidate]:
-        """The candidates, nearest first, the second of a network and more after all others."""
+        """
+        The candidates, nearest first, the second of a network and more after all others.
+
+        When several of a network were asked, a nearer one does not come first any more:
+        referrals that draw nearer without end would keep the lookup going.
+        """
         surplus: list[Candidate] = []
         counts: dict[bytes, int] = {}
         for candidate in self._candidates:
             network = candidate.network
             if network is not None:
                 places = counts.get(network, 0)
-                if places >= NETWORK_PLACES:
+                asked = self._asked.get(network, 0) if candidate.state == FRESH else 0
+                if places >= NETWORK_PLACES or asked >= NETWORK_ASKED_MAX:
                     surplus.append(candidate)
                     continue
                 counts[network] = places + 1
@@ -293,6 +307,8 @@ class Lookup:
 
     def _ask(self, candidate: Candidate) -> Candidate:
         candidate.state = ASKED
+        if candidate.network is not None:
+            self._asked[candidate.network] = self._asked.get(candidate.network, 0) + 1
         self._in_flight += 1
         self.asked += 1
         return candidate

@@ -158,6 +158,26 @@ def test_a_lookup_asks_others_before_the_rest_of_a_crowd() -> None:
         lookup.failed(candidate)
 
 
+def test_referrals_that_draw_nearer_without_end_do_not_keep_a_lookup_going() -> None:
+    lookup = lookup_of()
+    others: list[Address] = [(f"60.0.{number}.1", 20001) for number in range(30)]
+    lookup.learn(nodes(FAR, others), 1, {})
+    attackers = iter(crowd(200))
+    lookup.learn(nodes([b"\xfe" * 20], [next(attackers)]), 1, {})
+    rounds = 0
+    while chosen := lookup.to_ask():
+        rounds += 1
+        for candidate in chosen:
+            lookup.answered(candidate, candidate.node_id, b"t")
+            if candidate.address[0].startswith("200."):
+                nearer = b"\xff" * 10 + bytes([rounds]) * 10
+                lookup.learn(nodes([nearer], [next(attackers)]), rounds, {})
+    assert lookup.settled()
+    assert rounds <= 5
+    asked = [candidate.address for candidate in lookup.responders(20)]
+    assert sum(address in others for address in asked) >= 19
+
+
 def test_a_crowd_does_not_use_up_the_candidates() -> None:
     lookup = lookup_of()
     for part in range(0, 2000, 100):
