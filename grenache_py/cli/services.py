@@ -87,7 +87,7 @@ def call(
     """Send JSON (- for stdin) to the service NAME and print its result."""
     try:
         request = json.loads(sys.stdin.read() if payload == "-" else payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.UsageError(f"the request is not JSON: {error}") from None
 
     async def work(reactor: Any, link: Link) -> int:
@@ -213,7 +213,7 @@ def serve(
                 running.release()
             try:
                 return json.loads(out)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return out.removesuffix("\n")
 
         server = RPCServer(

@@ -22,7 +22,7 @@ from twisted.logger import globalLogBeginner
 from grenache_py import logs
 from grenache_py.errors import GrenacheError, LocalProtocolError
 from grenache_py.link import Link
-from grenache_py.link.client import check_grape_url
+from grenache_py.link.urls import check_grape_url
 from grenache_py.rpc import NoPeerFound
 
 __all__ = [

@@ -10,8 +10,9 @@ from __future__ import annotations
 import random
 from math import inf
 
+from grenache_py.dht.buckets import Contact
 from grenache_py.dht.counters import Counters
-from grenache_py.dht.routing_table import Contact, RoutingTable
+from grenache_py.dht.routing_table import RoutingTable
 from grenache_py.dht.transactions import TXID_BYTES, Asker, PendingQuery, Transactions
 from grenache_py.rate_limit import RateLimit
 from grenache_py.wire import krpc

@@ -17,7 +17,7 @@ import heapq
 import random
 from typing import Protocol
 
-from grenache_py.dht.routing_table import Contact
+from grenache_py.dht.buckets import Contact
 from grenache_py.wire.krpc import Address, ErrorReply, Response
 
 __all__ = ["TXID_BYTES", "Asker", "PendingQuery", "RoundTrips", "Transactions"]

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import attrs
 
+from grenache_py.dht.buckets import Contact
 from grenache_py.dht.config import DHTConfig
-from grenache_py.dht.routing_table import Contact, RoutingTable
+from grenache_py.dht.routing_table import RoutingTable
 from grenache_py.wire.krpc import Address
 
 __all__ = ["RememberedTargets", "Target"]

@@ -21,8 +21,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from grenache_py.dht.traversals import GetResult
-from grenache_py.dht.writes import PutItem
+from grenache_py.dht.items import GetResult, PutItem
 from grenache_py.wire.envelope import MISSING, InvalidPayload, payload
 
 __all__ = [

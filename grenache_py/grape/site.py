@@ -37,8 +37,7 @@ from grenache_py.dht.errors import (
     DHTOverloaded,
     NoNodesToQuery,
 )
-from grenache_py.dht.traversals import GetResult
-from grenache_py.dht.writes import PutItem
+from grenache_py.dht.items import GetResult, PutItem
 from grenache_py.errors import LocalProtocolError
 from grenache_py.grape import api
 from grenache_py.grape.config import GrapeConfig

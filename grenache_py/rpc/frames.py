@@ -21,6 +21,7 @@ import attrs
 import msgspec
 
 from grenache_py.rpc.errors import BadFrame, NotSendable, RPCFailure, TooManyRequests
+from grenache_py.wire.strict_json import encode
 
 __all__ = [
     "Destinations",
@@ -36,7 +37,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError)
 _ADDRESS = re.compile(r"(?:tcp://)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:/\s]+)):(?P<port>\d{1,5})")
@@ -70,7 +70,7 @@ def encode_request(rid: str, key: str, payload: Any) -> bytes:
         NotSendable: ``payload`` holds something JSON has no words for.
     """
     try:
-        return _encode((rid, key, payload))
+        return encode((rid, key, payload))
     except _UNSENDABLE as error:
         raise NotSendable(f"the payload cannot be sent as JSON: {error}") from None
 
@@ -101,7 +101,7 @@ def encode_reply(rid: Any, err: str | None, data: Any = None) -> bytes:
         NotSendable: ``data`` holds something JSON has no words for.
     """
     try:
-        return _encode((rid, err, data))
+        return encode((rid, err, data), nulls=err is None)
     except _UNSENDABLE as error:
         raise NotSendable(f"the result cannot be sent as JSON: {error}") from None
 
@@ -126,7 +126,7 @@ def decode_reply(body: bytes) -> tuple[Any, RPCFailure | None, Any]:
     data = frame[2] if len(frame) > 2 else None
     if not err:
         return frame[0], None, data
-    return frame[0], RPCFailure(err if isinstance(err, str) else _encode(err).decode(), data), data
+    return frame[0], RPCFailure(err if isinstance(err, str) else encode(err).decode(), data), data
 
 
 def gunzip(body: bytes, bytes_max: int) -> bytes | None:

@@ -167,7 +167,7 @@ def _tail(error: Exception) -> str:
 
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
-_PLACE = re.compile(r"(.*?) - at `(?:key in )?\$\.?([^`]*)`$", re.DOTALL)
+_PLACE = re.compile(r"(.*?) - at `(?:key in )?\$\.?([^`]*)`", re.DOTALL)
 
 
 def decode_params(decoder: msgspec.json.Decoder[Any], raw: Raw) -> Any:
@@ -181,7 +181,7 @@ def decode_params(decoder: msgspec.json.Decoder[Any], raw: Raw) -> Any:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
         text = str(error)
-        place = _PLACE.match(text)
+        place = _PLACE.fullmatch(text)
         reason, path = place.groups() if place else (text, "")
         for pattern, verb in ((_MISSING, "is missing"), (_UNKNOWN, "is not known here")):
             named = pattern.search(reason)

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from grenache_py.dht.config import DHTConfig
+from grenache_py.dht.items import GetResult, PutItem
 from grenache_py.dht.node import DHTNode
-from grenache_py.dht.traversals import GetResult, Operation
-from grenache_py.dht.writes import PutItem
+from grenache_py.dht.traversals import Operation
 from grenache_py.grape import api
 from grenache_py.wire import bencode
 from grenache_py.wire.krpc import Address

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from grenache_py.dht.writes import PutItem
+from grenache_py.dht.items import PutItem
 from grenache_py.grape import api
 from grenache_py.wire import bencode
 from grenache_py.wire.envelope import MISSING, InvalidPayload, payload

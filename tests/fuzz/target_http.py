@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from grenache_py.dht.errors import AllQueriesFailed
-from grenache_py.dht.traversals import GetResult
+from grenache_py.dht.items import GetResult
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.connection import Connection
 from grenache_py.grape.site import Page, Site

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from grenache_py.dht.writes import PutItem
+from grenache_py.dht.items import PutItem
 from grenache_py.grape import api
 from grenache_py.grape.api import AnnounceCall, GetCall, GrapeAnswer, LookupCall
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 
 import pytest
@@ -71,10 +72,22 @@ def test_replies_of_odd_servers() -> None:
         decode_reply(b"[]")
 
 
-@pytest.mark.parametrize("payload", [object(), {object(): 1}, "\ud800"])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        object(),
+        {object(): 1},
+        "\ud800",
+        math.nan,
+        [1, {"a": -math.inf}],
+        {"a": (math.inf, None)},
+    ],
+)
 def test_what_json_cannot_say_is_not_sent(payload) -> None:
     with pytest.raises(NotSendable, match="cannot be sent as JSON"):
         encode_request("r", "k", payload)
+    with pytest.raises(NotSendable, match="cannot be sent as JSON"):
+        encode_reply("r", None, payload)
 
 
 def test_an_error_without_text_is_still_an_error() -> None:

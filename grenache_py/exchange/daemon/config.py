@@ -12,9 +12,10 @@ from typing import Any
 
 import attrs
 
-from grenache_py.errors import ConfigError
+from grenache_py.errors import ConfigError, LocalProtocolError
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.rates import NO_LIMIT, Rate
+from grenache_py.link.urls import check_grape_url
 from grenache_py.options import (
     Option,
     OptionTable,
@@ -90,10 +91,10 @@ def _network(value: Any) -> str:
 
 
 def _grape(value: Any) -> str:
-    named = text(value)
-    if not re.match(r"https?://[^/]", named):
-        raise ValueError("must be a URL such as http://127.0.0.1:30001")
-    return named
+    try:
+        return check_grape_url(text(value))
+    except LocalProtocolError:
+        raise ValueError("must be a URL such as http://127.0.0.1:30001") from None
 
 
 def _rate(value: Any) -> Rate:

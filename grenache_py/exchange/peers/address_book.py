@@ -37,8 +37,8 @@ _AHEAD_MS_MAX = 60_000
 class AddressRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """``peer`` says: at ``time`` (ms) I could be dialled at ``address`` (host:port)."""
 
-    peer: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    address: Annotated[str, msgspec.Meta(max_length=262, pattern=r"^[^\s/]+:[0-9]{1,5}$")]
+    peer: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    address: Annotated[str, msgspec.Meta(max_length=262, pattern=r"^[^\s/]+:[0-9]{1,5}\Z")]
     time: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 

@@ -34,9 +34,9 @@ DEADLINE_S = 5.0
 PROTOCOL = (1, 1)
 MARKETS_MAX = 256
 
-_Key = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-_Token = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
-_Address = Annotated[str, msgspec.Meta(max_length=262, pattern=r"^(?:[^\s/]+:[0-9]{1,5})?$")]
+_Key = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Token = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
+_Address = Annotated[str, msgspec.Meta(max_length=262, pattern=r"^(?:[^\s/]+:[0-9]{1,5})?\Z")]
 _Text = Annotated[str, msgspec.Meta(max_length=64)]
 _Version = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
