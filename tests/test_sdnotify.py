@@ -61,7 +61,9 @@ def test_without_systemd_nothing_happens() -> None:
 
 
 def test_a_socket_that_is_gone_or_full_does_not_hurt(tmp_path: Path) -> None:
-    Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).ready()
+    unheard = Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")})
+    unheard.ready()
+    unheard.close()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "full"))
         systemd = Notifier({"NOTIFY_SOCKET": str(tmp_path / "full")})
