@@ -11,8 +11,10 @@ from typing import Any
 import click
 
 from grenache_py import __version__
+from grenache_py.cli.call import call
 from grenache_py.cli.network import announce, get, keygen, lookup, put
-from grenache_py.cli.services import call, pub, serve, sub
+from grenache_py.cli.pubsub import pub, sub
+from grenache_py.cli.serve import serve
 from grenache_py.cli.settings import SHARED_OPTIONS, Settings, complain
 from grenache_py.errors import GrenacheError
 
