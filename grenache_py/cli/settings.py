@@ -36,10 +36,15 @@ __all__ = [
     "until_interrupted",
 ]
 
-FAILED, WRONG_USAGE, NOTHING_FOUND = 1, 2, 3
+#: Exit codes of every command.
+FAILED = 1
+WRONG_USAGE = 2
+NOTHING_FOUND = 3
 
+#: The grape that is asked when nothing names another.
 GRAPE_DEFAULT = "http://127.0.0.1:30001"
 
+#: What a command does with its Link; the result is the exit code, None for 0.
 Work = Callable[[Any, Link], Coroutine[Any, Any, int | None]]
 
 

@@ -30,10 +30,15 @@ __all__ = ["Answering", "Handler"]
 #: one; raises RPCFailure to answer with an error.
 Handler = Callable[[Request], Any]
 
+#: More requests are being handled than the server allows.
 ERR_BUSY = "ERR_BUSY"
+#: The handler took too long and was cancelled.
 ERR_TIMEOUT = "ERR_TIMEOUT"
+#: The handler failed with something else than an RPCFailure.
 ERR_INTERNAL = "ERR_INTERNAL"
+#: The handler's result cannot be sent.
 ERR_REPLY_ENCODING = "ERR_REPLY_ENCODING"
+#: The server has begun to stop.
 ERR_SHUTTING_DOWN = "ERR_SHUTTING_DOWN"
 
 

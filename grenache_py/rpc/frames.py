@@ -30,7 +30,9 @@ __all__ = [
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+#: What the encoder raises where JSON has no form for a value.
 _UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError)
+#: An address as grapes tell it; Ruby's services announce a URL.
 _ADDRESS = re.compile(r"(?:tcp://)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:/\s]+)):(?P<port>\d{1,5})")
 
 
