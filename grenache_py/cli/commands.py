@@ -1,5 +1,5 @@
 """
-``grenache``: the command over the commands.
+``grenache``: the group of all its commands.
 
 Edge: reads argv and the environment.
 """
@@ -22,7 +22,7 @@ __all__ = ["grenache"]
 
 
 class _Readable(click.Group):
-    """A group whose errors of ours are one line, as everybody's are."""
+    """A group that reports our errors in one line, as click reports its own."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

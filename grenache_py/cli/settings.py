@@ -1,5 +1,5 @@
 """
-What every ``grenache`` command shares: the options before it, its output, its end.
+What every ``grenache`` command shares: its first options, its output, its exit code.
 
 Edge: runs the reactor, writes to stdout and stderr, decides the exit code.
 """
@@ -50,7 +50,7 @@ Work = Callable[[Any, Link], Coroutine[Any, Any, int | None]]
 
 @attrs.frozen
 class Settings:
-    """What the options that every command takes say."""
+    """The values of the options that every command takes."""
 
     grapes: tuple[str, ...] = ()
     as_json: bool = False

@@ -1,9 +1,9 @@
 """
 The client of a service: find it, pick an address, send, wait, and go on when one is dead.
 
-Shell: what a program calls; `sending` does each request. Unlike Node's client it survives
-a refused connection, tries the next address, notices a lost connection at once and keeps
-its time-outs to the millisecond.
+Shell: `sending` carries each request out, over one of two transports. Unlike Node's client,
+this one tries the next address when a connection is refused, notices a lost connection at
+once, and keeps its time-outs to the millisecond.
 """
 
 from __future__ import annotations

@@ -54,6 +54,6 @@ class Destinations:
             self._suspects.popitem(last=False)
 
     def succeeded(self, address: str) -> None:
-        """Forgive ``address``: it accepted a connection."""
+        """Forget the failures of ``address``: it accepted a connection."""
         if self._suspects:
             self._suspects.pop(address, None)

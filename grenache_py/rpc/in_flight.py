@@ -21,10 +21,10 @@ T = TypeVar("T")
 @attrs.define
 class RequestTable(Generic[T]):
     """
-    What is in flight: a waiter for each id, and when each wait ends.
+    A waiter for each request in flight, by its id, and the deadline of each.
 
-    An answered request leaves its deadline in the heap, to be dropped when it comes up
-    or when half of the heap is such leftovers; so a request costs no timer of its own.
+    A request has no timer of its own. Its deadline stays in a heap after the answer. It is
+    dropped when it is due, or when more than half of the heap belongs to answered requests.
 
     Attributes:
         entries_max: more than these are refused with TooManyRequests.

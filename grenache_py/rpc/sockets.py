@@ -41,7 +41,11 @@ class Connections:
             self._empty.fire(None)
 
     async def when_empty(self, clock: IReactorTime, timeout_s: float) -> None:
-        """Wait until none is left, where no new ones come; cut off those that last too long."""
+        """
+        Wait until none is left; after ``timeout_s``, abort those that still are.
+
+        Nobody may add connections any more.
+        """
         if not self._open:
             return
         self._empty = self._empty or OneShot()
@@ -64,10 +68,10 @@ class Writer:
     """
     Writes to a connection at once, and not at the reactor's next turn.
 
-    Twisted's transports keep what is written until the reactor finds the socket writable: two
-    calls of ``epoll_ctl`` and one of ``epoll_wait`` for each message of somebody who sends one at
-    a time, which is a third of what a round trip costs. Where the kernel does not take
-    everything, and where TLS is between, the transport does it from then on.
+    Twisted's transports keep what is written until the reactor finds the socket writable. For a
+    client that sends one message at a time, that is two calls of ``epoll_ctl`` and one of
+    ``epoll_wait`` for each, a third of the cost of a round trip. The transport takes over where
+    the kernel does not accept everything, and it does all writing where TLS is used.
     """
 
     def __init__(self, transport: Any) -> None:
@@ -97,8 +101,8 @@ def peek(transport: Any) -> bytes | None:
     """
     Return a byte that waits to be read, ``b""`` at the end of the connection, None for neither.
 
-    A server that restarted may have closed a kept connection long ago while this process
-    was busy; asking the kernel saves a request from being sent into the void.
+    A server may have closed an idle connection while this process was busy. Asking the kernel
+    first means that no request is sent on a connection that is already closed.
     """
     tcp = getattr(transport, "transport", transport)  # below TLS, if there is any
     try:
