@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,12 @@ class Daemon:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
 
 class Connection:
     """One client, blocking."""
@@ -118,6 +124,12 @@ class Connection:
     def close(self) -> None:
         self._lines.close()
         self._socket.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 @attrs.define
@@ -329,22 +341,14 @@ def torment(directory: Path, kills: int, seed: int, traders: int = 6, told: Any 
     everybody = [Promises(f"account-{n}") for n in range(traders)]
     stored = Found()
     for kill in range(kills):
-        daemon = Daemon(directory)
-        try:
-            connection = daemon.connect()
-            check_daemon(connection, stored, everybody, rng)
-            connection.close()
-            busy = [
-                Trader(daemon.socket, promises, random.Random(rng.random()))
-                for promises in everybody
-            ]
-            for trader in busy:
-                trader.start()
+        with ExitStack() as busy, Daemon(directory) as daemon:
+            with daemon.connect() as connection:
+                check_daemon(connection, stored, everybody, rng)
+            for promises in everybody:
+                trader = Trader(daemon.socket, promises, random.Random(rng.random()))
+                trader.start()  # it ends, and closes its connection, when the daemon does
+                busy.callback(trader.join, 10)
             time.sleep(rng.uniform(0.02, 0.6))
-        finally:
-            daemon.kill()
-        for trader in busy:
-            trader.join(10)
         stored = check_file(directory, everybody)
         if told is not None:
             told(kill + 1, sum(len(promises.ids) for promises in everybody))

@@ -32,7 +32,7 @@ from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.rates import NO_LIMIT, Rate, RateLimits
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.storage import queries
-from grenache_py.exchange.storage.database import Database
+from tests.support.memory_database import MemoryDatabase
 
 EVERYTHING = Grant(ALL_SCOPES)
 START = 1_700_000_000.0
@@ -50,8 +50,7 @@ class MemoryStore:
     size_bytes = 0
 
     def __init__(self) -> None:
-        self._database = Database(":memory:")
-        self._database.open()
+        self._database = MemoryDatabase()
         self.held: list[Callable[[], None]] | None = None
         self.broken: StoreError | None = None
         self.committed: list[list[Row]] = []

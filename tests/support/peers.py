@@ -15,6 +15,7 @@ from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.storage.database import Database
+from tests.support.memory_database import MemoryDatabase
 
 BTC = Market.parse("BTC-USD:tick=0.01,lot=0.0001")
 
@@ -26,8 +27,7 @@ class Peer:
         self.number = number
         self.markets = markets
         self.address = f"10.0.0.{number}:7071"
-        self.database = Database(":memory:")
-        self.database.open()
+        self.database: Database = MemoryDatabase()
         self.events: list[Event] = []
         self.start(now)
 
@@ -37,8 +37,7 @@ class Peer:
 
     def copy_of_disk(self) -> Database:
         """A copy of the database as it is now (serialize() is missing in Python 3.10)."""
-        copy = Database(":memory:")
-        copy.open()
+        copy = MemoryDatabase()
         self.database.connection.backup(copy.connection)
         return copy
 

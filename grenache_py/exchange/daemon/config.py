@@ -1,5 +1,5 @@
 """
-What an operator can set on an exchange, where it may be said, and what comes out of it.
+The settings of an exchange: their names and values, and the `ExchangeConfig` that they make.
 
 Pure. `TABLE` is the one list of option names, for the command line and the TOML file alike.
 """
@@ -42,9 +42,9 @@ class ExchangeConfig:
         client, peer, http: Twisted endpoint strings to listen on; empty: not at all.
         grapes: URLs of grapes that run elsewhere; empty: a grape runs inside.
         dht_port, bootstrap: of the grape inside.
-        advertise: ``host:port`` that other peers can reach this one at; "" to have them see.
+        advertise: ``host:port`` at which other peers can reach this one; "" to let them find out.
         connect: ``host:port`` of peers to be connected to in any case.
-        network: peers of another network are strangers.
+        network: name of the network; there are no links to peers of another one.
         tokens_file: "" for a port that asks for no token.
         connection_rate, account_rate: requests; orders, cancels and replaces.
         clients_max: connections to the client port at a time; one more is refused.
@@ -247,7 +247,7 @@ def from_settings(*layers: Mapping[str, Any]) -> ExchangeConfig:
         layers: values by option name, as strings or TOML values.
 
     Raises:
-        ConfigError: a value that cannot be; the message names the option.
+        ConfigError: a wrong value; the message names the option.
     """
     fields = TABLE.fields(*layers)
     for name in _ENDPOINTS & fields.keys():

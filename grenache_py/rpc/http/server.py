@@ -21,11 +21,12 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from grenache_py.rpc.answering import Answering, Connections, Writer, peer_certificate
+from grenache_py.rpc.answering import Answering
 from grenache_py.rpc.errors import BadFrame
 from grenache_py.rpc.frames import decode_request, encode_reply, gunzip
 from grenache_py.rpc.http.replies import ChunkedReply, Reply, answer
 from grenache_py.rpc.limits import ServerLimits
+from grenache_py.rpc.sockets import Connections, Writer, peer_certificate
 from grenache_py.rpc.streams import IncomingBytes, OutgoingBytes, ServerStream, lost
 
 __all__ = ["HTTPServerConnection", "HTTPServerFactory"]

@@ -21,16 +21,16 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from zope.interface import implementer
 
-from grenache_py.rpc.answering import Writer
+from grenache_py.rpc.limits import CLOSE_TIMEOUT_S
+from grenache_py.rpc.sockets import Writer
 
-__all__ = ["CLOSE_FRAME", "CLOSE_TIMEOUT_S", "GOING_AWAY", "INVALID_DATA", "WebSocketConnection"]
+__all__ = ["CLOSE_FRAME", "GOING_AWAY", "INVALID_DATA", "WebSocketConnection"]
 
-#: RFC 6455 section 7.4.1
-GOING_AWAY, INVALID_DATA = 1001, 1007
+#: Status codes of a close frame (RFC 6455 section 7.4.1).
+GOING_AWAY = 1001
+INVALID_DATA = 1007
 #: The first byte of a frame that closes.
 CLOSE_FRAME = b"\x88"
-#: Seconds the other side gets to answer our closing handshake.
-CLOSE_TIMEOUT_S = 2.0
 
 
 @implementer(IPushProducer)

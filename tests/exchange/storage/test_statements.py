@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import typing
-from collections.abc import Iterator
 from itertools import chain
 
 import pytest
@@ -19,21 +18,18 @@ from grenache_py.exchange.storage import statements as tables
 from grenache_py.exchange.storage.database import Database
 from grenache_py.exchange.storage.queries import Candle
 from grenache_py.exchange.storage.retention import Retention
+from tests.support.memory_database import MemoryDatabase
 from tests.support.store_rows import event_row, log_row, order_row, sample, trade_row
 
 
 @pytest.fixture
-def database() -> Iterator[Database]:
-    made = Database(":memory:")
-    made.open()
-    yield made
-    made.close()
+def database() -> Database:
+    return MemoryDatabase()
 
 
 def restarted(written: list[typing.Any]) -> rows.Snapshot:
     """What a home that wrote ``written`` in one batch starts from."""
-    database = Database(":memory:")
-    database.open()
+    database = MemoryDatabase()
     database.commit(written)
     return database.load()
 
@@ -248,12 +244,11 @@ def test_events_come_with_their_order_as_it_is_now(database: Database) -> None:
 @settings(max_examples=40, deadline=None)
 def test_what_stands_on_many_shelves_is_found_as_if_on_one(seed: int, shelf: int) -> None:
     rng = random.Random(seed)
-    database = Database(":memory:")
     written: dict[int, rows.OrderRow] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "ORDERS_PER_SHELF", shelf)
         patch.setattr(queries, "SHELVES_AT_FIRST", 2)
-        database.open()
+        database = MemoryDatabase()
         for n in range(rng.randrange(1, 60)):
             if rng.random() < 0.1:
                 database._shelf = tables.Shelf.of(database.connection)  # as after a restart
@@ -366,8 +361,7 @@ def test_candles_are_what_a_loop_over_the_trades_gives(
         trade_row(n, rng, time_ms=rng.randrange(400) * 6_000, market=rng.choice("AB"))
         for n in range(60)
     ]
-    database = Database(":memory:")
-    database.open()
+    database = MemoryDatabase()
     database.commit(trades)
     database.commit(trades[::7])  # told again: counted once
     interval = minutes * 60_000
@@ -414,8 +408,7 @@ def prune(database: Database, keep: Retention, now_ms: int) -> int:
 @settings(max_examples=40, deadline=None)
 def test_pruning_takes_the_oldest_and_nothing_that_lives(seed: int) -> None:
     rng = random.Random(seed)
-    database = Database(":memory:")
-    database.open()
+    database = MemoryDatabase()
     entries = [log_row(seq, epoch=3) for seq in range(1, rng.randrange(2, 80))]
     seqs = range(1, len(entries) + 1)
     orders = [
