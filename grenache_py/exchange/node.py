@@ -37,10 +37,11 @@ from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.replication.sync import Sync
 from grenache_py.exchange.replication.sync_responder import LiveIndex
-from grenache_py.exchange.signed_log.entries import Entry, OriginLog, TradeBody, trade_from_body
+from grenache_py.exchange.signed_log.entries import Entry, TradeBody, trade_from_body
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.merkle import Sealer, Signed, Verifier
+from grenache_py.exchange.signed_log.own_log import OwnLog
 
 __all__ = ["ExchangeNode", "NodeConfig"]
 
@@ -106,7 +107,7 @@ class ExchangeNode:
         self._sealer = sealer
         self.verifier = verifier
         self.live = LiveIndex()
-        log = OriginLog(self.key, sealer, self.clock)
+        log = OwnLog(self.key, sealer, self.clock)
         self.ledger = Ledger(
             self.key, self.markets, self.books, log, self.outbox, self.live.changed
         )

@@ -103,7 +103,7 @@ class LogReplay:
             if leaf_hash(row.payload).hex() != row.hash:
                 raise RemoteProtocolError("its hash is not that of its payload")
             if self.verifier is not None:
-                self.verifier.check(Signed(*row[3:]), entry.home)
+                self.verifier.check(Signed.from_row(row), entry.home)
             self._follow(entry)
             self._apply(entry)
         except (RemoteProtocolError, OrderError, KeyError) as error:

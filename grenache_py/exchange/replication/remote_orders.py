@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.effects.rows import RecordGone, RecordRow, Row, SignedRow
+from grenache_py.exchange.effects.rows import RecordGone, RecordRow, Row
 from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
@@ -161,9 +161,5 @@ class RemoteOrders:
 
 def _record_row(record: RemoteOrder) -> RecordRow:
     return RecordRow(
-        record.order_id, record.home, record.version, *_row(record.order), *_row(record.state)
+        record.order_id, record.home, record.version, *record.order.row(), *record.state.row()
     )
-
-
-def _row(signed: Signed) -> SignedRow:
-    return SignedRow(signed.payload, signed.path, signed.index, signed.size, signed.signature)

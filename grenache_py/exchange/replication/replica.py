@@ -31,7 +31,7 @@ from grenache_py.exchange.signed_log.entries import (
     check_order_id,
 )
 from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
-from grenache_py.exchange.signed_log.merkle import Signed, Verifier, leaf_hash
+from grenache_py.exchange.signed_log.merkle import Signed, SignedRow, Verifier, leaf_hash
 
 __all__ = ["EntryVerdict", "Received", "Replica"]
 
@@ -442,8 +442,8 @@ class Replica:
             )
         for kept in snapshot.records:
             origin = self.origins[kept.origin]
-            order_signed = Signed(*kept[3:8])
-            state_signed = Signed(*kept[8:13])
+            order_signed = Signed.from_row(SignedRow(*kept[3:8]))
+            state_signed = Signed.from_row(SignedRow(*kept[8:13]))
             entry = Entry.decode(order_signed.payload)
             newest = Entry.decode(state_signed.payload)
             body = next(state for state in newest.states if state.order_id == kept.order_id)

@@ -13,7 +13,6 @@ from grenache_py.exchange.signed_log.entries import (
     Entry,
     HeartbeatBody,
     OrderBody,
-    OriginLog,
     StateBody,
     order_id,
 )
@@ -21,6 +20,7 @@ from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.live_set import element
 from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed
+from grenache_py.exchange.signed_log.own_log import OwnLog
 from tests.support.peers import BTC, Network
 
 ALICE = Identity.from_seed(b"a" * 32)
@@ -34,7 +34,7 @@ class Author:
         self.identity = identity
         self.sealer = Sealer(identity, "test")
         self.clock = HybridClock()
-        self.log = OriginLog(identity.key, self.sealer, self.clock)
+        self.log = OwnLog(identity.key, self.sealer, self.clock)
 
     def entry(self, **body: object) -> Signed:
         draft = self.log.append(self.now, **body)  # type: ignore[arg-type]
