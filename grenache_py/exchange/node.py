@@ -33,10 +33,10 @@ from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.peering import Peering, PeeringConfig
 from grenache_py.exchange.peers.requests import PeerParams
 from grenache_py.exchange.replication.held_logs import HeldLogs
+from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.replication.sync import Sync
-from grenache_py.exchange.replication.sync_responder import LiveIndex
 from grenache_py.exchange.signed_log.entries import Entry, TradeBody, trade_from_body
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.keys import Identity
@@ -106,7 +106,7 @@ class ExchangeNode:
         sealer, verifier = Sealer(identity, network), Verifier(identity.scheme, network)
         self._sealer = sealer
         self.verifier = verifier
-        self.live = LiveIndex()
+        self.live = LiveSetIndex()
         log = OwnLog(self.key, sealer, self.clock)
         self.ledger = Ledger(
             self.key, self.markets, self.books, log, self.outbox, self.live.changed

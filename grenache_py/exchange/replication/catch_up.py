@@ -21,6 +21,7 @@ from grenache_py.exchange.peers.link import Head, PeerLink
 from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.peers.requests import Answered
 from grenache_py.exchange.replication.held_logs import HeldLogs
+from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.messages import (
     bound_wire,
     read_bound,
@@ -29,7 +30,6 @@ from grenache_py.exchange.replication.messages import (
 )
 from grenache_py.exchange.replication.reconciliation import Reconciliation
 from grenache_py.exchange.replication.replica import Received
-from grenache_py.exchange.replication.sync_responder import LiveIndex
 from grenache_py.exchange.signed_log.entries import Entry
 from grenache_py.exchange.signed_log.merkle import Signed
 
@@ -121,7 +121,7 @@ class CatchUp:
         self,
         peering: Peering,
         held_logs: HeldLogs,
-        live: LiveIndex,
+        live: LiveSetIndex,
         rng: random.Random,
         now: float,
         take: Callable[[PeerLink, Signed, float], None],

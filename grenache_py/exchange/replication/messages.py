@@ -13,13 +13,8 @@ from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.peers.link import Head
 from grenache_py.exchange.peers.mesh import HEADS_PER_MESSAGE_MAX, LINE_BYTES
 from grenache_py.exchange.peers.requests import PeerParams
-from grenache_py.exchange.replication.reconciliation import (
-    FRAME_BYTES_MAX,
-    ID_BYTES,
-    INFINITY,
-    key_of,
-    time_and_hash,
-)
+from grenache_py.exchange.replication.frame import FRAME_BYTES_MAX
+from grenache_py.exchange.replication.live_set_key import ID_BYTES, INFINITY, key_of, time_and_hash
 from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = [

@@ -33,9 +33,10 @@ from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.peers.requests import PeerParams, PeerResult
 from grenache_py.exchange.replication.catch_up import CatchUp
 from grenache_py.exchange.replication.held_logs import HeldLogs
+from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.messages import RANGE_MAX, read_entries, read_heads
 from grenache_py.exchange.replication.replica import Received
-from grenache_py.exchange.replication.sync_responder import LiveIndex, SyncResponder
+from grenache_py.exchange.replication.sync_responder import SyncResponder
 from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["Sync"]
@@ -77,7 +78,7 @@ class Sync:
         self,
         peering: Peering,
         held_logs: HeldLogs,
-        live: LiveIndex,
+        live: LiveSetIndex,
         rng: random.Random,
         now: float,
     ) -> None:

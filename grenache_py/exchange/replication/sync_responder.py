@@ -19,6 +19,8 @@ from grenache_py.exchange.peers.mesh import LINE_BYTES
 from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.peers.requests import PeerParams, PeerResult
 from grenache_py.exchange.replication.held_logs import HeldLogs
+from grenache_py.exchange.replication.live_set_index import LiveSetIndex
+from grenache_py.exchange.replication.live_set_key import short_id
 from grenache_py.exchange.replication.messages import (
     RANGE_MAX,
     bound_wire,
@@ -29,42 +31,18 @@ from grenache_py.exchange.replication.messages import (
     read_number,
     read_short,
 )
-from grenache_py.exchange.replication.reconciliation import LiveSet, respond, short_id
+from grenache_py.exchange.replication.reconciliation import respond
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["LiveIndex", "SyncResponder"]
+__all__ = ["SyncResponder"]
 
 RECORDS_PER_REQUEST_MAX = 80
-
-
-class LiveIndex:
-    """
-    The reconciliation set of all live published orders, and which order each element is.
-
-    Attributes:
-        set: what is reconciled.
-    """
-
-    def __init__(self) -> None:
-        self.set = LiveSet()
-        self._order_of: dict[bytes, str] = {}
-
-    def changed(self, order_id: str, time_ms: int, gone: int | None, come: int | None) -> None:
-        """An order's element changed; None where there was, or is, none."""
-        if gone is not None and self.set.remove(time_ms, gone):
-            self._order_of.pop(short_id(gone), None)
-        if come is not None and self.set.add(time_ms, come):
-            self._order_of[short_id(come)] = order_id
-
-    def order_id(self, short: bytes) -> str | None:
-        """The order an element's short id stands for, if it is live here."""
-        return self._order_of.get(short)
 
 
 class SyncResponder:
     """Answers ``gossip.want``, ``sync.range``, ``sync.reconcile`` and ``sync.records``."""
 
-    def __init__(self, peering: Peering, held_logs: HeldLogs, live: LiveIndex) -> None:
+    def __init__(self, peering: Peering, held_logs: HeldLogs, live: LiveSetIndex) -> None:
         self._peering = peering
         self._held_logs = held_logs
         self._live = live

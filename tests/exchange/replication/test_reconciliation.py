@@ -11,14 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.replication.reconciliation import (
-    FRAME_BYTES_MAX,
-    ID_BYTES,
-    LiveSet,
-    Reconciliation,
-    respond,
-    short_id,
-)
+from grenache_py.exchange.replication.frame import FRAME_BYTES_MAX
+from grenache_py.exchange.replication.live_set_index import LiveSet
+from grenache_py.exchange.replication.live_set_key import ID_BYTES, short_id
+from grenache_py.exchange.replication.reconciliation import Reconciliation, respond
 
 Element = tuple[int, int]
 
