@@ -38,6 +38,7 @@ from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.replication.sync import Sync
 from grenache_py.exchange.signed_log.entries import Entry, TradeBody, trade_from_body
+from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.merkle import Sealer, Signed, Verifier
@@ -519,7 +520,7 @@ class ExchangeNode:
         rows.extend(make() for make in unsealed)
         epoch = self.ledger.log.epoch
         self.peering.publish(
-            (draft, self.key, (epoch, seq, draft.hash.hex())) for seq, draft in published
+            (draft, self.key, Head(epoch, seq, draft.hash.hex())) for seq, draft in published
         )
         for key, method, params in messages:
             answered = None if method == "fill.settled" else self._fill_answered

@@ -10,11 +10,11 @@ from base64 import b64decode
 from typing import Any
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.peers.link import Head
 from grenache_py.exchange.peers.mesh import HEADS_PER_MESSAGE_MAX, LINE_BYTES
 from grenache_py.exchange.peers.requests import PeerParams
 from grenache_py.exchange.replication.frame import FRAME_BYTES_MAX
 from grenache_py.exchange.replication.live_set_key import ID_BYTES, INFINITY, key_of, time_and_hash
+from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = [
@@ -54,7 +54,7 @@ def read_heads(params: PeerParams) -> list[tuple[str, Head]]:
             or len(item[3]) != 64
         ):
             raise RemoteProtocolError("a head must be [origin, epoch, seq, hash]")
-        out.append((item[0], (item[1], item[2], item[3])))
+        out.append((item[0], Head(item[1], item[2], item[3])))
     return out
 
 

@@ -25,8 +25,10 @@ from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClo
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, LiveSetChanged, element
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["RemoteOrders"]
+__all__ = ["LIVE_PER_ORIGIN_MAX", "RemoteOrders"]
 
+#: Live orders one home may have; a deterministic rule, so that all peers judge alike.
+LIVE_PER_ORIGIN_MAX = 200_000
 #: A lease is honoured this much longer than it says: clocks differ.
 SKEW_MS = AHEAD_MS_MAX
 #: A remote good-till-date order is left alone from this long before it expires.

@@ -117,7 +117,7 @@ def test_a_closed_order_never_returns(net: Network, alice: Author) -> None:
         replica.receive(entry, net.now)
     assert net.book(0)[1] == []
     assert replica.receive(placed, net.now).verdict == "known"
-    assert not replica.adopt_record(placed, placed, net.now)
+    assert not replica.adoption.adopt_record(placed, placed, net.now)
     assert net.book(0)[1] == []
 
 
@@ -131,11 +131,13 @@ def test_two_entries_with_one_number_freeze_their_origin_and_prove_it(
     assert replica.receive(forked.order(price="2"), net.now).verdict == "frozen"
     assert net.book(0)[1] == []
     other = Network(1)
-    other[0].replica.prove(*replica.proofs[ALICE.key])
+    other[0].replica.forks.prove(*replica.forks.proofs[ALICE.key])
     assert other[0].replica.origins[ALICE.key].frozen
     assert other[0].replica.receive(alice.order(), net.now).novel == []
     with pytest.raises(RemoteProtocolError, match="contradict nothing"):
-        other[0].replica.prove(replica.proofs[ALICE.key][0], replica.proofs[ALICE.key][0])
+        other[0].replica.forks.prove(
+            replica.forks.proofs[ALICE.key][0], replica.forks.proofs[ALICE.key][0]
+        )
 
 
 def bad_id(author: Author) -> Signed:
@@ -220,8 +222,8 @@ def test_an_adopted_set_is_checked_by_what_the_log_says_after_its_heartbeat(
     third = alice.order(price="2")
     # The neighbour holds what is live by now, which is not what was live at the heartbeat.
     for record in (first, third):
-        replica.adopt_record(record, record, net.now)
-    replica.adopt_head(beat, [], net.now)
+        replica.adoption.adopt_record(record, record, net.now)
+    replica.adoption.adopt_head(beat, [], net.now)
     origin = replica.origins[ALICE.key]
     assert not origin.complete
     replica.receive(closed, net.now)
@@ -238,8 +240,8 @@ def test_an_adopted_set_that_lacks_an_order_is_not_believed(net: Network, alice:
     alice.order()
     total += element(alice.last, 1)
     beat = alice.entry(beat=HeartbeatBody(20_000, 2, f"{total % (1 << 256):064x}"))
-    replica.adopt_record(first, first, net.now)
-    replica.adopt_head(beat, [], net.now)
+    replica.adoption.adopt_record(first, first, net.now)
+    replica.adoption.adopt_head(beat, [], net.now)
     for _ in range(3):
         replica.receive(alice.order(price="2"), net.now)
         assert not replica.origins[ALICE.key].complete
