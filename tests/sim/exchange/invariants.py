@@ -293,6 +293,10 @@ class Checker:
             if node is None:
                 continue
             self._bounded(peer.name, node)
+            if node.sync.intake.illegal_transitions:
+                raise Violation(
+                    f"{peer.name}: something happened in a state that does not allow it"
+                )
             for own in node.ledger.own.values():
                 live = own.live
                 if min(live.open, live.reserved, live.filled, live.closed) < 0:
