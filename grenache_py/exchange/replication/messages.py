@@ -1,7 +1,7 @@
 """
-Reading what ``sync.*`` and ``gossip.have`` / ``gossip.want`` messages say.
+Reading and checking the members of ``sync.*``, ``gossip.have`` and ``gossip.want`` messages.
 
-Pure. Every function raises RemoteProtocolError, naming the member, when it is not as it must be.
+Pure. Every ``read_`` function raises RemoteProtocolError, which names the member that is wrong.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
     "read_short",
 ]
 
-#: Entries asked for at once.
+#: Entries of one answer.
 RANGE_MAX = 256
 
 
@@ -59,7 +59,7 @@ def read_heads(params: PeerParams) -> list[tuple[str, Head]]:
 
 
 def fitting(entries: list[Signed]) -> list[Signed]:
-    """As many of ``entries``, from the first on, as one line holds; at least one."""
+    """The first of ``entries``, as many as one line holds; at least one if there is any."""
     size = 0
     for count, signed in enumerate(entries):
         size += signed.wire_bytes + 1
@@ -69,7 +69,7 @@ def fitting(entries: list[Signed]) -> list[Signed]:
 
 
 def read_entries(result: dict[str, Any]) -> list[Signed] | None:
-    """The entries of an answer; None when the other side has them no more."""
+    """The entries of an answer; None when the other side does not hold them any more."""
     if result.get("pruned") is True:
         return None
     entries = result.get("entries")
@@ -79,7 +79,7 @@ def read_entries(result: dict[str, Any]) -> list[Signed] | None:
 
 
 def read_key(params: PeerParams, name: str) -> str:
-    """A member that is a home's key."""
+    """A home's key: 64 hex digits."""
     value = params.get(name)
     if not isinstance(value, str) or len(value) != 64:
         raise RemoteProtocolError(f"{name!r} must be a key of 64 hex digits")
@@ -87,6 +87,7 @@ def read_key(params: PeerParams, name: str) -> str:
 
 
 def read_number(params: PeerParams, name: str) -> int:
+    """An epoch or a sequence number, from 1 on."""
     value = params.get(name)
     if type(value) is not int or not 0 < value <= 2**53:
         raise RemoteProtocolError(f"{name!r} must be a positive integer")
@@ -94,6 +95,7 @@ def read_number(params: PeerParams, name: str) -> int:
 
 
 def read_frame(params: PeerParams) -> bytes:
+    """A frame of set reconciliation."""
     text = params.get("frame")
     if not isinstance(text, str) or len(text) > 2 * FRAME_BYTES_MAX:
         raise RemoteProtocolError("'frame' must be a base64 string")
@@ -104,6 +106,7 @@ def read_frame(params: PeerParams) -> bytes:
 
 
 def read_short(text: object) -> bytes:
+    """An element's short id."""
     if not isinstance(text, str) or len(text) != 2 * ID_BYTES:
         raise RemoteProtocolError("an element id has 32 hex digits")
     try:
@@ -113,7 +116,7 @@ def read_short(text: object) -> bytes:
 
 
 def bound_wire(key: int) -> list[int | str] | None:
-    """A place in the order of live orders, as it travels: [time, hash], or None above all."""
+    """A key or bound as it travels: [milliseconds, hex of a hash], or None above all keys."""
     if key == INFINITY:
         return None
     time_ms, hashed = time_and_hash(key)

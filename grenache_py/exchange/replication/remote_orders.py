@@ -1,9 +1,9 @@
 """
 The live orders of other homes, and which of them stand in the books.
 
-Pure. Every change comes from a signed entry that ``replica.py`` judged; here it is counted in
-the origin's fingerprint, in the set that peers reconcile, in the rows, and in the book, where
-an order stands only while its home's lease holds.
+Pure. Every change comes from a signed entry that ``replica.py`` or ``adoption.py`` checked. It
+changes the origin's fingerprint, the set that peers reconcile, the rows to store, and the book. An
+order stands in its book only while its home's lease holds.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class RemoteOrders:
     Live remote orders.
 
     Attributes:
-        on_order: called with each order that came into or changed in a book.
-        rows: what changed since they were last taken, at most one row an order.
+        on_order: called with each order that came into a book or changed there.
+        live_set_changed: called with each change of the set that peers reconcile.
+        rows: what changed since they were last taken, by order, at most one row each.
     """
 
     markets: Mapping[str, Market]
@@ -63,7 +64,16 @@ class RemoteOrders:
         body: StateBody,
         state_seq: int,
     ) -> None:
-        """A new live order. ``entry`` is the one that published it."""
+        """
+        A new live order.
+
+        Args:
+            order_signed, entry: the entry that published it.
+            state, body, state_seq: the entry with its newest state, that state, and its number.
+
+        Raises:
+            RemoteProtocolError: the state is impossible.
+        """
         order = entry.order
         assert order is not None
         live: LiveOrder | None = None
@@ -84,7 +94,12 @@ class RemoteOrders:
     def advance(
         self, origin: Origin, record: RemoteOrder, signed: Signed, body: StateBody, seq: int
     ) -> None:
-        """Bring a record to a newer state."""
+        """
+        Bring an order to a newer state.
+
+        Raises:
+            RemoteProtocolError: the quantities are impossible.
+        """
         live = record.live
         if live is not None:
             market = self.markets[live.order.market]
@@ -111,7 +126,7 @@ class RemoteOrders:
             self._stand(live)
 
     def _stand(self, live: LiveOrder) -> None:
-        """Put a visible order into its book as it now is; one that only takes never stands."""
+        """Put a visible order into its book as it now is, if it is of a kind that rests there."""
         if not rests(live):
             return
         expires = live.order.expires_ms
@@ -122,7 +137,7 @@ class RemoteOrders:
         self.on_order(live)
 
     def drop(self, origin: Origin, record: RemoteOrder) -> None:
-        """A record reached its end."""
+        """An order is not live any more."""
         del origin.records[record.order_id]
         self._of.pop(record.order_id, None)
         self._expiring.pop(record.order_id, None)
@@ -133,7 +148,7 @@ class RemoteOrders:
             self.books[record.live.order.market].remove(record.live)
 
     def show_or_hide(self, origin: Origin, now_ms: int) -> None:
-        """Let an origin's orders stand exactly while its lease holds and it is believed."""
+        """Let an origin's orders stand in the books while its lease holds and it is not frozen."""
         alive = not origin.frozen and now_ms <= origin.time[0] + origin.lease_ms + SKEW_MS
         if alive and not origin.visible:
             origin.visible = True
@@ -144,7 +159,7 @@ class RemoteOrders:
             self.hide(origin)
 
     def hide(self, origin: Origin) -> None:
-        """Take an origin's orders out of the books; its records stay."""
+        """Take an origin's orders out of the books; they are still held."""
         origin.visible = False
         for record in origin.records.values():
             if record.live is not None:

@@ -1,8 +1,8 @@
 """
-What a peer gives neighbours that lack something: entries, differences of live sets, records.
+Answers to neighbours that lack something: entries, differences of live sets, live orders.
 
-Pure. Every answer is made from what is held at that moment; no state is kept for the asker, so
-any neighbour can be asked for the next piece (distributed.md 3.4).
+Pure. Every answer is made from what is held at that moment. No state is kept for the side that
+asks, so any neighbour can be asked for the next piece (distributed.md 3.4).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["SyncResponder"]
 
+#: Live orders that one request may ask for.
 RECORDS_PER_REQUEST_MAX = 80
 
 
@@ -114,14 +115,14 @@ class SyncResponder:
 
 @attrs.define
 class _Page:
-    """As many records as one line holds; at least one."""
+    """An answer with as many live orders as one line holds; at least one."""
 
     records: list[Sequence[Signed]] = attrs.Factory(list)
     size: int = 0
 
     def put(self, record: Sequence[Signed]) -> bool:
         if record[0] == record[1]:
-            record = record[:1]  # nothing has happened to it yet: one entry is both
+            record = record[:1]  # one entry published the order and gave its newest state
         size = self.size + sum(part.wire_bytes + 3 for part in record)
         if self.records and size > LINE_BYTES:
             return False

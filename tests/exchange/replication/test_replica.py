@@ -9,6 +9,8 @@ import pytest
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.replication import origin_table
+from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.signed_log.entries import (
     Entry,
     HeartbeatBody,
@@ -138,6 +140,26 @@ def test_two_entries_with_one_number_freeze_their_origin_and_prove_it(
         other[0].replica.forks.prove(
             replica.forks.proofs[ALICE.key][0], replica.forks.proofs[ALICE.key][0]
         )
+
+
+def test_when_too_many_homes_are_known_a_new_one_is_not_held_and_a_known_one_can_be_frozen(
+    net: Network, alice: Author, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(origin_table, "ORIGINS_MAX", 1)
+    replica = net[0].replica
+    first = alice.order(price="1")
+    replica.receive(first, net.now)
+    bob = Author(net.now, Identity.from_seed(b"b" * 32))
+    order, beat = bob.order(), bob.entry(beat=HeartbeatBody(20_000, 1, "0" * 64))
+    assert replica.receive(order, net.now).verdict == "full"
+    assert not replica.adoption.adopt_record(order, order, net.now)
+    assert replica.adoption.adopt_head(beat, [], net.now).verdict == "full"
+    forked = Author(net.now, bob.identity)
+    assert replica.forks.prove(order, forked.order(price="2")) is None
+    assert list(replica.origins) == [ALICE.key]
+    other = Author(net.now).order(price="2")
+    assert replica.forks.prove(first, other) == ALICE.key
+    assert replica.origins[ALICE.key].state is OriginState.FROZEN
 
 
 def bad_id(author: Author) -> Signed:

@@ -294,9 +294,7 @@ class Checker:
                 continue
             self._bounded(peer.name, node)
             if node.sync.intake.illegal_transitions:
-                raise Violation(
-                    f"{peer.name}: something happened in a state that does not allow it"
-                )
+                raise Violation(f"{peer.name}: an event that its state does not allow")
             for own in node.ledger.own.values():
                 live = own.live
                 if min(live.open, live.reserved, live.filled, live.closed) < 0:
