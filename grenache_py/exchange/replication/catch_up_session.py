@@ -1,9 +1,9 @@
 """
-One catch-up with the help of one neighbour, step by step, as states.
+One catch-up with the help of one neighbour, step by step.
 
-Pure. The states follow each other: heartbeats are asked for, live sets are reconciled, the records
-that differ are fetched, and then each log goes on from its heartbeat. Records are signed one by one
-and merged as they come, so a session that breaks has not been in vain: the next one finds fewer
+Pure. Heartbeats are asked for, live sets are reconciled, the records that differ are fetched, and
+then each log goes on from its heartbeat (``catch_up_state.py``). Records are signed one by one and
+merged as they come, so a session that breaks has not been in vain: the next one finds fewer
 differences.
 """
 
@@ -11,12 +11,16 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.requests import Answered
+from grenache_py.exchange.replication.catch_up_state import (
+    SESSION_TRANSITIONS,
+    SessionEvent,
+    SessionState,
+)
 from grenache_py.exchange.replication.intake import Intake
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.messages import read_entries, read_frame
@@ -26,53 +30,13 @@ from grenache_py.exchange.replication.record_pages import RecordPage, pages
 from grenache_py.exchange.replication.request_queue import RequestQueue
 from grenache_py.exchange.signed_log.entries import Entry
 from grenache_py.exchange.signed_log.merkle import Signed
-from grenache_py.state_machine import Transitions
 
-__all__ = ["SESSION_TRANSITIONS", "CatchUpSession", "SessionEvent", "SessionState"]
+__all__ = ["CatchUpSession"]
 
 #: Requests of one session under way.
 _REQUESTS_AT_ONCE = 16
 #: Frames after which the differences found so far are fetched.
 _ROUNDS_MAX = 2_000
-
-
-class SessionState(Enum):
-    """
-    What a session waits for.
-
-    Attributes:
-        BEATS: the newest heartbeat of each log, and the entries that follow it.
-        RECONCILING: an answer to a frame.
-        RECORDS: the records that differ.
-        DONE: nothing; it ended well, or it broke.
-    """
-
-    BEATS = "beats"
-    RECONCILING = "reconciling"
-    RECORDS = "records"
-    DONE = "done"
-
-
-class SessionEvent(Enum):
-    """What moves a session on."""
-
-    BEATS_CAME = "beats came"
-    DIFFERENCES_FOUND = "differences found"
-    RECORDS_CAME = "records came"
-    BROKE = "broke"
-
-
-SESSION_TRANSITIONS = Transitions(
-    "catch-up",
-    {
-        (SessionState.BEATS, SessionEvent.BEATS_CAME): SessionState.RECONCILING,
-        (SessionState.RECONCILING, SessionEvent.DIFFERENCES_FOUND): SessionState.RECORDS,
-        (SessionState.RECORDS, SessionEvent.RECORDS_CAME): SessionState.DONE,
-        (SessionState.BEATS, SessionEvent.BROKE): SessionState.DONE,
-        (SessionState.RECONCILING, SessionEvent.BROKE): SessionState.DONE,
-        (SessionState.RECORDS, SessionEvent.BROKE): SessionState.DONE,
-    },
-)
 
 
 class CatchUpSession:

@@ -1,21 +1,24 @@
 """
-Learning what was missed: gaps in logs while linked, whole live sets after a join or a partition.
+Keeping the copies of all logs complete: this composes the parts that learn what was missed.
 
-Pure. Neighbours tell each other the heads of all logs they hold when a link opens
-(``sync.heads``) and what moved since every few seconds; a log found to be behind is fetched by
-sequence number (``sync.range``; after a lazy announcement ``gossip.want``). Logs are pruned, so
-whoever is further behind catches up on the origin's *live set* instead (distributed.md 3.4):
+Pure. ``head_exchange.py`` learns how far each log reaches at neighbours, ``fetching.py`` fetches
+short gaps by sequence number, ``catch_up.py`` catches up on the rest, ``intake.py`` takes every
+entry that comes, and ``sync_responder.py`` serves neighbours.
+
+Logs are pruned, so whoever is further behind catches up on an origin's *live set* instead
+(distributed.md 3.4):
 
 1. from one neighbour that is ahead, the newest heartbeat of each such origin and what follows it;
 2. ``sync.reconcile``: which live orders the two sides do not share;
 3. ``sync.records``: those orders, each with the origin's signature over order and newest state, so
-   each can be merged at once, and a session that breaks has not been in vain;
+   that each can be merged at once and a session that breaks has not been in vain;
 4. the origin's head is set to that heartbeat, and the log goes on from there.
 
-That the neighbour left nothing out is seen from the origin's heartbeats, which sign a fingerprint
-of its live set: the one adopted, rolled forward through the log, or else the next one. Until one
-agrees the origin is *unsure*, not synced, and is reconciled again, from somebody else when there is
-somebody else. Any neighbour can serve, and no server keeps state.
+The origin's heartbeats sign a fingerprint of its live set, so they show whether the neighbour left
+something out. Either the adopted heartbeat, rolled forward through the log, agrees with what is
+held, or the next heartbeat does. Until then this peer is not synced. When a heartbeat disagrees, the
+origin is *unsure* and is reconciled again, with another neighbour when there is one. Any neighbour
+can serve, and no server keeps state.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ class Sync:
 
     Attributes:
         intake: the way of every entry into the replica.
-        catchup: of live sets.
+        catchup: on live sets.
     """
 
     def __init__(
