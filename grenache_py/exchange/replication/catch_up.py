@@ -31,7 +31,6 @@ class CatchUp:
     Attributes:
         sessions: those that ended well; ``broken`` others ended early.
         adopted: records that ended sessions took over.
-        frames: reconciliation frames that ended sessions sent.
     """
 
     def __init__(self, intake: Intake, live: LiveSetIndex, rng: random.Random, now: float) -> None:
@@ -42,7 +41,7 @@ class CatchUp:
         self._rng = rng
         self._session: CatchUpSession | None = None
         self._not_before = now
-        self.adopted = self.sessions = self.broken = self.frames = 0
+        self.adopted = self.sessions = self.broken = 0
 
     def covers(self, origin: str) -> bool:
         """Whether the catch-up under way is about this log."""
@@ -98,7 +97,6 @@ class CatchUp:
         else:
             self.sessions += 1
         self.adopted += session.adopted
-        self.frames += session.frames
 
 
 def _head_at(link: PeerLink, origin: str) -> Head:

@@ -53,7 +53,6 @@ class CatchUpSession:
         beats: for each log its newest heartbeat and what follows it, [] while it has not come.
         broke: it ended early.
         adopted: records taken over.
-        frames: reconciliation frames sent.
     """
 
     def __init__(
@@ -68,13 +67,14 @@ class CatchUpSession:
         self.state = SessionState.BEATS
         self.beats: dict[str, list[Signed]] = {origin: [] for origin in origins}
         self.broke = False
-        self.adopted = self.frames = 0
+        self.adopted = 0
         self._intake = intake
         self._held_logs = intake.held_logs
         self._replica = intake.held_logs.replica
         self._live = live
         self._ended = ended
         self._asking = Reconciliation(live.set)
+        self._rounds = 0
         self._beats_wanted = RequestQueue(self._ask_beat, _REQUESTS_AT_ONCE, origins[::-1])
         self._records_wanted = RequestQueue[RecordPage](self._ask_page, _REQUESTS_AT_ONCE, [])
 
@@ -143,7 +143,7 @@ class CatchUpSession:
     # RECONCILING.
 
     def _ask_frame(self, frame: bytes, now: float) -> None:
-        self.frames += 1
+        self._rounds += 1
         params = {"frame": b64encode(frame).decode()}
         self._request("sync.reconcile", params, self._frame_came, now)
 
@@ -152,7 +152,7 @@ class CatchUpSession:
             self.abort(now)
             return
         following = self._asking.receive(read_frame(result))
-        if following is not None and self.frames <= _ROUNDS_MAX:
+        if following is not None and self._rounds <= _ROUNDS_MAX:
             self._ask_frame(following, now)
             return
         self._happened(SessionEvent.DIFFERENCES_FOUND)

@@ -31,7 +31,7 @@ class Intake:
 
     Attributes:
         peering, held_logs: what entries come over, and what is held already.
-        received: entries that came; ``known`` of them brought nothing new.
+        received: entries that came.
         illegal_transitions: events that the state of an origin or of a catch-up did not allow: each
             is a bug, and cost the entry or the catch-up in which it happened.
         consider: called with an origin, a link that may hold more of its log, and the time.
@@ -42,8 +42,7 @@ class Intake:
         self.held_logs = held_logs
         self._replica = held_logs.replica
         self._forks = held_logs.replica.forks
-        self.received = self.known = 0
-        self.illegal_transitions = 0
+        self.received = self.illegal_transitions = 0
         self.consider: Callable[[str, PeerLink, float], None] = lambda origin, link, now: None
         peering.method("gossip.publish", self._published)
         peering.method("gossip.proof", self._proof_told)
@@ -72,8 +71,6 @@ class Intake:
             return
         if received.novel:
             self.peering.scores.delivered(link.key, now)
-        elif received.verdict == "known":
-            self.known += 1
         self.came(link, received, now)
 
     def came(self, link: PeerLink, received: Received, now: float) -> None:

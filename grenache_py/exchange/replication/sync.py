@@ -16,9 +16,9 @@ Logs are pruned, so whoever is further behind catches up on an origin's *live se
 
 The origin's heartbeats sign a fingerprint of its live set, so they show whether the neighbour left
 something out. Either the adopted heartbeat, rolled forward through the log, agrees with what is
-held, or the next heartbeat does. Until then this peer is not synced. When a heartbeat disagrees, the
-origin is *unsure* and is reconciled again, with another neighbour when there is one. Any neighbour
-can serve, and no server keeps state.
+held, or the next heartbeat does. Until then this peer is not synced. When a heartbeat disagrees,
+the origin is *unsure* and is reconciled again, with another neighbour when there is one. Any
+neighbour can serve, and no server keeps state.
 """
 
 from __future__ import annotations

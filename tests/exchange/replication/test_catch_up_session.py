@@ -23,6 +23,7 @@ from grenache_py.exchange.replication.catch_up_state import (
 )
 from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.intake import Intake
+from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.replication.sync_responder import SyncResponder
 from grenache_py.exchange.signed_log.head import Head
 from tests.support.peers import Network
@@ -191,6 +192,20 @@ def test_any_events_lead_to_a_state_or_are_refused(events: list[SessionEvent]) -
             continue
         assert ORDER.index(after) > ORDER.index(state)
         state = after
+
+
+def test_an_illegal_event_of_an_origin_costs_the_entry_and_is_counted() -> None:
+    rig = Rig.of(3)
+    entries = [draft.proof for _, draft in rig.there.ledger.log.tail]
+    link = cast(PeerLink, rig.link)
+    rig.intake.take(link, entries[0], rig.now)
+    origin = rig.here.replica.origins[rig.there.key]
+    origin.state = OriginState.FROZEN  # a bug: nothing froze it
+    for signed in entries[1:]:
+        rig.intake.take(link, signed, rig.now)
+    beats = sum('"beat":' in signed.payload for signed in entries[1:])
+    assert rig.intake.illegal_transitions == beats > 0
+    assert origin.state is OriginState.FROZEN
 
 
 def test_an_illegal_event_costs_the_session_and_is_counted() -> None:
