@@ -9,7 +9,7 @@ Differences from negentropy: hashes are cut to 16 bytes in lists (the fingerprin
 32, so a forger must break the full sum), time is in milliseconds, frames have no version byte,
 and where the asking side has nothing at all it is told how many there are instead of their
 hashes, and takes the range whole: a peer that joins, or was away, pays for what it has, not for
-what it lacks.
+what it lacks. ``frame.py`` gives the format of frames.
 
 Cost in bytes for d scattered differences in n elements, worst case:
 ``353 + d * (352 * k + 16 * l)``, k the smallest integer with l = n / 16**(k + 1) < 32; for any

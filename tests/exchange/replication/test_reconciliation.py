@@ -143,28 +143,6 @@ def test_two_disjoint_big_sets_still_end() -> None:
     assert (len(need), len(have)) == (8000, 8000)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 50)), max_size=200), st.integers(0, 9))
-def test_incremental_updates_equal_a_fresh_set(steps: list[tuple[bool, int]], bulk: int) -> None:
-    """The blocked sums after any updates are those of a set built at once."""
-    naive: set[Element] = set()
-    updated = LiveSet()
-    for i in range(bulk * 300):
-        updated.add(*element(1000 + i))
-        naive.add(element(1000 + i))
-    for add, number in steps:
-        e = element(number)
-        assert (updated.add if add else updated.remove)(*e) is ((e not in naive) == add)
-        (naive.add if add else naive.discard)(e)
-    fresh = live_set(naive)
-    assert len(updated) == len(naive) == len(fresh)
-    rng = random.Random(bulk)
-    for _ in range(20):
-        low, high = sorted((rng.randint(0, len(naive)), rng.randint(0, len(naive))))
-        assert updated.fingerprint(low, high) == fresh.fingerprint(low, high)
-        assert list(updated.keys(low, high)) == list(fresh.keys(low, high))
-
-
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_answered_or_refused(frame: bytes) -> None:
