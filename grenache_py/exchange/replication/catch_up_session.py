@@ -17,9 +17,9 @@ from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.requests import Answered
 from grenache_py.exchange.replication.catch_up_state import (
-    SESSION_TRANSITIONS,
-    SessionEvent,
-    SessionState,
+    CATCH_UP_TRANSITIONS,
+    CatchUpEvent,
+    CatchUpState,
 )
 from grenache_py.exchange.replication.intake import Intake
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
@@ -64,7 +64,7 @@ class CatchUpSession:
         ended: Callable[[], None],
     ) -> None:
         self.link = link
-        self.state = SessionState.BEATS
+        self.state = CatchUpState.BEATS
         self.beats: dict[str, list[Signed]] = {origin: [] for origin in origins}
         self.broke = False
         self.adopted = 0
@@ -78,8 +78,8 @@ class CatchUpSession:
         self._beats_wanted = RequestQueue(self._ask_beat, _REQUESTS_AT_ONCE, origins[::-1])
         self._records_wanted = RequestQueue[RecordPage](self._ask_page, _REQUESTS_AT_ONCE, [])
 
-    def _happened(self, event: SessionEvent) -> None:
-        self.state = SESSION_TRANSITIONS.next(self.state, event)
+    def _happened(self, event: CatchUpEvent) -> None:
+        self.state = CATCH_UP_TRANSITIONS.next(self.state, event)
 
     def begin(self, now: float) -> None:
         """Ask for the first heartbeats."""
@@ -87,8 +87,8 @@ class CatchUpSession:
 
     def abort(self, now: float) -> None:
         """End early, unless it is over. What came is kept; the next session brings the rest."""
-        if self.state is not SessionState.DONE:
-            self._happened(SessionEvent.BROKE)
+        if self.state is not CatchUpState.DONE:
+            self._happened(CatchUpEvent.BROKE)
             self.broke = True
             self._beats_wanted.waiting.clear()
             self._records_wanted.waiting.clear()
@@ -105,7 +105,7 @@ class CatchUpSession:
         def answered(
             result: dict[str, Any] | None, error: dict[str, Any] | None, then: float
         ) -> None:
-            if self.state is SessionState.DONE:
+            if self.state is CatchUpState.DONE:
                 return
             try:
                 came(result, error, then)
@@ -121,8 +121,8 @@ class CatchUpSession:
     # BEATS.
 
     def _ask_beats(self, now: float) -> None:
-        if self._beats_wanted.send(now) and self.state is SessionState.BEATS:
-            self._happened(SessionEvent.BEATS_CAME)
+        if self._beats_wanted.send(now) and self.state is CatchUpState.BEATS:
+            self._happened(CatchUpEvent.BEATS_CAME)
             self._ask_frame(self._asking.begin(), now)
 
     def _ask_beat(self, origin: str, now: float) -> None:
@@ -155,15 +155,15 @@ class CatchUpSession:
         if following is not None and self._rounds <= _ROUNDS_MAX:
             self._ask_frame(following, now)
             return
-        self._happened(SessionEvent.DIFFERENCES_FOUND)
+        self._happened(CatchUpEvent.DIFFERENCES_FOUND)
         self._records_wanted.waiting = pages(self._asking)
         self._ask_records(now)
 
     # RECORDS.
 
     def _ask_records(self, now: float) -> None:
-        if self._records_wanted.send(now) and self.state is SessionState.RECORDS:
-            self._happened(SessionEvent.RECORDS_CAME)
+        if self._records_wanted.send(now) and self.state is CatchUpState.RECORDS:
+            self._happened(CatchUpEvent.RECORDS_CAME)
             self._ended()
             self._go_on(now)
 

@@ -10,10 +10,10 @@ from enum import Enum
 
 from grenache_py.state_machine import Transitions
 
-__all__ = ["SESSION_TRANSITIONS", "SessionEvent", "SessionState"]
+__all__ = ["CATCH_UP_TRANSITIONS", "CatchUpEvent", "CatchUpState"]
 
 
-class SessionState(Enum):
+class CatchUpState(Enum):
     """
     What a session waits for.
 
@@ -30,7 +30,7 @@ class SessionState(Enum):
     DONE = "done"
 
 
-class SessionEvent(Enum):
+class CatchUpEvent(Enum):
     """
     What moves a session on.
 
@@ -47,14 +47,14 @@ class SessionEvent(Enum):
     BROKE = "broke"
 
 
-SESSION_TRANSITIONS = Transitions(
+CATCH_UP_TRANSITIONS = Transitions(
     "catch-up",
     {
-        (SessionState.BEATS, SessionEvent.BEATS_CAME): SessionState.RECONCILING,
-        (SessionState.RECONCILING, SessionEvent.DIFFERENCES_FOUND): SessionState.RECORDS,
-        (SessionState.RECORDS, SessionEvent.RECORDS_CAME): SessionState.DONE,
-        (SessionState.BEATS, SessionEvent.BROKE): SessionState.DONE,
-        (SessionState.RECONCILING, SessionEvent.BROKE): SessionState.DONE,
-        (SessionState.RECORDS, SessionEvent.BROKE): SessionState.DONE,
+        (CatchUpState.BEATS, CatchUpEvent.BEATS_CAME): CatchUpState.RECONCILING,
+        (CatchUpState.RECONCILING, CatchUpEvent.DIFFERENCES_FOUND): CatchUpState.RECORDS,
+        (CatchUpState.RECORDS, CatchUpEvent.RECORDS_CAME): CatchUpState.DONE,
+        (CatchUpState.BEATS, CatchUpEvent.BROKE): CatchUpState.DONE,
+        (CatchUpState.RECONCILING, CatchUpEvent.BROKE): CatchUpState.DONE,
+        (CatchUpState.RECORDS, CatchUpEvent.BROKE): CatchUpState.DONE,
     },
 )

@@ -17,9 +17,9 @@ from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.requests import Answered, PeerMethod
 from grenache_py.exchange.replication.catch_up_session import CatchUpSession
 from grenache_py.exchange.replication.catch_up_state import (
-    SESSION_TRANSITIONS,
-    SessionEvent,
-    SessionState,
+    CATCH_UP_TRANSITIONS,
+    CatchUpEvent,
+    CatchUpState,
 )
 from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.intake import Intake
@@ -28,7 +28,7 @@ from grenache_py.exchange.replication.sync_responder import SyncResponder
 from grenache_py.exchange.signed_log.head import Head
 from tests.support.peers import Network
 
-ORDER = list(SessionState)
+ORDER = list(CatchUpState)
 
 
 class Wire:
@@ -84,7 +84,7 @@ class Rig:
     here: ExchangeNode
     there: ExchangeNode
     now: float
-    ended: list[SessionState]
+    ended: list[CatchUpState]
 
     @classmethod
     def of(cls, orders: int, seed: int = 1) -> Rig:
@@ -99,7 +99,7 @@ class Rig:
         SyncResponder(cast(Any, wire), HeldLogs(there.ledger, there.replica), there.live)
         intake = Intake(cast(Any, wire), HeldLogs(here.ledger, here.replica))
         link = OneLink()
-        ended: list[SessionState] = []
+        ended: list[CatchUpState] = []
         session = CatchUpSession(
             cast(PeerLink, link),
             [there.key],
@@ -151,15 +151,15 @@ def test_whatever_is_answered_a_session_goes_forward_and_ends_once(
     session.begin(rig.now)
     states = [session.state]
     for kind, choice in answers:
-        done = session.state is SessionState.DONE
+        done = session.state is CatchUpState.DONE
         asked = len(rig.wire.open)
         rig.answer(kind, choice)
         states.append(session.state)
         if done:
             assert len(rig.wire.open) <= asked, "it asks no more when it is over"
     assert [ORDER.index(state) for state in states] == sorted(map(ORDER.index, states))
-    assert len(rig.ended) == (session.state is SessionState.DONE)
-    assert all(state is SessionState.DONE for state in rig.ended)
+    assert len(rig.ended) == (session.state is CatchUpState.DONE)
+    assert all(state is CatchUpState.DONE for state in rig.ended)
     assert rig.wire.penalties == session.broke
     assert rig.intake.illegal_transitions == 0
 
@@ -171,22 +171,22 @@ def test_an_honest_neighbour_brings_everything_in_whatever_order(orders: int, se
     rng = random.Random(seed)
     rig.session.begin(rig.now)
     for _ in range(1_000):
-        if rig.session.state is SessionState.DONE:
+        if rig.session.state is CatchUpState.DONE:
             break
         rig.answer("honest", rng.randrange(20))
-    assert rig.session.state is SessionState.DONE and not rig.session.broke
+    assert rig.session.state is CatchUpState.DONE and not rig.session.broke
     ours, theirs = rig.here.live.set, rig.there.live.set
     assert len(ours) == len(theirs)
     assert ours.fingerprint(0, len(ours)) == theirs.fingerprint(0, len(theirs))
     assert rig.here.replica.origins[rig.there.key].complete
 
 
-@given(st.lists(st.sampled_from(SessionEvent), max_size=10))
-def test_any_events_lead_to_a_state_or_are_refused(events: list[SessionEvent]) -> None:
-    state = SessionState.BEATS
+@given(st.lists(st.sampled_from(CatchUpEvent), max_size=10))
+def test_any_events_lead_to_a_state_or_are_refused(events: list[CatchUpEvent]) -> None:
+    state = CatchUpState.BEATS
     for event in events:
         try:
-            after = SESSION_TRANSITIONS.next(state, event)
+            after = CATCH_UP_TRANSITIONS.next(state, event)
         except LocalProtocolError as error:
             assert event.name in str(error) and state.name in str(error)
             continue
@@ -211,13 +211,13 @@ def test_an_illegal_event_of_an_origin_costs_the_entry_and_is_counted() -> None:
 def test_an_illegal_event_costs_the_session_and_is_counted() -> None:
     rig = Rig.of(3)
     rig.session.begin(rig.now)
-    rig.session.state = SessionState.RECORDS  # a bug: the heartbeats have not come
+    rig.session.state = CatchUpState.RECORDS  # a bug: the heartbeats have not come
     method, _, answered = rig.wire.open[0]
     assert method == "sync.range"
     rig.session._request("sync.reconcile", {}, rig.session._frame_came, rig.now)
     _, _, frame_came = rig.wire.open[-1]
     frame_came({"frame": ""}, None, rig.now)
     assert rig.intake.illegal_transitions == 1
-    assert rig.session.state is SessionState.DONE and rig.session.broke
+    assert rig.session.state is CatchUpState.DONE and rig.session.broke
     answered({"entries": []}, None, rig.now)  # too late: nothing happens
     assert len(rig.ended) == 1
