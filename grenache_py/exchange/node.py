@@ -33,14 +33,16 @@ from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.peering import Peering, PeeringConfig
 from grenache_py.exchange.peers.requests import PeerParams
 from grenache_py.exchange.replication.held_logs import HeldLogs
+from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.replication.sync import Sync
-from grenache_py.exchange.replication.sync_responder import LiveIndex
-from grenache_py.exchange.signed_log.entries import Entry, OriginLog, TradeBody, trade_from_body
+from grenache_py.exchange.signed_log.entries import Entry, TradeBody, trade_from_body
+from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.merkle import Sealer, Signed, Verifier
+from grenache_py.exchange.signed_log.own_log import OwnLog
 
 __all__ = ["ExchangeNode", "NodeConfig"]
 
@@ -105,8 +107,8 @@ class ExchangeNode:
         sealer, verifier = Sealer(identity, network), Verifier(identity.scheme, network)
         self._sealer = sealer
         self.verifier = verifier
-        self.live = LiveIndex()
-        log = OriginLog(self.key, sealer, self.clock)
+        self.live = LiveSetIndex()
+        log = OwnLog(self.key, sealer, self.clock)
         self.ledger = Ledger(
             self.key, self.markets, self.books, log, self.outbox, self.live.changed
         )
@@ -518,7 +520,7 @@ class ExchangeNode:
         rows.extend(make() for make in unsealed)
         epoch = self.ledger.log.epoch
         self.peering.publish(
-            (draft, self.key, (epoch, seq, draft.hash.hex())) for seq, draft in published
+            (draft, self.key, Head(epoch, seq, draft.hash.hex())) for seq, draft in published
         )
         for key, method, params in messages:
             answered = None if method == "fill.settled" else self._fill_answered

@@ -1,8 +1,8 @@
 """
-A store's history for other programs, and the proof that its log leads to its book.
+A store's history as CSV or JSON lines, and the proof that its log leads to its book.
 
-Shell. Reads one SQLite file, which a daemon may be using at the same time, and writes lines to
-the stream it is given. Money is written as decimal strings, times as milliseconds since 1970.
+Shell. Reads one SQLite file, which a daemon may be using at the same time, and writes to the stream
+it is given. Prices and quantities are decimal strings, times are milliseconds since 1970.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, TextIO
 
 import msgspec
 
-from grenache_py.exchange.audit.replay import LogReplay, Proof, compare, markets_of
+from grenache_py.exchange.audit.proof import Proof, compare
+from grenache_py.exchange.audit.replay import LogReplay, markets_of
 from grenache_py.exchange.effects.rows import OrderRow, TradeRow
 from grenache_py.exchange.home.ledger import own_from_row
 from grenache_py.exchange.market.instrument import Market
@@ -59,7 +60,7 @@ def _order(row: OrderRow, market: Market) -> dict[str, Any]:
 
 
 def _trades(connection: Connection, markets: Mapping[str, Market]) -> Exported:
-    """All trades this home heard of, in that order."""
+    """All trades this home knows, in the order in which it learned of them."""
     for row in queries.all_trades(connection):
         market = markets[row.market]
         yield {
@@ -77,7 +78,7 @@ def _trades(connection: Connection, markets: Mapping[str, Market]) -> Exported:
 
 
 def _log(connection: Connection, markets: Mapping[str, Market]) -> Exported:
-    """The home's own signed log."""
+    """The home's own signed log, oldest entry first."""
     for row in queries.all_log_entries(connection):
         yield {
             "epoch": row.epoch,
@@ -101,7 +102,7 @@ EXPORTS: dict[str, Callable[[Connection, Mapping[str, Market]], Exported]] = {
 
 def _records(path: str, what: str) -> Exported:
     with translated(path), closing(read_only(path)) as connection:
-        connection.execute("BEGIN")  # one moment, whatever a daemon writes meanwhile
+        connection.execute("BEGIN")  # see one state, whatever a daemon writes meanwhile
         yield from EXPORTS[what](connection, markets_of(queries.meta(connection)))
 
 
@@ -139,11 +140,11 @@ def prove(
     path: str, verifier: Verifier | None = None, told: Callable[[int], None] | None = None
 ) -> Proof:
     """
-    Play the log of the store at ``path`` again and compare.
+    Replay the log of the store at ``path`` and compare the outcome with the store.
 
     Args:
-        verifier: also checks every signature.
-        told: called with the number of entries done, now and then.
+        verifier: checks every signature too; without one, none is checked.
+        told: called with the number of entries done, after every thousand.
 
     Raises:
         StoreError: the file cannot be read.

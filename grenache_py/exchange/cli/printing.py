@@ -15,7 +15,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from grenache_py.exchange.audit.replay import Proof
+from grenache_py.exchange.audit.proof import Proof
 from grenache_py.exchange.cli.diagnosis import Finding
 
 __all__ = [

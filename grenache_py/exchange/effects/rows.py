@@ -24,20 +24,9 @@ __all__ = [
     "RecordGone",
     "RecordRow",
     "Row",
-    "SignedRow",
     "Snapshot",
     "TradeRow",
 ]
-
-
-class SignedRow(NamedTuple):
-    """A payload with the proof that its signer wrote it (see ``log.Signed``)."""
-
-    payload: str
-    path: bytes  # Merkle path: 32 bytes a sibling, leaf upwards
-    leaf: int  # position of the leaf
-    size: int  # leaves under the signed root
-    signature: bytes  # 64 bytes
 
 
 class MetaRow(NamedTuple):

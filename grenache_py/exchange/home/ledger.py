@@ -28,7 +28,6 @@ from grenache_py.exchange.signed_log.entries import (
     GENESIS,
     TRADES_PER_ENTRY_MAX,
     HeartbeatBody,
-    OriginLog,
     Stamp,
     StateBody,
     TradeBody,
@@ -38,6 +37,7 @@ from grenache_py.exchange.signed_log.entries import (
 )
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, LiveSetChanged, element
 from grenache_py.exchange.signed_log.merkle import Draft, Signed, leaf_hash
+from grenache_py.exchange.signed_log.own_log import OwnLog
 
 __all__ = [
     "Ledger",
@@ -145,7 +145,7 @@ class Ledger:
     home: str
     markets: Mapping[str, Market]
     books: Mapping[str, Book]
-    log: OriginLog
+    log: OwnLog
     outbox: Outbox
     live_set_changed: LiveSetChanged = lambda order_id, time_ms, gone, come: None
     own: dict[str, OwnOrder] = attrs.Factory(dict)

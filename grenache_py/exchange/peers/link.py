@@ -11,27 +11,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 
 from grenache_py.exchange.peers.handshake import Handshake
 from grenache_py.exchange.rates import Rate, TokenBucket
+from grenache_py.exchange.signed_log.head import Head
 
 __all__ = [
     "BAN_S",
     "DISCONNECT_BELOW",
     "IGNORE_BELOW",
     "MESSAGES",
-    "Head",
     "PeerLink",
     "PendingRequest",
     "Scores",
     "network_prefix",
 ]
-
-#: Where a log stands: epoch, seq and the hash of that entry.
-Head: TypeAlias = tuple[int, int, str]
 
 #: Messages of one link. What a peer can digest in Python is about this; more is abuse.
 MESSAGES = Rate(10_000, 40_000)

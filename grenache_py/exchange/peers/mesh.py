@@ -23,7 +23,8 @@ from typing import NamedTuple
 import attrs
 from msgspec import json
 
-from grenache_py.exchange.peers.link import Head, PeerLink
+from grenache_py.exchange.peers.link import PeerLink
+from grenache_py.exchange.signed_log.head import NO_HEAD, Head
 from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["Mesh"]
@@ -95,7 +96,7 @@ class Mesh:
                 for index, entry in enumerate(waiting)
                 if entry.source != link.id
                 and (self.flood or link.mesh or entry.source < 0)
-                and link.told.get(entry.origin, _NOTHING)[:2] < entry.head[:2]
+                and link.told.get(entry.origin, NO_HEAD)[:2] < entry.head[:2]
             )
             if not chosen:
                 continue
@@ -183,9 +184,6 @@ class Mesh:
         moved = {**self._moved_before, **self._moved}
         self._moved_before, self._moved = self._moved, {}
         return moved
-
-
-_NOTHING: Head = (0, 0, "")
 
 
 def pack(raws: list[bytes]) -> list[bytes]:

@@ -51,6 +51,7 @@ from grenache_py.exchange.peers.peer_exchange import PeerExchange
 from grenache_py.exchange.peers.requests import Answered, PeerParams, PeerRequests, PeerResult
 from grenache_py.exchange.peers.undelivered import Message, Undelivered
 from grenache_py.exchange.rates import TokenBucket
+from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Verifier
 from grenache_py.wire.jsonrpc import error_line, notification_line
@@ -295,7 +296,7 @@ class Peering:
             self.addresses.address_of(key, now) is not None and not self.scores.banned(key, now)
         )
 
-    def publish(self, drafts: Iterable[tuple[Draft, str, tuple[int, int, str]]]) -> None:
+    def publish(self, drafts: Iterable[tuple[Draft, str, Head]]) -> None:
         """Queue own log entries, sealed by now, for everybody."""
         for draft, origin, head in drafts:
             if self.by_key:

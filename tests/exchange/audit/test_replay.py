@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from grenache_py.exchange.audit.export import prove, write_csv, write_jsonl
-from grenache_py.exchange.audit.replay import LogReplay, Proof, compare, markets_of
+from grenache_py.exchange.audit.proof import Proof, compare
+from grenache_py.exchange.audit.replay import LogReplay, markets_of
 from grenache_py.exchange.cli import exchange
 from grenache_py.exchange.errors import OrderError, StoreError
 from grenache_py.exchange.signed_log.keys import Ed25519

@@ -15,9 +15,9 @@ from grenache_py.exchange.peers.link import Scores
 from grenache_py.exchange.peers.mesh import Mesh
 from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.replication import replica
+from grenache_py.exchange.replication.catch_up import CatchUp
+from grenache_py.exchange.replication.forks import Forks
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
-from grenache_py.exchange.replication.replica import Replica
-from grenache_py.exchange.replication.sync import Sync
 from grenache_py.exchange.signed_log.merkle import Verifier, leaf_hash
 from tests.sim.exchange import test_evil as evil
 from tests.sim.exchange import test_network as network
@@ -63,7 +63,7 @@ def _lease_without_end(self: RemoteOrders, origin: Any, now_ms: int) -> None:
     _show_or_hide(self, origin, min(now_ms, origin.time[0]))
 
 
-def _nothing_but_a_copy(self: Replica, origin: Any, entry: Any, signed: Any) -> str | None:
+def _nothing_but_a_copy(self: Forks, origin: Any, entry: Any, signed: Any) -> str | None:
     """What comes second is taken for a copy of the first, whatever it says."""
     behind = (entry.epoch, entry.seq) <= (origin.epoch, origin.seq)
     return "known" if behind or entry.seq in origin.waiting else None
@@ -85,7 +85,7 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
         network.test_an_order_is_everywhere_within_a_second,
     ),
     "what a joiner lacks is not reconciled": (
-        (Sync, "_catch_up", lambda self, now: None),
+        (CatchUp, "begin", lambda self, *args: None),
         network.test_a_late_joiner_gets_the_whole_open_book,
     ),
     "a lease never runs out": (
@@ -97,7 +97,7 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
         evil.test_a_maker_that_never_answers_holds_a_bounded_hostage,
     ),
     "an own entry nobody remembers is no alarm": (
-        (Replica, "_own", lambda self, entry, signed: None),
+        (Forks, "own_entry", lambda self, entry, signed: None),
         network.test_an_old_disk_is_noticed_before_it_lies,
     ),
     "one key at two places is no alarm": (
@@ -105,7 +105,7 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
         network.test_two_machines_with_one_key_are_noticed,
     ),
     "two histories freeze nobody": (
-        (Replica, "_known", _nothing_but_a_copy),
+        (Forks, "known", _nothing_but_a_copy),
         evil.test_two_stories_are_proven_to_everybody,
     ),
     "time may run ahead": (
