@@ -36,7 +36,10 @@ DEAD = {
         "cite docs/design/grenache-wire.rst"
     ),
     r"\bhouse style\b|\bguide: ": "cite CONTRIBUTING.rst",
-    r"\([1-5]\.\d{1,2}(?:, [ILFTM]\d+)*\)": "name the page and the anchor, not a section's number",
+}
+#: The number of a section alone. In documents it may be a figure.
+SECTION = {
+    r"\([1-5]\.[1-9]\d?(?:, [ILFTM]\d+)*\)": "name the page and the anchor, not a section's number"
 }
 
 #: A link target with its anchor: from the root in code, from the page in a document.
@@ -49,8 +52,9 @@ PATH = re.compile(
 )
 #: A Python file or a page, named without the way to it.
 FILE = re.compile(r"(?<![\w./<*-])((?:\w[\w-]*/)*[\w-]+\.(?:py|rst))(?![\w(]|\.\w)")
-#: A name that stands for any name: ``target_PARSER.py``.
-ANY_NAME = re.compile(r"[A-Z]{4}")
+#: What looks like a file and is none: a name that stands for any (``target_PARSER.py``), and a
+#: method of a class (``Transitions.rst``).
+NO_FILE = re.compile(r"[A-Z]{4}|^[A-Z][a-z]\w*\.rst$")
 
 
 class Text(NamedTuple):
@@ -157,7 +161,7 @@ def bad_paths(text: Text) -> Iterator[str]:
             elif match[2] and f"def {match[2]}(" not in found[0].read_text():
                 yield f"{text.at(match.start())}: {path} has no {match[2]}"
     for match in FILE.finditer(text.text):
-        if match[1] not in _tree() and not ANY_NAME.search(match[1]):
+        if match[1] not in _tree() and not NO_FILE.search(match[1]):
             yield f"{text.at(match.start())}: no file is called {match[1]}"
 
 
@@ -169,7 +173,8 @@ def dead_forms(text: Text, cited: str) -> Iterator[str]:
         cited: the text in which a page must be named for its codes to be used: a document's own,
             or the module docstring of a test, which reports them.
     """
-    for pattern, advice in DEAD.items():
+    dead = {**DEAD, **SECTION} if text.file.endswith(".py") else DEAD
+    for pattern, advice in dead.items():
         for match in re.finditer(pattern, text.text):
             yield f"{text.at(match.start())}: {match[0]!r} leads nowhere; {advice}"
     for pattern, page in CODES.items():
