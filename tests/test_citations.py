@@ -52,6 +52,8 @@ PATH = re.compile(
 )
 #: A Python file or a page, named without the way to it.
 FILE = re.compile(r"(?<![\w./<*-])((?:\w[\w-]*/)*[\w-]+\.(?:py|rst))(?![\w(]|\.\w)")
+#: A module by its dotted name, perhaps with what is defined in it.
+MODULE = re.compile(r"(?<![\w./-])(?:grenache_py|tests|benchmarks)(?:\.[A-Za-z_]\w*)+(?![\w*/])")
 #: What looks like a file and is none: a name that stands for any (``target_PARSER.py``), and a
 #: method of a class (``Transitions.rst``).
 NO_FILE = re.compile(r"[A-Z]{4}|^[A-Z][a-z]\w*\.rst$")
@@ -165,6 +167,21 @@ def bad_paths(text: Text) -> Iterator[str]:
             yield f"{text.at(match.start())}: no file is called {match[1]}"
 
 
+def bad_modules(text: Text) -> Iterator[str]:
+    """Modules, and names in them, that are not there."""
+    for match in MODULE.finditer(text.text):
+        at, rest = ROOT, match[0].split(".")
+        while rest and (at / rest[0]).is_dir():
+            at /= rest.pop(0)
+        module = at / f"{rest[0]}.py" if rest else at
+        if module.is_file():
+            rest = rest[1:]
+        else:
+            module = at / "__init__.py"
+        if rest and not (module.is_file() and re.search(rf"\b{rest[0]}\b", module.read_text())):
+            yield f"{text.at(match.start())}: there is no {match[0]}"
+
+
 def dead_forms(text: Text, cited: str) -> Iterator[str]:
     """
     Citations that nobody can follow.
@@ -200,6 +217,10 @@ def test_every_file_and_test_that_is_named_exists() -> None:
     assert [bad for text in _all() for bad in bad_paths(text)] == []
 
 
+def test_every_module_that_is_named_exists() -> None:
+    assert [bad for text in _all() for bad in bad_modules(text)] == []
+
+
 def test_no_citation_leads_out_of_the_tree() -> None:
     explained = _where_codes_are_explained(_all())
     bad = [line for text in _all() for line in dead_forms(text, explained.get(text.file, ""))]
@@ -222,12 +243,13 @@ def test_each_kind_of_bad_citation_is_found() -> None:
     source = '''"""
 Rules (somewhere.md 2.4, T1-T5), see docs/design/fills.rst#nowhere.
 
-Section f.1 of the reference and ``tests/no_such_file.py``; ``missing.py``.
+Section f.1 of the reference and ``tests/no_such_file.py``; ``missing.py``;
+grenache_py.errors.Nothing.
 """
 limit = 3  # F12, (2.8)
 '''
     texts = prose("grenache_py/example.py", source)
-    assert [text.line for text in texts] == [1, 6]
+    assert [text.line for text in texts] == [1, 7]
     bad = [line for text in texts for line in dead_forms(text, "")]
     assert {line.split(": ")[1].split(" ")[0].strip("'") for line in bad} >= {
         "somewhere.md",
@@ -235,6 +257,7 @@ limit = 3  # F12, (2.8)
         "F12",
         "(2.8)",
     }
-    assert all(re.match(r"grenache_py/example\.py:[2-6]: ", line) for line in bad)
+    assert all(re.match(r"grenache_py/example\.py:[2-7]: ", line) for line in bad)
     assert "fills.rst has no anchor nowhere" in next(bad_anchors(texts[0]))
     assert len(list(bad_paths(texts[0]))) == 3  # by its path, by its name, and the other one
+    assert "grenache_py.errors.Nothing" in next(bad_modules(texts[0]))
