@@ -82,5 +82,5 @@ async def connect(
         endpoint = client_endpoint(reactor, address, tls, timeout_s)
         connecting = endpoint.connect(Factory.forProtocol(make))
         return await deadline(connecting, timeout_s, reactor, "connecting")
-    except (ConnectError, DNSLookupError, DeadlinePassed, BadFrame) as error:
+    except (ConnectError, DNSLookupError, DeadlinePassed, BadFrame, ValueError) as error:
         raise NotConnected(describe(error, timeout_s)) from None

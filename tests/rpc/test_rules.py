@@ -9,7 +9,12 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
 
+from grenache_py.rpc.connecting import NotConnected, connect
 from grenache_py.rpc.errors import BadFrame, NotSendable, RPCFailure, TooManyRequests
 from grenache_py.rpc.frames import (
     Destinations,
@@ -88,6 +93,13 @@ def test_what_json_cannot_say_is_not_sent(payload) -> None:
         encode_request("r", "k", payload)
     with pytest.raises(NotSendable, match="cannot be sent as JSON"):
         encode_reply("r", None, payload)
+
+
+@pytest.mark.parametrize("address", ["a_b:1", "a..b:1", f"{'a' * 64}:1"])
+def test_a_peer_whose_host_name_is_none_cannot_be_reached(address: str) -> None:
+    """Another one is tried then; an announced address is whatever its grape says."""
+    connecting = Deferred.fromCoroutine(connect(MemoryReactorClock(), address, None, 1.0, Protocol))
+    SynchronousTestCase().failureResultOf(connecting, NotConnected)
 
 
 def test_an_error_without_text_is_still_an_error() -> None:
