@@ -43,7 +43,9 @@ from grenache_py.wire.krpc import Address, Query, compact_address
 
 __all__ = ["DATAGRAM_BYTES_MAX", "DHTNode", "DHTStatus", "Effects"]
 
+#: Largest UDP payload over IPv4.
 DATAGRAM_BYTES_MAX = 65507
+#: Contacts kept in the state file.
 STATE_CONTACTS_MAX = 256
 
 

@@ -26,8 +26,8 @@ from grenache_py.errors import GrenacheError
 
 __all__ = ["DHTPort", "DHTProtocol"]
 
+#: Then the reactor's other readers have their turn.
 DATAGRAMS_A_TURN_MAX = 64
-"""Then the reactor's other readers have their turn."""
 
 T = TypeVar("T")
 

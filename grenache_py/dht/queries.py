@@ -20,10 +20,15 @@ from grenache_py.wire.krpc import Address, ErrorReply, Response
 
 __all__ = ["Queries"]
 
+#: Silent addresses remembered; the one remembered longest makes room.
 SILENT_MAX = 1024
+#: How long an address that left a query unanswered is left out of lookups.
 SILENT_FOR_S = 30.0
+#: Addresses of lost contacts remembered.
 LAST_KNOWN_MAX = 64
+#: How long they are.
 LAST_KNOWN_FOR_S = 24 * 3600.0
+#: Pause before a contact that fell silent is pinged once more.
 PING_AGAIN_S = 1.0
 
 

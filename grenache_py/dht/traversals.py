@@ -37,9 +37,13 @@ __all__ = [
     "Traversal",
 ]
 
+#: Peers that a lookup answers.
 PEERS_ANSWERED_MAX = 100
+#: Peers that a lookup chooses those from.
 PEERS_COLLECTED_MAX = 5000
+#: Bytes of a compact IPv4 address with its port.
 COMPACT_PEER_BYTES = 6
+#: The same for IPv6.
 COMPACT_PEER6_BYTES = 18
 
 

@@ -18,6 +18,7 @@ from grenache_py.wire.krpc import Address
 
 __all__ = ["RememberedTargets", "Target"]
 
+#: How long tokens serve for no other key after one was refused.
 RING_PAUSE_S = 60.0
 
 

@@ -89,7 +89,7 @@ async def connect(
     try:
         connecting = _endpoint(reactor, address, settings).connect(Factory.forProtocol(make))
         return await deadline(connecting, timeout_s, reactor, "connecting")
-    except (ConnectError, DNSLookupError, DeadlinePassed, BadFrame) as error:
+    except (ConnectError, DNSLookupError, DeadlinePassed, BadFrame, ValueError) as error:
         raise NotConnected(describe(error, timeout_s)) from None
 
 
