@@ -72,9 +72,9 @@ LINK = Transitions(
     "link",
     {
         (LinkState.HANDSHAKING, LinkEvent.ACCEPT): LinkState.READY,
+        (LinkState.READY, LinkEvent.CONTEST): LinkState.CONTESTED,
         (LinkState.HANDSHAKING, LinkEvent.CLOSE): LinkState.CLOSING,
         (LinkState.HANDSHAKING, LinkEvent.LOSE): LinkState.CLOSING,
-        (LinkState.READY, LinkEvent.CONTEST): LinkState.CONTESTED,
         (LinkState.READY, LinkEvent.CLOSE): LinkState.CLOSING,
         (LinkState.READY, LinkEvent.LOSE): LinkState.CLOSING,
         (LinkState.CONTESTED, LinkEvent.CLOSE): LinkState.CLOSING,
