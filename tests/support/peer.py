@@ -174,7 +174,7 @@ class Peer:
         return {"store": self.commit_loop.failed or "ok"}
 
     def _make_node(self, snapshot: Snapshot, now: float) -> ExchangeNode:
-        config = NodeConfig(PeeringConfig("main"), (MARKET,))
+        config = NodeConfig(PeeringConfig("main", strict=True), (MARKET,))
         return ExchangeNode(config, self.identity, snapshot, random.Random(1), now)
 
     def _trades_behind(self, copy: Any) -> Any:

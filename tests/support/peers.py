@@ -44,7 +44,9 @@ class Peer:
     def start(self, now: float, new_epoch: bool = False) -> None:
         """A new process on the same disk."""
         config = NodeConfig(
-            PeeringConfig("test", listen=self.address), self.markets, new_epoch=new_epoch
+            PeeringConfig("test", listen=self.address, strict=True),
+            self.markets,
+            new_epoch=new_epoch,
         )
         identity = Identity.from_seed(bytes([self.number + 1]) * 32)
         snapshot = self.database.load()

@@ -21,9 +21,12 @@ from grenache_py.exchange.signed_log.merkle import Signed, Verifier
 
 __all__ = ["ADDRESSES_MAX", "AddressBook", "AddressRecord"]
 
+#: Addresses known, and records kept, at most.
 ADDRESSES_MAX = 4_096
+#: An address that failed once waits this long; each failure doubles it, up to the maximum.
 BACKOFF_MIN_S = 1.0
 BACKOFF_MAX_S = 60.0
+#: A dial that leads to no proven peer in this time may be made again.
 DIAL_TIMEOUT_S = 30.0
 #: A hint nobody vouched for is dropped after this many failures; a lookup may bring it again.
 FAILURES_MAX = 6
@@ -31,6 +34,7 @@ FAILURES_MAX = 6
 RECORD_REFRESH_MS = 300_000
 #: Records older than this are not used: the peer would have renewed it.
 RECORD_AGE_MS_MAX = 3_600_000
+#: Records whose time is further ahead of this clock are not used.
 _AHEAD_MS_MAX = 60_000
 
 
@@ -188,14 +192,3 @@ class AddressBook:
         self._rng.shuffle(ready)
         ready.sort(key=lambda address: not self._places[address].named)
         return ready
-
-    def next_try(self, now: float) -> float:
-        """When ``due`` may have more to give than now."""
-        return min(
-            (
-                when
-                for place in self._places.values()
-                if (when := max(place.next_try, place.dialling_until)) > now
-            ),
-            default=float("inf"),
-        )

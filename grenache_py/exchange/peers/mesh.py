@@ -29,9 +29,13 @@ from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["Mesh"]
 
+#: Up to so many live homes every entry goes to every link.
 FLOOD_PEERS_MAX = 50
+#: Links in the mesh, gossipsub's names: wanted, too few, too many; links told lazily, at least.
 D, D_LOW, D_HIGH, D_LAZY = 6, 4, 8, 6
+#: The part of the links outside the mesh that is told lazily.
 GOSSIP_FACTOR = 0.25
+#: A pruned link is not grafted again before.
 PRUNE_BACKOFF_S = 60.0
 #: A heads message of this many origins stays below a line.
 HEADS_PER_MESSAGE_MAX = 400
@@ -66,8 +70,6 @@ class Mesh:
     flood: bool = True
     published: int = 0
     lines: int = 0
-    grafts: int = 0
-    prunes: int = 0
     _wanting: bool = True  # the mesh is smaller than it should be
     _waiting: list[_Waiting] = attrs.Factory(list)
     _moved: dict[str, Head] = attrs.Factory(dict)  # heads that moved since the last heartbeats
@@ -146,10 +148,8 @@ class Mesh:
             prune = mesh[D:]
         for link in graft:
             link.mesh = True
-            self.grafts += 1
         for link in prune:
             link.mesh, link.mesh_again = False, now + PRUNE_BACKOFF_S
-            self.prunes += 1
         self._wanting = len(mesh) + len(graft) - len(prune) < D
         lazy: list[PeerLink] = []
         if not self.flood:

@@ -28,7 +28,7 @@ from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.market.book import Level
 from grenache_py.exchange.market.matching import MatchResult
 from grenache_py.exchange.market.order import LiveOrder
-from grenache_py.exchange.peers.peering import Peering
+from grenache_py.exchange.peers.dialling import Dialling
 from grenache_py.exchange.replication.catch_up import CatchUp
 from grenache_py.exchange.replication.fetching import Fetching
 from grenache_py.exchange.replication.intake import Intake
@@ -398,7 +398,7 @@ ABLATIONS = (
         "a broken link is not dialled again",
         20,
         ("L2", "L3", "L4", "L6"),
-        ((Peering, "_dial_some", lambda self, now: None),),
+        ((Dialling, "dial_due", lambda self, now: None),),
         faults=("reset", "crash"),
     ),
 )

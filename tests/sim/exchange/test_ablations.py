@@ -11,9 +11,9 @@ import pytest
 
 from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.market.order import LiveOrder
-from grenache_py.exchange.peers.link import Scores
+from grenache_py.exchange.peers.admission import Admission
 from grenache_py.exchange.peers.mesh import Mesh
-from grenache_py.exchange.peers.peering import Peering
+from grenache_py.exchange.peers.scores import Scores
 from grenache_py.exchange.replication import replica
 from grenache_py.exchange.replication.catch_up import CatchUp
 from grenache_py.exchange.replication.forks import Forks
@@ -51,7 +51,7 @@ def test_the_same_trouble_breaks_nothing_while_the_rule_is_on(ablation: Ablation
     )
 
 
-_allowance, _show_or_hide, _proven = Taker.allowance, RemoteOrders.show_or_hide, Peering._proven
+_allowance, _show_or_hide, _proven = Taker.allowance, RemoteOrders.show_or_hide, Admission.proven
 
 
 def _hold_nobody(self: Taker, maker: LiveOrder) -> int:
@@ -69,9 +69,9 @@ def _nothing_but_a_copy(self: Forks, origin: Any, entry: Any, signed: Any) -> st
     return "known" if behind or entry.seq in origin.waiting else None
 
 
-def _one_boot(self: Peering, link: Any, peer: Any, now: float) -> None:
+def _one_boot(self: Admission, link: Any, peer: Any, now: float) -> None:
     """Whoever has a key is the one that had it before."""
-    known = self.by_key.get(peer.key)
+    known = self._table.by_key.get(peer.key)
     if known is not None:
         peer = msgspec.structs.replace(peer, boot=known.boot)
     _proven(self, link, peer, now)
@@ -101,7 +101,7 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
         network.test_an_old_disk_is_noticed_before_it_lies,
     ),
     "one key at two places is no alarm": (
-        (Peering, "_proven", _one_boot),
+        (Admission, "proven", _one_boot),
         network.test_two_machines_with_one_key_are_noticed,
     ),
     "two histories freeze nobody": (

@@ -468,7 +468,7 @@ def test_a_clone_of_a_neighbours_key_cannot_be_faked() -> None:
         world.clock.run_until(world.clock.now + 8.0)
     node = world.peers[0].node
     assert node is not None
-    assert not node.peering.clones
+    assert not node.peering.admission.clones
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,7 @@ def test_two_machines_with_one_key_are_noticed() -> None:
     copy.do(lambda node, now: node.connect(original.address, now))
     world.clock.run_until(world.clock.now + 10.0)
     assert neighbour.node is not None
-    assert original.identity.key in neighbour.node.peering.clones
+    assert original.identity.key in neighbour.node.peering.admission.clones
     assert original.node is not None
     assert original.node.alarms(), "the original must stop serving as well"
 
@@ -262,7 +262,7 @@ def test_a_restarted_peer_is_no_clone() -> None:
         world.clock.run_until(world.clock.now + 12.0)
     for peer in world.peers:
         assert peer.node is not None
-        assert not peer.node.peering.clones
+        assert not peer.node.peering.admission.clones
         assert len(peer.node.peering.by_key) == 2
 
 
@@ -303,9 +303,9 @@ def test_a_peer_that_dials_itself_stops_doing_so() -> None:
     peer.do(lambda node, now: node.connect(peer.address, now))
     world.clock.run_until(world.clock.now + 5.0)
     assert peer.node is not None
-    dials = peer.node.peering.dials
+    dials = peer.node.peering.dialling.dials
     world.clock.run_until(world.clock.now + 60.0)
-    assert peer.node.peering.dials == dials
+    assert peer.node.peering.dialling.dials == dials
     assert not peer.node.alarms()
 
 

@@ -178,6 +178,7 @@ class World:
                 listen=f"{name}:7071",
                 connect=connect,
                 outbound_target=self.outbound_target,
+                strict=True,
             ),
             self.markets,
         )
