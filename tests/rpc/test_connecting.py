@@ -8,11 +8,13 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from grenache_py.rpc.connecting import NotConnected, connect
+from grenache_py.rpc.connecting import NotConnected, TransportSettings, connect
+
+SETTINGS = TransportSettings(None, 1.0, 1_000)
 
 
 @pytest.mark.parametrize("address", ["a_b:1", "a..b:1", f"{'a' * 64}:1"])
 def test_a_peer_whose_host_name_is_none_cannot_be_reached(address: str) -> None:
     """Another one is tried then; an announced address is whatever its grape says."""
-    connecting = Deferred.fromCoroutine(connect(MemoryReactorClock(), address, None, 1.0, Protocol))
+    connecting = Deferred.fromCoroutine(connect(MemoryReactorClock(), address, SETTINGS, Protocol))
     SynchronousTestCase().failureResultOf(connecting, NotConnected)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 from grenache_py.exchange.node import ExchangeNode
 from grenache_py.exchange.peers.link import PeerLink
-from grenache_py.exchange.peers.requests import Answered, PeerMethod
+from grenache_py.exchange.peers.message_table import PeerMethod
+from grenache_py.exchange.peers.requests import Answered
 from grenache_py.exchange.replication.catch_up_session import CatchUpSession
 from grenache_py.exchange.replication.catch_up_state import (
     CATCH_UP_TRANSITIONS,
