@@ -1,5 +1,5 @@
 """
-How two peers prove to each other who they are, before anything else is said (distributed.md 2.1).
+How two peers prove their keys to each other, before they say anything else (distributed.md 2.1).
 
 Pure. The DHT gives addresses only; a peer is its ed25519 key. Whoever dialled begins::
 
@@ -29,9 +29,11 @@ from grenache_py.exchange.signed_log.keys import Identity
 
 __all__ = ["DEADLINE_S", "PROTOCOL", "Handshake", "HandshakeError", "PeerHello"]
 
+#: A handshake that takes longer is given up.
 DEADLINE_S = 5.0
 #: Oldest and newest version of the peer protocol spoken here.
 PROTOCOL = (1, 1)
+#: Markets that one hello may name.
 MARKETS_MAX = 256
 
 _Key = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]

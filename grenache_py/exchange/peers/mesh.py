@@ -42,6 +42,7 @@ HEADS_PER_MESSAGE_MAX = 400
 #: Leaves room for the envelope in a line of 65,536 bytes.
 LINE_BYTES = 62_000
 
+#: What comes before and after the entries in a line of ``gossip.publish``.
 _HEAD = b'{"jsonrpc":"2.0","method":"gossip.publish","params":{"entries":['
 _TAIL = b"]}}\n"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,19 +12,12 @@ from grenache_py.errors import LocalProtocolError
 from grenache_py.exchange.effects.batch import CloseLink, Send
 from grenache_py.exchange.peer_messages import PEER_MESSAGES
 from grenache_py.exchange.peers.admission import line_of
-from grenache_py.exchange.peers.config import PeeringConfig
-from grenache_py.exchange.peers.handshake import PROTOCOL, Handshake, HandshakeError, PeerHello
 from grenache_py.exchange.peers.link import LINK, PENDING_MAX, LinkEvent, LinkState, PeerLink
 from grenache_py.exchange.peers.link_table import LinkTable
 from grenache_py.exchange.peers.outgoing import Outgoing
-from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.peers.scores import SCORES_MAX
-from grenache_py.exchange.signed_log.keys import Ed25519, Identity
-from grenache_py.exchange.signed_log.merkle import Sealer, Verifier
-from grenache_py.wire.jsonrpc import decode_message
+from tests.support.far_ends import NOW, OTHERS, FarEnds
 
-NOW = 1_790_000_000.0
-ME, *OTHERS = (Identity.from_seed(bytes([n]) * 32) for n in range(4))
 #: What the far ends say besides the handshake: every message of the table, answers, nonsense.
 PARAMS: list[dict[str, Any]] = [
     {},
@@ -38,84 +29,26 @@ PARAMS: list[dict[str, Any]] = [
 ]
 
 
-class FarEnds:
-    """A real ``Peering``, and the other ends of its links, which do what a test says."""
-
-    def __init__(self) -> None:
-        verifier = Verifier(Ed25519(), "test")
-        config = PeeringConfig("test", listen="a:1", inbound_max=3, strict=True)
-        self.now = NOW
-        self.sealer = Sealer(ME, "test")
-        self.peering = Peering(
-            config, ME, self.sealer, verifier, {}, PEER_MESSAGES, random.Random(1), NOW
-        )
-        for row in PEER_MESSAGES:
-            if row.name not in self.peering.methods:
-                self.peering.method(row.name, lambda link, params, now: None)
-        self.peering.messages.check_complete()
-        self.handshakes: dict[int, Handshake] = {}
-        self.before: dict[int, LinkState] = {}
-        self.known: dict[int, PeerLink] = {}
-        self.gone: list[PeerLink] = []
-        self.peering.on_gone.append(lambda link, now: self.gone.append(link))
-
-    def open(self, number: int, who: int, boot: int, outbound: bool) -> None:
-        if number in self.peering.links:
-            return
-        identity = [*OTHERS, ME][who]
-        mine = PeerHello(identity.key, f"{number:032x}", f"{boot:032x}", "test", PROTOCOL, "b:2")
-        self.handshakes[number] = Handshake(identity, mine, not outbound, NOW + 1e6)
-        self.peering.link_opened(number, outbound, f"10.0.0.{who}:{number}", self.now)
-        self.known[number] = self.peering.links[number]
-        self.before[number] = LinkState.HANDSHAKING
-        for message in self.handshakes[number].begin():
-            self.say(number, message)
-
-    def say(self, number: int, message: dict[str, Any]) -> None:
-        self.peering.link_message(number, message, self.now)
-
-    def settle(self, answer: Callable[[int], bool], close: bool) -> None:
-        """Let what waits reach the far ends; they go on with the handshake and answer pings."""
-        for _ in range(8):
-            self.sealer.seal()
-            for send in self.peering.drain(self.now):
-                if isinstance(send, CloseLink) and close:
-                    self.peering.link_closed(send.link, self.now)
-                elif isinstance(send, Send):
-                    self.hear(send.link, send.line, answer)
-
-    def hear(self, number: int, line: bytes, answer: Callable[[int], bool]) -> None:
-        message: dict[str, Any] = decode_message(line)
-        handshake = self.handshakes[number]
-        if not handshake.proven:
-            try:
-                for reply in handshake.receive(message):
-                    self.say(number, reply)
-            except HandshakeError:
-                pass  # refused, or confused by what the test said before
-        elif message.get("method") == "peer.ping" and answer(number):
-            self.say(number, {"jsonrpc": "2.0", "id": message["id"], "result": {}})
-
-    def check(self) -> None:
-        """All that must hold after every step."""
-        peering = self.peering
-        for number, link in self.known.items():
-            before, after = self.before[number], link.state
-            assert after in reachable(before), f"{before} -> {after}"
-            self.before[number] = after
-            if number not in peering.links:
-                assert after is LinkState.CLOSING, "gone for good"
-            assert len(link.pending) <= PENDING_MAX
-            if after is not LinkState.READY:
-                assert not link.mesh and not link.pending
-                assert peering.by_key.get(link.key) is not link
-        for key, link in peering.by_key.items():
-            assert link.state is LinkState.READY and link.key == key
-            assert peering.links[link.id] is link
-        assert len([x for x in peering.by_key.values() if not x.outbound]) <= 3
-        assert len(set(map(id, self.gone))) == len(self.gone), "told once that a link is gone"
-        assert len(peering.scores.banned_until) <= SCORES_MAX
-        assert peering.table.illegal == 0
+def check(ends: FarEnds) -> None:
+    """All that must hold after every step."""
+    peering = ends.peering
+    for number, link in ends.known.items():
+        before, after = ends.before[number], link.state
+        assert after in reachable(before), f"{before} -> {after}"
+        ends.before[number] = after
+        if number not in peering.links:
+            assert after is LinkState.CLOSING, "gone for good"
+        assert len(link.pending) <= PENDING_MAX
+        if after is not LinkState.READY:
+            assert not link.mesh and not link.pending
+            assert peering.by_key.get(link.key) is not link
+    for key, link in peering.by_key.items():
+        assert link.state is LinkState.READY and link.key == key
+        assert peering.links[link.id] is link
+    assert len([x for x in peering.by_key.values() if not x.outbound]) <= 3
+    assert len(set(map(id, ends.gone))) == len(ends.gone), "told once that a link is gone"
+    assert len(peering.scores.banned_until) <= SCORES_MAX
+    assert peering.table.illegal == 0
 
 
 def reachable(state: LinkState) -> set[LinkState]:
@@ -183,10 +116,10 @@ def test_a_link_is_only_ever_in_legal_states(steps: list[tuple[Any, ...]]) -> No
     ends = FarEnds()
     for each in steps:
         step(ends, *each)
-        ends.check()
+        check(ends)
     for number in list(ends.peering.links):
         ends.peering.link_closed(number, ends.now)
-    ends.check()
+    check(ends)
     assert not ends.peering.by_key
 
 
@@ -204,7 +137,7 @@ def test_every_state_is_reached() -> None:
     ends.now += 6.0
     ends.peering.tick(ends.now)
     assert ends.known[0].state is LinkState.CLOSING
-    ends.check()
+    check(ends)
 
 
 def test_nothing_leads_out_of_closing() -> None:
