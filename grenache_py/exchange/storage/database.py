@@ -22,7 +22,7 @@ from typing import Any
 
 from grenache_py.exchange.effects.rows import LogRow, Row, Snapshot
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.storage import queries, retention
+from grenache_py.exchange.storage import retention, snapshot
 from grenache_py.exchange.storage import statements as tables
 from grenache_py.exchange.storage.sqlite_errors import translated
 
@@ -124,7 +124,7 @@ class Database:
     def load(self) -> Snapshot:
         """Everything a node needs to start. Raises StoreError."""
         with self._closing_on_error():
-            return queries.load(self.connection)
+            return snapshot.load(self.connection)
 
     def commit(self, rows: Sequence[Row]) -> None:
         """
