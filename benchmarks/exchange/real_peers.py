@@ -33,7 +33,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from grenache_py.exchange.cli.printing import percentile
+from grenache_py.exchange.cli.latencies import percentile
 from grenache_py.exchange.client.blocking import Client
 from tests.soak.daemons import MARKET, Daemon, wait_for
 

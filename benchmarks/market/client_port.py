@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from grenache_py.exchange.cli.printing import percentile
+from grenache_py.exchange.cli.latencies import percentile
 from grenache_py.exchange.client.blocking import CannotReach, Client
 from grenache_py.exchange.client.load import Flow, Load
 
