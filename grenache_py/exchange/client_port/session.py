@@ -16,7 +16,7 @@ from msgspec import UNSET, Raw, UnsetType
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.inline import QUIT, parse
 from grenache_py.exchange.client_port.methods import METHODS
-from grenache_py.exchange.client_port.methods.registry import AtSeal, Method, Pages
+from grenache_py.exchange.client_port.methods.registry import AtSeal, FollowingLines, Method
 from grenache_py.exchange.errors import (
     BUSY,
     INTERNAL_ERROR,
@@ -75,7 +75,7 @@ class Answer:
         self._batch = batch
         self._after: list[AtSeal] = []
         self.begun: Sequence[str] = ()
-        self.pages: Sequence[Pages] = ()
+        self.pages: Sequence[FollowingLines] = ()
         self.waits = False
         self.ready: bytes | None = None
 

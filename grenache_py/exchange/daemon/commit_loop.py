@@ -30,7 +30,8 @@ from grenache_py.exchange.client_port.gateway import Gateway
 from grenache_py.exchange.client_port.methods import METHODS
 from grenache_py.exchange.client_port.send_queue import SendQueue
 from grenache_py.exchange.client_port.session import INTERNAL, Answer
-from grenache_py.exchange.daemon.connections import ClientConnection, PeerConnection
+from grenache_py.exchange.daemon.client_connection import ClientConnection
+from grenache_py.exchange.daemon.peer_connection import PeerConnection
 from grenache_py.exchange.effects.batch import Batch, CloseLink, Send
 from grenache_py.exchange.errors import (
     BUSY,

@@ -30,9 +30,9 @@ __all__ = [
     "METHODS",
     "RESULT_BYTES_MAX",
     "AtSeal",
+    "FollowingLines",
     "Method",
     "MethodResult",
-    "Pages",
     "Registry",
     "may_subscribe",
     "page",
@@ -43,7 +43,8 @@ RESULT_BYTES_MAX = 60_000
 """Of a page or a snapshot: with its envelope it is a line every client can read."""
 
 
-Pages: TypeAlias = AsyncIterator[list[bytes]]
+#: Lines that follow an answer, page by page; an empty page means nothing more for the moment.
+FollowingLines: TypeAlias = AsyncIterator[list[bytes]]
 
 
 @attrs.define
@@ -62,7 +63,7 @@ class AtSeal:
     make: Callable[[], Any]
     begins: str = ""
     after: list[bytes] = attrs.Factory(list)
-    pages: Pages | None = None
+    pages: FollowingLines | None = None
 
 
 MethodResult: TypeAlias = Any | AtSeal | Coroutine[Any, Any, Any]
