@@ -170,7 +170,7 @@ class Peer:
 
     def method_failed(self, name: str) -> None:
         self.bugs.append(name)
-        self.commit_loop.method_failed(name)
+        self.commit_loop.guarded.method_failed(name)
 
     def _make_node(self, snapshot: Snapshot, now: float) -> ExchangeNode:
         config = NodeConfig(PeeringConfig("main"), (MARKET,))
@@ -202,14 +202,14 @@ class Peer:
 
     def link(self, number: int = 1) -> tuple[PeerConnection, StringTransport]:
         """Another peer connects."""
-        commit_loop = self.commit_loop
+        peer_input = self.commit_loop.peer_input
         lines = PeerConnection(
             self.clock,
             number,
             f"192.0.2.{number}:7071",
-            lambda connection: commit_loop.link_opened(connection, False),
-            commit_loop.peer_line,
-            commit_loop.link_lost,
+            lambda connection: peer_input.link_opened(connection, False),
+            peer_input.peer_line,
+            peer_input.link_lost,
         )
         transport = StringTransport()
         lines.makeConnection(transport)

@@ -74,7 +74,11 @@ class ClientAdmission:
         connection = ClientConnection(self._clock, commit_loop.client_line, commit_loop.client_lost)
         client = Principal(grant, connection.send_queue, ceiling)
         connection.session = Session(
-            self._gateway, client, self._limits, self._clock.seconds(), commit_loop.method_failed
+            self._gateway,
+            client,
+            self._limits,
+            self._clock.seconds(),
+            commit_loop.guarded.method_failed,
         )
         commit_loop.client_opened(connection)
         return connection
@@ -108,14 +112,14 @@ class PeerAdmission:
         return self._link(address, outbound=True)
 
     def _link(self, address: str, *, outbound: bool) -> PeerConnection:
-        commit_loop = self._commit_loop
+        peer_input = self._commit_loop.peer_input
         return PeerConnection(
             self._clock,
             next(self._links),
             address,
-            lambda connection: commit_loop.link_opened(connection, outbound),
-            commit_loop.peer_line,
-            commit_loop.link_lost,
+            lambda connection: peer_input.link_opened(connection, outbound),
+            peer_input.peer_line,
+            peer_input.link_lost,
         )
 
 

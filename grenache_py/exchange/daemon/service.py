@@ -104,8 +104,9 @@ class ExchangeService(Service):
         self.gateway = self._make_gateway(version, log_level)
         nodes = NodeFactory(config, self.identity, rng, version, lambda: self.peer_port)
         self.commit_loop = CommitLoop(self.store, reactor, self.gateway, nodes.make, self._dial)
+        peer_input = self.commit_loop.peer_input
         self._peers = PeerAdmission(reactor, self.commit_loop)
-        self._dialler = Dialler(reactor, self._peers.dialled, self.commit_loop.link_failed)
+        self._dialler = Dialler(reactor, self._peers.dialled, peer_input.link_failed)
         self._clients = ClientAdmission(
             reactor,
             self.commit_loop,
@@ -114,7 +115,7 @@ class ExchangeService(Service):
             clients_max=config.clients_max,
             stream_scopes=frozenset({"read", "trade"} if config.http_trading else {"read"}),
         )
-        self._discovery = Discovery(reactor, rng, config.service_name, self.commit_loop.discovered)
+        self._discovery = Discovery(reactor, rng, config.service_name, peer_input.discovered)
         self._pages = StatusPages(
             reactor,
             self.commit_loop,

@@ -125,7 +125,7 @@ def test_a_peer_that_talks_nonsense_is_told_and_kept() -> None:
         peer.turn()
     errors = transport.value().splitlines()
     assert len(errors) == 5 and all(b'"error"' in error for error in errors)
-    assert peer.commit_loop.lines_refused == 5
+    assert peer.commit_loop.peer_input.lines_refused == 5
     assert not transport.disconnecting
 
 
