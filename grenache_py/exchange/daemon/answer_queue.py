@@ -12,7 +12,8 @@ from typing import TypeAlias
 from twisted.logger import Logger
 
 from grenache_py.deferreds import Background
-from grenache_py.exchange.client_port.session import INTERNAL, Answer
+from grenache_py.errors import LocalProtocolError
+from grenache_py.exchange.client_port.answer import INTERNAL, Answer
 from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.exchange.errors import INTERNAL_ERROR
 
@@ -68,7 +69,11 @@ class AnswerQueue:
             if answer.waits:
                 self._background.spawn("an answer", self._finish(connection, answer))
             elif answer.ready is None:
-                answer.release()
+                try:
+                    answer.release()
+                except LocalProtocolError:  # a bug of ours, which costs this answer only
+                    self.log.failure("an answer could not be released")
+                    answer.refuse(INTERNAL_ERROR, INTERNAL)
             clients[connection] = None
         for connection in clients:
             self._deliver(connection)

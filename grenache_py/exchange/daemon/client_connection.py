@@ -12,8 +12,9 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from grenache_py.exchange.client_port.answer import Answer
 from grenache_py.exchange.client_port.methods.registry import FollowingLines
-from grenache_py.exchange.client_port.session import Answer, Session
+from grenache_py.exchange.client_port.session import Session
 from grenache_py.exchange.daemon.line_connection import UNRELEASED_MAX, LineConnection
 
 __all__ = ["ClientConnection"]
