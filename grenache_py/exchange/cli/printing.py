@@ -36,8 +36,8 @@ __all__ = [
 
 SIDE_STYLES = {"buy": "green", "sell": "red"}
 BAR_WIDTH = 24
+#: Members that together are longer get a line each.
 MEMBERS_CHARS_MAX = 110
-"""Members that together are longer get a line each."""
 
 
 def moment(time_ms: int) -> str:

@@ -1,5 +1,5 @@
 """
-The store: SQLite on a thread of its own.
+The store of a peer: SQLite on threads of its own, as Deferreds.
 
 Shell. Touches one data directory and three threads: one that writes; one that reads what memory
 does not hold, so that a slow page of history never delays a commit; and one that copies the

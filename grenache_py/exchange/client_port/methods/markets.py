@@ -27,8 +27,8 @@ from grenache_py.exchange.client_port.reports import (
 )
 from grenache_py.wire.jsonrpc import notification_line
 
+#: Of each side of a book, told to a new subscriber; who needs deeper levels sees them change.
 SNAPSHOT_LEVELS_TOTAL_MAX = 5_000
-"""Of each side of a book, told to a new subscriber; who needs deeper levels sees them change."""
 
 _MS = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "4h": 14_400_000}
 INTERVALS_MS = {**_MS, "1d": 86_400_000}

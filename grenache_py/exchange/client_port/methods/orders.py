@@ -34,8 +34,8 @@ from grenache_py.exchange.errors import (
 from grenache_py.exchange.market.order import NewOrder, new_order_of
 from grenache_py.wire.jsonrpc import encode
 
+#: Read from the store at a time for a subscriber that names its last ``seq``.
 PAGE_UPDATES_MAX = 200
-"""Read from the store at a time for a subscriber that names its last ``seq``."""
 ALL = 2**63
 
 

@@ -1,7 +1,7 @@
 """
 The methods of the client port by name, and what their functions have in common.
 
-Pure. A method's function is given the desk, the client, its parameters and the time. It
+Pure. A method's function is given the gateway, the principal, its parameters and the time. It
 
 * returns its result: encoded at once, sent when the batch it belongs to is durable; or
 * returns `AtSeal`: the result is made when that batch is complete, so that a book and its
@@ -39,8 +39,8 @@ __all__ = [
     "unsubscribe",
 ]
 
+#: Bytes of a page or a snapshot: with its envelope it is a line every client can read.
 RESULT_BYTES_MAX = 60_000
-"""Of a page or a snapshot: with its envelope it is a line every client can read."""
 
 
 #: Lines that follow an answer, page by page; an empty page means nothing more for the moment.
