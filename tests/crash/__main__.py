@@ -34,7 +34,7 @@ from grenache_py.exchange.audit.replay import markets_of
 from grenache_py.exchange.effects.rows import OrderRow
 from grenache_py.exchange.errors import DUPLICATE_CLIENT_ID
 from grenache_py.exchange.home.ledger import own_from_row
-from grenache_py.exchange.storage import queries
+from grenache_py.exchange.storage import snapshot
 from grenache_py.exchange.storage.database import read_only
 
 ROOT = Path(__file__).parents[2]
@@ -255,9 +255,9 @@ def check_file(directory: Path, everybody: list[Promises]) -> Found:
     """Hold the file of a dead daemon to its promises."""
     path = str(directory / "data" / "exchange.sqlite")
     with closing(read_only(path)) as connection:
-        market = markets_of(queries.meta(connection))[MARKET]
-        orders = {row.order_id: row for row in queries.all_orders(connection)}
-        trades = {row.trade_id: row for row in queries.all_trades(connection)}
+        market = markets_of(snapshot.meta(connection))[MARKET]
+        orders = {row.order_id: row for row in snapshot.all_orders(connection)}
+        trades = {row.trade_id: row for row in snapshot.all_trades(connection)}
     traded: Counter[str] = Counter()
     for trade in trades.values():
         for order_id in {trade.maker_order, trade.taker_order}:

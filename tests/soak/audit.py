@@ -26,7 +26,7 @@ from grenache_py.exchange.node import NodeConfig
 from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.signed_log.keys import Ed25519
 from grenache_py.exchange.signed_log.merkle import Verifier
-from grenache_py.exchange.storage import queries
+from grenache_py.exchange.storage import snapshot
 from grenache_py.exchange.storage.database import Database, read_only
 from tests.sim.exchange.invariants import Checker, Violation
 from tests.sim.exchange.network import EPOCH_S, Disk, Network, Peer
@@ -92,10 +92,10 @@ class Audit:
         for peer in self._peers:
             home = peer.identity.key
             with closing(read_only(str(self._file(peer.name)))) as connection:
-                orders = list(queries.all_orders(connection))
-                log = queries.all_log_entries(connection)
-                rows: list[Row] = [*orders, *log, *queries.load(connection).answers]
-                trades = list(queries.all_trades(connection))
+                orders = list(snapshot.all_orders(connection))
+                log = snapshot.all_log_entries(connection)
+                rows: list[Row] = [*orders, *log, *snapshot.load(connection).answers]
+                trades = list(snapshot.all_trades(connection))
             self._rows |= {row.order_id: row for row in orders}
             self._checker.committed(peer, rows)
             makers.append((peer, [trade for trade in trades if trade.maker_home == home]))

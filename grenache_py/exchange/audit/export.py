@@ -21,7 +21,7 @@ from grenache_py.exchange.effects.rows import OrderRow, TradeRow
 from grenache_py.exchange.home.ledger import own_from_row
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.signed_log.merkle import Verifier
-from grenache_py.exchange.storage import queries
+from grenache_py.exchange.storage import snapshot
 from grenache_py.exchange.storage.database import read_only
 from grenache_py.exchange.storage.sqlite_errors import translated
 
@@ -32,7 +32,7 @@ Exported = Iterator[dict[str, Any]]
 
 def _orders(connection: Connection, markets: Mapping[str, Market]) -> Exported:
     """Own orders, oldest first."""
-    for row in queries.all_orders(connection):
+    for row in snapshot.all_orders(connection):
         yield _order(row, markets[row.market])
 
 
@@ -61,7 +61,7 @@ def _order(row: OrderRow, market: Market) -> dict[str, Any]:
 
 def _trades(connection: Connection, markets: Mapping[str, Market]) -> Exported:
     """All trades this home knows, in the order in which it learned of them."""
-    for row in queries.all_trades(connection):
+    for row in snapshot.all_trades(connection):
         market = markets[row.market]
         yield {
             "trade_id": row.trade_id,
@@ -79,7 +79,7 @@ def _trades(connection: Connection, markets: Mapping[str, Market]) -> Exported:
 
 def _log(connection: Connection, markets: Mapping[str, Market]) -> Exported:
     """The home's own signed log, oldest entry first."""
-    for row in queries.all_log_entries(connection):
+    for row in snapshot.all_log_entries(connection):
         yield {
             "epoch": row.epoch,
             "seq": row.seq,
@@ -103,7 +103,7 @@ EXPORTS: dict[str, Callable[[Connection, Mapping[str, Market]], Exported]] = {
 def _records(path: str, what: str) -> Exported:
     with translated(path), closing(read_only(path)) as connection:
         connection.execute("BEGIN")  # see one state, whatever a daemon writes meanwhile
-        yield from EXPORTS[what](connection, markets_of(queries.meta(connection)))
+        yield from EXPORTS[what](connection, markets_of(snapshot.meta(connection)))
 
 
 def write_csv(path: str, what: str, to: TextIO) -> int:
@@ -151,11 +151,11 @@ def prove(
     """
     with translated(path), closing(read_only(path)) as connection:
         connection.execute("BEGIN")
-        replay = LogReplay(markets_of(queries.meta(connection)), verifier)
-        for row in queries.all_log_entries(connection):
+        replay = LogReplay(markets_of(snapshot.meta(connection)), verifier)
+        for row in snapshot.all_log_entries(connection):
             replay.apply(row)
             if told is not None and not replay.entries % 1000:
                 told(replay.entries)
-        orders: Iterable[OrderRow] = queries.all_orders(connection, live_only=True)
-        trades: Iterable[TradeRow] = queries.all_trades(connection)
+        orders: Iterable[OrderRow] = snapshot.all_orders(connection, live_only=True)
+        trades: Iterable[TradeRow] = snapshot.all_trades(connection)
         return compare(replay, orders, trades)

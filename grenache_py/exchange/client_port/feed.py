@@ -23,15 +23,15 @@ from grenache_py.wire.jsonrpc import notification_line
 
 __all__ = ["SUBSCRIPTIONS_MAX", "Feed", "Staged", "Subscription", "book_lines", "order_update"]
 
+#: Subscriptions of one connection.
 SUBSCRIPTIONS_MAX = 200
-"""Of one connection."""
 
+#: Levels in one ``book.update`` line; a batch that changed more is told in several.
 CHANGES_PER_LINE_MAX = 500
-"""Levels in one ``book.update`` line; a batch that changed more is told in several."""
 TRADES_PER_LINE_MAX = 200
 
+#: Gives the trades behind a copy of an own order, oldest first.
 TradesOf = Callable[[LiveOrder], Iterable[Trade]]
-"""Gives the trades behind a copy of an own order, oldest first."""
 
 
 @attrs.define(eq=False)
@@ -51,8 +51,8 @@ class Subscription:
     ended: bool = False
 
 
+#: Notifications and who gets them, waiting for their batch to become durable.
 Staged: TypeAlias = list[tuple[Subscription, bytes]]
-"""Notifications and who gets them, waiting for their batch to become durable."""
 
 
 @attrs.define

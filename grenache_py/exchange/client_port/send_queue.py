@@ -17,8 +17,8 @@ from grenache_py.wire.jsonrpc import notification_line
 __all__ = ["SendQueue"]
 
 NOTES_MAX = 1_000
+#: Of one subscription, waiting while its client does not read; beyond either it gets a gap.
 NOTES_BYTES_MAX = 1_048_576
-"""Of one subscription, waiting while its client does not read; beyond either it gets a gap."""
 
 
 @attrs.define

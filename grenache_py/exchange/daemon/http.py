@@ -27,7 +27,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from grenache_py.exchange.daemon.connections import ClientConnection
+from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 
 __all__ = ["HTTPConnection", "Page", "Pages", "static_pages"]

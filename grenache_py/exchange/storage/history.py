@@ -1,5 +1,5 @@
 """
-What is read from the store: the snapshot a node starts from, and pages of history.
+Pages of history read from the store: orders, trades, candles, events of orders, log entries.
 
 Shell. Touches the SQLite connection it is given, nothing else. Plain functions, so that the
 store can run them on its reading thread, and a test or a tool on any connection.
@@ -7,44 +7,26 @@ store can run them on its reading thread, and a test or a tool on any connection
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from sqlite3 import Connection
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from grenache_py.exchange.effects.rows import (
-    AnswerRow,
-    IntentRow,
     LogRow,
     OrderEventRow,
     OrderRow,
-    OriginRow,
-    RecordRow,
-    Snapshot,
     TradeRow,
 )
-from grenache_py.exchange.storage.client_id_filter import ClientIdFilter
+from grenache_py.exchange.storage.selects import SELECT_LOG, SELECT_TRADE, orders_where, rows_of
 from grenache_py.exchange.storage.statements import (
     EVENT_VALUE,
-    LOG_COLUMNS,
-    ORDER_VALUE,
-    SEQ_BITS,
-    SEQ_MASK,
     log_position,
     order_position,
 )
 
 __all__ = [
     "Candle",
-    "Counts",
-    "all_log_entries",
-    "all_orders",
-    "all_trades",
     "candles",
-    "client_ids",
-    "counts",
-    "load",
     "log_entries",
-    "meta",
     "order",
     "order_by_client_id",
     "order_events",
@@ -54,123 +36,13 @@ __all__ = [
     "volume_lots",
 ]
 
-R = TypeVar("R", bound=NamedTuple)
-
-# What Snapshot promises to be bounded.
-LOG_TAIL_MAX = 1_024
-CLOSED_ORDERS_MAX = 10_000
-TRADES_PER_MARKET_MAX = 1_000
 #: Shelves where the orders of an account are looked for first.
 SHELVES_AT_FIRST = 16
 
-
-def _select(kind: type[R], table: str) -> str:
-    return f"SELECT {', '.join(kind._fields)} FROM {table} "
-
-
-def _rows(connection: Connection, kind: type[R], sql: str, *parameters: Any) -> list[R]:
-    return [kind._make(row) for row in connection.execute(sql, parameters)]
-
-
-def _order(row: tuple[Any, ...]) -> OrderRow:
-    return OrderRow._make((*row[:ORDER_VALUE], int(row[ORDER_VALUE]), *row[ORDER_VALUE + 1 :]))
-
-
-def _orders(connection: Connection, sql: str, *parameters: Any) -> list[OrderRow]:
-    return list(map(_order, connection.execute(_SELECT_ORDER + sql, parameters)))
-
-
-_SELECT_LOG = (
-    f"SELECT position >> {SEQ_BITS}, position & {SEQ_MASK}, "
-    + ", ".join(LOG_COLUMNS)
-    + " FROM log "
-)
-_SELECT_ORDER = _select(OrderRow, "orders")
-_SELECT_TRADE = _select(TradeRow, "trades")
 _SELECT_EVENT = (
     f"SELECT position, {', '.join(OrderEventRow._fields)} FROM shelves CROSS JOIN order_events"
     " ON number >> 10 = n AND account = ?1 "
 )
-
-
-def load(connection: Connection) -> Snapshot:
-    """Read what a node needs to start where it stopped."""
-    tail = _rows(connection, LogRow, _SELECT_LOG + "ORDER BY position DESC LIMIT ?", LOG_TAIL_MAX)[
-        ::-1
-    ]
-    live = _orders(connection, "WHERE live = 1 ORDER BY position")
-    closed = _orders(
-        connection,
-        "WHERE live = 0 ORDER BY updated_ms DESC LIMIT ?",
-        CLOSED_ORDERS_MAX,
-    )
-    return Snapshot(
-        meta=meta(connection),
-        head=tail[-1] if tail else None,
-        log_tail=tail,
-        orders=live + closed[::-1],
-        order_logs=_order_logs(connection, tail[-1].epoch) if tail else {},
-        event_seqs=dict(connection.execute("SELECT account, event_seq FROM accounts")),
-        trades=[
-            trade
-            for market in markets(connection)
-            for trade in trades(connection, market, TRADES_PER_MARKET_MAX)
-        ],
-        intents=_rows(
-            connection,
-            IntentRow,
-            _select(IntentRow, "intents") + "WHERE done = 0 ORDER BY number",
-        ),
-        answers=_rows(connection, AnswerRow, _select(AnswerRow, "answers") + "ORDER BY number"),
-        origins=_rows(connection, OriginRow, _select(OriginRow, "origins") + "ORDER BY origin"),
-        records=_rows(connection, RecordRow, _select(RecordRow, "records") + "ORDER BY number"),
-    )
-
-
-def _order_logs(connection: Connection, epoch: int) -> dict[int, LogRow]:
-    """The order entry and the newest state entry of every live order, by seq."""
-    positions = (
-        f"SELECT ?1 | {column} FROM orders WHERE live = 1 AND {column} > 0"
-        for column in ("order_seq", "state_seq")
-    )
-    sql = f"WHERE position IN ({' UNION '.join(positions)})"
-    found = _rows(connection, LogRow, _SELECT_LOG + sql, log_position(epoch, 0))
-    return {row.seq: row for row in found}
-
-
-def markets(connection: Connection) -> list[str]:
-    """The symbols of all stored trades (one index probe a market, not a scan)."""
-    return [
-        market
-        for (market,) in connection.execute(
-            "WITH RECURSIVE found (market) AS ("
-            " SELECT min(market) FROM trades UNION ALL"
-            " SELECT (SELECT min(market) FROM trades WHERE market > found.market)"
-            " FROM found WHERE found.market IS NOT NULL"
-            ") SELECT market FROM found WHERE market IS NOT NULL"
-        )
-    ]
-
-
-def meta(connection: Connection) -> dict[str, int]:
-    """All named integers."""
-    return dict(connection.execute("SELECT name, value FROM meta"))
-
-
-def all_orders(connection: Connection, live_only: bool = False) -> Iterator[OrderRow]:
-    """Every own order, oldest first, one at a time."""
-    sql = _SELECT_ORDER + ("WHERE live = 1 " if live_only else "") + "ORDER BY position"
-    return map(_order, connection.execute(sql))
-
-
-def all_trades(connection: Connection) -> Iterator[TradeRow]:
-    """Every trade, in the order they were learned, one at a time."""
-    return map(TradeRow._make, connection.execute(_SELECT_TRADE + "ORDER BY number"))
-
-
-def all_log_entries(connection: Connection) -> Iterator[LogRow]:
-    """Every entry of the own log, oldest first, one at a time."""
-    return map(LogRow._make, connection.execute(_SELECT_LOG + "ORDER BY position"))
 
 
 # Ids are looked for shelf by shelf, the newest first: see orders in the schema. ``CROSS`` keeps
@@ -203,7 +75,7 @@ def _position(connection: Connection, order_id: str) -> int | None:
 
 
 def _order_at(connection: Connection, position: int) -> OrderRow | None:
-    found = _orders(connection, "WHERE position = ?", position)
+    found = orders_where(connection, "WHERE position = ?", position)
     return found[0] if found else None
 
 
@@ -255,7 +127,7 @@ def orders(
     sql = f"WHERE {' AND '.join(terms)} "
     newest_first = "ORDER BY position DESC LIMIT ?"
     if account is None:
-        return _orders(connection, sql + newest_first, *parameters, limit)
+        return orders_where(connection, sql + newest_first, *parameters, limit)
     found: list[OrderRow] = []
     shelf, oldest = connection.execute(f"SELECT {_NEWEST_SHELF}, {_OLDEST_SHELF}").fetchone()
     some = SHELVES_AT_FIRST
@@ -286,7 +158,7 @@ def trades(
     """
     if after is None:
         sql = "WHERE market = ? ORDER BY number DESC LIMIT ?"
-        return _rows(connection, TradeRow, _SELECT_TRADE + sql, market, limit)[::-1]
+        return rows_of(connection, TradeRow, SELECT_TRADE + sql, market, limit)[::-1]
     last = connection.execute(
         _TRADE_SHELVES + "SELECT number FROM shelves CROSS JOIN trades ON number >> 10 = n"
         " AND substr(trade_id, 1, 8) = substr(?1, 1, 8) AND +trade_id = ?1 LIMIT 1",
@@ -295,14 +167,14 @@ def trades(
     if last is None:
         return []
     sql = "WHERE market = ? AND number > ? ORDER BY number LIMIT ?"
-    return _rows(connection, TradeRow, _SELECT_TRADE + sql, market, last[0], limit)
+    return rows_of(connection, TradeRow, SELECT_TRADE + sql, market, last[0], limit)
 
 
 def trades_of(connection: Connection, row: OrderRow, limit: int) -> list[TradeRow]:
     """The newest trades of an own order, newest last."""
     sql = "WHERE maker_position = ?1 OR taker_position = ?1 ORDER BY number DESC LIMIT ?2"
     position = order_position(row.time_ms, row.counter)
-    return _rows(connection, TradeRow, _SELECT_TRADE + sql, position, limit)[::-1]
+    return rows_of(connection, TradeRow, SELECT_TRADE + sql, position, limit)[::-1]
 
 
 class Candle(NamedTuple):
@@ -333,7 +205,7 @@ def candles(
         )
         (oldest,) = connection.execute(sql, (market, interval_ms, limit)).fetchone()
         from_ms = oldest or 0
-    return _rows(
+    return rows_of(
         connection,
         Candle,
         "SELECT start, "
@@ -392,47 +264,10 @@ def order_events(
 def log_entries(connection: Connection, epoch: int, first: int, last: int) -> list[LogRow]:
     """Own log entries ``first`` to ``last`` of ``epoch``; old ones may be gone."""
     sql = "WHERE position BETWEEN ? AND ? ORDER BY position"
-    return _rows(
+    return rows_of(
         connection,
         LogRow,
-        _SELECT_LOG + sql,
+        SELECT_LOG + sql,
         log_position(epoch, first),
         log_position(epoch, last),
-    )
-
-
-def client_ids(connection: Connection) -> ClientIdFilter:
-    """All stored client order ids."""
-    where = "FROM orders WHERE client_order_id <> ''"
-    (count,) = connection.execute(f"SELECT count(*) {where}").fetchone()
-    return ClientIdFilter.of(connection.execute(f"SELECT account, client_order_id {where}"), count)
-
-
-class Counts(NamedTuple):
-    """How many rows of each kind the store holds."""
-
-    orders: int
-    live_orders: int
-    trades: int
-    order_events: int
-    open_fills: int
-    records: int
-
-
-def counts(connection: Connection) -> Counts:
-    """Count rows; those of numbered tables without gaps by their first and last number."""
-
-    def one(sql: str) -> int:
-        return int(connection.execute(sql).fetchone()[0] or 0)
-
-    def numbered(table: str) -> int:
-        return one(f"SELECT max(number) - (SELECT min(number) FROM {table}) + 1 FROM {table}")
-
-    return Counts(
-        orders=one("SELECT count(*) FROM orders"),
-        live_orders=one("SELECT count(*) FROM orders WHERE live = 1"),
-        trades=numbered("trades"),
-        order_events=numbered("order_events"),
-        open_fills=one("SELECT count(*) FROM intents WHERE done = 0"),
-        records=one("SELECT count(*) FROM records"),
     )

@@ -1,17 +1,14 @@
 """
-One TCP connection of the client port or the peer port: lines in, lines out, nothing unbounded.
+Lines in and lines out on one TCP connection, with nothing unbounded.
 
-Shell. Both directions push back: a client that does not read its answers is not read from; one
-that pipelines faster than the disk commits waits in its own socket; nobody gets more than a
-few lines served in one turn of the reactor while others wait. A peer is never held up by its
-own queue (two peers waiting for each other would wait for ever): when the queue overflows,
-its link is closed, and the two reconcile when they meet again (cause F5).
+Shell. Both directions push back: a connection whose other end does not read is not read from, one
+that sends requests faster than the disk commits waits in its own socket, and nobody gets more
+than a few lines served in one turn of the reactor while others wait.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
@@ -22,41 +19,31 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from grenache_py.exchange.client_port.methods.registry import Pages
 from grenache_py.exchange.client_port.send_queue import SendQueue
-from grenache_py.exchange.client_port.session import Answer, Session
 from grenache_py.wire.jsonlines import LineSplitter
 
-__all__ = ["ClientConnection", "LineConnection", "PeerConnection"]
+__all__ = ["UNRELEASED_MAX", "LineConnection"]
 
+#: Lines served from one connection before the others get their turn.
 LINES_PER_TURN_MAX = 64
-"""Served from one connection before the others get their turn."""
+#: Requests of one connection that wait for the disk; more are left in its socket.
 UNRELEASED_MAX = 512
-"""Requests of one connection waiting for the disk; more are left in its socket."""
-UNREAD_BYTES_MAX = 262_144
-"""Answers a client has not read; before it does, no more requests are taken from it."""
+#: Bytes handed to the transport at a time.
 WRITE_BYTES = 65_536
-"""Handed to the transport at a time."""
-PAGE_UNREAD_BYTES = 65_536
-"""With more than this unread, a client gets no further page of what it missed."""
-PAGE_PAUSE_S = 0.01
+#: A connection whose other end has read nothing of what waits for it for so long is cut off.
 STALLED_S = 60.0
-"""After reading nothing of what waits for it for so long, a client is cut off."""
-PEER_QUEUE_BYTES_MAX = 16 * 1_048_576
-"""What may wait for one peer; about 20,000 log entries."""
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
 class LineConnection(Protocol):
     """
-    What both ports have in common.
+    A connection of the client port or of the peer port: what both have in common.
 
     Attributes:
-        outbound: what waits to be written.
+        send_queue: what waits to be written.
         unreleased: lines taken whose consequences are not durable yet.
     """
 
@@ -144,7 +131,7 @@ class LineConnection(Protocol):
     def stopProducing(self) -> None:
         self._write_blocked = True
 
-    # What this file and the service call.
+    # What the two kinds and the commit loop call.
 
     def work(self) -> None:
         """Take lines as far as allowed, and read more only when none are left over."""
@@ -218,136 +205,3 @@ class LineConnection(Protocol):
             transport: Any = self.transport
             transport.unregisterProducer()  # or the transport would wait for it
             transport.loseConnection()
-
-
-class ClientConnection(LineConnection):
-    """
-    One client. Its answers leave in the order of its requests, whichever is ready first.
-
-    Attributes:
-        session: what is known of it, set by whoever made this.
-    """
-
-    session: Session
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        take: Callable[[ClientConnection, bytes | None], None],
-        lost: Callable[[ClientConnection], None],
-    ) -> None:
-        """
-        Args:
-            take: given each line; None stands for one that was too long.
-        """
-        super().__init__(clock)
-        self._take = take
-        self._lost_to = lost
-        self._answers: deque[Answer] = deque()
-        self._pages: list[Pages] = []
-
-    def may_take(self) -> bool:
-        return self.unreleased < UNRELEASED_MAX and self.send_queue.size < UNREAD_BYTES_MAX
-
-    def line(self, line: bytes) -> None:
-        line = line.strip()
-        if line:
-            self._take(self, line)
-
-    def too_long(self) -> None:
-        self._take(self, None)
-
-    def lost(self, reason: str) -> None:
-        for answer in self._answers:
-            answer.discard()
-        self._answers.clear()
-        self._lost_to(self)
-
-    def expect(self, answer: Answer) -> None:
-        """An answer is on its way; those to later requests come after it."""
-        self.unreleased += 1
-        self._answers.append(answer)
-
-    def take_pages(self) -> list[Pages]:
-        """What has to follow the answers that were delivered."""
-        pages, self._pages = self._pages, []
-        return pages
-
-    async def follow(self, pages: Pages) -> None:
-        """Send ``pages``, each when the client has read most of what was sent before."""
-        lines: list[bytes] | None = None
-        while True:
-            if lines == []:
-                await deferLater(self._clock, PAGE_PAUSE_S)
-            while self.send_queue.size > PAGE_UNREAD_BYTES and not self._lost:
-                await deferLater(self._clock, PAGE_PAUSE_S)
-            lines = await anext(pages, None)
-            for line in lines or ():
-                self.send_queue.answer(line)
-            self.flush()
-            if lines is None:
-                return
-
-    def deliver(self) -> None:
-        """Send the answers that are ready and not behind one that is not; take more lines."""
-        answers = self._answers
-        while answers and (line := answers[0].ready) is not None:
-            answer = answers.popleft()
-            self._pages += answer.pages
-            self.unreleased -= 1
-            if line:
-                self.send_queue.answer(line)
-            for name in answer.begun:
-                self.send_queue.open(name)
-        self.flush()
-        if self._inbox or not self._reading or self._closing:
-            self.work()
-
-
-class PeerConnection(LineConnection):
-    """
-    One link.
-
-    Attributes:
-        link: its number, as the node knows it.
-        address: ``host:port`` of the other end.
-    """
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        link: int,
-        address: str,
-        opened: Callable[[PeerConnection], None],
-        take: Callable[[PeerConnection, bytes | None], None],
-        lost: Callable[[PeerConnection, str], None],
-    ) -> None:
-        super().__init__(clock)
-        self.link = link
-        self.address = address
-        self._opened = opened
-        self._take = take
-        self._lost_to = lost
-
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        self._opened(self)
-
-    def line(self, line: bytes) -> None:
-        line = line.strip()
-        if line:
-            self._take(self, line)
-
-    def too_long(self) -> None:
-        self._take(self, None)
-
-    def lost(self, reason: str) -> None:
-        self._lost_to(self, reason)
-
-    def send(self, line: bytes) -> bool:
-        """Queue a line; False if the link had to be given up because its queue is full."""
-        self.send_queue.answer(line)
-        if self.send_queue.size > PEER_QUEUE_BYTES_MAX:
-            self.abort()
-            return False
-        return True
