@@ -23,19 +23,17 @@ from grenache_py.exchange.errors import (
     OrderError,
 )
 from grenache_py.exchange.home.ledger import Ledger, OwnOrder, Transition
+from grenache_py.exchange.market.changes import close, lower, replacement
 from grenache_py.exchange.market.matching import (
     Fill,
     Leg,
     MatchResult,
-    close,
-    crossed,
     local_trade_id,
-    lower,
     match,
-    replacement,
 )
 from grenache_py.exchange.market.order import ClosedReason, LiveOrder, NewOrder, Trade, new_order_of
 from grenache_py.exchange.market.stops import Stops, reached
+from grenache_py.exchange.market.sweep import crossed
 from grenache_py.exchange.signed_log.entries import Stamp, order_id
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 
