@@ -298,7 +298,7 @@ class ExchangeNode:
 
     def tape(self, market: str) -> list[Trade]:
         """The newest trades of a market, newest last."""
-        return list(self.ledger.tape.get(market, ()))
+        return list(self.ledger.tape.trades.get(market, ()))
 
     def order_seq(self, account: str) -> int:
         """The newest number of an account's order updates; 0 when there was none."""
@@ -416,7 +416,7 @@ class ExchangeNode:
                 trade = trade_from_body(body, self.markets[body.market])
             except OrderError:
                 return  # its market has another tick or lot than ours
-            self.ledger.record_trade(trade)
+            self.ledger.tape.record(trade)
         if body.maker_home == self.key and home == body.taker_home:
             self.maker.trade_settled(body.id, home)
 
@@ -448,8 +448,8 @@ class ExchangeNode:
         self.home.expire(now)
         while self._crossed:
             self.home.sweep(self._crossed.popitem()[0], now)
-        if self.ledger.new_prices:
-            for symbol in list(self.ledger.new_prices):
+        if self.ledger.tape.new_prices:
+            for symbol in list(self.ledger.tape.new_prices):
                 self.home.fire_stops(symbol, now)
 
     def _ask_whether_back(self, home: str, now: float) -> None:
@@ -484,7 +484,7 @@ class ExchangeNode:
 
     def _beat(self, now: float) -> None:
         self._beat_at = now + self._beat_s()
-        self.ledger.beat(now, max(LEASE_MS, int(4000 * self._beat_s())))
+        self.ledger.writer.beat(now, max(LEASE_MS, int(4000 * self._beat_s())))
         self._beat_seq = self.ledger.log.seq
 
     def next_deadline(self) -> float:
@@ -504,7 +504,7 @@ class ExchangeNode:
         """
         self._settle_down(now)
         self.taker.tell_settled()
-        self.ledger.close_entry()
+        self.ledger.writer.close()
         if self.ledger.log.seq - self._beat_seq >= BEAT_ENTRIES:
             self._beat(now)
         outbox = self.outbox

@@ -23,7 +23,7 @@ import msgspec
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.effects.rows import LogRow, OrderRow, TradeRow
 from grenache_py.exchange.errors import OrderError
-from grenache_py.exchange.home.ledger import own_from_row
+from grenache_py.exchange.home.order_rows import own_from_row
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market, Step, decimal_text
 from grenache_py.exchange.market.matching import rests

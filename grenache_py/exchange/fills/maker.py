@@ -28,7 +28,8 @@ from grenache_py.exchange.fills.messages import (
     encode,
     trade_id,
 )
-from grenache_py.exchange.home.ledger import Ledger, Transition
+from grenache_py.exchange.home.ledger import Ledger
+from grenache_py.exchange.home.transition import Transition
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.matching import rests
 from grenache_py.exchange.market.order import LiveOrder, Order, OrderKey, Side, Trade

@@ -32,7 +32,8 @@ from grenache_py.exchange.fills.messages import (
     fill_id,
     trade_id,
 )
-from grenache_py.exchange.home.ledger import Ledger, OwnOrder, Transition
+from grenache_py.exchange.home.ledger import Ledger
+from grenache_py.exchange.home.transition import OwnOrder, Transition
 from grenache_py.exchange.market.matching import Leg, rests
 from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.signed_log.entries import TradeBody, trade_from_body

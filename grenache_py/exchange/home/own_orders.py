@@ -22,7 +22,8 @@ from grenache_py.exchange.errors import (
     UNKNOWN_ORDER,
     OrderError,
 )
-from grenache_py.exchange.home.ledger import Ledger, OwnOrder, Transition
+from grenache_py.exchange.home.ledger import Ledger
+from grenache_py.exchange.home.transition import OwnOrder, Transition
 from grenache_py.exchange.market.changes import close, lower, replacement
 from grenache_py.exchange.market.matching import (
     Fill,
@@ -346,7 +347,7 @@ class OwnOrders:
         return stops
 
     def _stop_reached(self, new: NewOrder) -> bool:
-        tape = self.ledger.tape.get(new.market)
+        tape = self.ledger.tape.trades.get(new.market)
         if not tape:
             return False
         return reached(new.side, new.stop_ticks or 0, tape[-1].price_ticks)
@@ -362,7 +363,7 @@ class OwnOrders:
 
     def fire_stops(self, market: str, now: float) -> None:
         """Enter the stop orders that new trades have reached, and those that these reach."""
-        new_prices = self.ledger.new_prices
+        new_prices = self.ledger.tape.new_prices
         prices, stops = new_prices.get(market), self.stops.get(market)
         if prices is None:
             return
