@@ -64,5 +64,5 @@ class Heartbeat:
         """Write one into the log."""
         period_s = self.period_s()
         self._at = now + period_s
-        self._ledger.beat(now, max(LEASE_MS, int(4000 * period_s)))
+        self._ledger.writer.beat(now, max(LEASE_MS, int(4000 * period_s)))
         self._seq = self._ledger.log.seq

@@ -237,7 +237,7 @@ class ExchangeNode:
 
     def tape(self, market: str) -> list[Trade]:
         """The newest trades of a market, newest last."""
-        return list(self.ledger.tape.get(market, ()))
+        return list(self.ledger.tape.trades.get(market, ()))
 
     def order_seq(self, account: str) -> int:
         """The newest number of an account's order updates; 0 when there was none."""
@@ -307,8 +307,8 @@ class ExchangeNode:
         crossed = self._others.crossed
         while crossed:
             self.home.sweep(crossed.popitem()[0], now)
-        if self.ledger.new_prices:
-            for symbol in list(self.ledger.new_prices):
+        if self.ledger.tape.new_prices:
+            for symbol in list(self.ledger.tape.new_prices):
                 self.home.fire_stops(symbol, now)
 
     def _ask_whether_back(self, home: str, now: float) -> None:
@@ -353,7 +353,7 @@ class ExchangeNode:
         """
         self._settle_down(now)
         self.taker.tell_settled()
-        self.ledger.close_entry()
+        self.ledger.writer.close()
         if self._heartbeat.due_by_entries():
             self._heartbeat.beat(now)
         outbox = self.outbox

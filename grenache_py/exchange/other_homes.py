@@ -73,7 +73,7 @@ class OtherHomes:
                 trade = trade_from_body(body, self._markets[body.market])
             except OrderError:
                 return  # its market has another tick or lot than ours
-            self._ledger.record_trade(trade)
+            self._ledger.tape.record(trade)
         if body.maker_home == self._key and home == body.taker_home:
             self.maker.trade_settled(body.id, home)
 

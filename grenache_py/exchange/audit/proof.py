@@ -14,7 +14,7 @@ import msgspec
 
 from grenache_py.exchange.audit.replay import DIFFERENCES_MAX, LogReplay
 from grenache_py.exchange.effects.rows import OrderRow, TradeRow
-from grenache_py.exchange.home.ledger import own_from_row
+from grenache_py.exchange.home.order_rows import own_from_row
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.matching import rests
 from grenache_py.exchange.market.order import LiveOrder
