@@ -16,6 +16,8 @@ __all__ = ["LoneWrites"]
 
 #: Writes remembered; the one made longest ago makes room.
 WRITES_MAX = 1000
+#: Writes repeated in one round of the upkeep, so that new neighbours are not flooded.
+WRITES_A_ROUND_MAX = 50
 
 
 class LoneWrites:
@@ -33,16 +35,16 @@ class LoneWrites:
     def __len__(self) -> int:
         return len(self._writes)
 
-    def keep(self, write: Write, now: float) -> None:
-        """Remember ``write``; an equal one before it is forgotten."""
+    def keep(self, write: Write, made: float) -> None:
+        """Remember ``write``, stored here at ``made``; an equal one before it is forgotten."""
         what = b"".join(write.arguments())
         self._writes.pop(what, None)
-        self._writes[what] = (write, now)
+        self._writes[what] = (write, made)
         if len(self._writes) > WRITES_MAX:
             del self._writes[next(iter(self._writes))]
 
-    def take(self, now: float) -> list[Write]:
-        """Forget all, and return those that are not too old."""
-        writes = [write for write, made in self._writes.values() if now - made < self._max_age_s]
-        self._writes.clear()
-        return writes
+    def take(self, now: float) -> list[tuple[Write, float]]:
+        """Forget some, and return those of them that are not too old, with their times."""
+        some = list(self._writes)[:WRITES_A_ROUND_MAX]
+        taken = [self._writes.pop(what) for what in some]
+        return [(write, made) for write, made in taken if now - made < self._max_age_s]

@@ -170,8 +170,8 @@ class DHTNode:
             if stale is not None:
                 self._refresh(stale, now)
             if self.lone_writes and self.table.good():
-                for write in self.lone_writes.take(now):
-                    write.again(now).begin(now)
+                for write, made in self.lone_writes.take(now):
+                    write.repeat(made, now)
 
     def next_deadline(self) -> float:
         """When `tick` wants to be called again; may be early, never late."""

@@ -64,6 +64,7 @@ class Write(Operation):
     """
 
     __slots__ = (
+        "_alone_since",
         "_cached",
         "_heard",
         "_in_flight",
@@ -90,6 +91,7 @@ class Write(Operation):
         self.repeatable = repeatable
         self.accepted: dict[Address, None] = {}
         self.due = now + node.config.operation_deadline_s
+        self._alone_since: float | None = None
         self._cached = False
         self._heard = False
         self._token_refused = False
@@ -176,6 +178,12 @@ class Write(Operation):
         """
         raise NotImplementedError
 
+    def repeat(self, made: float, now: float) -> None:
+        """Write to others what was stored here only, at ``made``."""
+        write = self.again(now)
+        write._alone_since = made
+        write.begin(now)
+
     def again(self, now: float) -> Write:
         """The same write, anew."""
         raise NotImplementedError
@@ -229,7 +237,11 @@ class Write(Operation):
         self._conclude(AllQueriesFailed(self._refusal), now)
 
     def _conclude(self, error: DHTError, now: float) -> None:
-        if not self.accepted and not self._heard and self._refusal is None:
+        alone = not self.accepted and not self._heard and self._refusal is None
+        if alone and self._alone_since is not None:
+            # Stored here before: once more would make a record of it that nobody renewed.
+            self.node.lone_writes.keep(self, self._alone_since)
+        elif alone:
             try:
                 self.accepted[self.store_here(now)] = None
                 self.node.lone_writes.keep(self, now)

@@ -440,6 +440,25 @@ def test_what_was_stored_alone_goes_to_whoever_comes() -> None:
     assert (seen[b"put"][b"v"], seen[b"put"][b"seq"]) == (b"one", 1)
 
 
+def test_company_is_not_flooded_with_what_was_stored_alone() -> None:
+    talk = talk_with()
+    for port in range(1, 121):
+        talk.node.announce(NAME, port, talk.now)
+    assert len(talk.node.lone_writes) == 120
+    talk.meet(ALICE_ID, ALICE)
+    before = talk.node.counters.queries_sent
+    while len(talk.node.lone_writes) == 120:
+        talk.wait(0.1)
+    assert len(talk.node.lone_writes) == 70
+    assert talk.node.counters.queries_sent - before < 100
+    talk.wait(60)  # Alice never answers: nothing that was stored is stored anew
+    assert talk.node.lookup(NAME, talk.now).lookup.found
+    talk.wait(70)
+    lookup = talk.node.lookup(NAME, talk.now)
+    talk.wait(2)
+    assert lookup.result == [], "it expires as any other announcement"
+
+
 def test_own_announcements_are_kept_when_the_own_address_is_known() -> None:
     talk = talk_with(host="10.8.8.8")
     talk.node.announce(NAME, 1337, talk.now)

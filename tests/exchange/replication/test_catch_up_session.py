@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any, cast
 
 import attrs
@@ -14,7 +15,6 @@ from hypothesis import strategies as st
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 from grenache_py.exchange.node import ExchangeNode
 from grenache_py.exchange.peers.link import PeerLink
-from grenache_py.exchange.peers.message_table import PeerMethod
 from grenache_py.exchange.peers.requests import Answered
 from grenache_py.exchange.replication.catch_up_session import CatchUpSession
 from grenache_py.exchange.replication.catch_up_state import (
@@ -30,18 +30,19 @@ from grenache_py.exchange.signed_log.head import Head
 from tests.support.peers import Network
 
 ORDER = list(CatchUpState)
+Method = Callable[[Any, Any, float], Any]
 
 
 class Wire:
     """Stands for the peering of both sides: keeps the requests of one, has the other answer."""
 
     def __init__(self) -> None:
-        self.methods: dict[str, PeerMethod] = {}
+        self.methods: dict[str, Method] = {}
         self.open: list[tuple[str, dict[str, Any], Answered]] = []
         self.gossip = self.scores = self
         self.penalties = 0
 
-    def method(self, name: str, call: PeerMethod) -> None:
+    def method(self, name: str, call: Method) -> None:
         self.methods[name] = call
 
     def request(self, link: Any, method: str, params: Any, answered: Answered, now: float) -> None:
