@@ -49,8 +49,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CommitLoop"]
 
+#: Upper bounds of the histogram of commits.
 COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
 
+#: What a client is told whose request was on its way to the disk when that failed.
 LOST = (
     "The store failed while this was under way, so it may not have happened. Ask again; with the"
     " same client_order_id an order is never placed twice."

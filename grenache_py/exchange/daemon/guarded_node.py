@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UNDONE", "GuardedNode"]
 
+#: What clients are told: after a bug, while there is no node, and while the daemon stops.
 UNDONE = "The daemon failed while this was under way, so it did not happen. Ask again."
 CLOSED = "The store has failed and is being opened again; nothing is accepted until it is back."
 STOPPING = "This daemon is shutting down."

@@ -40,8 +40,8 @@ from grenache_py.exchange.daemon.discovery import Discovery
 from grenache_py.exchange.daemon.history import StoreHistory
 from grenache_py.exchange.daemon.node_factory import NodeFactory
 from grenache_py.exchange.daemon.page import StatusPages
+from grenache_py.exchange.daemon.pruning import Pruning
 from grenache_py.exchange.daemon.secret_files import read_or_make_identity, read_tokens
-from grenache_py.exchange.daemon.upkeep import Upkeep
 from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
 from grenache_py.exchange.rates import RateLimits
 from grenache_py.exchange.storage.store import Store
@@ -203,8 +203,8 @@ class ExchangeService(Service):
             self._grape.startService()
             grapes.append(f"http://127.0.0.1:{self._grape.api_port}")
         self._discovery.start(grapes, self.peer_port)
-        upkeep = Upkeep(self.store, reactor, lambda: self.commit_loop.requests)
-        self._background.spawn("forgetting old history", upkeep.run())
+        pruning = Pruning(self.store, reactor, lambda: self.commit_loop.requests)
+        self._background.spawn("forgetting old history", pruning.run())
 
     async def _listen(self, name: str, endpoints: Iterable[str], factory: Factory) -> None:
         for description in endpoints:

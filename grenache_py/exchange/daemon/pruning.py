@@ -16,14 +16,14 @@ from grenache_py.deferreds import every
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage.store import Store
 
-__all__ = ["Upkeep"]
+__all__ = ["Pruning"]
 
 #: Between two looks for history that may be forgotten.
 PRUNE_INTERVAL_S = 60.0
 
 
-class Upkeep:
-    """The regular work that is not the node's."""
+class Pruning:
+    """Keeps the store from growing for ever, and the memory from holding what nobody needs."""
 
     log = Logger()
 
