@@ -112,6 +112,7 @@ class RequestReader:
     __slots__ = (
         "_body",
         "_head_bytes",
+        "_head_bytes_max",
         "_headers",
         "_limits",
         "_message_bytes",
@@ -136,14 +137,12 @@ class RequestReader:
         self.unread = b""
         self.begun = 0
         self._parser: Any = httptools.HttpRequestParser(self)
-        self._forget_message()
-
-    def _forget_message(self) -> None:
         self._url = self.expects = b""
         self._body: bytes | bytearray = b""
         self._headers: dict[bytes, bytes] = {}
         self._head_bytes = self._message_bytes = 0
-        self._streamed = self.discarding = False
+        self._streamed = False
+        self._head_bytes_max = limits.head_bytes_max
 
     def receive(self, data: bytes) -> None:
         """
@@ -152,35 +151,37 @@ class RequestReader:
         Raises:
             Exception: what a method of the receiver raised; nothing more is read then.
         """
-        if not self.stopped:
-            self._feed(data)
-            if self.in_message:
-                self._limit_unended(len(data))
-
-    def _feed(self, data: bytes) -> None:
-        rest = data
-        while rest:
-            try:
-                self._parser.feed_data(rest)
-            except httptools.HttpParserUpgrade as upgrade:
-                rest = rest[upgrade.args[0] :]
-                if self.stopped:
-                    self.unread = rest
-                    return
-                self._parser = httptools.HttpRequestParser(self)  # this one reads no further
-                continue
-            except httptools.HttpParserCallbackError as error:
-                self.stopped = True
-                cause = error.__context__
-                if not isinstance(cause, _Stopped):
-                    raise cause or error from None
-                self._receiver.request_refused(cause.refusal)
-                return
-            except httptools.HttpParserError as error:
-                if not self.stopped:
-                    self._stop(HTTPStatus.BAD_REQUEST, f"not HTTP: {error}")
-                return
+        if self.stopped:
             return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
+            self._interrupted(error, data)
+        if self.in_message:
+            self._limit_unended(len(data))
+
+    def _interrupted(self, error: Exception, data: bytes) -> None:
+        """The parser has stopped within ``data``; read on if it was for an upgrade."""
+        while isinstance(error, httptools.HttpParserUpgrade):
+            data = data[error.args[0] :]
+            if self.stopped:
+                self.unread = data
+                return
+            self._parser = httptools.HttpRequestParser(self)  # this one reads no further
+            try:
+                self._parser.feed_data(data)
+            except (httptools.HttpParserUpgrade, httptools.HttpParserError) as another:
+                error = another
+            else:
+                return
+        if isinstance(error, httptools.HttpParserCallbackError):
+            self.stopped = True
+            cause = error.__context__
+            if not isinstance(cause, _Stopped):
+                raise cause or error from None
+            self._receiver.request_refused(cause.refusal)
+        elif not self.stopped:
+            self._stop(HTTPStatus.BAD_REQUEST, f"not HTTP: {error}")
 
     def stop(self) -> None:
         """Read no further request; those that are read already are still handed on."""
@@ -209,13 +210,16 @@ class RequestReader:
     @property
     def upgrade(self) -> bool:
         """The request that has begun asks for another protocol, or for a tunnel."""
-        upgrade: bool = self._parser.should_upgrade()
-        return upgrade
+        asks = b"upgrade" in self._headers or self._request.method == b"CONNECT"
+        return asks and self._parser.should_upgrade()
 
     # -- what the parser calls
 
     def on_message_begin(self) -> None:
-        self._forget_message()
+        self._url = self.expects = self._body = b""
+        self._headers = {}
+        self._head_bytes = self._message_bytes = 0
+        self._streamed = self.discarding = False
         self.in_message = self.in_head = True
         self.begun += 1
 
@@ -225,15 +229,15 @@ class RequestReader:
             self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value) + LINE_OVERHEAD_BYTES
-        if self._head_bytes > self._limits.head_bytes_max:
+        size = self._head_bytes = self._head_bytes + len(name) + len(value) + LINE_OVERHEAD_BYTES
+        if size > self._head_bytes_max:
             self._refuse_head()
         self._headers[_LOWER_CASE.get(name) or name.lower()] = value
 
     def on_headers_complete(self) -> None:
         self.in_head = False
         limits, parser, headers = self._limits, self._parser, self._headers
-        if self._head_bytes > limits.head_bytes_max:
+        if self._head_bytes > self._head_bytes_max:
             self._refuse_head()
         version = parser.get_http_version()
         http11 = version == "1.1"
@@ -251,8 +255,10 @@ class RequestReader:
             self.expects = headers[b"expect"].lower()
         self._receiver.request_begun(request)
         if b"content-length" in headers and not self._streamed:
-            self._limit_announced(int(headers[b"content-length"]))
-        if self.expects == b"100-continue" and not self.discarding:
+            length = int(headers[b"content-length"])  # the parser has seen that it is a number
+            if length > limits.body_bytes_max:
+                self._refuse_body(length)
+        if self.expects and self.expects == b"100-continue" and not self.discarding:
             self._receiver.continue_wanted(request)
 
     def on_body(self, data: bytes) -> None:
@@ -293,10 +299,6 @@ class RequestReader:
                 self._stop(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, self._limits.head_text)
         elif self._message_bytes > self._limits.message_bytes_max:
             self._stop(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._limits.body_text)
-
-    def _limit_announced(self, length: int) -> None:
-        if length > self._limits.body_bytes_max:
-            self._refuse_body(length)
 
     def _refuse_head(self) -> NoReturn:
         self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, self._limits.head_text)
