@@ -36,7 +36,7 @@ from grenache_py.grape.clients import Clients
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.messages import HEAD_END, KnownHeads, refusal_bytes
 from grenache_py.wire.http.messages import HTTPRequest, Refusal
-from grenache_py.wire.http.reader import ReaderLimits, RequestReader
+from grenache_py.wire.http.reader import ReaderLimits, TargetReader
 from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState, PauseReason
 
 __all__ = ["Connection"]
@@ -81,7 +81,7 @@ class Connection(Protocol):
         self._clients = clients
         self._known_heads = known_heads
         self._ask = ask
-        self._reader = RequestReader(_reader_limits(config), self)
+        self._reader = TargetReader(_reader_limits(config), self)
         self._socket: socket | None = None  # where the transport is one and nothing more
         self._waiting: deque[HTTPRequest | Refusal] = deque()
         self._current: HTTPRequest | None = None

@@ -37,7 +37,7 @@ from grenache_py.exchange.daemon.config import ExchangeConfig
 from grenache_py.exchange.daemon.connections import ClientConnection, PeerConnection
 from grenache_py.exchange.daemon.discovery import Discovery
 from grenache_py.exchange.daemon.history import StoreOffice
-from grenache_py.exchange.daemon.http import HTTPConnection, Page, static_pages
+from grenache_py.exchange.daemon.http import HTTPConnection, static_pages
 from grenache_py.exchange.daemon.metrics import exposition, health
 from grenache_py.exchange.daemon.secret_files import read_or_make_identity, read_tokens
 from grenache_py.exchange.effects.rows import Snapshot
@@ -51,6 +51,7 @@ from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.storage.store import Store
 from grenache_py.metrics import CONTENT_TYPE
 from grenache_py.service import place
+from grenache_py.wire.http.messages import Page
 from grenache_py.wire.jsonrpc import encode
 
 __all__ = ["EmbeddedGrape", "ExchangeService"]

@@ -367,7 +367,6 @@ def _reader_limits(limits: ServerLimits) -> ReaderLimits:
     return ReaderLimits(
         head_bytes_max=limits.header_bytes_max,
         body_bytes_max=limits.body_bytes_max,
-        target_counts=False,
         # The parser keeps a header line to itself until it has all of it.
         unended_head_bytes_max=limits.header_bytes_max + READ_BYTES_MAX,
         host_needed=False,

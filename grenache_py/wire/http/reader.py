@@ -18,7 +18,7 @@ import httptools
 
 from grenache_py.wire.http.messages import HTTPRequest, Refusal
 
-__all__ = ["ReaderLimits", "RequestReader", "RequestReceiver"]
+__all__ = ["ReaderLimits", "RequestReader", "RequestReceiver", "TargetReader"]
 
 #: Bytes of a header line beside its name and value: the colon, a blank and the line end.
 LINE_OVERHEAD_BYTES = 4
@@ -40,22 +40,22 @@ class ReaderLimits:
     least four bytes of the head.)
 
     Attributes:
-        head_bytes_max: All headers of a request, with four bytes for each line's punctuation.
+        head_bytes_max: All headers of a request, with four bytes for each line's punctuation, and
+            the request target where it is read.
         body_bytes_max: A body, unless its server takes it piece by piece.
-        target_counts: The request target counts as part of the head.
         unended_head_bytes_max: A head that has not ended yet, as its bytes arrive; what came in
             the same piece as its beginning is not counted.
         dropped_bytes_max: A body that is too large and announced as no larger than this is
             dropped, and the connection kept; 0: the connection always ends.
         message_bytes_max: A request that has not ended yet, with everything between its chunks.
-        host_needed: Only HTTP/1.0, and HTTP/1.1 with a ``Host``, is understood.
+        host_needed: Only HTTP/1.0, and HTTP/1.1 with a ``Host``, is understood. Without it the
+            version is not looked at: ``http11`` is always set.
         body_text: Why a body is refused; may be empty.
         head_text: Why a head is refused; may be empty.
     """
 
     head_bytes_max: int
     body_bytes_max: int
-    target_counts: bool = True
     unended_head_bytes_max: int = 16_384
     dropped_bytes_max: int = 0
     message_bytes_max: float = inf
@@ -97,7 +97,7 @@ class _Stopped(Exception):
 
 class RequestReader:
     """
-    Reads the requests of one connection.
+    Reads the requests of one connection, but not their targets: ``url`` is empty.
 
     Attributes:
         begun: How many requests have begun.
@@ -223,11 +223,6 @@ class RequestReader:
         self.in_message = self.in_head = True
         self.begun += 1
 
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-        if self._limits.target_counts:
-            self._head_bytes += len(url)
-
     def on_header(self, name: bytes, value: bytes) -> None:
         size = self._head_bytes = self._head_bytes + len(name) + len(value) + LINE_OVERHEAD_BYTES
         if size > self._head_bytes_max:
@@ -239,10 +234,12 @@ class RequestReader:
         limits, parser, headers = self._limits, self._parser, self._headers
         if self._head_bytes > self._head_bytes_max:
             self._refuse_head()
-        version = parser.get_http_version()
-        http11 = version == "1.1"
-        if limits.host_needed and not (b"host" in headers if http11 else version == "1.0"):
-            self.refuse(HTTPStatus.BAD_REQUEST)
+        http11 = True
+        if limits.host_needed:
+            version = parser.get_http_version()
+            http11 = version == "1.1"
+            if not (b"host" in headers if http11 else version == "1.0"):
+                self.refuse(HTTPStatus.BAD_REQUEST)
         request = self._request = HTTPRequest(
             parser.get_method(),
             self._url.decode("latin-1"),
@@ -318,3 +315,13 @@ class RequestReader:
     def _stop(self, status: int, text: str) -> None:
         self.stopped = True
         self._receiver.request_refused(Refusal(status, text))
+
+
+class TargetReader(RequestReader):
+    """Reads the targets of requests too. They count as part of the head."""
+
+    __slots__ = ()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._head_bytes += len(url)
