@@ -34,17 +34,21 @@ from zope.interface import implementer
 
 from grenache_py.grape.clients import Clients
 from grenache_py.grape.config import GrapeConfig
-from grenache_py.grape.messages import HEAD_END, KnownHeads, refusal_bytes
+from grenache_py.grape.messages import (
+    DROPPED_BYTES_MAX,
+    HEAD_END,
+    KnownHeads,
+    reader_limits,
+    refusal_bytes,
+)
 from grenache_py.wire.http.messages import HTTPRequest, Refusal
-from grenache_py.wire.http.reader import ReaderLimits, TargetReader
+from grenache_py.wire.http.reader import TargetReader
 from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState, PauseReason
 
 __all__ = ["Connection"]
 
 #: How long a client that is sent away may read why, while what it still sends is dropped.
 LINGER_S = 2.0
-#: How much of a body that is too large is read and dropped before the connection is cut.
-DROPPED_BYTES_MAX = 1024 * 1024
 NOT_MODIFIED = HTTPStatus.NOT_MODIFIED.value  # members of an enumeration are looked up slowly
 # So are these; ANSWERING is READING with a request that is being worked on.
 _READING, _DRAINING = HTTPState.READING, HTTPState.DRAINING
@@ -81,7 +85,7 @@ class Connection(Protocol):
         self._clients = clients
         self._known_heads = known_heads
         self._ask = ask
-        self._reader = TargetReader(_reader_limits(config), self)
+        self._reader = TargetReader(reader_limits(config), self)
         self._socket: socket | None = None  # where the transport is one and nothing more
         self._waiting: deque[HTTPRequest | Refusal] = deque()
         self._current: HTTPRequest | None = None
@@ -394,14 +398,3 @@ class Connection(Protocol):
         self._dropped_bytes += length
         if self._dropped_bytes > DROPPED_BYTES_MAX:
             self.transport.abortConnection()  # type: ignore[union-attr]
-
-
-def _reader_limits(config: GrapeConfig) -> ReaderLimits:
-    return ReaderLimits(
-        head_bytes_max=config.header_bytes_max,
-        unended_head_bytes_max=config.header_bytes_max,
-        body_bytes_max=config.payload_bytes_max,
-        dropped_bytes_max=DROPPED_BYTES_MAX,
-        message_bytes_max=config.header_bytes_max + DROPPED_BYTES_MAX,
-        body_text="ERR_GRAPE_PAYLOAD_SIZE",
-    )

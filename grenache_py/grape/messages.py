@@ -13,11 +13,15 @@ from http import HTTPStatus
 
 import attrs
 
+from grenache_py.grape.config import GrapeConfig
 from grenache_py.wire.http.messages import HTTPRequest
+from grenache_py.wire.http.reader import ReaderLimits
 
-__all__ = ["AnswerHeads", "KnownHead", "KnownHeads", "refusal_bytes"]
+__all__ = ["AnswerHeads", "KnownHead", "KnownHeads", "reader_limits", "refusal_bytes"]
 
 HEAD_END = b"\r\n\r\n"
+#: How much of a body that is too large is read and dropped before the connection is cut.
+DROPPED_BYTES_MAX = 1024 * 1024
 #: Heads of requests that are remembered.
 KNOWN_HEADS_MAX = 1024
 #: Longer ones are parsed anew each time.
@@ -96,3 +100,15 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "unknown"
+
+
+def reader_limits(config: GrapeConfig) -> ReaderLimits:
+    """Return what one client of the grape may send."""
+    return ReaderLimits(
+        head_bytes_max=config.header_bytes_max,
+        unended_head_bytes_max=config.header_bytes_max,
+        body_bytes_max=config.payload_bytes_max,
+        dropped_bytes_max=DROPPED_BYTES_MAX,
+        message_bytes_max=config.header_bytes_max + DROPPED_BYTES_MAX,
+        body_text="ERR_GRAPE_PAYLOAD_SIZE",
+    )

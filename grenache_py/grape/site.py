@@ -35,7 +35,7 @@ from grenache_py.dht.errors import (
 from grenache_py.dht.traversals import GetResult
 from grenache_py.dht.writes import PutItem
 from grenache_py.errors import LocalProtocolError
-from grenache_py.grape import api
+from grenache_py.grape import answers, api
 from grenache_py.grape.clients import Clients
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.connection import Connection
@@ -131,7 +131,7 @@ class Site(ServerFactory):
         self.requests[_COMMANDS[type(call)]] += 1
         if isinstance(call, api.LookupCall):
             self._lookup(connection, call.name)
-        elif isinstance(call, api.GrapeAnswer):
+        elif isinstance(call, answers.GrapeAnswer):
             connection.answer(call.status, call.body)
         else:
             self._call(call, connection)
@@ -152,7 +152,7 @@ class Site(ServerFactory):
             self._clock.callLater(0, self._answer_lookup, peers, name)
 
     def _answer_lookup(self, peers: list[str], name: bytes) -> None:
-        body = api.lookup_body(peers)
+        body = answers.lookup_body(peers)
         ready = b"%bContent-Length: %d\r\n\r\n%b" % (
             self.clients.heads.head(200, True),
             len(body),
@@ -179,29 +179,29 @@ class Site(ServerFactory):
     def _fail(self, failure: Failure, connection: Connection) -> None:
         error = failure.value
         if isinstance(error, NoNodesToQuery):
-            answer = api.NO_NODES
+            answer = answers.NO_NODES
         elif isinstance(error, AllQueriesFailed):
-            answer = api.krpc_failure(error.krpc_error)
+            answer = answers.krpc_failure(error.krpc_error)
         elif isinstance(error, LocalProtocolError):
-            answer = api.ALL_FAILED  # an item that no node would take
+            answer = answers.ALL_FAILED  # an item that no node would take
         elif isinstance(error, DHTOverloaded | DHTNotRunning | CancelledError):
-            answer = api.BUSY
+            answer = answers.BUSY
         else:
             self.log.failure("a request failed", failure=failure)
-            answer = api.BROKEN
+            answer = answers.BROKEN
         connection.answer(answer.status, answer.body)
 
 
 def _announced(accepted: int, connection: Connection) -> None:
-    connection.answer(200, api.announce_body(accepted))
+    connection.answer(200, answers.announce_body(accepted))
 
 
 def _put(target: bytes, connection: Connection) -> None:
-    connection.answer(200, api.put_body(target))
+    connection.answer(200, answers.put_body(target))
 
 
 def _got(item: GetResult | None, salt: bytes, connection: Connection) -> None:
-    connection.answer(200, api.get_body(item, salt))
+    connection.answer(200, answers.get_body(item, salt))
 
 
 def _source(address: IAddress | None) -> str:
@@ -226,5 +226,5 @@ _COMMANDS: dict[type, str] = {
     api.AnnounceCall: "announce",
     PutItem: "put",
     api.GetCall: "get",
-    api.GrapeAnswer: "invalid",
+    answers.GrapeAnswer: "invalid",
 }

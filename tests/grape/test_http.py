@@ -19,7 +19,7 @@ from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded, NoNodesToQue
 from grenache_py.errors import LocalProtocolError
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.connection import DROPPED_BYTES_MAX
-from grenache_py.grape.messages import KNOWN_HEAD_BYTES_MAX, KNOWN_HEADS_MAX
+from grenache_py.grape.messages import DROPPED_BYTES_MAX, KNOWN_HEAD_BYTES_MAX, KNOWN_HEADS_MAX
 from grenache_py.grape.site import Site
 from grenache_py.wire.http.messages import Page
 from tests.support.fake_dht import FakeDHT

@@ -28,14 +28,25 @@ from websockets.server import ServerProtocol
 from grenache_py.exchange.daemon.connections import ClientConnection
 from grenache_py.wire.http.messages import HTTPRequest, Page, Pages, Refusal
 from grenache_py.wire.http.reader import ReaderLimits, TargetReader
+from grenache_py.wire.http.routes import HTTPRoute
 from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 
-__all__ = ["HTTPConnection", "static_pages"]
+__all__ = ["ROUTES", "HTTPConnection", "static_pages"]
 
 HEAD_BYTES_MAX = 16_384
 IDLE_S = 30.0
 """Without a request for so long, a connection that is no stream is closed."""
+
+#: Every path of the HTTP port.
+ROUTES = (
+    HTTPRoute("/", "GET, HEAD", "the page", "anybody"),
+    HTTPRoute("/app.js", "GET, HEAD", "the page's program", "anybody"),
+    HTTPRoute("/style.css", "GET, HEAD", "the page's style", "anybody"),
+    HTTPRoute("/health", "GET, HEAD", "JSON; 503 while no orders are taken", "anybody"),
+    HTTPRoute("/metrics", "GET, HEAD", "for Prometheus", "anybody"),
+    HTTPRoute("/ws", "GET", "the live stream, a WebSocket", "pages of this origin; no browser"),
+)
 
 _LIMITS = ReaderLimits(head_bytes_max=HEAD_BYTES_MAX, body_bytes_max=0)
 

@@ -10,9 +10,12 @@ from typing import Any, Protocol
 
 from grenache_py.rpc.frames import encode_reply
 from grenache_py.rpc.streams import ServerStream
+from grenache_py.wire.http.routes import HTTPRoute
 
-__all__ = ["ChunkedReply", "ReplyPlace", "answer"]
+__all__ = ["ROUTES", "ChunkedReply", "ReplyPlace", "answer"]
 
+#: The RPC server looks at neither path nor method.
+ROUTES = (HTTPRoute("*", "any", "the reply to a request, or a stream", "who reaches the port"),)
 _JSON = b"Content-Type: application/json\r\n"
 _REASONS = {
     200: b"200 OK",

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import attrs
 
-__all__ = ["HTTPRequest", "HTTPRoute", "Page", "Pages", "Refusal"]
+__all__ = ["HTTPRequest", "Page", "Pages", "Refusal"]
 
 _NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
 
@@ -66,21 +66,3 @@ class Page:
 
 #: What GET finds, by path; called for each request.
 Pages: TypeAlias = dict[str, Callable[[], Page]]
-
-
-@attrs.frozen
-class HTTPRoute:
-    """
-    A row of a server's table of paths; the documentation lists the same rows.
-
-    Attributes:
-        path: The request target, without a query.
-        methods: The methods that are understood there; empty: any.
-        answers: What the answer is.
-        allowed: Who may ask.
-    """
-
-    path: str
-    methods: tuple[str, ...]
-    answers: str
-    allowed: str
