@@ -19,9 +19,10 @@ from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.session import Session
 from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.exchange.daemon.commit_loop import CommitLoop
-from grenache_py.exchange.daemon.http import HTTPConnection, Pages
+from grenache_py.exchange.daemon.http import HTTPConnection
 from grenache_py.exchange.daemon.peer_connection import PeerConnection
 from grenache_py.exchange.rates import RateLimits
+from grenache_py.wire.http.messages import Pages
 
 __all__ = ["ClientAdmission", "ClientPort", "HTTPPort", "PeerAdmission", "PeerPort"]
 
