@@ -19,7 +19,7 @@ from grenache_py.state_machine import Transitions
 
 __all__ = [
     "LINK",
-    "MESSAGES",
+    "MESSAGE_RATE",
     "ORIGINS_MAX",
     "PENDING_MAX",
     "Head",
@@ -33,7 +33,7 @@ __all__ = [
 Head: TypeAlias = tuple[int, int, str]
 
 #: Messages of one link. What a peer can digest in Python is about this; more is abuse.
-MESSAGES = Rate(10_000, 40_000)
+MESSAGE_RATE = Rate(10_000, 40_000)
 #: Requests of ours that one link may owe an answer.
 PENDING_MAX = 4_096
 #: Origins whose head one link may tell.
