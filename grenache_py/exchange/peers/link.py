@@ -20,7 +20,7 @@ from grenache_py.state_machine import Transitions
 
 __all__ = [
     "LINK",
-    "MESSAGES",
+    "MESSAGE_RATE",
     "ORIGINS_MAX",
     "PENDING_MAX",
     "LinkEvent",
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 #: Messages of one link. What a peer can digest in Python is about this; more is abuse.
-MESSAGES = Rate(10_000, 40_000)
+MESSAGE_RATE = Rate(10_000, 40_000)
 #: Requests of ours that one link may owe an answer.
 PENDING_MAX = 4_096
 #: Origins whose head one link may tell.

@@ -28,7 +28,7 @@ from grenache_py.exchange.peers.dialling import Dialling
 from grenache_py.exchange.peers.grafting import Grafting
 from grenache_py.exchange.peers.handshake import DEADLINE_S, Handshake
 from grenache_py.exchange.peers.keep_alive import KeepAlive
-from grenache_py.exchange.peers.link import MESSAGES, LinkState, PeerLink
+from grenache_py.exchange.peers.link import MESSAGE_RATE, LinkState, PeerLink
 from grenache_py.exchange.peers.link_table import LinkTable
 from grenache_py.exchange.peers.mesh import Mesh
 from grenache_py.exchange.peers.message_table import MessageTable, PeerMessage
@@ -147,7 +147,7 @@ class Peering:
         mine = hello(self.config, self.me, self.boot, nonce, self._markets, seen)
         handshake = Handshake(self._identity, mine, outbound, now + DEADLINE_S)
         link = PeerLink(
-            number, outbound, address, now, handshake, TokenBucket(MESSAGES, now), heard=now
+            number, outbound, address, now, handshake, TokenBucket(MESSAGE_RATE, now), heard=now
         )
         self.links[number] = link
         if self._stopping:
