@@ -18,7 +18,15 @@ from docutils.utils import SystemMessage
 
 #: The state machines of ``docs/design/states.rst``: the name that its marks bear, and where its
 #: transition table is, as ``module:NAME``.
-MACHINES: tuple[tuple[str, str], ...] = ()
+MACHINES: tuple[tuple[str, str], ...] = (
+    ("link", "grenache_py.exchange.peers.link:LINK"),
+    ("origin", "grenache_py.exchange.replication.origin_state:ORIGIN_TRANSITIONS"),
+    ("catch-up", "grenache_py.exchange.replication.catch_up_state:CATCH_UP_TRANSITIONS"),
+    ("commit-loop-node", "grenache_py.exchange.daemon.loop_states:NODE_TRANSITIONS"),
+    ("commit-loop-turn", "grenache_py.exchange.daemon.loop_states:TURN_TRANSITIONS"),
+    ("http-connection", "grenache_py.wire.http.states:HTTP_TRANSITIONS"),
+    ("client-answer", "grenache_py.exchange.client_port.answer:PART_TRANSITIONS"),
+)
 
 ROOT = Path(__file__).parent.parent
 STATES = ROOT / "docs" / "design" / "states.rst"

@@ -60,8 +60,9 @@ class NodeConfig:
         peering: network name, addresses, numbers of links.
         markets: at least one.
         live_orders_max: own live orders; more are refused.
-        new_epoch: the operator's word that this disk lost something (distributed.md 2.9): close
-            all own orders and begin a new log, which replaces the old one everywhere.
+        new_epoch: the operator's word that this disk lost something
+            (docs/design/identity.rst#epochs): close all own orders and begin a new log, which
+            replaces the old one everywhere.
     """
 
     peering: PeeringConfig
@@ -244,7 +245,9 @@ class ExchangeNode:
         return self.ledger.event_seqs.get(account, 0)
 
     def alarms(self) -> list[str]:
-        """Why this home must not serve (distributed.md 2.9); empty when all is well."""
+        """
+        Why this home must not serve (docs/design/identity.rst#old-disk); empty when all is well.
+        """
         alarms = list(self.replica.alarms)
         if self.peering.admission.own_clone:
             alarms.append("another process proves this peer's key: two daemons, one identity")
@@ -312,7 +315,9 @@ class ExchangeNode:
                 self.home.fire_stops(symbol, now)
 
     def _ask_whether_back(self, home: str, now: float) -> None:
-        """A home on hold gets fills again when it answers a ping (2.8)."""
+        """
+        A home on hold gets fills again when it answers a ping (docs/design/fills.rst#on-hold).
+        """
 
         def answered(result: dict[str, Any] | None, error: object, then: float) -> None:
             if result is not None:

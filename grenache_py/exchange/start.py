@@ -43,7 +43,7 @@ class Start:
         Take up what ``snapshot`` holds.
 
         Args:
-            new_epoch: close all own orders and begin a new log (distributed.md 2.9).
+            new_epoch: close all own orders and begin a new log (docs/design/identity.rst#old-disk).
 
         Raises:
             ConfigError: it does not fit the configured markets.

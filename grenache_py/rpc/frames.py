@@ -1,10 +1,10 @@
 """
 Requests and replies as bytes.
 
-Pure. The frames are the same over HTTP and WebSocket (sections f.1 and g.1 of the
-Grenache reference): a request is the JSON array ``[rid, key, payload]``, a reply
-``[rid, err, data]`` with ``err`` null or a text. The ``rid`` in the reply says which
-request it belongs to; a server echoes it unchanged, whatever its type.
+Pure. The frames are the same over HTTP and WebSocket (docs/design/grenache-wire.rst#http-rpc): a
+request is the JSON array ``[rid, key, payload]``, a reply ``[rid, err, data]`` with ``err`` null or
+a text. The ``rid`` in the reply says which request it belongs to; a server echoes it unchanged,
+whatever its type.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def test_a_method_without_a_row_cannot_be_registered() -> None:
 
 
 def test_a_name_means_one_thing() -> None:
-    """F3."""
+    """docs/failure-modes.rst#f3."""
     with pytest.raises(LocalProtocolError, match=r"two methods are named sync\.heads"):
         node().peering.method("sync.heads", lambda link, params, now: None)
 

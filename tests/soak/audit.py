@@ -86,7 +86,9 @@ class Audit:
     # The files, together.
 
     def _commits(self) -> None:
-        """I1 to I5, I7, I10, I14 over what all homes committed."""
+        """
+        What must hold of all that homes committed: docs/design/distributed-core.rst#invariants.
+        """
         takers: list[tuple[Peer, list[TradeRow]]] = []
         makers: list[tuple[Peer, list[TradeRow]]] = []
         for peer in self._peers:
@@ -167,7 +169,9 @@ class Audit:
         return peers
 
     def _rest(self) -> None:
-        """I9, I14, L2, L3, L4, L6, I2 and I3 of the whole network, revived and at rest."""
+        """
+        What must hold of a network at rest, all revived: docs/design/distributed-core.rst#liveness.
+        """
         for peer in self._peers:
             peer.start()
         self._clock.run_until(REVIVED_S, 5_000_000)

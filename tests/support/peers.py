@@ -180,7 +180,7 @@ class Network:
 
 
 def conserved(node: ExchangeNode) -> None:
-    """I1 for every own order in memory."""
+    """docs/design/distributed-core.rst#i1, for every own order in memory."""
     for own in [*node.ledger.own.values(), *node.ledger.closed.values()]:
         live = own.live
         assert min(live.open, live.reserved, live.filled, live.closed) >= 0, live

@@ -2,7 +2,7 @@
 The answer to one line: one part for each of its requests, and what each part waits for.
 
 Pure. A part is known at once, or made when the batch is sealed, or waits for the store. Every
-request is answered (cause F20).
+request is answered (docs/failure-modes.rst#f20).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Who is told of what: subscriptions to books, to trades and to an account's own o
 Pure. Each event is encoded once, however many listen. A subscription begins while a batch is
 being sealed, right after that batch's events were staged for the others: its snapshot is the
 state after the batch, and the first update it gets belongs to the next one, so nothing is
-missed and nothing comes twice (cause F15).
+missed and nothing comes twice (docs/failure-modes.rst#f15).
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ The commit loop: input, one transaction, and only then what others may see of it
 Shell: owns a node, the store's commits and one timer. Lines are carried out in memory at once;
 while a commit runs, what comes in waits for the next batch, which is group commit: the busier
 the daemon, the more orders share one write to the disk. Everything that leaves goes through
-here, in order, so nothing is visible before what it depends on is durable (I6).
+here, in order, so nothing is visible before what it depends on is durable
+(docs/design/distributed-core.rst#i6).
 
 When a commit fails, what was not released is forgotten: clients are told, links are closed,
 and the node is made again from the store, exactly as at start. There is one way to recover. It

@@ -2,8 +2,8 @@
 Finds other peers through grapes, and announces this one there, until it is stopped.
 
 Shell: owns one `Link`. An answer is a hint and nothing more: the node dials it and has the key
-proven (cause F21). Asking never ends, whatever fails: grapes come back, and so do peers that
-started later (F13).
+proven (docs/failure-modes.rst#f21). Asking never ends, whatever fails: grapes come back, and so do
+peers that started later (docs/failure-modes.rst#f13).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ The connection to one peer: its queue has a limit, and beyond it the link is giv
 
 Shell. A peer is never held up by its own queue (two peers that wait for each other would wait for
 ever): when the queue overflows, its link is closed, and the two reconcile when they meet again
-(cause F5).
+(docs/failure-modes.rst#f5).
 """
 
 from __future__ import annotations

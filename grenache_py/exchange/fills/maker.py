@@ -1,11 +1,11 @@
 """
-The maker's side of a fill: one stored, final answer per fill id (distributed.md 2.4, M1-M4).
+The maker's side of a fill: one stored, final answer per fill id.
 
-Pure. The maker's home commits last and its transaction decides. Four rules here were each
-found necessary by a simulation that double-filled without them: a fill seen before gets the
-stored bytes again (``repeat``), a refusal is stored like a yes (``store_refusals``), asking
-about an unknown fill makes that fill impossible (``poison``), and no answer leaves before its
-transaction has returned (the batch sees to that).
+Pure. See docs/design/fills.rst#maker. The maker's home commits last and its transaction decides.
+Four rules here were each found necessary by a simulation that double-filled without them: a fill
+seen before gets the stored bytes again (``repeat``), a refusal is stored like a yes
+(``store_refusals``), asking about an unknown fill makes that fill impossible (``poison``), and no
+answer leaves before its transaction has returned (the batch sees to that).
 """
 
 from __future__ import annotations
@@ -200,7 +200,10 @@ class Maker:
         market: Market,
         now: float,
     ) -> Draft:
-        """The commit point: every leg in one step, the answer in the same transaction (M3)."""
+        """
+        The commit point: every leg in one step, the answer in the same transaction
+        (docs/design/fills.rst#m3).
+        """
         transition = Transition()
         book = self.ledger.books[market.symbol]
         time_ms = self.clock.read_ms(now)

@@ -1,11 +1,11 @@
 """
-The taker's side of a fill: reserve, ask, settle (distributed.md 2.4, T1-T5).
+The taker's side of a fill: reserve, ask, settle.
 
-Pure. The taker's quantity moves from open to reserved in a durable step *before* the fill
-leaves, and only the maker's signed answer moves it on: a time-out never releases it. Fills are
-asked for again with the same bytes until their deadline, after that the maker's home is asked
-what became of them, which makes an unknown fill impossible. So a fill in doubt resolves as
-soon as its maker's home can be reached, whatever crashed in between.
+Pure. See docs/design/fills.rst#taker. The taker's quantity moves from open to reserved in a durable
+step *before* the fill leaves, and only the maker's signed answer moves it on: a time-out never
+releases it. Fills are asked for again with the same bytes until their deadline, after that the
+maker's home is asked what became of them, which makes an unknown fill impossible. So a fill in
+doubt resolves as soon as its maker's home can be reached, whatever crashed in between.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ class Taker:
 
     def reserve(self, taker: OwnOrder, legs: Sequence[Leg], now: float) -> None:
         """
-        Turn planned legs into fills (T2); their lots are reserved in ``taker`` already.
+        Turn planned legs into fills (docs/design/fills.rst#t2); their lots are reserved in
+        ``taker`` already.
 
         Call within the step that publishes or changes the taker's order.
         """
@@ -199,7 +200,7 @@ class Taker:
 
     def answer(self, signed: Signed, now: float) -> str | None:
         """
-        Settle a fill with its maker's final answer (T4).
+        Settle a fill with its maker's final answer (docs/design/fills.rst#t4).
 
         Returns:
             the market to sweep when lots were released, else None.

@@ -1,8 +1,9 @@
 """
-How the changes of own orders become entries of this peer's signed log (distributed.md 2.2).
+How the changes of own orders become entries of this peer's signed log.
 
-Pure. Steps of one batch that neither publish nor match anything share an entry: they are one
-transaction, and an entry costs its home and every other peer more than what it says.
+Pure. See docs/design/log.rst#entries. Steps of one batch that neither publish nor match anything
+share an entry: they are one transaction, and an entry costs its home and every other peer more than
+what it says.
 """
 
 from __future__ import annotations
@@ -113,8 +114,9 @@ class EntryWriter:
     def _shared_by(self, step: Transition, now: float) -> _Shared | None:
         """The entry that ``step`` shares with others, or None: it gets entries of its own."""
         shared = self.shared
-        # Whoever follows the log must be able to match local trades again (I15): after all that
-        # was before, and one taker at a time.
+        # Whoever follows the log must be able to match local trades again
+        # (docs/design/distributed-core.rst#i15): after all that was before, and one taker at a
+        # time.
         alone = step.publish is not None or step.is_local
         if shared is not None and (alone or not shared.has_room(step)):
             self.close()

@@ -3,8 +3,9 @@ This home's own orders, live and recently closed, and how a change of them is fi
 
 Pure. A *step* is one atomic change: the orders it touched, the trades it made, perhaps the
 order it published. ``finish`` turns a step into log entries, rows and events, all of one
-batch; nothing else writes to the log. That keeps one writer per order (F7) and one path from
-change to disk to neighbours (F6) (distributed.md 2.2).
+batch; nothing else writes to the log. That keeps one writer per order (docs/failure-modes.rst#f7)
+and one path from change to disk to neighbours (docs/failure-modes.rst#f6)
+(docs/design/log.rst#entries).
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """
-This peer's own orders: accepting, cancelling, replacing, expiring them (distributed.md 2.6).
+This peer's own orders: accepting, cancelling, replacing, expiring them.
 
-Pure. Only an order's home ever changes it, and here is where a home does. Matching against
-own orders happens at once, in the same transaction; what would trade with other homes' orders
-is reserved and handed to ``fills/taker.py``. The maker's side of fills is ``fills/maker.py``.
+Pure. See docs/design/distributed-core.rst#own-orders. Only an order's home ever changes it, and
+here is where a home does. Matching against own orders happens at once, in the same transaction;
+what would trade with other homes' orders is reserved and handed to ``fills/taker.py``. The maker's
+side of fills is ``fills/maker.py``.
 """
 
 from __future__ import annotations
@@ -174,7 +175,8 @@ class OwnOrders:
 
     def sweep(self, market: str, now: float) -> None:
         """
-        Resolve every crossed pair of this market whose younger order is an own one (2.5, L4).
+        Resolve every crossed pair of this market whose younger order is an own one
+        (docs/design/fills.rst#role).
 
         A post-only order never takes: it is cancelled, as it would have been refused had the
         older order been known.
@@ -280,7 +282,10 @@ class OwnOrders:
         self.ledger.finish(transition, now)
 
     def expire(self, now: float) -> None:
-        """Close every good-till-date order whose time has come, by this home's clock (2.6)."""
+        """
+        Close every good-till-date order whose time has come, by this home's clock
+        (docs/design/distributed-core.rst#own-orders).
+        """
         if not self._expiries.heap:
             return
         due: list[LiveOrder] = []

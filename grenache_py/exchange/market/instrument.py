@@ -3,7 +3,8 @@ A market is an instrument with a tick and a lot; decimal strings are converted t
 
 Pure. People and the wire write ``"100.25"``; everything inside counts ticks (steps of price)
 and lots (steps of quantity) in integers, so there is no rounding and no float anywhere
-(cause F27). A number is written in one way only, the shortest: ``100``, ``100.25``, ``0.5``.
+(docs/failure-modes.rst#f27). A number is written in one way only, the shortest: ``100``,
+``100.25``, ``0.5``.
 """
 
 from __future__ import annotations

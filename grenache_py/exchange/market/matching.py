@@ -5,8 +5,8 @@ Pure and deterministic: no clock, no randomness, integers only. The rules:
 
 - The best price first, at one price the smallest key. A trade is at the maker's price.
 - Only orders with a smaller key than the taker's are makers: of two orders that cross, the
-  younger acts (distributed.md 2.5). A younger one in the book belongs to another home, whose
-  turn it is.
+  younger acts (docs/design/fills.rst#role). A younger one in the book belongs to another home,
+  whose turn it is.
 - An own maker is filled at once. A maker of another home is asked: its lots become a ``Leg``
   and are reserved on the taker; what comes of it is settled by ``taker.py``.
 - Fill-or-kill is settled by one home, own or other, because only one home can promise all or
@@ -45,7 +45,7 @@ __all__ = [
     "rests",
 ]
 
-#: Maker orders of one home that one fill request may carry (interfaces.md 5.4).
+#: Maker orders of one home that one fill request may carry (docs/design/fills.rst#messages).
 LEGS_MAX = 32
 
 #: How many lots of another home's order may be asked for now; 0 to leave it alone.
@@ -313,7 +313,8 @@ def local_trade_id(taker_order: str, maker_order: str, fill_seq: int) -> str:
     """
     The id of a trade between two own orders: 32 hex digits.
 
-    A hash of the parties and the taker's fill sequence, the same on every replay (F10).
+    A hash of the parties and the taker's fill sequence, the same on every replay
+    (docs/failure-modes.rst#f10).
     """
     text = f"trade {taker_order} {maker_order} {fill_seq}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,10 +1,11 @@
 """
 Where peers may be: what to dial next, and the signed records peers pass on about themselves.
 
-Pure. An address from the DHT is a hint that may be a ghost (F21): it is tried, and put off for
-longer each time it fails, or forgotten when nobody vouches for it. An address record is signed
-by the peer it names, so that any neighbour can pass it on (F23). Nothing here ever gives up on a
-peer the operator named: back-off has a ceiling, not an end (F13).
+Pure. An address from the DHT is a hint that may be a ghost (docs/failure-modes.rst#f21): it is
+tried, and put off for longer each time it fails, or forgotten when nobody vouches for it. An
+address record is signed by the peer it names, so that any neighbour can pass it on
+(docs/failure-modes.rst#f23). Nothing here ever gives up on a peer the operator named: back-off has
+a ceiling, not an end (docs/failure-modes.rst#f13).
 """
 
 from __future__ import annotations

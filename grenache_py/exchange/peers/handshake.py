@@ -1,7 +1,8 @@
 """
-How two peers prove their keys to each other, before they say anything else (distributed.md 2.1).
+How two peers prove their keys to each other, before they say anything else.
 
-Pure. The DHT gives addresses only; a peer is its ed25519 key. Whoever dialled begins::
+Pure. See docs/design/identity.rst#handshake. The DHT gives addresses only; a peer is its ed25519
+key. Whoever dialled begins::
 
     dialler   -> peer.hello  {key, nonce, boot, network, protocol, listen, markets, ...}
     listener  <- result      {the same members of its own, and ``seen``}

@@ -1,11 +1,11 @@
 """
-Which neighbours get a log entry at once, which only hear that it exists (distributed.md 3.1).
+Which neighbours get a log entry at once, which only hear that it exists.
 
-Pure. Up to ``FLOOD_PEERS_MAX`` live homes every entry goes to every link: loop-free, because only
-what changed local state is passed on, and as fast as possible. Above that a mesh after
-gossipsub v1.1 (libp2p/specs): each peer pushes to about ``D`` links, tells a few of the others
-once a second which heads moved (``gossip.have``; they ask with ``gossip.want``), and pushes its
-own entries to all.
+Pure. See docs/design/gossip.rst#mesh. Up to ``FLOOD_PEERS_MAX`` live homes every entry goes to
+every link: loop-free, because only what changed local state is passed on, and as fast as possible.
+Above that a mesh after gossipsub v1.1 (libp2p/specs): each peer pushes to about ``D`` links, tells
+a few of the others once a second which heads moved (``gossip.have``; they ask with
+``gossip.want``), and pushes its own entries to all.
 
 Differences from gossipsub: an entry's name is its place in its origin's log, so a lazy
 announcement is one head per changed origin rather than a list of ids, and the message cache is

@@ -1,8 +1,9 @@
 """
 What peers can say to each other: a row for each message, and who carries it out.
 
-Pure. The rows are given by ``peer_messages.py``. A name means one thing (F3): a method that has no
-row, or has been registered before, is refused, and so is a row that nobody registered.
+Pure. The rows are given by ``peer_messages.py``. A name means one thing
+(docs/failure-modes.rst#f3): a method that has no row, or has been registered before, is refused,
+and so is a row that nobody registered.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-Telling each other where peers can be dialled (F23).
+Telling each other where peers can be dialled.
 
-Pure. Each peer signs a record of its own address, anew every ten minutes; neighbours keep records
-and pass on those that are news, so that a home can be reached for a fill by peers it has no
-link with.
+Pure. See docs/failure-modes.rst#f23. Each peer signs a record of its own address, anew every ten
+minutes; neighbours keep records and pass on those that are news, so that a home can be reached for
+a fill by peers it has no link with.
 """
 
 from __future__ import annotations

@@ -159,7 +159,10 @@ class Peering:
                 self._outgoing.send(link, line_of(message))
 
     def link_message(self, number: int, message: dict[str, Any], now: float) -> None:
-        """One JSON-RPC object came. Whatever it is, at worst this link ends (F33)."""
+        """
+        One JSON-RPC object came. Whatever it is, at worst this link ends
+        (docs/failure-modes.rst#f33).
+        """
         link = self.links.get(number)
         if link is None or link.state is _CLOSING:
             return

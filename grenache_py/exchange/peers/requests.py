@@ -1,9 +1,10 @@
 """
 Requests and answers over links: carrying out theirs, keeping count of ours.
 
-Pure. Every request is answered (F20), with an error object when it cannot be carried out; every
-request of ours is answered once, by the other side, by its deadline, or by the end of its link.
-Params are decoded here, once, by the decoder of the message's row (``message_table.py``).
+Pure. Every request is answered (docs/failure-modes.rst#f20), with an error object when it cannot be
+carried out; every request of ours is answered once, by the other side, by its deadline, or by the
+end of its link. Params are decoded here, once, by the decoder of the message's row
+(``message_table.py``).
 """
 
 from __future__ import annotations

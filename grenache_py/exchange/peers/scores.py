@@ -2,8 +2,8 @@
 How peers have behaved: scores that fade, and bans that end.
 
 Pure. A score judges only what a *link* did, never what the origin of an entry said: an honest
-relay of a bad origin must not suffer for it (distributed.md 3.5). Scores fade, and are kept an
-hour after the link is gone, so that reconnecting does not wash them off.
+relay of a bad origin must not suffer for it (docs/design/gossip.rst#scores). Scores fade, and are
+kept an hour after the link is gone, so that reconnecting does not wash them off.
 """
 
 from __future__ import annotations

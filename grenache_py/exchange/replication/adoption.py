@@ -1,9 +1,10 @@
 """
 Jumping ahead in another home's log: its live orders and its head are taken from a neighbour.
 
-Pure. A peer that is too far behind does not apply every entry it missed (distributed.md 3.4). It
-adopts the live orders, each signed by its home, and then the home's newest heartbeat as the head
-of the log. What was published after that heartbeat is applied in order, as always.
+Pure. A peer that is too far behind does not apply every entry it missed
+(docs/design/sync.rst#live-sets). It adopts the live orders, each signed by its home, and then the
+home's newest heartbeat as the head of the log. What was published after that heartbeat is applied
+in order, as always.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Adoption:
         Take one live order from a neighbour's set.
 
         It is refused when its newest state is not newer than our head of its origin: we have
-        applied that entry, and if the order is not here, it is closed (F11).
+        applied that entry, and if the order is not here, it is closed (docs/failure-modes.rst#f11).
 
         Returns:
             whether anything changed.

@@ -1,7 +1,8 @@
 """
-Catching up on whole live sets, from one neighbour at a time (distributed.md 3.4).
+Catching up on whole live sets, from one neighbour at a time.
 
-Pure. Chooses the logs and the neighbour; what is then asked of it is ``catch_up_session.py``.
+Pure. See docs/design/sync.rst#live-sets. Chooses the logs and the neighbour; what is then asked of
+it is ``catch_up_session.py``.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ class Fetching:
         if self._catch_up.covers(origin):
             return
         if origin == self._peering.me:
-            # Somebody holds more of our own log than we do: an old disk, or a clone (2.9).
+            # Somebody holds more of our own log than we do: an old disk, or a clone
+            # (docs/design/identity.rst#old-disk).
             self._fetch_newest(origin, link, theirs, now)
             return
         missing = theirs.seq - mine.seq

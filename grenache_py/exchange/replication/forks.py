@@ -4,7 +4,7 @@ Contradictions: entries that add nothing, and entries that prove two histories o
 Pure. A home that signed two entries with one (epoch, seq) showed different logs to different peers,
 or lost its disk. It is frozen: its orders leave the books, and the two entries are kept and passed
 on, because they convince everybody. An entry of this home's own log that it does not remember
-raises an alarm (distributed.md 2.9).
+raises an alarm (docs/design/identity.rst#old-disk).
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ class Forks:
     alarms: list[str] = attrs.Factory(list)
 
     def own_entry(self, entry: Entry, signed: Signed) -> None:
-        """An own entry comes back (F1). One this home does not remember is an alarm (2.9)."""
+        """
+        An own entry comes back (docs/failure-modes.rst#f1). One this home does not remember is an
+        alarm (docs/design/identity.rst#old-disk).
+        """
         epoch, seq = self.own_head()
         ahead = (entry.epoch, entry.seq) > (epoch, seq)
         other = self.own_hash(entry.seq) if entry.epoch == epoch else None

@@ -2,8 +2,8 @@
 Log entries as they come from neighbours: taken into the replica, passed on, and judged.
 
 Pure. Everything that brings entries uses this: pushes (``gossip.publish``), fetched ranges and
-catch-up. What an entry changed here is passed on, and nothing else (F1). Proofs that a home signed
-two histories (``gossip.proof``) come and go here too.
+catch-up. What an entry changed here is passed on, and nothing else (docs/failure-modes.rst#f1).
+Proofs that a home signed two histories (``gossip.proof``) come and go here too.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """
 What other homes published: their logs applied in order, their live orders, their leases.
 
-Pure. A replica copies; it never matches on another home's behalf (F7). Entries of one origin
-are applied strictly in sequence, each exactly once: an entry that arrives early waits, a gap is
-known by number and can be fetched (F16), and what was applied before changes nothing and is
-not forwarded, whatever a cache forgot (F1). A state only ever advances and a closed order
-never returns (F11), because a sequence number below the head is never applied again.
+Pure. A replica copies; it never matches on another home's behalf (docs/failure-modes.rst#f7).
+Entries of one origin are applied strictly in sequence, each exactly once: an entry that arrives
+early waits, a gap is known by number and can be fetched (docs/failure-modes.rst#f16), and what was
+applied before changes nothing and is not forwarded, whatever a cache forgot
+(docs/failure-modes.rst#f1). A state only ever advances and a closed order never returns
+(docs/failure-modes.rst#f11), because a sequence number below the head is never applied again.
 """
 
 from __future__ import annotations

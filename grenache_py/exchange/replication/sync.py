@@ -6,7 +6,7 @@ short gaps by sequence number, ``catch_up.py`` catches up on the rest, ``intake.
 entry that comes, and ``sync_responder.py`` serves neighbours.
 
 Logs are pruned, so whoever is further behind catches up on an origin's *live set* instead
-(distributed.md 3.4):
+(docs/design/sync.rst#live-sets):
 
 1. from one neighbour that is ahead, the newest heartbeat of each such origin and what follows it;
 2. ``sync.reconcile``: which live orders the two sides do not share;

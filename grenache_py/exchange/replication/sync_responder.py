@@ -2,7 +2,7 @@
 Answers to neighbours that lack something: entries, differences of live sets, live orders.
 
 Pure. Every answer is made from what is held at that moment. No state is kept for the side that
-asks, so any neighbour can be asked for the next piece (distributed.md 3.4).
+asks, so any neighbour can be asked for the next piece (docs/design/sync.rst#live-sets).
 """
 
 from __future__ import annotations

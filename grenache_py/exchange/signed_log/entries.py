@@ -1,10 +1,10 @@
 """
-One entry of a home's log: what it may contain, and how it is read and checked (distributed.md 2.2).
+One entry of a home's log: what it may contain, and how it is read and checked.
 
-Pure. An entry may publish one order, record trades and give the new states of the orders that
-these touched. A home commits all of it in one transaction; a step too large for one entry takes
-several. ``prev`` is the hash of the entry before. Two different entries with one
-(home, epoch, seq) prove that the home published two histories.
+Pure. See docs/design/log.rst#entries. An entry may publish one order, record trades and give the
+new states of the orders that these touched. A home commits all of it in one transaction; a step too
+large for one entry takes several. ``prev`` is the hash of the entry before. Two different entries
+with one (home, epoch, seq) prove that the home published two histories.
 
 Prices and quantities are decimal strings: an entry means the same to a peer whose market has
 another tick, and a person can read it.

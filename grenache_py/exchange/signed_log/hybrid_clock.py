@@ -9,7 +9,7 @@ It differs from the paper in one point that safety needs: *the clock never steps
 restart*. A floor is made durable ahead of use, in the same transaction as whatever was decided with
 the time it covers, and a restarted clock begins there. Without it a home could refuse a fill as
 late, write nothing, crash, start again with an earlier wall clock, and accept the same fill
-(distributed.md 2.4).
+(docs/design/fills.rst#deadline).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """
-A peer's identity: one ed25519 key pair, the same after every start (F9).
+A peer's identity: one ed25519 key pair, the same after every start.
 
-Pure: keys come in as bytes. Simulations use a cheaper scheme of the same shape.
+Pure. See docs/failure-modes.rst#f9. Keys come in as bytes. Simulations use a cheaper scheme of the
+same shape.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@ RPC over HTTP, the server's side of a connection.
 
 Shell: owns its transport. Twisted's own ``web.server`` answers some 9,000 requests a
 second where a Protocol on httptools answers 70,000, hence this one. What it speaks is
-section f of the reference: any method, path and query, the body ``[rid, key, payload]``,
-an answer with status 200 in the same form, gzipped if the request said
+docs/design/grenache-wire.rst#http-rpc: any method, path and query, the body
+``[rid, key, payload]``, an answer with status 200 in the same form, gzipped if the request said
 ``grc-compress: gzip``, and streams. Unlike a Node server it answers what it cannot read.
 """
 

@@ -2,7 +2,7 @@
 The two ends of a connection between a publisher and a subscriber.
 
 Shell: each owns its connection. A message is one WebSocket frame without any envelope
-(section g.2 of the reference): text for ``str``, binary for ``bytes``.
+(docs/design/grenache-wire.rst#pubsub): text for ``str``, binary for ``bytes``.
 """
 
 from __future__ import annotations

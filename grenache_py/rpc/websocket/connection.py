@@ -4,8 +4,8 @@ RPC and publish/subscribe over WebSocket: one connection, seen from either side.
 Shell: owns its transport. The protocol itself (RFC 6455) is that of the websockets
 library's sans-I/O half, which takes 4 us to send and receive a message where wsproto,
 and with it ``twisted.web.websocket``, takes 12, and which limits the size of a message.
-A message is one text frame with the arrays of section g.1 of the reference; a
-publisher's messages are bare (section g.2).
+A message is one text frame as in docs/design/grenache-wire.rst#websocket-rpc; a
+publisher's messages are bare (docs/design/grenache-wire.rst#pubsub).
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def test_a_named_address_is_tried_for_ever_with_growing_pauses_up_to_a_ceiling()
 
 
 def test_a_ghost_is_forgotten_and_may_be_named_again() -> None:
-    """F21."""
+    """A ghost: docs/failure-modes.rst#f21."""
     places, now = book(), NOW
     places.hint(["ghost:1"])
     for _ in range(FAILURES_MAX):

@@ -81,8 +81,8 @@ def test_equal_sets_cost_two_messages_and_no_more_than_negentropy() -> None:
         assert size <= max(353, 31 * ID_BYTES + 20)  # shorter sets go as one list
 
 
-#: The table of distributed.md 3.4: elements, differences, newest ones or scattered, bytes,
-#: messages. Where the bytes do not fit so few frames, as many as they fill are meant.
+#: The table of docs/exchange-wire.rst#catching-up: elements, differences, newest ones or scattered,
+#: bytes, messages. Where the bytes do not fit so few frames, as many as they fill are meant.
 PUBLISHED = [
     (10_000, 0, False, 353, 2),
     (100_000, 0, False, 353, 2),

@@ -330,7 +330,7 @@ def test_a_home_without_the_market_keeps_what_others_trade_in_it(alice: Author) 
 
 
 def test_a_disk_that_lost_entries_stops_and_a_new_epoch_starts_clean(net: Network) -> None:
-    """distributed.md 2.9: amnesia."""
+    """An old disk: docs/design/identity.rst#old-disk."""
     net = Network(2)
     net.link(0, 1)
     net.place(0, "sell", 10, 100)

@@ -1,5 +1,8 @@
 """
-Each safety rule, switched off: the simulator must then find a violation (distributed.md 2.4).
+Each safety rule, switched off: the simulator must then find a violation.
+
+The rules are in docs/design/fills.rst#rules. The codes, I1 to I15 and L1 to L7, are those of
+docs/design/distributed-core.rst#invariants.
 
 A test that cannot fail is worth nothing; these show which rule each checker guards.
 

@@ -269,7 +269,7 @@ class World:
             self._ask(peer, lambda node, now: node.replace(order_id, now, lots, price))
 
     def look_up(self, peer: Peer) -> None:
-        """What grapes answer: some peers, and ghosts (F21)."""
+        """What grapes answer: some peers, and ghosts (docs/failure-modes.rst#f21)."""
         found = self.rng.sample(self.peers, min(3, len(self.peers)))
         hints = [other.address for other in found] + ["ghost:7071"]
         peer.do(lambda node, now: node.discovered(hints, now))

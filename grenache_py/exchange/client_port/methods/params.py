@@ -1,8 +1,8 @@
 """
 The parameters of each method of the client port, as types.
 
-Pure. One definition for both ends (cause F31): a member that is missing, unknown or of another
-type is refused by name, in C, before anything else looks at the request.
+Pure. One definition for both ends (docs/failure-modes.rst#f31): a member that is missing, unknown
+or of another type is refused by name, in C, before anything else looks at the request.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Method:
 
 
 class Registry(dict[str, Method]):
-    """Methods by name; a name given twice is refused (cause F3)."""
+    """Methods by name; a name given twice is refused (docs/failure-modes.rst#f3)."""
 
     def method(
         self, name: str, params: type[P], scope: str = "read"
