@@ -10,6 +10,9 @@ import pytest
 from grenache_py.exchange.errors import ALREADY_CLOSED, UNKNOWN_ORDER, OrderError
 from grenache_py.exchange.market.local_market import LocalMarket
 from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.node import ExchangeNode
+from grenache_py.exchange.signed_log.entries import Entry
+from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, element
 from tests.support.market_orders import fills_of, new_order, random_order
 from tests.support.peers import BTC, Network
 
@@ -96,6 +99,38 @@ class Pair:
                 local.reason,
                 local.triggered,
             )
+
+        assert_the_log_tells_the_ledger(node)
+
+
+def assert_the_log_tells_the_ledger(node: ExchangeNode) -> None:
+    """Every published order stands in the newest entry that states it, and in the live set."""
+    ledger, writer = node.ledger, node.ledger.writer
+    assert writer.shared is None, "an entry outlived its batch"
+    market = ledger.markets["BTC-USD"]
+    elements: list[int] = []
+    for own in ledger.own.values():
+        live = own.live
+        assert not live.terminal, "a closed order is still among the live ones"
+        if own.order_entry is None:
+            assert (live.triggered, own.element) == (False, None)
+            continue
+        assert own.state_entry is not None
+        published, stated = Entry.decode(own.order_entry.payload), own.state_entry.payload
+        assert (published.seq, published.order and published.order.id) == (
+            own.order_seq,
+            live.order_id,
+        )
+        [state] = [s for s in Entry.decode(stated).states if s.order_id == live.order_id]
+        assert (state.version, state.open, state.filled) == (
+            live.version,
+            market.format_quantity(live.open),
+            market.format_quantity(live.filled),
+        )
+        elements.append(element(live.order_id, live.version))
+        assert own.element == elements[-1]
+    assert writer.live_count == len(elements)
+    assert writer.fingerprint == sum(elements) % FINGERPRINT_MODULUS
 
 
 @pytest.mark.parametrize("block", range(4))
