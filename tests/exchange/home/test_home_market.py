@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from contextlib import suppress
 
 import pytest
 
@@ -158,3 +159,21 @@ def test_a_waiting_stop_keeps_its_stamp_to_itself_over_restarts() -> None:
     net.restart(0)
     restored = net[0].order(stop.order_id), net[0].order(limit.order_id)
     assert [(live.quantity, live.triggered) for live in restored if live] == [(6, False), (4, True)]
+
+
+def test_many_commands_of_one_batch_are_told_as_they_ended() -> None:
+    for seed in range(SEQUENCES // 4):
+        rng, net = random.Random(seed), Network(1)
+        node, ids = net[0], []
+        for _ in range(rng.randint(1, 12)):
+            # The commands between two calls of settle are one batch, and share an entry.
+            for _ in range(rng.randint(1, 8)):
+                with suppress(OrderError):
+                    if not ids or rng.random() < 0.3:
+                        ids.append(node.place(random_order(rng, 10**15), net.now).order_id)
+                    elif rng.random() < 0.3:
+                        node.cancel(rng.choice(ids), net.now)
+                    else:
+                        node.replace(rng.choice(ids), net.now, rng.randint(1, 14), None)
+            net.settle()
+            assert_the_log_tells_the_ledger(node)
