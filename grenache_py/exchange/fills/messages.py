@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.market.matching import LEGS_MAX
 from grenache_py.exchange.signed_log.entries import (
     Count,
     HexId,
@@ -37,7 +38,6 @@ __all__ = [
     "trade_id",
 ]
 
-LEGS_MAX = 32
 #: Fills that one ``fill.settled`` tells of.
 FILLS_TOLD_MAX = 1_000
 

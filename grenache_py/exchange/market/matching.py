@@ -8,7 +8,7 @@ Pure and deterministic: no clock, no randomness, integers only. The rules:
   younger acts (docs/design/fills.rst#role). A younger one in the book belongs to another home,
   whose turn it is.
 - An own maker is filled at once. A maker of another home is asked: its lots become a ``Leg``
-  and are reserved on the taker; what comes of it is settled by ``taker.py``.
+  and are reserved on the taker; what comes of it is settled by ``fills/taker.py``.
 - Fill-or-kill is settled by one home, own or other, because only one home can promise all or
   nothing: the first whose makers, walked in price-time order, add up to the quantity. When no
   single home can, the order is refused.
