@@ -218,10 +218,9 @@ class Connection(Protocol):
             self._enqueue(refusal)
 
     def _learn_head(self, data: bytes) -> None:
-        request = self._parsed
-        if request is not None and request.keep_alive:
-            if not self._reader.expects and not self._reader.stopped:
-                self._known_heads.learn(data, request)
+        request, reader = self._parsed, self._reader
+        if request and request.keep_alive and not (reader.expects or reader.stopped):
+            self._known_heads.learn(data, request)
 
     # -- answering
 
@@ -263,8 +262,8 @@ class Connection(Protocol):
 
     def _may_go_on(self) -> bool:
         """Whether nothing is being worked on, and there is room for an answer."""
-        open_ = self._state is _READING or self._state is _DRAINING
-        return open_ and self._current is None and _WRITING not in self._held
+        ready = self._current is None and _WRITING not in self._held
+        return ready and self._state in (_READING, _DRAINING)
 
     def answer(self, status: int, body: bytes, content_type: str = "", ready: bytes = b"") -> None:
         """
@@ -371,7 +370,7 @@ class Connection(Protocol):
             self._advance()
 
     def _close(self) -> None:
-        if self._state is not _READING and self._state is not _DRAINING:
+        if self._state not in (_READING, _DRAINING):
             return
         self._happened(HTTPEvent.CLOSE)
         self._waiting.clear()

@@ -18,7 +18,6 @@ from twisted.python.failure import Failure
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded, NoNodesToQuery
 from grenache_py.errors import LocalProtocolError
 from grenache_py.grape.config import GrapeConfig
-from grenache_py.grape.connection import DROPPED_BYTES_MAX
 from grenache_py.grape.messages import DROPPED_BYTES_MAX, KNOWN_HEAD_BYTES_MAX, KNOWN_HEADS_MAX
 from grenache_py.grape.site import Site
 from grenache_py.wire.http.messages import Page
