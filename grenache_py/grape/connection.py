@@ -21,11 +21,7 @@ from math import inf
 from socket import socket
 from typing import Any
 
-from twisted.internet.interfaces import (
-    IHalfCloseableProtocol,
-    IPullProducer,
-    IPushProducer,
-)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.logger import Logger
@@ -130,7 +126,10 @@ class Connection(Protocol):
             head, _, body = data.partition(HEAD_END)
             known = self._known_heads.get(head)
             if known is not None and known.content_length == len(body):
-                self._work_on(HTTPRequest(known.method, known.url, body, True, True))
+                request = HTTPRequest(known.method, known.url, body, True, True)
+                self._current = request  # what `_work_on` does, without the call
+                self._deadline = self._clients.now + self._config.answer_timeout_s
+                self._ask(self, request)
                 return
         self._parsed = None
         begun = reader.begun
