@@ -21,11 +21,7 @@ from math import inf
 from socket import socket
 from typing import Any
 
-from twisted.internet.interfaces import (
-    IHalfCloseableProtocol,
-    IPullProducer,
-    IPushProducer,
-)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.logger import Logger
@@ -130,7 +126,10 @@ class Connection(Protocol):
             head, _, body = data.partition(HEAD_END)
             known = self._known_heads.get(head)
             if known is not None and known.content_length == len(body):
-                self._work_on(HTTPRequest(known.method, known.url, body, True, True))
+                request = HTTPRequest(known.method, known.url, body, True, True)
+                self._current = request  # what `_work_on` does, without the call
+                self._deadline = self._clients.now + self._config.answer_timeout_s
+                self._ask(self, request)
                 return
         self._parsed = None
         begun = reader.begun
@@ -218,10 +217,9 @@ class Connection(Protocol):
             self._enqueue(refusal)
 
     def _learn_head(self, data: bytes) -> None:
-        request = self._parsed
-        if request is not None and request.keep_alive:
-            if not self._reader.expects and not self._reader.stopped:
-                self._known_heads.learn(data, request)
+        request, reader = self._parsed, self._reader
+        if request and request.keep_alive and not (reader.expects or reader.stopped):
+            self._known_heads.learn(data, request)
 
     # -- answering
 
@@ -263,8 +261,8 @@ class Connection(Protocol):
 
     def _may_go_on(self) -> bool:
         """Whether nothing is being worked on, and there is room for an answer."""
-        open_ = self._state is _READING or self._state is _DRAINING
-        return open_ and self._current is None and _WRITING not in self._held
+        ready = self._current is None and _WRITING not in self._held
+        return ready and self._state in (_READING, _DRAINING)
 
     def answer(self, status: int, body: bytes, content_type: str = "", ready: bytes = b"") -> None:
         """
@@ -371,7 +369,7 @@ class Connection(Protocol):
             self._advance()
 
     def _close(self) -> None:
-        if self._state is not _READING and self._state is not _DRAINING:
+        if self._state not in (_READING, _DRAINING):
             return
         self._happened(HTTPEvent.CLOSE)
         self._waiting.clear()

@@ -90,6 +90,7 @@ class Site(ServerFactory):
         self._pages = pages
         self.clients = Clients(clock, config.connections_max)
         self.known_heads = KnownHeads()
+        self._head = self.clients.heads.head
         self._looking_up: dict[bytes, list[Connection]] = {}
         self._limit = RateLimit(
             trusted_max=0,

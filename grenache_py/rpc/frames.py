@@ -39,7 +39,9 @@ _ADDRESS = re.compile(r"(?:tcp://)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:/\s]+)):(?P
 @attrs.define(slots=True)
 class Request:
     """
-    One request as a handler gets it.
+    One request as a handler gets it; "request" is Grenache's word for a call.
+
+    (`grenache_py.wire.jsonrpc.Request` has its name from JSON-RPC 2.0.)
 
     Attributes:
         rid: the caller's id for it, echoed in the reply.

@@ -72,7 +72,11 @@ class Malformed(RemoteProtocolError):
 
 
 class Request(Struct, frozen=True, gc=False):
-    """One request. Without an ``id`` it is a notification and gets no answer."""
+    """
+    One request, as JSON-RPC 2.0 calls it. Without an ``id`` it is a notification: no answer.
+
+    (`grenache_py.rpc.Request` has its name from Grenache's own protocol.)
+    """
 
     jsonrpc: Literal["2.0"]
     method: str

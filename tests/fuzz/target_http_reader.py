@@ -29,6 +29,7 @@ SEEDS = [
     b"GET / HTTP/2.0\r\nHost: a\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"HELLO\r\n\r\n",
     _HEAD + b"X: " + b"y" * 200,
+    _HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET / HTTP/1.1\r\n\r\n",
 ]
 
 

@@ -153,10 +153,14 @@ class RequestReader:
         """
         if self.stopped:
             return
+        interrupted: Exception | None = None
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
-            self._interrupted(error, data)
+            # It is dealt with outside: here it would become the context of the next one.
+            interrupted = error
+        if interrupted is not None:
+            self._interrupted(interrupted, data)
         if self.in_message:
             self._limit_unended(len(data))
 
