@@ -24,6 +24,7 @@ SEEDS = [
     _HEAD + b"S: 1\r\nTransfer-Encoding: chunked\r\n\r\n50\r\n" + b"y" * 80 + b"\r\n0\r\n\r\n",
     b"GET / HTTP/1.0\r\n\r\n",
     b"GET / HTTP/1.1\r\n\r\n",
+    b"POST / HTTP/1.0\r\nContent-Length: 60\r\n\r\n" + b"x" * 60 + b"GET / HTTP/2.0\r\n\r\n",
     b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n" + _HEAD + b"\r\n",
     b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\nx",
     b"GET / HTTP/2.0\r\nHost: a\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
