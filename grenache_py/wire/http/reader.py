@@ -309,11 +309,11 @@ class RequestReader:
         limits, request = self._limits, self._request
         self._body = b""
         dropped = limits.dropped_bytes_max
-        if not dropped or self.expects or announced > dropped:
+        if not dropped or self.expects or announced > dropped or not request.http11:
             self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limits.body_text)
         self.discarding = True
         self._receiver.request_refused(
-            Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limits.body_text, request.http11)
+            Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limits.body_text, keep_alive=True)
         )
 
     def _stop(self, status: int, text: str) -> None:
