@@ -18,7 +18,7 @@ import attrs
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.signed_log.merkle import Signed, Verifier
+from grenache_py.exchange.signed_log.merkle import Signed, Verifier, check_canonical
 
 __all__ = ["ADDRESSES_MAX", "AddressBook", "AddressRecord"]
 
@@ -43,7 +43,9 @@ class AddressRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """``peer`` says: at ``time`` (ms) I could be dialled at ``address`` (host:port)."""
 
     peer: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-    address: Annotated[str, msgspec.Meta(max_length=262, pattern=r"^[^\s/]+:[0-9]{1,5}\Z")]
+    address: Annotated[
+        str, msgspec.Meta(max_length=262, pattern=r"^[0-9A-Za-z.:_%\[\]-]+:[0-9]{1,5}\Z")
+    ]
     time: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
@@ -115,6 +117,7 @@ class AddressBook:
         now_ms = int(now * 1000)
         if not now_ms - RECORD_AGE_MS_MAX <= record.time <= now_ms + _AHEAD_MS_MAX:
             return None
+        check_canonical("address record", record, signed.payload)
         self._verifier.check(signed, record.peer)
         if known is None and len(self.records) >= ADDRESSES_MAX:
             del self.records[min(self.records, key=lambda key: self.records[key][0].time)]

@@ -93,7 +93,7 @@ class Peering:
         self._stopping = False
         self._heartbeat_at = now + rng.random() * 0.1
 
-        self._outgoing = outgoing = Outgoing()
+        self._outgoing = outgoing = Outgoing(config.strict)
         self.notify = outgoing.notify
         self.table = table = LinkTable(outgoing, config.strict)
         self.links, self.by_key, self.ready = table.links, table.by_key, table.ready
@@ -292,18 +292,16 @@ class Peering:
         """A link became ready: say hello to its peer, and what waited for it."""
         self._grafting.joined(link)
         records = self.peer_exchange.sample(now)
-        if records:
-            self.notify(link, "peer.addresses", {"records": records})
+        self._outgoing.notify_list(link, "peer.addresses", "records", records)
         self.peer_exchange.tell(self.ready(), now, link)
         for method, params, answered in self._undelivered.take(link.key):
             self.request(link, method, params, answered, now)
 
     def _addresses_told(self, link: PeerLink, records: list[Signed], now: float) -> PeerResult:
         fresh = self.peer_exchange.heard(records, now)
-        if fresh:
-            for other in self.ready():
-                if other is not link and (self.gossip.flood or other.mesh):
-                    self.notify(other, "peer.addresses", {"records": fresh})
+        for other in self.ready():
+            if other is not link and (self.gossip.flood or other.mesh):
+                self._outgoing.notify_list(other, "peer.addresses", "records", fresh)
         return None
 
     def _goodbye_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
