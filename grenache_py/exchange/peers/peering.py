@@ -105,7 +105,9 @@ class Peering:
         self._requests = PeerRequests(outgoing, self.penalise, self.messages)
         self.on_gone = table.on_gone
         self.on_gone.append(self._requests.cancel)
-        self.addresses = AddressBook(self.me, verifier, rng)
+        own = config.listen.rpartition(":")[0]
+        local = {own} - {""}
+        self.addresses = AddressBook(self.me, verifier, rng, local, config.grapes)
         self.addresses.name(config.connect)
         self.dialling = Dialling(table, self.addresses, outgoing, config.outbound_target)
         self.peer_exchange = PeerExchange(self.me, config.listen, self.addresses, sealer, outgoing)
@@ -298,7 +300,7 @@ class Peering:
             self.request(link, method, params, answered, now)
 
     def _addresses_told(self, link: PeerLink, records: list[Signed], now: float) -> PeerResult:
-        fresh = self.peer_exchange.heard(records, now)
+        fresh = self.peer_exchange.heard(records, now, link.address)
         for other in self.ready():
             if other is not link and (self.gossip.flood or other.mesh):
                 self._outgoing.notify_list(other, "peer.addresses", "records", fresh)

@@ -91,7 +91,7 @@ def test_who_finds_no_room_is_told_addresses_and_goodbye() -> None:
     sealer = Sealer(OTHERS[2], "test")
     draft = sealer.add(text)
     sealer.seal()
-    ends.peering.addresses.learn(draft.proof, ends.now)
+    ends.peering.addresses.learn(draft.proof, ends.now, "c:1")
     for number in (0, 1):
         ends.open(number, number, boot=1, outbound=False)
         settle(ends)
