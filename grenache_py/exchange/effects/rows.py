@@ -20,6 +20,7 @@ __all__ = [
     "MetaRow",
     "OrderEventRow",
     "OrderRow",
+    "OriginGone",
     "OriginRow",
     "RecordGone",
     "RecordRow",
@@ -164,6 +165,12 @@ class OriginRow(NamedTuple):
     frozen: str  # "" or why nothing of this origin is believed any more
 
 
+class OriginGone(NamedTuple):
+    """Forget another home; its records are forgotten one by one."""
+
+    origin: str
+
+
 class RecordRow(NamedTuple):
     """Upsert one live order of another home: its signed order and its newest signed state."""
 
@@ -198,6 +205,7 @@ Row: TypeAlias = (
     | AnswerRow
     | AnswerGone
     | OriginRow
+    | OriginGone
     | RecordRow
     | RecordGone
 )

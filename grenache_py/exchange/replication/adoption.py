@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.replication.forgetting import expired
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.replication.origin_table import OriginTable
 from grenache_py.exchange.replication.received import Novel, Received
-from grenache_py.exchange.replication.remote_orders import LIVE_PER_ORIGIN_MAX
 from grenache_py.exchange.signed_log.entries import Entry, StateBody, check_order_id
 from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
 from grenache_py.exchange.signed_log.merkle import Signed, Verifier
@@ -60,18 +60,24 @@ class Adoption:
         if published.home == self.home or order is None:
             return False
         table, records = self.table, self.table.records
-        origin = table.origins.get(published.home) or table.new(published.home, newest.epoch)
+        now_ms = int(now * 1000)
+        origin = table.origins.get(published.home) or table.new(
+            published.home, newest.epoch, newest.time[0], now_ms, orders=True
+        )
         if origin is None or origin.frozen or _early(newest, now):
+            return False
+        if expired(order.expires, max(newest.time[0], origin.heard_ms), now_ms):
             return False
         if newest.epoch > origin.epoch:
             table.begin_epoch(origin, newest.epoch)
         behind = (newest.epoch, newest.seq) <= (origin.epoch, origin.seq)
         if behind and origin.state is not OriginState.UNSURE:
             return False
-        table.origins[origin.home] = origin
+        if not table.put(origin, newest.time[0], ""):
+            return False
         record = origin.records.get(order.id)
         if record is None:
-            if len(origin.records) >= LIVE_PER_ORIGIN_MAX:
+            if not records.has_room(origin):
                 return False
             records.insert(origin, order_signed, published, state_signed, state, newest.seq)
         elif state.version > record.version:
@@ -140,15 +146,19 @@ class Adoption:
         if entry.home == self.home:
             return Received("own", None)
         table = self.table
-        origin = table.origins.get(entry.home) or table.new(entry.home, entry.epoch)
+        now_ms = int(now * 1000)
+        origin = table.origins.get(entry.home) or table.new(
+            entry.home, entry.epoch, entry.time[0], now_ms, orders=bool(beat.live)
+        )
         if origin is None:
-            return Received("full", None)
+            return Received("known", None)
         ahead = (entry.epoch, entry.seq) > (origin.epoch, origin.seq)
         if origin.frozen or not (ahead or origin.state is OriginState.UNSURE):
             return Received("known", origin)
         if _early(entry, now):
             return Received("early", origin)
-        table.origins[origin.home] = origin
+        if not table.put(origin, entry.time[0], ""):
+            return Received("full", None)
         if entry.epoch > origin.epoch:
             table.begin_epoch(origin, entry.epoch)
         for order_id in gone:
@@ -160,7 +170,7 @@ class Adoption:
             origin.jump(entry, beat, beat_signed, digest)
         origin.adopted(entry, beat)
         for number in [number for number in origin.waiting if number <= entry.seq]:
-            del origin.waiting[number]
+            origin.wait_no_more(number)
         table.changed[origin.home] = None
         table.records.show_or_hide(origin, self.clock.read_ms(now))
         received = Received("applied", origin)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.peers.shares import Shares
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.origin_table import OriginTable
 from grenache_py.exchange.replication.received import EntryVerdict
@@ -21,6 +22,14 @@ from grenache_py.exchange.signed_log.entries import Entry
 from grenache_py.exchange.signed_log.merkle import Signed, Verifier, leaf_hash
 
 __all__ = ["Forks"]
+
+#: Proofs that are held, and passed on to new neighbours: how many, and bytes of their payloads.
+PROOFS_MAX = 256
+PROOF_BYTES_MAX = 1 << 21
+
+
+def _bytes_of(proof: tuple[Signed, Signed]) -> int:
+    return len(proof[0].payload) + len(proof[1].payload)
 
 
 @attrs.define
@@ -32,6 +41,8 @@ class Forks:
         own_head: (epoch, seq) of this home's log.
         own_hash: the hash of an own entry by its seq, None when it is not in memory.
         proofs: for each frozen home that signed two histories, the two entries.
+        shares: who told the proofs.
+        proof_bytes: of their payloads.
         alarms: why this home must stop serving; empty while it may.
     """
 
@@ -42,6 +53,8 @@ class Forks:
     own_hash: Callable[[int], str | None]
     proofs: dict[str, tuple[Signed, Signed]] = attrs.Factory(dict)
     alarms: list[str] = attrs.Factory(list)
+    shares: Shares = attrs.Factory(Shares)
+    proof_bytes: int = 0
 
     def own_entry(self, entry: Entry, signed: Signed) -> None:
         """
@@ -89,9 +102,12 @@ class Forks:
             return "frozen"
         return "known"
 
-    def prove(self, first: Signed, second: Signed) -> str | None:
+    def prove(self, first: Signed, second: Signed, teller: str = "") -> str | None:
         """
         Take a neighbour's proof that a home signed two histories.
+
+        Args:
+            teller: whom it is counted for.
 
         Returns:
             the home's key when it was news.
@@ -110,15 +126,29 @@ class Forks:
         if one.home == self.home:
             self._alarm("the network holds proof that this identity signed two histories")
             return None
-        origins = self.table.origins
-        origin = origins.get(one.home) or self.table.new(one.home, one.epoch)
-        if origin is None or origin.frozen:
+        origin = self.table.origins.get(one.home) or Origin(one.home, one.epoch)
+        stamp_ms = max(one.time[0], other.time[0])
+        if origin.frozen or not self.table.put(origin, stamp_ms, teller):
             return None
-        origins[one.home] = origin
-        self._freeze(origin, first, second)
+        self._freeze(origin, first, second, teller)
         return one.home
 
-    def _freeze(self, origin: Origin, first: Signed, second: Signed) -> None:
+    def forget(self, home: str) -> None:
+        """A home is not held any more."""
+        self.shares.remove(home)
+        proof = self.proofs.pop(home, None)
+        if proof is not None:
+            self.proof_bytes -= _bytes_of(proof)
+
+    def _freeze(self, origin: Origin, first: Signed, second: Signed, teller: str = "") -> None:
         self.proofs[origin.home] = (first, second)
+        self.proof_bytes += _bytes_of((first, second))
+        self.shares.add(teller, origin.home)
+        while len(self.proofs) > PROOFS_MAX or self.proof_bytes > PROOF_BYTES_MAX:
+            home = self.shares.gives_way(teller)
+            self.forget(home)
+            old = self.table.origins.get(home)
+            if old is not None and not old.records and old is not origin:
+                self.table.forget(old)
         why = f"signed two entries numbered {origin.epoch}/{origin.seq} or before"
         self.table.freeze(origin, why)

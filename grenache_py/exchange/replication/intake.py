@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 from grenache_py.exchange.peers.link import ORIGINS_MAX, PeerLink
+from grenache_py.exchange.peers.networks import crowd_of
 from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.peers.requests import PeerParams, PeerResult
 from grenache_py.exchange.replication.held_logs import HeldLogs
@@ -44,6 +45,7 @@ class Intake:
         self._forks = held_logs.replica.forks
         self.received = self.illegal_transitions = 0
         self.consider: Callable[[str, PeerLink, float], None] = lambda origin, link, now: None
+        self._replica.on_forgotten.append(self._forgotten)
         peering.method("gossip.publish", self._published)
         peering.method("gossip.proof", self._proof_told)
 
@@ -65,7 +67,7 @@ class Intake:
         """
         self.received += 1
         try:
-            received = self._replica.receive(signed, now)
+            received = self._replica.receive(signed, now, crowd_of(link.address))
         except LocalProtocolError:
             self.illegal_transitions += 1
             return
@@ -93,6 +95,12 @@ class Intake:
                 link.heads[home] = head
             self.consider(home, link, now)
 
+    def _forgotten(self, home: str) -> None:
+        """A home is not held any more: what neighbours told of its log is not missed."""
+        for link in self.peering.ready():
+            link.heads.pop(home, None)
+            link.told.pop(home, None)
+
     def broken_promise(self, link: PeerLink, now: float) -> None:
         """``link`` told of entries and did not deliver them: others are asked for a while."""
         if link.ready:
@@ -104,7 +112,9 @@ class Intake:
 
     def _proof_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
         first, second = params.get("first"), params.get("second")
-        home = self._forks.prove(Signed.from_wire(first), Signed.from_wire(second))
+        home = self._forks.prove(
+            Signed.from_wire(first), Signed.from_wire(second), crowd_of(link.address)
+        )
         if home is not None:
             self._tell_proof(home, link)
         return None

@@ -42,6 +42,7 @@ class RemoteOrder:
         live: in this peer's units; None when its market is not traded here.
         version, element, state_seq: of its newest state.
         key_ms: the time of the entry that published it.
+        expires_ms: of a good-till-date order.
     """
 
     order_id: str
@@ -53,6 +54,13 @@ class RemoteOrder:
     key_ms: int
     element: int
     state_seq: int = 0
+    expires_ms: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Of its payloads."""
+        alone = self.state is self.order
+        return len(self.order.payload) + (0 if alone else len(self.state.payload))
 
 
 @attrs.define(eq=False)
@@ -66,6 +74,9 @@ class Origin:
         lease_ms: how long after ``time`` its orders may be matched.
         waiting: early entries by seq, each with its payload and hash.
         tail: the newest applied entries: seq, hash, payload.
+        tail_bytes, waiting_bytes, record_bytes: of the payloads in ``tail``, ``waiting``,
+            ``records``.
+        heard_ms: the newest stamp of any entry of it that was believed.
         records: its live orders, by id.
         fingerprint: over ``records``, comparable with the origin's heartbeats.
         state: how far ``records`` are believed to be its live set.
@@ -92,6 +103,10 @@ class Origin:
     expected: tuple[int, int] | None = None
     visible: bool = False
     frozen: str = ""
+    tail_bytes: int = 0
+    waiting_bytes: int = 0
+    record_bytes: int = 0
+    heard_ms: int = 0
 
     @classmethod
     def restored(cls, row: OriginRow) -> Origin:
@@ -105,6 +120,7 @@ class Origin:
             row.lease_ms,
             state=OriginState.FROZEN if row.frozen else OriginState.FOLLOWING,
             frozen=row.frozen,
+            heard_ms=row.time_ms,
         )
 
     @property
@@ -131,6 +147,30 @@ class Origin:
         start = self.tail[0][0]
         return [self.tail[seq - start][2] for seq in range(first, min(last, self.seq) + 1)]
 
+    def wait(self, entry: Entry, signed: Signed, digest: str) -> None:
+        """An entry came early, or is about to be applied."""
+        self.waiting[entry.seq] = (entry, signed, digest)
+        self.waiting_bytes += len(signed.payload)
+
+    def wait_no_more(self, seq: int) -> None:
+        """An early entry is applied, or not needed any more."""
+        self.waiting_bytes -= len(self.waiting.pop(seq)[1].payload)
+
+    def stop_waiting(self) -> None:
+        """Forget all early entries; what is still missed is fetched again."""
+        self.waiting.clear()
+        self.waiting_bytes = 0
+
+    def keep(self, seq: int, digest: str, signed: Signed, bytes_max: int) -> None:
+        """Keep an applied entry, and of those before it as many as fit ``bytes_max``."""
+        tail = self.tail
+        if len(tail) == TAIL_MAX:
+            self.tail_bytes -= len(tail.popleft()[2].payload)
+        tail.append((seq, digest, signed))
+        self.tail_bytes += len(signed.payload)
+        while self.tail_bytes > bytes_max and len(tail) > 1:
+            self.tail_bytes -= len(tail.popleft()[2].payload)
+
     # What happens to it. Each of these raises LocalProtocolError when it may not happen now.
 
     def _happened(self, event: OriginEvent) -> None:
@@ -141,14 +181,15 @@ class Origin:
         """Its home broke the rules."""
         self._happened(OriginEvent.RULE_BROKEN)
         self.frozen = why
-        self.waiting.clear()
+        self.stop_waiting()
 
     def begin_epoch(self, epoch: int) -> None:
         """Its home started a new log. The caller has dropped the orders of the old one."""
         self._happened(OriginEvent.EPOCH_BEGAN)
         self.epoch, self.seq, self.hash = epoch, 0, GENESIS
-        self.waiting.clear()
+        self.stop_waiting()
         self.tail.clear()
+        self.tail_bytes = 0
         self.published = None
 
     def chain_broke(self) -> None:
@@ -168,7 +209,8 @@ class Origin:
         self.seq, self.hash, self.time = entry.seq, digest, entry.time
         self.lease_ms = beat.lease_ms
         self.tail.clear()
-        self.tail.append((entry.seq, digest, signed))
+        self.tail_bytes = 0
+        self.keep(entry.seq, digest, signed, 0)
         self.published = None
 
     def adopted(self, entry: Entry, beat: HeartbeatBody) -> None:

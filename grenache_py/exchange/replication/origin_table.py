@@ -2,15 +2,31 @@
 The table of all other homes whose logs are held here.
 
 Pure. What changes an origin as a whole is done here: it is added, frozen, begins a new epoch, is
-stored and restored.
+stored, restored and forgotten. A stranger can make up any number of homes, so a table that is full
+takes from the dead, and then from whoever told most (docs/design/sync.rst#forgetting).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.effects.rows import OriginRow, RecordGone, RecordRow, Snapshot
+from grenache_py.exchange.effects.rows import (
+    OriginGone,
+    OriginRow,
+    RecordGone,
+    RecordRow,
+    Snapshot,
+)
+from grenache_py.exchange.peers.shares import Shares
+from grenache_py.exchange.replication.forgetting import (
+    WAITING_BYTES_MAX,
+    is_over,
+    rank,
+    too_old,
+)
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.signed_log.entries import Entry
@@ -18,7 +34,7 @@ from grenache_py.exchange.signed_log.merkle import Signed, SignedRow
 
 __all__ = ["ORIGINS_MAX", "OriginTable"]
 
-#: Homes whose logs are held; others are ignored.
+#: Homes whose logs are held.
 ORIGINS_MAX = 5_000
 
 
@@ -31,19 +47,79 @@ class OriginTable:
         records: their live orders.
         origins: by key.
         changed: keys of those whose row is to be stored; a set in a fixed order.
+        on_forgotten: called with the key of each home that is not held any more.
     """
 
     records: RemoteOrders
     origins: dict[str, Origin] = attrs.Factory(dict)
     changed: dict[str, None] = attrs.Factory(dict)
+    on_forgotten: list[Callable[[str], None]] = attrs.Factory(list)
+    _gone: dict[str, None] = attrs.Factory(dict)
+    _shares: Shares = attrs.Factory(Shares)
 
-    def new(self, home: str, epoch: int) -> Origin | None:
+    def new(self, home: str, epoch: int, stamp_ms: int, now_ms: int, orders: bool) -> Origin | None:
         """
-        An origin for a home that is not in the table; None when there are ``ORIGINS_MAX``.
+        An origin for a home that is not in the table; None when it must not be.
 
-        The caller puts it into ``origins`` once something of it was believed.
+        The caller hands it to ``put`` once something of it was believed.
+
+        Args:
+            stamp_ms: of the entry that tells of it. A home that is long silent is not learned.
+            orders: the entry is one of a live order.
         """
-        return Origin(home, epoch) if len(self.origins) < ORIGINS_MAX else None
+        return None if too_old(stamp_ms, now_ms, orders) else Origin(home, epoch)
+
+    def put(self, origin: Origin, stamp_ms: int, teller: str) -> bool:
+        """
+        Hold ``origin``, of which an entry stamped ``stamp_ms`` was believed.
+
+        Args:
+            teller: whom it is counted for, when it is new.
+
+        Returns:
+            False when there is no room for it.
+        """
+        if origin.home not in self.origins:
+            if len(self.origins) >= ORIGINS_MAX and not self._make_room(stamp_ms, teller):
+                return False
+            self.origins[origin.home] = origin
+            self._shares.add(teller, origin.home)
+        origin.heard_ms = max(origin.heard_ms, stamp_ms)
+        return True
+
+    def _make_room(self, stamp_ms: int, teller: str) -> bool:
+        silent = [origin for origin in self.origins.values() if not origin.visible]
+        if silent:
+            first = min(silent, key=rank)
+            if stamp_ms > first.heard_ms:  # or two that are both silent would go in turn
+                self.forget(first)
+                return True
+            return False
+        victim = self._shares.gives_way(teller)
+        if self._shares.count(self._shares.teller(victim)) <= self._shares.count(teller) + 1:
+            return False
+        self.forget(self.origins[victim])
+        return True
+
+    def forget(self, origin: Origin) -> None:
+        """Forget a home, in memory and on the disk."""
+        for record in list(origin.records.values()):
+            self.records.drop(origin, record)
+        del self.origins[origin.home]
+        self._shares.remove(origin.home)
+        self._gone[origin.home] = None
+        for forgotten in self.on_forgotten:
+            forgotten(origin.home)
+
+    def bound_waiting(self) -> None:
+        """Early entries of all homes together are bounded: whoever has most loses them."""
+        waiting = [origin for origin in self.origins.values() if origin.waiting]
+        total = sum(origin.waiting_bytes for origin in waiting)
+        waiting.sort(key=lambda origin: origin.waiting_bytes)
+        while total > WAITING_BYTES_MAX:
+            origin = waiting.pop()
+            total -= origin.waiting_bytes
+            origin.stop_waiting()
 
     def freeze(self, origin: Origin, why: str) -> None:
         """Believe nothing of this origin any more; its orders leave the books."""
@@ -58,13 +134,18 @@ class OriginTable:
         origin.begin_epoch(epoch)
 
     def show_or_hide(self, now_ms: int) -> None:
-        """Let leases that ran out take their orders out of the books."""
-        for origin in self.origins.values():
+        """Let leases that ran out take their orders out of the books; forget what is over."""
+        for origin in list(self.origins.values()):
             self.records.show_or_hide(origin, now_ms)
+            if not origin.visible:
+                self.records.drop_expired(origin, now_ms)
+                if is_over(origin, now_ms):
+                    self.forget(origin)
+        self.bound_waiting()
 
-    def take_rows(self) -> list[OriginRow]:
+    def take_rows(self) -> list[OriginRow | OriginGone]:
         """The rows of all that changed since the last call."""
-        rows = [
+        rows: list[OriginRow | OriginGone] = [
             OriginRow(
                 origin.home,
                 origin.epoch,
@@ -77,13 +158,16 @@ class OriginTable:
             for home in self.changed
             if (origin := self.origins.get(home)) is not None
         ]
+        rows.extend(OriginGone(home) for home in self._gone if home not in self.origins)
         self.changed.clear()
+        self._gone.clear()
         return rows
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take back what an earlier life of this peer stored; no order stands in a book yet."""
         for row in snapshot.origins:
             self.origins[row.origin] = Origin.restored(row)
+            self._shares.add("", row.origin)
         unreadable = list[RecordGone]()
         for kept in snapshot.records:
             try:

@@ -19,6 +19,11 @@ from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.matching import rests
 from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.replication.forgetting import (
+    BYTES_PER_ORIGIN_MAX,
+    RECORD_BYTES_MAX,
+    expired,
+)
 from grenache_py.exchange.replication.origin import Origin, RemoteOrder
 from grenache_py.exchange.signed_log.entries import Entry, StateBody, order_from_body
 from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
@@ -43,6 +48,7 @@ class RemoteOrders:
     Attributes:
         on_order: called with each order that came into a book or changed there.
         live_set_changed: called with each change of the set that peers reconcile.
+        bytes: of all payloads that are held.
         rows: what changed since they were last taken, by order, at most one row each.
     """
 
@@ -51,6 +57,7 @@ class RemoteOrders:
     clock: HybridClock
     on_order: Callable[[LiveOrder], None]
     live_set_changed: LiveSetChanged
+    bytes: int = 0
     rows: dict[str, Row] = attrs.Factory(dict)
     _of: dict[str, RemoteOrder] = attrs.Factory(dict)
     _expiring: dict[str, tuple[Origin, LiveOrder]] = attrs.Factory(dict)
@@ -85,14 +92,17 @@ class RemoteOrders:
             except OrderError:
                 live = None  # another tick or lot than ours: not a market we trade
         record = RemoteOrder(order.id, origin.home, order_signed, state, live, -1, entry.time[0], 0)
+        record.expires_ms = order.expires
         origin.records[order.id] = record
         self._of[order.id] = record
+        self._count(origin, record.bytes)
         if live is not None and live.order.expires_ms is not None:
             self._expiring[order.id] = (origin, live)
         try:
             self.advance(origin, record, state, body, state_seq)
         except RemoteProtocolError:
             del origin.records[order.id], self._of[order.id]
+            self._count(origin, -record.bytes)
             self._expiring.pop(order.id, None)
             raise
 
@@ -120,7 +130,9 @@ class RemoteOrders:
             live.open, live.reserved, live.filled = lots
             live.version, live.reason = body.version, body.reason
         gone = record.element if record.version >= 0 else None
+        before = record.bytes
         record.version, record.state, record.state_seq = body.version, signed, seq
+        self._count(origin, record.bytes - before)
         record.element = element(record.order_id, body.version)
         origin.fingerprint = (
             origin.fingerprint - (gone or 0) + record.element
@@ -146,11 +158,34 @@ class RemoteOrders:
         del origin.records[record.order_id]
         self._of.pop(record.order_id, None)
         self._expiring.pop(record.order_id, None)
+        self._count(origin, -record.bytes)
         origin.fingerprint = (origin.fingerprint - record.element) % FINGERPRINT_MODULUS
         self.live_set_changed(record.order_id, record.key_ms, record.element, None)
         self.rows[record.order_id] = RecordGone(record.order_id)
         if record.live is not None:
             self.books[record.live.order.market].remove(record.live)
+
+    def has_room(self, origin: Origin) -> bool:
+        """Whether one more order of a home is held: by number, and by bytes."""
+        return (
+            len(origin.records) < LIVE_PER_ORIGIN_MAX
+            and origin.record_bytes < BYTES_PER_ORIGIN_MAX
+            and self.bytes < RECORD_BYTES_MAX
+        )
+
+    def _count(self, origin: Origin, change: int) -> None:
+        origin.record_bytes += change
+        self.bytes += change
+
+    def drop_expired(self, origin: Origin, now_ms: int) -> None:
+        """
+        Drop orders that expired while their home was silent.
+
+        Should it come back, it closes them itself before it signs its next heartbeat.
+        """
+        for record in list(origin.records.values()):
+            if expired(record.expires_ms, origin.heard_ms, now_ms):
+                self.drop(origin, record)
 
     def show_or_hide(self, origin: Origin, now_ms: int) -> None:
         """Let an origin's orders stand in the books while its lease holds and it is not frozen."""

@@ -17,6 +17,7 @@ from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.effects.rows import Snapshot
 from grenache_py.exchange.replication.adoption import Adoption
+from grenache_py.exchange.replication.forgetting import tail_bytes_max
 from grenache_py.exchange.replication.forks import Forks
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.origin_table import OriginTable
@@ -48,6 +49,7 @@ class Replica:
         origins: the logs, by home.
         forks: contradictions; ``alarms`` are its.
         adoption: jumping ahead.
+        on_forgotten: called with the key of each home that is not held any more.
         applied: entries applied.
     """
 
@@ -73,11 +75,16 @@ class Replica:
         self.origins = table.origins
         self.forks = Forks(home, table, verifier, own_head, own_hash)
         self.alarms = self.forks.alarms
+        self.on_forgotten = table.on_forgotten
+        self.on_forgotten.append(self.forks.forget)
         self.adoption = Adoption(home, table, clock, verifier, self._apply_waiting)
 
-    def receive(self, signed: Signed, now: float) -> Received:
+    def receive(self, signed: Signed, now: float, teller: str = "") -> Received:
         """
         Take one entry from a neighbour.
+
+        Args:
+            teller: whom a new home is counted for.
 
         Raises:
             RemoteProtocolError: it is not a valid entry; whoever sent it checked nothing.
@@ -86,22 +93,25 @@ class Replica:
         if entry.home == self.home:
             self.forks.own_entry(entry, signed)
             return Received("own", None)
-        origin = self.origins.get(entry.home) or self._table.new(entry.home, entry.epoch)
+        origin, now_ms = self.origins.get(entry.home), int(now * 1000)
         if origin is None:
-            return Received("full", None)
+            origin = self._table.new(entry.home, entry.epoch, entry.time[0], now_ms, orders=False)
+        if origin is None:
+            return Received("known", None)  # long silent: forgotten by everybody
         known = self.forks.known(origin, entry, signed)
         if known is not None:
             return Received(known, origin)
         entry.check_canonical(signed.payload)
         digest = self._verifier.check(signed, entry.home).hex()
-        if entry.time[0] - int(now * 1000) > AHEAD_MS_MAX:
+        if entry.time[0] - now_ms > AHEAD_MS_MAX:
             return Received("early", origin)
-        self.origins[entry.home] = origin
+        if not self._table.put(origin, entry.time[0], teller):
+            return Received("full", None)
         if entry.epoch > origin.epoch:
             self._table.begin_epoch(origin, entry.epoch)
         if len(origin.waiting) >= WAITING_MAX and entry.seq != origin.seq + 1:
             return Received("full", origin)
-        origin.waiting[entry.seq] = (entry, signed, digest)
+        origin.wait(entry, signed, digest)
         received = Received("applied", origin)
         self._apply_waiting(origin, received.novel, now)
         if not received.novel:
@@ -119,7 +129,7 @@ class Replica:
             entry, signed, digest = waiting.get(origin.seq + 1, (None, None, ""))
             if entry is None or signed is None or entry.prev != origin.hash:
                 return
-            del waiting[entry.seq]
+            origin.wait_no_more(entry.seq)
             self._apply(origin, entry, signed, digest, now)
             novel.append((signed, origin.home, Head(origin.epoch, origin.seq, digest)))
 
@@ -129,7 +139,7 @@ class Replica:
             return
         self._clock.merge(*entry.time, now)
         origin.seq, origin.hash, origin.time = entry.seq, digest, entry.time
-        origin.tail.append((entry.seq, digest, signed))
+        origin.keep(entry.seq, digest, signed, tail_bytes_max(len(self.origins)))
         self.applied += 1
         self._table.changed[origin.home] = None
         try:
@@ -168,6 +178,8 @@ class Replica:
                 return  # without an order it was closed in the live set that was adopted
             if len(origin.records) >= LIVE_PER_ORIGIN_MAX:
                 raise RemoteProtocolError(f"more than {LIVE_PER_ORIGIN_MAX} live orders")
+            if not self.records.has_room(origin):
+                return  # not held; the next heartbeat shows it
             self.records.insert(origin, *published, signed, state, entry.seq)
             return
         if state.version <= record.version:

@@ -28,6 +28,7 @@ from grenache_py.exchange.effects.rows import (
     MetaRow,
     OrderEventRow,
     OrderRow,
+    OriginGone,
     OriginRow,
     RecordGone,
     RecordRow,
@@ -107,6 +108,7 @@ STATEMENTS: dict[type, Statement] = {
     AnswerRow: _insert("answers", AnswerRow._fields, _update("fill_id", ["keep_ms", "unsettled"])),
     AnswerGone: Statement("DELETE FROM answers WHERE fill_id IN (", "?", ")"),
     OriginRow: _insert("origins", OriginRow._fields, _update("origin", OriginRow._fields[1:])),
+    OriginGone: Statement("DELETE FROM origins WHERE origin IN (", "?", ")"),
     RecordRow: _insert("records", RecordRow._fields, _update("order_id", RecordRow._fields[1:])),
     RecordGone: Statement("DELETE FROM records WHERE order_id IN (", "?", ")"),
 }

@@ -67,6 +67,7 @@ class OneLink:
     """What a session needs of a link."""
 
     id: int = 7
+    address: str = "neighbour:7071"
     key: str = "b" * 64
     ready: bool = True
     closing: bool = False

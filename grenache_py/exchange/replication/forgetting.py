@@ -1,0 +1,73 @@
+"""
+What is forgotten of other homes, so that a stranger's made-up ones do not fill memory and disk.
+
+Pure. Only rules and numbers (docs/design/sync.rst#forgetting). All peers judge by the stamps that
+homes signed, so what one has forgotten the others have too, or soon will, and it does not come
+back. ``origin_table.py`` carries it out.
+"""
+
+from __future__ import annotations
+
+from grenache_py.exchange.replication.origin import Origin
+
+__all__ = [
+    "BYTES_PER_ORIGIN_MAX",
+    "RECORD_BYTES_MAX",
+    "WAITING_BYTES_MAX",
+    "expired",
+    "is_over",
+    "rank",
+    "tail_bytes_max",
+    "too_old",
+]
+
+#: A home without orders is forgotten so long after its last stamp.
+IDLE_MS = 600_000
+#: One with orders, and they with it.
+DEAD_MS = 7 * 86_400_000
+#: An expired order of a home that does not speak any more is dropped after.
+EXPIRED_MS = 60_000
+#: Payloads of live orders of all homes together, and of one.
+RECORD_BYTES_MAX = 1 << 30
+BYTES_PER_ORIGIN_MAX = 1 << 28
+#: Payloads of early entries of all homes together.
+WAITING_BYTES_MAX = 1 << 25
+#: Payloads of the newest entries that are kept to be served: all homes together, and the least and
+#: the most of one.
+TAILS_BYTES_MAX = 1 << 28
+TAIL_BYTES_MIN, TAIL_BYTES_MAX = 1 << 15, 1 << 24
+
+
+def too_old(stamp_ms: int, now_ms: int, with_orders: bool) -> bool:
+    """Whether a home whose newest stamp is this is forgotten by now, or not taken at all."""
+    return stamp_ms < now_ms - (DEAD_MS if with_orders else IDLE_MS)
+
+
+def is_over(origin: Origin, now_ms: int) -> bool:
+    """Whether a home is forgotten now. Proofs that it broke its word are kept."""
+    return (
+        not origin.visible
+        and not origin.frozen
+        and too_old(origin.heard_ms, now_ms, bool(origin.records))
+    )
+
+
+def expired(expires_ms: int | None, stamp_ms: int, now_ms: int) -> bool:
+    """
+    Whether an order is over although nobody said so: its home has been silent since it expired.
+
+    Args:
+        stamp_ms: the newest stamp of its home that is known.
+    """
+    limit = now_ms - EXPIRED_MS
+    return expires_ms is not None and expires_ms < limit and stamp_ms < limit
+
+
+def rank(origin: Origin) -> tuple[bool, bool, int]:
+    """What goes first when there is no room: silent homes; without orders; the oldest."""
+    return bool(origin.records), bool(origin.frozen), origin.heard_ms
+
+
+def tail_bytes_max(origins: int) -> int:
+    """How much of one log is kept to be served, when so many are held."""
+    return max(TAIL_BYTES_MIN, min(TAIL_BYTES_MAX, TAILS_BYTES_MAX // max(1, origins)))

@@ -1,0 +1,189 @@
+"""What is forgotten of other homes, here and on the disk, and that it does not come back."""
+
+from __future__ import annotations
+
+import pytest
+
+from grenache_py.exchange.peers.link import PeerLink
+from grenache_py.exchange.replication import forgetting, forks, origin_table, remote_orders
+from grenache_py.exchange.signed_log.head import Head
+from grenache_py.exchange.signed_log.keys import Identity
+from grenache_py.exchange.signed_log.live_set import element
+from grenache_py.exchange.signed_log.merkle import Signed
+from tests.exchange.replication.test_replica import ALICE, Author
+from tests.support.peers import Network
+
+DAY_S = 86_400.0
+
+
+def made_up(net: Network, number: int) -> Author:
+    return Author(net.now, Identity.from_seed(number.to_bytes(32, "big")))
+
+
+def beat(author: Author, *orders: tuple[str, int]) -> Signed:
+    author.clock.read_ms(author.now)
+    sum_of = sum(element(*order) for order in orders) % 2**256
+    body = {"lease_ms": 20_000, "live": len(orders), "fingerprint": f"{sum_of:064x}"}
+    return author.entry(beat=body)
+
+
+def stored(net: Network, table: str) -> int:
+    net.settle()
+    found = net.peers[0].database.connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return int(found[0])
+
+
+def later(net: Network, seconds: float) -> None:
+    net.now += seconds
+    net[0].replica.tick(net.now)
+
+
+def test_homes_with_one_heartbeat_do_not_fill_the_table_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(origin_table, "ORIGINS_MAX", 20)
+    net = Network(1)
+    replica = net[0].replica
+    alice = Author(net.now)
+    replica.receive(alice.order(), net.now, "honest")
+    for number in range(100, 150):
+        replica.receive(beat(made_up(net, number)), net.now, "evil")
+    assert len(replica.origins) == stored(net, "origins") == 20
+    assert ALICE.key in replica.origins
+    # They are live. Whoever told most of them gives way all the same.
+    bob = made_up(net, 7)
+    assert replica.receive(bob.order(), net.now, "honest").verdict == "applied"
+    assert replica.receive(beat(made_up(net, 200)), net.now, "evil").verdict == "full"
+    later(net, 30)
+    carol = made_up(net, 8)  # now they are silent, and any newcomer goes first
+    assert replica.receive(beat(carol), net.now, "evil").verdict == "applied"
+    assert {ALICE.key, bob.identity.key, carol.identity.key} <= set(replica.origins)
+    later(net, forgetting.IDLE_MS / 1000 + 30)
+    assert set(replica.origins) == {ALICE.key, bob.identity.key}
+    assert stored(net, "origins") == 2
+
+
+def test_what_is_forgotten_does_not_come_back_by_itself_but_with_its_home() -> None:
+    net = Network(1)
+    replica, alice = net[0].replica, Author(net.now)
+    placed = alice.order()
+    for signed in (placed, beat(alice, (alice.last, 1))):
+        replica.receive(signed, net.now)
+    assert stored(net, "records") == 1
+    later(net, forgetting.DEAD_MS / 1000 - 60)
+    assert len(replica.origins) == 1, "its orders are kept for a week"
+    later(net, 120)
+    assert not replica.origins and stored(net, "origins") == stored(net, "records") == 0
+    assert len(net[0].live.set) == 0
+    # A neighbour that has not forgotten yet cannot bring it back.
+    assert replica.receive(placed, net.now).verdict == "known"
+    assert not replica.adoption.adopt_record(placed, placed, net.now)
+    assert not replica.origins
+    net.restart(0)
+    assert not net[0].replica.origins
+    # Its home can.
+    replica, alice.now = net[0].replica, net.now
+    assert replica.receive(beat(alice, (alice.last, 1)), net.now).verdict == "waiting"
+    assert replica.receive(placed, net.now).verdict == "applied"
+
+
+def test_a_neighbours_heads_of_a_forgotten_home_are_not_missed() -> None:
+    net = Network(2)
+    net.link(0, 1)
+    [link] = net[0].peering.ready()
+    assert isinstance(link, PeerLink)
+    alice = Author(net.now)
+    net[0].replica.receive(beat(alice), net.now)
+    link.heads[ALICE.key] = Head(1, 1, "0" * 64)
+    later(net, 2 * forgetting.IDLE_MS / 1000)
+    assert ALICE.key not in link.heads
+    assert ALICE.key not in net[0].sync.behind()
+
+
+def test_expired_orders_of_a_silent_home_are_dropped_and_not_taken_again() -> None:
+    net = Network(1)
+    replica, alice = net[0].replica, Author(net.now)
+    expires = int(net.now * 1000) + 10_000
+    day, good = alice.order(time_in_force="gtd", expires=expires), alice.order(price="2")
+    for signed in (day, good):
+        replica.receive(signed, net.now)
+    later(net, 20)
+    assert stored(net, "records") == 2, "its home lives, and closes them itself"
+    later(net, 60)
+    assert stored(net, "records") == 1
+    assert not replica.adoption.adopt_record(day, day, net.now)
+    assert len(replica.origins[ALICE.key].records) == 1
+
+
+def test_who_has_most_early_entries_loses_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(origin_table, "WAITING_BYTES_MAX", 10_000)
+    net = Network(1)
+    replica = net[0].replica
+    authors = [made_up(net, number) for number in range(2)]
+    for author, count in zip(authors, (3, 40), strict=True):
+        author.order()
+        for _ in range(count):
+            replica.receive(author.order(), net.now)
+    little, much = (replica.origins[author.identity.key] for author in authors)
+    assert much.waiting_bytes == sum(len(s.payload) for _, s, _ in much.waiting.values()) > 10_000
+    later(net, 1)
+    assert (len(little.waiting), len(much.waiting), much.waiting_bytes) == (3, 0, 0)
+
+
+def test_the_entries_kept_to_be_served_are_bounded_in_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forgetting, "TAIL_BYTES_MIN", 4_000)
+    monkeypatch.setattr(forgetting, "TAILS_BYTES_MAX", 4_000)
+    net = Network(1)
+    replica, alice = net[0].replica, Author(net.now)
+    for _ in range(50):
+        replica.receive(alice.order(), net.now)
+    origin = replica.origins[ALICE.key]
+    assert origin.tail_bytes == sum(len(s.payload) for _, _, s in origin.tail) <= 4_000
+    assert origin.range(50, 50) is not None and origin.range(1, 50) is None
+    assert origin.seq == 50
+
+
+def test_orders_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_orders, "BYTES_PER_ORIGIN_MAX", 4_000)
+    net = Network(1)
+    replica, alice = net[0].replica, Author(net.now)
+    entries = [alice.order() for _ in range(50)]
+    for signed in entries:
+        replica.receive(signed, net.now)
+    origin = replica.origins[ALICE.key]
+    held = sum(record.bytes for record in origin.records.values())
+    assert origin.record_bytes == replica.records.bytes == held < 4_500
+    assert not replica.adoption.adopt_record(entries[-1], entries[-1], net.now)
+    bob = made_up(net, 9)
+    assert replica.receive(bob.order(), net.now).verdict == "applied"
+    assert len(replica.origins[bob.identity.key].records) == 1
+    later(net, forgetting.DEAD_MS / 1000 + 60)
+    assert replica.records.bytes == 0
+
+
+def fork(net: Network, number: int) -> tuple[Signed, Signed]:
+    one, other = made_up(net, number), made_up(net, number)
+    return one.order(price="1"), other.order(price="2")
+
+
+def test_made_up_homes_with_two_histories_do_not_fill_the_proofs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forks, "PROOFS_MAX", 10)
+    net = Network(1)
+    replica = net[0].replica
+    replica.forks.prove(*fork(net, 1), "honest")
+    for number in range(100, 140):
+        replica.forks.prove(*fork(net, number), "evil")
+    assert len(replica.forks.proofs) == stored(net, "origins") == len(replica.origins) == 10
+    assert made_up(net, 1).identity.key in replica.forks.proofs
+    held = [len(a.payload) + len(b.payload) for a, b in replica.forks.proofs.values()]
+    assert replica.forks.proof_bytes == sum(held)
+    later(net, 30 * DAY_S)
+    assert len(replica.origins) == 10, "who broke its word stays frozen"
+    monkeypatch.setattr(forks, "PROOF_BYTES_MAX", 2 * max(held))
+    replica.forks.prove(*fork(net, 200), "evil")
+    assert replica.forks.proof_bytes <= 2 * max(held)
+    assert made_up(net, 1).identity.key in replica.forks.proofs
