@@ -39,6 +39,8 @@ KINDS = (
     "clock drift",
     "clock jump",
     "pause",
+    "nat",
+    "few links",
 )
 #: What must have happened somewhere in a set of seeds, or they prove nothing.
 MUST_HAPPEN = (
@@ -94,6 +96,7 @@ class Flow:
         lots: orders are of fewer, before sweeps.
         spread: prices lie within so many ticks of 1000.
         markets, accounts: how many there are.
+        self_trade: policies that orders choose from.
         lean: share of a home's orders that are on one side, every other home's on the other:
             what is near 1 trades between homes.
     """
@@ -105,6 +108,7 @@ class Flow:
     markets: int = 2
     accounts: int = 2
     lean: float = 0.5
+    self_trade: tuple[str, ...] = ("newest", "oldest", "both")
 
 
 @attrs.define
@@ -172,12 +176,17 @@ class World:
         rng = self.rng
         others = [address for i in range(known) if (address := f"p{i}:7071") != f"{name}:7071"]
         connect = tuple(rng.sample(others, min(len(others), rng.randrange(1, 4))))
+        few = "few links" in self.kinds
+        behind_nat = "nat" in self.kinds and name != "p0" and rng.random() < 0.5
+        if behind_nat and "p0:7071" not in connect:
+            connect = (*connect, "p0:7071")
         config = NodeConfig(
             PeeringConfig(
                 "sim",
-                listen=f"{name}:7071",
+                listen="" if behind_nat and rng.random() < 0.5 else f"{name}:7071",
                 connect=connect,
-                outbound_target=self.outbound_target,
+                outbound_target=rng.randrange(1, 3) if few else self.outbound_target,
+                inbound_max=rng.randrange(2, 4) if few else 40,
             ),
             self.markets,
         )
@@ -198,6 +207,7 @@ class World:
             Disk(latency),
             random.Random(rng.getrandbits(64)),
         )
+        peer.behind_nat = behind_nat
         if "clock offset" in self.kinds:
             peer.offset = rng.uniform(-2.0, 2.0)
         if "clock drift" in self.kinds:
@@ -231,10 +241,11 @@ class World:
         elif kind < 0.36:
             new["type"] = "stop_limit"
             new["stop_ticks"] = 1000 + rng.randrange(-4, 5)
+        new["self_trade"] = rng.choice(self.flow.self_trade)
         lots = rng.randrange(1, self.flow.lots)
         if self.flow.sweeps and rng.random() < self.flow.sweeps:
             lots *= rng.randrange(2, 12)
-        order = NewOrder(market.symbol, side, lots, price, **{"self_trade": "newest", **new})
+        order = NewOrder(market.symbol, side, lots, price, **new)
         self._ask(peer, lambda node, now: node.place(order, now))
 
     def place_some(self, peer: Peer) -> None:
