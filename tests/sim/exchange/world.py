@@ -41,6 +41,9 @@ KINDS = (
     "pause",
     "nat",
     "few links",
+    "clock hours",
+    "long outage",
+    "new epoch",
 )
 #: What must have happened somewhere in a set of seeds, or they prove nothing.
 MUST_HAPPEN = (
@@ -309,6 +312,9 @@ class World:
             ("reset", 6.0, self._reset),
             ("clock jump", 15.0, self._jump),
             ("pause", 15.0, self._pause),
+            ("clock hours", 30.0, self._hours),
+            ("long outage", 40.0, self._outage),
+            ("new epoch", 40.0, self._new_epoch),
         ):
             if kind in kinds:
                 rate /= harshness
@@ -373,6 +379,41 @@ class World:
         self.network.count("clock jump")
         peer = self.rng.choice(self.peers)
         peer.offset += self.rng.uniform(-10.0, 10.0)
+
+    def _hours(self) -> None:
+        """A clock is hours wrong for a moment, as when a virtual machine wakes up."""
+        self.network.count("clock hours")
+        peer = self.rng.choice(self.peers)
+        hours = self.rng.choice((-3.0, -1.0, 1.0, 3.0)) * 3600.0
+        peer.offset += hours
+
+        def back() -> None:
+            peer.offset -= hours
+
+        self.clock.after(self.rng.uniform(0.5, 3.0), back)
+
+    def _outage(self) -> None:
+        """A peer is gone until everything heals; its orders must not stay in anybody's way."""
+        peer = self._up()
+        if peer is not None and sum(each.node is not None for each in self.peers) > 1:
+            self.network.count("long outage")
+            peer.crash()
+
+    def _new_epoch(self) -> None:
+        """An operator begins a new log for a home: its old orders are closed."""
+        peer = self._up()
+        if peer is None:
+            return
+        self.network.count("new epoch")
+        peer.crash()
+        peer.config = attrs.evolve(peer.config, new_epoch=True)
+
+        def again() -> None:
+            if peer.node is None:
+                peer.start()
+            peer.config = attrs.evolve(peer.config, new_epoch=False)
+
+        self.clock.after(self.rng.uniform(0.1, 5.0), again)
 
     def _pause(self) -> None:
         peer = self._up()
