@@ -1,11 +1,11 @@
 """
 Which requests of a browser a local HTTP port takes: its own page's, and nobody else's.
 
-Pure. A page from anywhere can make a browser on this machine send requests to this port. Two headers
-tell: ``Origin`` names the page that asks (Fetch standard; each POST and each WebSocket handshake of a
-browser has it), and ``Host`` is the name under which the port was reached. A name that anybody can
-register, and make resolve to 127.0.0.1, is how a page gets around the first ("DNS rebinding"): such a
-name has to be one that the operator gave.
+Pure. A page from anywhere can make a browser on this machine send requests to this port. Two
+headers tell. ``Origin`` names the page that asks (Fetch standard: each POST and each WebSocket
+handshake of a browser has it). ``Host`` is the name under which the port was reached. Anybody can
+register a name and make it resolve to 127.0.0.1; pages get around the first header that way ("DNS
+rebinding"). So such a name has to be one that the operator gave.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def test_names_that_no_stranger_can_register_are_ours(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example:7072", "local.evil.example", "", "a b", "[::1"]
+    "host", ["evil.example", "127.0.0.1.evil.example:7072", "local.evil.example", "", "[::1"]
 )
 def test_a_rebound_name_is_refused(host: str) -> None:
     assert "name in the Host header" in refusal(host, None)
