@@ -1,11 +1,11 @@
 """
 The wall clock without its jumps: what a machine's clock says, once it has kept saying it.
 
-Pure. Both clocks are handed in. Between two looks time goes on as the monotonic clock does. A small
-difference to the wall clock is followed at once, as time servers make them all day. A large one is a
-jump: a virtual machine woke up, somebody typed a date, a first answer of a time server came. It is
-believed after it has lasted ``BELIEVED_AFTER_S``. So an hour that lasts a second changes nothing, and
-a clock that was really put right is followed a minute later.
+Pure. Both clocks are handed in. Between two looks time goes on as the monotonic clock does. A
+small difference to the wall clock is followed at once, as time servers make them all day. A large
+one is a jump: a virtual machine woke up, somebody typed a date, a time server answered for the
+first time. It is believed after it has lasted ``BELIEVED_AFTER_S``. So an hour that lasts a second
+changes nothing, and a clock that was really put right is followed a minute later.
 """
 
 from __future__ import annotations
