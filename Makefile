@@ -9,7 +9,9 @@ JOBS   ?= auto
 PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rooms pytest trial fuzz fuzz-engine sim soak bench-network sim-dht crash bench-gossip bench-fairness bench-krpc bench-store bench-market bench-rpc news changelog clean
+.PHONY: help demo test check lint types rooms dead words architecture pytest trial fuzz fuzz-engine \
+    sim soak soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-fairness bench-krpc \
+    bench-store bench-market bench-rpc news changelog clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,6 +42,16 @@ types: $(STAMP) ## mypy, strict
 
 rooms: $(STAMP) ## import-linter: who may import whom
 	$(BIN)/lint-imports
+
+dead: $(STAMP) ## vulture: code that nothing uses
+	$(BIN)/vulture
+
+words: $(STAMP) ## codespell and doc8: spelling, and the layout of the documents
+	$(BIN)/codespell
+	$(BIN)/doc8 --quiet
+
+architecture: $(STAMP) ## write ARCHITECTURE.rst's list of modules anew
+	$(BIN)/python -m tests.test_architecture
 
 pytest: $(STAMP) ## the suite alone (T=tests/dht for a part, JOBS=0 for one process)
 	$(PYTEST) -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(T)

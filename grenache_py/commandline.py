@@ -13,20 +13,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from twisted.application.service import Service
 from twisted.python import usage
 
 from grenache_py import __version__
 from grenache_py.errors import ConfigError
-from grenache_py.logs import FORMATS, Levels
+from grenache_py.logs import FORMATS, Levels, under_runner
 from grenache_py.options import LOGGING, Option, OptionTable
 from grenache_py.service import exit_readably
 
-__all__ = ["DaemonOptions", "allow_files"]
+__all__ = ["DaemonOptions", "allow_files", "service_for_runner"]
 
 
 class DaemonOptions(usage.Options):
     """
-    The options of one daemon: a subclass names its table, and makes its configuration.
+    The options of one daemon; a subclass names their table and makes the configuration.
 
     Attributes:
         command: What the operator calls the daemon.
@@ -107,7 +108,7 @@ class DaemonOptions(usage.Options):
         Parse ``options``.
 
         Raises:
-            SystemExit: They cannot be; one line on stderr has said why. (Given a
+            SystemExit: An option is wrong; one line on stderr has said why. (For a
                 UsageError, twistd would print the whole help first.)
         """
         with exit_readably(self.command):
@@ -138,7 +139,11 @@ class DaemonOptions(usage.Options):
 
     def configure(self, written: dict[str, Any], typed: dict[str, Any]) -> None:
         """
-        Make the configuration of what the file and the command line say.
+        Make the configuration from the settings of the file and of the command line.
+
+        Args:
+            written: settings of the TOML file, by option name.
+            typed: settings of the command line, which win.
 
         Raises:
             ConfigError: A value that cannot be.
@@ -166,6 +171,21 @@ def _again_for_each(option: Option) -> Callable[[DaemonOptions, str], None]:
 
     collect.__doc__ = _about(option)
     return collect
+
+
+def service_for_runner(options: DaemonOptions, make: Callable[[], Service]) -> Service:
+    """
+    Return what the ``makeService`` of a twistd plugin returns.
+
+    Args:
+        options: the plugin's, parsed.
+        make: makes the daemon.
+
+    Raises:
+        SystemExit: it cannot start; one line on stderr has said why.
+    """
+    with exit_readably(options.command):
+        return under_runner(make(), options, options.log_format, options.levels)
 
 
 def allow_files(wanted: int) -> None:

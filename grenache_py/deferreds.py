@@ -1,11 +1,11 @@
 """
-What every service needs round Deferreds: tasks it owns, deadlines, one event for many waiters.
+Tools for Deferreds: tasks that a service owns, deadlines, one event with many waiters.
 
 Shell. Touches only the clock it is given.
 
-A coroutine nobody awaits is the usual way for a Twisted program to lose an error or
-to keep running after its service has stopped. `Background` is the cure: it starts
-them, logs what they die of, and cancels what is left when its service stops.
+A coroutine that nobody awaits is how a Twisted program usually loses an error, or keeps
+running after its service has stopped. So a service starts them with a `Background`, which
+logs their failures and cancels those that still run when the service stops.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class DeadlinePassed(GrenacheError, TimeoutError):
 
 def spawn(log: Logger, what: str, coro: Coroutine[Any, Any, T]) -> Deferred[T | None]:
     """
-    Start ``coro``, which nobody awaits, and log what it dies of.
+    Start ``coro``, which nobody awaits, and log its failure.
 
     It runs at once, up to its first wait. A service wants `Background.spawn`, which
     also remembers the task; this is for work that must outlive whoever began it.

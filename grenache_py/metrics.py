@@ -15,6 +15,7 @@ from math import isnan
 
 __all__ = ["CONTENT_TYPE", "Exposition", "Histogram"]
 
+#: The content type of the answer.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Labels = Mapping[str, str]

@@ -1,7 +1,7 @@
 """
 The settings of a daemon as one table, through which its command line and its TOML file are read.
 
-Pure. What a value may be is said once, by the option's reader, so that the two cannot disagree.
+Pure. Each option has one reader, which decides what is a value, so that the two cannot disagree.
 The daemons' tables are in their ``config.py``; `grenache_py.commandline` types them.
 """
 
@@ -37,12 +37,12 @@ __all__ = [
 
 T = TypeVar("T")
 
+#: Settings that every daemon has beside those of its table.
 LOGGING = frozenset({"log-format", "log-level"})
-"""Settings that every daemon has beside those of its table."""
 
 
 class Unfit(ValueError):
-    """What a reader raises whose message already says which value it is that cannot be."""
+    """A reader's error whose message already names the wrong value."""
 
 
 @attrs.frozen(kw_only=True)
@@ -91,7 +91,7 @@ class OptionTable:
             layers: Values by option name or alias; strings as typed by hand are fine.
 
         Raises:
-            ConfigError: A value that cannot be; the message names the option.
+            ConfigError: A wrong value; the message names the option.
         """
         fields: dict[str, Any] = {}
         for layer in layers:
@@ -141,7 +141,7 @@ def toml(content: str) -> dict[str, Any]:
         raise ConfigError(f"not TOML: {error}") from None
 
 
-# Readers: from a string or a TOML value to a setting, or ValueError.
+# Readers: each makes a setting from a string or a TOML value, or raises ValueError.
 
 
 def text(value: Any) -> str:
@@ -159,7 +159,7 @@ def flag(value: Any) -> bool:
 
 
 def whole_number(low: int, high: int, what: str = "a whole number") -> Callable[[Any], int]:
-    """A number from ``low`` to ``high``; ``what`` says of what."""
+    """A number from ``low`` to ``high``; ``what`` names it in the error."""
 
     def read(value: Any) -> int:
         if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,20}", value.strip(), re.ASCII):

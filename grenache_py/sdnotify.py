@@ -22,7 +22,7 @@ __all__ = ["Notifier", "WatchdogService"]
 
 class Notifier:
     """
-    One daemon's line to systemd.
+    One daemon's way to tell systemd something.
 
     Sending never blocks and never raises: a daemon must not fail because its
     supervisor's socket does. The first failure is logged.
@@ -53,11 +53,6 @@ class Notifier:
         if pid and pid != str(os.getpid()):
             return None  # meant for our parent
         return int(usec) / 1e6 / 2
-
-    @property
-    def enabled(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self._address)
 
     def ready(self, status: str = "") -> None:
         """Ports are bound and the store is open: what waits for this unit may start."""

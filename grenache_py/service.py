@@ -1,16 +1,8 @@
 """
 The root of a daemon's services: how it starts, says that it is ready, fails and stops.
 
-Service. `Daemon` is what the ``makeService`` of the grape and of the exchange return, so that
-both behave the same under twistd, twist and systemd::
-
-    def makeService(options: Options) -> IService:
-        with exit_readably("grape"):
-            levels = Levels(options["log-level"])
-            grape = GrapeService(options.config(), reactor)
-            return under_runner(
-                Daemon("grape", grape, reactor), options, options["log-format"], levels
-            )
+Service. The grape and the exchange both run under a `Daemon`, so that they behave the same
+under twistd, twist and systemd.
 """
 
 from __future__ import annotations
@@ -34,8 +26,8 @@ from grenache_py.sdnotify import Notifier, WatchdogService
 
 __all__ = ["Daemon", "at", "exit_readably", "place"]
 
+#: Seconds a stop may take before the process ends anyway.
 STOP_TIMEOUT_S = 10.0
-"""How long a stop may take before the process leaves anyway."""
 
 
 @contextmanager

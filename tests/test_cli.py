@@ -208,6 +208,7 @@ async def test_announce_every_goes_on_until_interrupted(shell: Shell) -> None:
         (["announce", "x", "70000"], 2, "70000"),
         (["--grape", "ftp://x", "lookup", "a"], 2, "http://127.0.0.1:30001"),
         (["call", "x", "{bad"], 2, "not JSON"),
+        (["call", "x", "[" * 100_000], 2, "not JSON"),
         (["put", "x", "--seq", "1"], 2, "--key"),
         (["put", "x", "--key", "/nonexistent/key"], 1, "/nonexistent/key: No such file"),
         (["serve", "x", "--", "no-such-command-here"], 1, "no command 'no-such-command-here'"),

@@ -13,9 +13,12 @@ import pytest
 pytestmark = pytest.mark.network
 
 
-def run(folder: Path, *, code: str = "main()") -> subprocess.CompletedProcess[str]:
+MAIN = "from grenache_py.demo.__main__ import main; main()"
+
+
+def run(folder: Path, *, code: str = MAIN) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", f"import grenache_py.demo as demo; demo.{code}", "--once"],
+        [sys.executable, "-c", code, "--once"],
         cwd=folder,
         env={**os.environ, "HOME": str(folder), "TMPDIR": str(folder), "COLUMNS": "100"},
         capture_output=True,
@@ -82,7 +85,7 @@ def where(link: Path) -> str:
 
 
 def test_what_does_not_happen_is_said_with_the_log_and_exit_code_1(tmp_path: Path) -> None:
-    broken = "MARKET = 'no such thing'; demo.main()"
+    broken = f"from grenache_py.demo import show; show.MARKET = 'no such thing'; {MAIN}"
     done = run(tmp_path, code=broken)
     assert done.returncode == 1
     assert "The demo failed: peer-a was to answer its clients, but it ended with code 1" in (

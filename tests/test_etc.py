@@ -231,8 +231,10 @@ def test_systemd_may_hold_the_grapes_port(tmp_path: Path) -> None:
     try:
         with started([*hold, *command], tmp_path):
             assert "grape_dht_contacts" in metric_names(port)
-    finally:
         caller.wait(DEADLINE_S)
+    finally:
+        caller.kill()
+        caller.wait()
 
 
 def knock(port: int) -> str:

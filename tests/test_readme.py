@@ -91,7 +91,11 @@ def shell(folder: Path) -> Iterator[Shell]:
         for process in made.running:
             process.terminate()
         for process in made.running:
-            process.wait(DEADLINE_S)
+            try:
+                process.wait(DEADLINE_S)
+            finally:
+                process.kill()
+                process.wait()
 
 
 def lines(pattern: str) -> list[str]:
@@ -146,8 +150,10 @@ def test_the_session_by_hand(tmp_path: Path) -> None:
         typed.start(f"twistd -n --pidfile= exchange {ports}")
         port = int(typed.moved("7070"))
         typed.until("BTC-USD", "exchange", "--connect", "127.0.0.1:7070", "markets")
-        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
-            stream = connection.makefile("rw", encoding="utf-8", newline="\n")
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection,
+            connection.makefile("rw", encoding="utf-8", newline="\n") as stream,
+        ):
             for command, answer in zip(said[::2], said[1::2], strict=True):
                 stream.write(f"{command}\r\n")
                 stream.flush()

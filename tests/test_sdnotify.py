@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,52 +23,52 @@ def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
         yield listening
 
 
-def notifier(supervisor: socket.socket, **environ: str) -> Notifier:
-    return Notifier({"NOTIFY_SOCKET": supervisor.getsockname(), **environ})
+@contextmanager
+def notifier(address: str | Path, **environ: str) -> Iterator[Notifier]:
+    """One that is closed at the end, whatever happens."""
+    with closing(Notifier({"NOTIFY_SOCKET": str(address), **environ})) as systemd:
+        yield systemd
 
 
 def test_life_of_a_daemon(supervisor: socket.socket) -> None:
-    systemd = notifier(supervisor)
-    systemd.ready("listening on 30001")
-    systemd.status("3 contacts\nREADY=1")
-    systemd.alive()
-    systemd.stopping()
+    with notifier(supervisor.getsockname()) as systemd:
+        systemd.ready("listening on 30001")
+        systemd.status("3 contacts\nREADY=1")
+        systemd.alive()
+        systemd.stopping()
     assert [supervisor.recv(999) for _ in range(4)] == [
         b"READY=1\nSTATUS=listening on 30001",
         b"STATUS=3 contacts READY=1",  # data cannot make an assignment of its own
         b"WATCHDOG=1",
         b"STOPPING=1",
     ]
-    systemd.close()
 
 
 def test_abstract_socket() -> None:
     name = f"grenache-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(f"\0{name}")
-        systemd = Notifier({"NOTIFY_SOCKET": f"@{name}"})
-        systemd.ready()
         listening.settimeout(5)
+        with notifier(f"@{name}") as systemd:
+            systemd.ready()
         assert listening.recv(999) == b"READY=1"
-        systemd.close()
 
 
 def test_without_systemd_nothing_happens() -> None:
     systemd = Notifier({})
-    assert not systemd.enabled
     assert systemd.watchdog_interval_s is None
     systemd.ready("unheard")
-    systemd.close()
+    assert systemd._socket is None, "nothing was opened"
 
 
 def test_a_socket_that_is_gone_or_full_does_not_hurt(tmp_path: Path) -> None:
-    Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).ready()
+    with notifier(tmp_path / "nobody") as systemd:
+        systemd.ready()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "full"))
-        systemd = Notifier({"NOTIFY_SOCKET": str(tmp_path / "full")})
-        for _ in range(3000):
-            systemd.alive()
-        systemd.close()
+        with notifier(tmp_path / "full") as systemd:
+            for _ in range(3000):
+                systemd.alive()
 
 
 @pytest.mark.parametrize(
@@ -84,23 +85,23 @@ def test_a_socket_that_is_gone_or_full_does_not_hurt(tmp_path: Path) -> None:
 def test_watchdog_interval(
     supervisor: socket.socket, environ: dict[str, str], interval_s: float | None
 ) -> None:
-    assert notifier(supervisor, **environ).watchdog_interval_s == interval_s
+    with notifier(supervisor.getsockname(), **environ) as systemd:
+        assert systemd.watchdog_interval_s == interval_s
 
 
 def test_watchdog_beats_until_the_service_stops(supervisor: socket.socket) -> None:
     clock = Clock()
-    systemd = notifier(supervisor, WATCHDOG_USEC="20000000")
-    service = WatchdogService(systemd, clock)
-    service.startService()
-    clock.advance(10)
-    service.stopService()
-    clock.advance(10)
+    with notifier(supervisor.getsockname(), WATCHDOG_USEC="20000000") as systemd:
+        service = WatchdogService(systemd, clock)
+        service.startService()
+        clock.advance(10)
+        service.stopService()
+        clock.advance(10)
     supervisor.setblocking(False)
     assert [supervisor.recv(99), supervisor.recv(99)] == [b"WATCHDOG=1"] * 2
     with pytest.raises(BlockingIOError):
         supervisor.recv(99)
     assert clock.getDelayedCalls() == []
-    systemd.close()
 
 
 def test_no_watchdog_no_timer() -> None:

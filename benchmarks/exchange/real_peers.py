@@ -34,7 +34,7 @@ from threading import Thread
 from typing import Any
 
 from benchmarks.figures import add_option, save
-from grenache_py.exchange.cli.printing import percentile
+from grenache_py.exchange.cli.latencies import percentile
 from grenache_py.exchange.client.blocking import Client
 from tests.soak.daemons import MARKET, Daemon, wait_for
 

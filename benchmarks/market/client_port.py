@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.figures import add_option, save
-from grenache_py.exchange.cli.printing import percentile
+from grenache_py.exchange.cli.latencies import percentile
 from grenache_py.exchange.client.blocking import CannotReach, Client
 from grenache_py.exchange.client.load import Flow, Load
 

@@ -1,8 +1,8 @@
 """
 The console scripts ``grape`` and ``grenache``.
 
-Edge: reads argv. Each imports its own command only, so that a grape does not carry
-the clients' libraries about.
+Edge: reads argv. Each imports its own command only, so that a grape does not load the
+clients' libraries.
 """
 
 from __future__ import annotations

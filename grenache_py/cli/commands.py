@@ -1,5 +1,5 @@
 """
-``grenache``: the command over the commands.
+``grenache``: the group of all its commands.
 
 Edge: reads argv and the environment.
 """
@@ -11,8 +11,10 @@ from typing import Any
 import click
 
 from grenache_py import __version__
+from grenache_py.cli.call import call
 from grenache_py.cli.network import announce, get, keygen, lookup, put
-from grenache_py.cli.services import call, pub, serve, sub
+from grenache_py.cli.pubsub import pub, sub
+from grenache_py.cli.serve import serve
 from grenache_py.cli.settings import SHARED_OPTIONS, Settings, complain
 from grenache_py.errors import GrenacheError
 
@@ -20,7 +22,7 @@ __all__ = ["grenache"]
 
 
 class _Readable(click.Group):
-    """A group whose errors of ours are one line, as everybody's are."""
+    """A group that reports our errors in one line, as click reports its own."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

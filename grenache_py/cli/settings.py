@@ -1,5 +1,5 @@
 """
-What every ``grenache`` command shares: the options before it, its output, its end.
+What every ``grenache`` command shares: its first options, its output, its exit code.
 
 Edge: runs the reactor, writes to stdout and stderr, decides the exit code.
 """
@@ -22,7 +22,7 @@ from twisted.logger import globalLogBeginner
 from grenache_py import logs
 from grenache_py.errors import GrenacheError, LocalProtocolError
 from grenache_py.link import Link
-from grenache_py.link.client import check_grape_url
+from grenache_py.link.urls import check_grape_url
 from grenache_py.rpc import NoPeerFound
 
 __all__ = [
@@ -36,16 +36,21 @@ __all__ = [
     "until_interrupted",
 ]
 
-FAILED, WRONG_USAGE, NOTHING_FOUND = 1, 2, 3
+#: Exit codes of every command.
+FAILED = 1
+WRONG_USAGE = 2
+NOTHING_FOUND = 3
 
+#: The grape that is asked when nothing names another.
 GRAPE_DEFAULT = "http://127.0.0.1:30001"
 
+#: What a command does with its Link; the result is the exit code, None for 0.
 Work = Callable[[Any, Link], Coroutine[Any, Any, int | None]]
 
 
 @attrs.frozen
 class Settings:
-    """What the options that every command takes say."""
+    """The values of the options that every command takes."""
 
     grapes: tuple[str, ...] = ()
     as_json: bool = False

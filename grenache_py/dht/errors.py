@@ -12,7 +12,7 @@ class DHTError(GrenacheError):
 
 
 class NoNodesToQuery(DHTError):
-    """No node gave a token: this node is alone, or nobody answered."""
+    """Other nodes answered, and none of them gave a token to store with."""
 
     def __init__(self) -> None:
         super().__init__("No nodes to query")

@@ -1,40 +1,24 @@
 """
-BEP 44: immutable and mutable values, and what makes them valid.
+The BEP 44 items kept here, and what a ``put`` query must be to be kept.
 
-Pure. Sizes: a byte string of up to 1000 bytes, as Node grapes have it (BEP 44 counts
-the encoding, and Node's own clients send up to 999 characters), or any other value of
-up to 1000 encoded bytes; Node sets no limit there, but an answer has to fit a datagram.
-An equal ``seq`` is refused with 302 even when the value is the same, as Node does.
+Pure. An equal ``seq`` is refused with 302 even when the value is the same, as Node does.
 """
 
 from __future__ import annotations
 
-from hashlib import sha1
-
-import attrs
-from nacl import bindings
-from nacl.exceptions import BadSignatureError
-
+from grenache_py.dht.items import (
+    KEY_BYTES,
+    SALT_BYTES_MAX,
+    SIGNATURE_BYTES,
+    StoredItem,
+    seq_fits,
+    value_fits,
+)
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.wire import bencode, krpc
 from grenache_py.wire.bencode import Value
 
-__all__ = [
-    "SALT_BYTES_MAX",
-    "VALUE_BYTES_MAX",
-    "ItemStore",
-    "PutRefused",
-    "StoredItem",
-    "immutable_target",
-    "mutable_target",
-    "signed_bytes",
-    "value_fits",
-]
-
-VALUE_BYTES_MAX = 1000
-SALT_BYTES_MAX = 64
-KEY_BYTES = 32
-SIGNATURE_BYTES = 64
+__all__ = ["ItemStore", "PutRefused", "item_of"]
 
 
 class PutRefused(Exception):
@@ -46,67 +30,12 @@ class PutRefused(Exception):
         self.message = message
 
 
-@attrs.frozen
-class StoredItem:
-    """
-    A stored value. ``v`` is bencoded; the rest is None (salt: empty) for an immutable one.
-    """
-
-    v: bytes
-    k: bytes | None = None
-    seq: int | None = None
-    sig: bytes | None = None
-    salt: bytes = b""
-
-    def target(self) -> bytes:
-        """Where it is kept: 20 bytes."""
-        return immutable_target(self.v) if self.k is None else mutable_target(self.k, self.salt)
-
-    def signature_holds(self) -> bool:
-        """Whether ``sig`` is k's ed25519 signature of salt, seq and v."""
-        if self.k is None or self.sig is None or self.seq is None:
-            return False
-        try:
-            bindings.crypto_sign_open(self.sig + signed_bytes(self.v, self.seq, self.salt), self.k)
-        except (BadSignatureError, ValueError):
-            return False
-        return True
-
-
-def immutable_target(v: bytes) -> bytes:
-    """SHA-1 of the bencoded value."""
-    return sha1(v, usedforsecurity=False).digest()
-
-
-def mutable_target(k: bytes, salt: bytes = b"") -> bytes:
-    """SHA-1 of public key and salt."""
-    return sha1(k + salt, usedforsecurity=False).digest()
-
-
-def signed_bytes(v: bytes, seq: int, salt: bytes = b"") -> bytes:
-    """What the owner of a mutable item signs; ``v`` is bencoded."""
-    salted = b"4:salt%d:%b" % (len(salt), salt) if salt else b""
-    return b"%b3:seqi%de1:v%b" % (salted, seq, v)
-
-
-def value_fits(encoded: bytes) -> bool:
-    """Whether a bencoded value is small enough to be stored."""
-    if encoded[:1] in b"ild":
-        return len(encoded) <= VALUE_BYTES_MAX
-    return len(encoded) - encoded.index(b":") - 1 <= VALUE_BYTES_MAX
-
-
-def seq_fits(seq: int) -> bool:
-    """Whether ``seq`` is a signed 64-bit integer, as other implementations keep it."""
-    return -(2**63) <= seq < 2**63
-
-
 def item_of(args: dict[bytes, Value], value: Value) -> StoredItem:
     """
     The item a ``put`` query describes, sizes, types and signature checked.
 
     Raises:
-        Refused: 203, 205, 206 or 207.
+        PutRefused: 203, 205, 206 or 207.
     """
     try:
         encoded = bencode.encode_received(value)
@@ -162,7 +91,7 @@ class ItemStore:
             cas: The ``seq`` the writer believes to replace (BEP 44), or None.
 
         Raises:
-            Refused: 301 or 302.
+            PutRefused: 301 or 302.
         """
         target = item.target()
         stored = self.get(target)
@@ -175,6 +104,14 @@ class ItemStore:
         if len(self._items) > self._items_max:
             del self._items[next(iter(self._items))]
         return target
+
+    def renew(self, item: StoredItem) -> None:
+        """Let ``item``, whose signature was checked, replace an older version kept here."""
+        stored = self._items.get(item.target())
+        if stored is None or stored.seq is None or item.seq is None or item.seq <= stored.seq:
+            return
+        if seq_fits(item.seq) and value_fits(item.v):
+            self.put(item)
 
     def items(self) -> list[StoredItem]:
         """All of them, the one used longest ago first."""

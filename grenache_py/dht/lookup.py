@@ -6,6 +6,7 @@ reports what becomes of them. Candidates are kept by distance. Of those that hav
 failed and are not overdue, the nearest ``width`` count; the lookup is settled when all
 of these have answered. A candidate that is overdue no longer counts, so the next one
 takes its place at once, and a dead node costs one short wait instead of Node's 2.5 s.
+The nearest candidate of each network counts before others of it do (see `diversity`).
 
 A search for values starts with a width of 8 and goes on to 20, where Node grapes and
 announcements go, only while nothing was found. Whatever stores goes to 20 at once.
@@ -14,10 +15,11 @@ announcements go, only while nothing was found. Whatever stores goes to 20 at on
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from grenache_py.dht.buckets import Contact
+from grenache_py.dht.diversity import NETWORK_PLACES, network_of, spread
 from grenache_py.dht.node_id import key_number
-from grenache_py.dht.routing_table import Contact
 from grenache_py.wire.krpc import ID_BYTES, NODE_BYTES, Address, expand_address
 
 __all__ = ["Candidate", "Lookup"]
@@ -25,16 +27,22 @@ __all__ = ["Candidate", "Lookup"]
 FRESH, ASKED, OVERDUE, SLOW, ANSWERED, FAILED = range(6)
 _COUNTED = (ASKED, ANSWERED)
 
+#: Nodes that a search for values asks first; all of a ring of nine.
 SEARCH_WIDTH = 8
+#: Answers after which nobody waits for the slow ones.
 CREDIBLE_ANSWERS = 4
+#: Candidates of one lookup; of networks that are not known yet, twice as many.
 CANDIDATES_MAX = 512
+#: Nodes read from one answer.
 NODES_READ_MAX = 100
+#: Nodes of one network asked before nearer ones of it have to wait for other networks.
+NETWORK_ASKED_MAX = 4
 
 
 class Candidate:
     """A node that may be asked. ``node_id`` is None for a bootstrap address."""
 
-    __slots__ = ("address", "contact", "distance", "hops", "node_id", "state", "token")
+    __slots__ = ("address", "contact", "distance", "hops", "network", "node_id", "state", "token")
 
     def __init__(
         self,
@@ -43,11 +51,13 @@ class Candidate:
         distance: int,
         hops: int,
         contact: Contact | None = None,
+        network: bytes | None = None,
     ) -> None:
         self.node_id = node_id
         self.address = address
         self.distance = distance
         self.hops = hops
+        self.network = network
         self.contact = contact
         self.state = FRESH
         self.token: bytes | None = None
@@ -62,7 +72,7 @@ class Lookup:
 
     Args:
         key: What is looked for, any length.
-        own_id: Never a candidate.
+        own_id: Never a candidate, unless a bootstrap address answers with it.
         width: How many nearest nodes must have answered.
         width_max: The same while nothing was found.
         concurrency: Candidates asked and not yet overdue, at most.
@@ -73,12 +83,14 @@ class Lookup:
     """
 
     __slots__ = (
+        "_asked",
         "_by_address",
         "_candidates",
         "_in_flight",
         "_number",
         "_overdue",
         "_own_id",
+        "_per_network",
         "_seen",
         "_slow",
         "_width",
@@ -104,6 +116,8 @@ class Lookup:
         self._candidates: list[Candidate] = []
         self._seen: set[bytes] = set()
         self._by_address: dict[Address, Candidate] = {}
+        self._per_network: dict[bytes, int] = {}
+        self._asked: dict[bytes, int] = {}
         self._in_flight = 0
         self._overdue = 0
         self._slow = 0
@@ -121,8 +135,15 @@ class Lookup:
         for contact in contacts:
             self._seen.add(contact.compact)
             candidate = Candidate(
-                contact.node_id, contact.address, contact.number ^ number, 1, contact
+                contact.node_id,
+                contact.address,
+                contact.number ^ number,
+                1,
+                contact,
+                contact.network,
             )
+            if contact.network is not None:
+                self._count(contact.network)
             self._by_address[contact.address] = candidate
             self._candidates.append(candidate)
 
@@ -139,15 +160,21 @@ class Lookup:
         Take up the nodes of an answer, in their compact form.
 
         Reads up to 100 entries; an incomplete last entry, port 0 and addresses nobody
-        can have (0.x, 224.x and above) are passed over.
+        can have (0.x, 224.x and above) are passed over. Once 512 are known, only the first
+        of a network is taken up, until there are 1024.
         """
         seen = self._seen
         for start in range(0, min(len(nodes), NODES_READ_MAX * NODE_BYTES), NODE_BYTES):
             compact = nodes[start : start + NODE_BYTES]
             if compact in seen or len(compact) < NODE_BYTES:
                 continue
-            if len(seen) >= CANDIDATES_MAX:
-                return
+            network = network_of(compact[ID_BYTES : ID_BYTES + 4])
+            if len(seen) >= CANDIDATES_MAX and (
+                network is None
+                or self._per_network.get(network, 0) >= NETWORK_PLACES
+                or len(seen) >= 2 * CANDIDATES_MAX
+            ):
+                continue
             seen.add(compact)
             node_id = compact[:ID_BYTES]
             if node_id == self._own_id or not 0 < compact[20] < 224:
@@ -155,9 +182,10 @@ class Lookup:
             address = expand_address(compact[ID_BYTES:])
             if address[1] == 0 or address in avoid or address in self._by_address:
                 continue
-            candidate = Candidate(
-                node_id, address, int.from_bytes(node_id, "big") ^ self._number, hops
-            )
+            distance = int.from_bytes(node_id, "big") ^ self._number
+            candidate = Candidate(node_id, address, distance, hops, None, network)
+            if network is not None:
+                self._count(network)
             self._by_address[address] = candidate
             insort(self._candidates, candidate)
 
@@ -170,7 +198,9 @@ class Lookup:
             if candidate.state == FRESH and self._in_flight < self.concurrency:
                 chosen.append(self._ask(candidate))
         places = self._width
-        for candidate in self._candidates:
+        # Where all have a place, or no network counts, the order says nothing more.
+        in_order = self._per_network and len(self._candidates) > places
+        for candidate in self._in_order() if in_order else self._candidates:
             state = candidate.state
             if state == FRESH:
                 if self._in_flight >= self.concurrency:
@@ -185,6 +215,30 @@ class Lookup:
             self._width = self._width_max
             chosen += self.to_ask()
         return chosen
+
+    def _count(self, network: bytes) -> None:
+        self._per_network[network] = self._per_network.get(network, 0) + 1
+
+    def _in_order(self) -> Iterator[Candidate]:
+        """
+        The candidates, nearest first, the second of a network and more after all others.
+
+        When several of a network were asked, a nearer one does not come first any more:
+        referrals that draw nearer without end would keep the lookup going.
+        """
+        surplus: list[Candidate] = []
+        counts: dict[bytes, int] = {}
+        for candidate in self._candidates:
+            network = candidate.network
+            if network is not None:
+                places = counts.get(network, 0)
+                asked = self._asked.get(network, 0) if candidate.state == FRESH else 0
+                if places >= NETWORK_PLACES or asked >= NETWORK_ASKED_MAX:
+                    surplus.append(candidate)
+                    continue
+                counts[network] = places + 1
+            yield candidate
+        yield from surplus
 
     def widen(self) -> None:
         """Have all ``width_max`` nearest nodes speak, even now that something was found."""
@@ -208,11 +262,16 @@ class Lookup:
     # --- what became of it --------------------------------------------------------------
 
     def answered(self, candidate: Candidate, node_id: bytes | None, token: bytes | None) -> None:
-        """``candidate`` answered as ``node_id`` (None: it did not say a usable one)."""
+        """
+        ``candidate`` answered as ``node_id`` (None: it did not say a usable one).
+
+        The own id counts only at a bootstrap address: that is how a node alone whose
+        bootstrap list names itself learns an address of its own, as Node grapes do.
+        """
         self._settle(candidate)
         self.answers += 1
         self.hops = max(self.hops, candidate.hops)
-        if node_id is None or node_id == self._own_id:
+        if node_id is None or (node_id == self._own_id and candidate.node_id is not None):
             candidate.state = FAILED  # heard, but it is nobody's neighbour
             return
         candidate.state = ANSWERED
@@ -243,17 +302,13 @@ class Lookup:
         candidate.state = FAILED
 
     def responders(self, count: int) -> list[Candidate]:
-        """The nearest ``count`` nodes that answered, with an id."""
-        found: list[Candidate] = []
-        for candidate in self._candidates:
-            if candidate.state == ANSWERED:
-                found.append(candidate)
-                if len(found) == count:
-                    break
-        return found
+        """The nearest ``count`` nodes that answered, with an id; one of a network before others."""
+        return spread((each for each in self._candidates if each.state == ANSWERED), count)
 
     def _ask(self, candidate: Candidate) -> Candidate:
         candidate.state = ASKED
+        if candidate.network is not None:
+            self._asked[candidate.network] = self._asked.get(candidate.network, 0) + 1
         self._in_flight += 1
         self.asked += 1
         return candidate

@@ -8,7 +8,6 @@ the bootstrap addresses are wanted (host names are the shell's to resolve).
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -16,7 +15,9 @@ from typing import NamedTuple
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.counters import Counters, DHTStatus
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded
-from grenache_py.dht.item_store import ItemStore, StoredItem
+from grenache_py.dht.item_store import ItemStore
+from grenache_py.dht.items import PutItem, StoredItem
+from grenache_py.dht.lone_writes import LoneWrites
 from grenache_py.dht.peer_store import PeerStore
 from grenache_py.dht.queries import LAST_KNOWN_MAX, Queries
 from grenache_py.dht.responder import Responder
@@ -25,24 +26,26 @@ from grenache_py.dht.saved_state import DHTState
 from grenache_py.dht.tokens import WriteTokens
 from grenache_py.dht.traversals import (
     PEERS_ANSWERED_MAX,
-    GetResult,
     ItemLookup,
     Operation,
     PeersLookup,
     Refresh,
     Traversal,
 )
+from grenache_py.dht.under_way import OperationsUnderWay
 from grenache_py.dht.upkeep import Upkeep
 from grenache_py.dht.write_targets import RememberedTargets
-from grenache_py.dht.writes import Announce, Put, PutItem
+from grenache_py.dht.writes import Announce, Put
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 from grenache_py.rate_limit import RateLimit
-from grenache_py.wire import bencode, krpc
+from grenache_py.wire import krpc
 from grenache_py.wire.krpc import Address, Query, compact_address
 
 __all__ = ["DATAGRAM_BYTES_MAX", "DHTNode", "DHTStatus", "Effects"]
 
+#: Largest UDP payload over IPv4.
 DATAGRAM_BYTES_MAX = 65507
+#: Contacts kept in the state file.
 STATE_CONTACTS_MAX = 256
 
 
@@ -93,6 +96,7 @@ class DHTNode:
         )
         self.items = ItemStore(config.items_max)
         self.targets = RememberedTargets(config, self.table)
+        self.lone_writes = LoneWrites(config.peer_max_age_s)
         self._token_key = token_key
         self._limit = RateLimit(
             trusted_max=config.trusted_rate_max,
@@ -111,10 +115,7 @@ class DHTNode:
         self._upkeep = Upkeep(config, self.table, self.queries, rng, now)
         self._finished: list[Operation] = []
         self._lookups: dict[bytes, PeersLookup] = {}
-        self._operations: dict[int, Operation] = {}
-        self._operations_started = 0
-        # By operation number; an entry may outlive its operation, and is then skipped.
-        self._deadlines: list[tuple[float, int]] = []
+        self._operations = OperationsUnderWay()
 
     # --- what the shell calls -------------------------------------------------------------
 
@@ -162,16 +163,15 @@ class DHTNode:
     def tick(self, now: float) -> None:
         """Do what is due. Call at `next_deadline`, or whenever convenient."""
         self.queries.overdue(now)
-        deadlines = self._deadlines
-        while deadlines and deadlines[0][0] <= now:
-            operation = self._operations.get(heapq.heappop(deadlines)[1])
-            if operation is not None:
-                operation.expire(now)
+        self._operations.expire(now)
         if now >= self._upkeep.due():
             self.peers.expire(now)
             stale = self._upkeep.run(now)
             if stale is not None:
                 self._refresh(stale, now)
+            if self.lone_writes and self.table.good():
+                for write, made in self.lone_writes.take(now):
+                    write.repeat(made, now)
 
     def next_deadline(self) -> float:
         """When `tick` wants to be called again; may be early, never late."""
@@ -179,12 +179,8 @@ class DHTNode:
         queries = self.queries.transactions.next_deadline()
         if queries is not None and queries < due:
             due = queries
-        deadlines = self._deadlines
-        while deadlines and deadlines[0][1] not in self._operations:
-            heapq.heappop(deadlines)
-        if deadlines and deadlines[0][0] < due:
-            due = deadlines[0][0]
-        return due
+        operations = self._operations.next_deadline()
+        return due if operations is None or due < operations else operations
 
     def has_effects(self) -> bool:
         """Whether `take_effects` has something to give."""
@@ -218,7 +214,7 @@ class DHTNode:
 
     def running(self) -> list[Operation]:
         """The operations under way."""
-        return list(self._operations.values())
+        return self._operations.all()
 
     def state(self) -> DHTState:
         """What is worth keeping for the next run."""
@@ -337,25 +333,26 @@ class DHTNode:
         self, target: bytes, now: float, *, salt: bytes = b"", use_cache: bool = True
     ) -> ItemLookup:
         """
-        Fetch an item; one held here is answered without asking anybody.
+        Fetch an item; an immutable one held here is answered without asking anybody.
+
+        A mutable one held here is the answer when nobody has a newer one.
 
         Args:
             target: 20 bytes.
             now: Seconds.
             salt: Needed to verify a salted mutable item found elsewhere.
-            use_cache: False asks the network in any case.
+            use_cache: False asks the network only, whatever is held here.
 
         Raises:
             DHTOverloaded: ``operations_max`` operations are under way.
         """
         self.counters.gets += 1
         self._admit()
-        operation = ItemLookup(self, target, salt)
-        item = self.items.get(target) if use_cache else None
-        if item is not None:
-            operation.succeed(
-                GetResult(self.own_id, bencode.decode(item.v), None, item.k, item.seq, item.sig)
-            )
+        held = self.items.get(target) if use_cache else None
+        fixed = held is not None and held.seq is None
+        operation = ItemLookup(self, target, salt, None if fixed else held)
+        if held is not None and fixed:
+            operation.succeed(held.found_at(self.own_id))
         else:
             self.begin(operation, now + self.config.operation_deadline_s, now)
         return operation
@@ -373,17 +370,15 @@ class DHTNode:
 
     def set_deadline(self, operation: Operation, due: float) -> None:
         """Let ``operation`` expire at ``due``."""
-        heapq.heappush(self._deadlines, (due, operation.number))
+        self._operations.set_deadline(operation, due)
 
     def started(self, operation: Operation) -> None:
         """``operation`` has begun; it gets its number."""
-        self._operations_started += 1
-        operation.number = self._operations_started
-        self._operations[operation.number] = operation
+        self._operations.add(operation)
 
     def finished(self, operation: Operation) -> None:
         """``operation`` has ended."""
-        del self._operations[operation.number]
+        self._operations.remove(operation)
         if type(operation) is PeersLookup:
             del self._lookups[operation.lookup.key]
         self._finished.append(operation)

@@ -15,10 +15,10 @@ import attrs
 
 __all__ = ["PeerStore"]
 
+#: The first byte of IPv4 addresses that stay on a machine.
 LOOPBACK_NET = 127
-"""The first byte of IPv4 addresses that stay on a machine."""
+#: How long a random choice is served; drawing 100 peers takes longer than all the rest.
 CHOICE_FOR_S = 1.0
-"""How long a random choice is served; drawing 100 peers takes longer than all the rest."""
 
 
 class _Peers:

@@ -19,15 +19,15 @@ from twisted.logger import Logger
 
 from grenache_py.dht.counters import DHTStatus
 from grenache_py.dht.errors import DHTNotRunning
+from grenache_py.dht.items import GetResult, PutItem
 from grenache_py.dht.node import DATAGRAM_BYTES_MAX, DHTNode
-from grenache_py.dht.traversals import GetResult, Operation
-from grenache_py.dht.writes import PutItem
+from grenache_py.dht.traversals import Operation
 from grenache_py.errors import GrenacheError
 
 __all__ = ["DHTPort", "DHTProtocol"]
 
+#: Then the reactor's other readers have their turn.
 DATAGRAMS_A_TURN_MAX = 64
-"""Then the reactor's other readers have their turn."""
 
 T = TypeVar("T")
 
@@ -92,9 +92,10 @@ class DHTProtocol(DatagramProtocol):
         """
         Announce (this node's IP address as others see it, ``port``).
 
-        Fires with: how many other nodes stored it, at least 1.
+        Fires with: how many other nodes stored it, at least 1; 1 too where there is no
+            other node and this one did.
         Fails with:
-            NoNodesToQuery: nobody is there to store it.
+            NoNodesToQuery: others answered, and none let us store it.
             AllQueriesFailed: nobody did; ``krpc_error`` says why.
             LocalProtocolError: ``port`` is not in 1..65535.
             DHTOverloaded: too many operations are under way.

@@ -10,8 +10,9 @@ from __future__ import annotations
 import random
 from math import inf
 
+from grenache_py.dht.buckets import Contact
 from grenache_py.dht.counters import Counters
-from grenache_py.dht.routing_table import Contact, RoutingTable
+from grenache_py.dht.routing_table import RoutingTable
 from grenache_py.dht.transactions import TXID_BYTES, Asker, PendingQuery, Transactions
 from grenache_py.rate_limit import RateLimit
 from grenache_py.wire import krpc
@@ -19,10 +20,15 @@ from grenache_py.wire.krpc import Address, ErrorReply, Response
 
 __all__ = ["Queries"]
 
+#: Silent addresses remembered; the one remembered longest makes room.
 SILENT_MAX = 1024
+#: How long an address that left a query unanswered is left out of lookups.
 SILENT_FOR_S = 30.0
+#: Addresses of lost contacts remembered.
 LAST_KNOWN_MAX = 64
+#: How long they are.
 LAST_KNOWN_FOR_S = 24 * 3600.0
+#: Pause before a contact that fell silent is pinged once more.
 PING_AGAIN_S = 1.0
 
 

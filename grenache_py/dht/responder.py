@@ -23,6 +23,7 @@ from grenache_py.wire.krpc import Address, Query, compact_address
 
 __all__ = ["Responder"]
 
+#: Answers to ``find_node`` kept until the table changes.
 _NODES_CACHED_MAX = 1024
 
 

@@ -4,7 +4,8 @@ The nodes this node knows: k-buckets by shared prefix (Kademlia, BEP 5).
 Pure; it sends nothing and says what is to be pinged. Buckets are numbered by the
 leading bits an id shares with the own one; the last bucket holds all ids that share
 more and splits when it is full, the others do not. Each bucket keeps a replacement
-cache of nodes that would have a place if a contact went silent.
+cache of nodes that would have a place if a contact went silent. In a full bucket the
+second contact of a network and those after it give way to nodes of other networks.
 
 A contact is *verified* once it has answered a query of ours from its address. Nodes
 that only asked us something are entered too, as Node grapes do (that is how a ring
@@ -17,68 +18,20 @@ of a process that was restarted, and goes at once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
+from grenache_py.dht.buckets import Bucket, Contact
+from grenache_py.dht.diversity import spread
 from grenache_py.dht.node_id import key_number, prefix_length
-from grenache_py.wire.krpc import Address, compact_address
+from grenache_py.wire.krpc import Address
 
-__all__ = ["Contact", "RoutingTable"]
+__all__ = ["RoutingTable"]
 
-REPLACEMENTS_MAX = 8
+#: Unanswered queries that a contact which has answered before is dropped at.
 FAILURES_MAX = 2
-
-
-class Contact:
-    """
-    A node and what is known of it.
-
-    Attributes:
-        node_id: 20 bytes.
-        number: The id as an integer, for distances.
-        address: Where it answers.
-        compact: Id and address as in ``nodes`` (26 bytes, 38 for IPv6).
-        seen_at: When it was last heard of, seconds.
-        verified: It has answered a query of ours.
-        failures: Queries it left unanswered since it was last heard of.
-        rtt_s: Its smoothed round trip, None before the first answer.
-    """
-
-    __slots__ = (
-        "address",
-        "compact",
-        "failures",
-        "node_id",
-        "number",
-        "pinged",
-        "rtt_s",
-        "seen_at",
-        "verified",
-    )
-
-    def __init__(self, node_id: bytes, address: Address, now: float, verified: bool) -> None:
-        self.node_id = node_id
-        self.number = int.from_bytes(node_id, "big")
-        self.address = address
-        self.compact = node_id + compact_address(address)
-        self.seen_at = now
-        self.verified = verified
-        self.failures = 0
-        self.rtt_s: float | None = None
-        self.pinged = False
-
-    def __repr__(self) -> str:
-        return f"<Contact {self.node_id.hex()[:8]} {self.address[0]}:{self.address[1]}>"
-
-
-class Bucket:
-    """Contacts that share the same number of leading bits with the own id."""
-
-    __slots__ = ("contacts", "refreshed_at", "replacements")
-
-    def __init__(self, now: float) -> None:
-        self.contacts: dict[bytes, Contact] = {}
-        self.replacements: dict[bytes, Contact] = {}
-        self.refreshed_at = now
+#: Contacts of one network: as many as a ring that fills a /24 leaves in a table.
+NETWORK_CONTACTS_MAX = 100
 
 
 class RoutingTable:
@@ -98,6 +51,7 @@ class RoutingTable:
         self.buckets = [Bucket(now)]
         self.by_id: dict[bytes, Contact] = {}
         self.by_address: dict[Address, Contact] = {}
+        self._per_network: Counter[bytes] = Counter()
         self.version = 0
         """Changes whenever a node that answers enters or leaves."""
         self.nodes_version = 0
@@ -131,6 +85,8 @@ class RoutingTable:
         if known is not None:  # its answer will tell which id it has
             return None if known.pinged else known
         newcomer = Contact(node_id, address, now, verified=False)
+        if self._is_crowded(newcomer):
+            return None
         if self._has_room(newcomer):
             self._insert(newcomer)
             return newcomer
@@ -173,6 +129,8 @@ class RoutingTable:
                 return None if moved.pinged else moved  # two places claim one id
             self._remove(moved)
         contact = Contact(node_id, address, now, verified=True)
+        if self._is_crowded(contact):
+            return None
         contact.rtt_s = rtt_s
         if not self._has_room(contact):
             bucket = self._bucket(contact)
@@ -180,7 +138,10 @@ class RoutingTable:
                 bucket.contacts.values(), key=lambda c: (c.verified, -c.failures, c.seen_at)
             )
             if weakest.verified and not weakest.failures:
-                return self._wait_for_room(contact)
+                surplus = bucket.surplus(contact)
+                if surplus is None:
+                    return self._wait_for_room(contact)
+                weakest = surplus
             self._remove(weakest)
         self._insert(contact)
         return None
@@ -201,7 +162,7 @@ class RoutingTable:
         self._remove(contact)
         bucket = self._bucket(contact)
         while bucket.replacements and len(bucket.contacts) < self.bucket_size:
-            _, heir = bucket.replacements.popitem()  # heard of last
+            heir = bucket.take_heir()
             if heir.node_id not in self.by_id and heir.address not in self.by_address:
                 heir.verified = False  # it has to show that it is still there
                 self._insert(heir)
@@ -212,6 +173,8 @@ class RoutingTable:
     def closest(self, key: bytes, count: int, *, unverified: bool = False) -> list[Contact]:
         """
         Up to ``count`` contacts that did not fall silent, nearest to ``key`` first.
+
+        One of each network comes before others (see `diversity`).
 
         Those that never answered are left out unless ``unverified``: anyone can make
         such contacts up, and each would cost whoever asks them a wait.
@@ -228,7 +191,6 @@ class RoutingTable:
         shared = prefix_length(self.own_number ^ number)
         buckets = self.buckets
         last = len(buckets) - 1
-        found = []
         # Contacts in the key's own bucket share more bits with it than any other; those in
         # all deeper buckets part from it at the same bit; each shallower bucket is farther.
         groups: list[list[Bucket]] = []
@@ -237,18 +199,8 @@ class RoutingTable:
         if shared < last:
             groups.append(buckets[shared + 1 :])
         groups.extend([buckets[index]] for index in range(min(shared, last + 1) - 1, -1, -1))
-        for group in groups:
-            near = [
-                contact
-                for bucket in group
-                for contact in bucket.contacts.values()
-                if not contact.failures and (contact.verified or unverified)
-            ]
-            near.sort(key=lambda contact: contact.number ^ number)
-            found += near
-            if len(found) >= count:
-                del found[count:]
-                break
+        found = spread(_by_distance(groups, number, unverified=unverified), count)
+        found.sort(key=lambda contact: contact.number ^ number)
         return found
 
     def good(self) -> int:
@@ -260,6 +212,11 @@ class RoutingTable:
     def _bucket(self, contact: Contact) -> Bucket:
         shared = prefix_length(self.own_number ^ contact.number)
         return self.buckets[min(shared, len(self.buckets) - 1)]
+
+    def _is_crowded(self, newcomer: Contact) -> bool:
+        """Whether its network has as many contacts here as a whole ring in it would give."""
+        network = newcomer.network
+        return network is not None and self._per_network.get(network, 0) >= NETWORK_CONTACTS_MAX
 
     def _has_room(self, contact: Contact) -> bool:
         """Whether its bucket has a place, splitting the last bucket if that makes one."""
@@ -287,10 +244,7 @@ class RoutingTable:
     def _wait_for_room(self, newcomer: Contact) -> Contact | None:
         """Remember ``newcomer`` and return the contact to ping, the one unheard of longest."""
         bucket = self._bucket(newcomer)
-        bucket.replacements.pop(newcomer.node_id, None)
-        bucket.replacements[newcomer.node_id] = newcomer
-        if len(bucket.replacements) > REPLACEMENTS_MAX:
-            del bucket.replacements[next(iter(bucket.replacements))]
+        bucket.keep_replacement(newcomer)
         eldest = min(bucket.contacts.values(), key=lambda contact: contact.seen_at)
         if eldest.pinged or newcomer.seen_at - eldest.seen_at < 10.0:
             return None
@@ -300,15 +254,34 @@ class RoutingTable:
         self._bucket(contact).contacts[contact.node_id] = contact
         self.by_id[contact.node_id] = contact
         self.by_address[contact.address] = contact
+        if contact.network is not None:
+            self._per_network[contact.network] += 1
         self._changed(contact)
 
     def _remove(self, contact: Contact) -> None:
         del self._bucket(contact).contacts[contact.node_id]
         del self.by_id[contact.node_id]
         del self.by_address[contact.address]
+        if contact.network is not None:
+            self._per_network[contact.network] -= 1
+            if not self._per_network[contact.network]:
+                del self._per_network[contact.network]
         self._changed(contact)
 
     def _changed(self, contact: Contact) -> None:
         self.nodes_version += 1
         if contact.verified:
             self.version += 1
+
+
+def _by_distance(groups: list[list[Bucket]], number: int, *, unverified: bool) -> Iterator[Contact]:
+    """The contacts of groups of buckets, each group farther than the one before it."""
+    for group in groups:
+        near = [
+            contact
+            for bucket in group
+            for contact in bucket.contacts.values()
+            if not contact.failures and (contact.verified or unverified)
+        ]
+        near.sort(key=lambda contact: contact.number ^ number)
+        yield from near

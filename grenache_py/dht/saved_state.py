@@ -13,7 +13,7 @@ from hashlib import sha256
 
 import attrs
 
-from grenache_py.dht.item_store import StoredItem
+from grenache_py.dht.items import StoredItem
 from grenache_py.errors import GrenacheError, RemoteProtocolError
 from grenache_py.wire import bencode
 from grenache_py.wire.bencode import Value

@@ -51,8 +51,11 @@ from grenache_py.wire.krpc import ID_BYTES, Address
 
 __all__ = ["DHTReactor", "DHTService"]
 
+#: Seconds between two writes of the state file.
 SAVE_EVERY_S = 300.0
+#: Time-outs of the tries to resolve a bootstrap name.
 RESOLVE_WITHIN_S = (1, 2)
+#: The socket's buffer, for bursts of answers.
 RECEIVE_BUFFER_BYTES = 4 * 2**20
 
 

@@ -17,7 +17,9 @@ from grenache_py.wire.krpc import pack_host
 
 __all__ = ["TOKEN_BYTES", "WriteTokens"]
 
+#: As Node's.
 TOKEN_BYTES = 20
+#: A token holds in the epoch that it is given in and in the next.
 EPOCH_S = 300.0
 
 

@@ -17,17 +17,22 @@ import heapq
 import random
 from typing import Protocol
 
-from grenache_py.dht.routing_table import Contact
+from grenache_py.dht.buckets import Contact
 from grenache_py.wire.krpc import Address, ErrorReply, Response
 
 __all__ = ["TXID_BYTES", "Asker", "PendingQuery", "RoundTrips", "Transactions"]
 
+#: Bytes of a transaction id: not to be guessed by who does not see the query.
 TXID_BYTES = 4
+#: Random bytes drawn at a time.
 _RANDOM_BLOCK = 4096
 
+#: Bounds of the wait after which a query is overdue.
 SLOW_MIN_S = 0.05
 SLOW_MAX_S = 0.8
+#: The same wait before any round trip was seen.
 SLOW_UNKNOWN_S = 0.4
+#: Bounds of the time after which a query is forgotten.
 LOST_MIN_S = 0.5
 LOST_MAX_S = 1.6
 

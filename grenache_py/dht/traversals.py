@@ -13,23 +13,22 @@ import random
 from functools import lru_cache
 from typing import Any, Protocol
 
-import attrs
-
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.errors import DHTError
-from grenache_py.dht.item_store import StoredItem, immutable_target, mutable_target
+from grenache_py.dht.item_store import ItemStore
+from grenache_py.dht.items import GetResult, StoredItem, immutable_target, mutable_target
+from grenache_py.dht.lone_writes import LoneWrites
 from grenache_py.dht.lookup import SEARCH_WIDTH, Candidate, Lookup
+from grenache_py.dht.peer_store import PeerStore
 from grenache_py.dht.queries import Queries
 from grenache_py.dht.routing_table import RoutingTable
 from grenache_py.dht.transactions import TXID_BYTES, PendingQuery
 from grenache_py.dht.write_targets import RememberedTargets
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.wire import bencode, krpc
-from grenache_py.wire.bencode import Value
-from grenache_py.wire.krpc import ErrorReply, Response, expand_address
+from grenache_py.wire.krpc import Address, ErrorReply, Response, expand_address
 
 __all__ = [
-    "GetResult",
     "ItemLookup",
     "LocalNode",
     "Operation",
@@ -38,37 +37,24 @@ __all__ = [
     "Traversal",
 ]
 
+#: Peers that a lookup answers.
 PEERS_ANSWERED_MAX = 100
+#: Peers that a lookup chooses those from.
 PEERS_COLLECTED_MAX = 5000
+#: Bytes of a compact IPv4 address with its port.
 COMPACT_PEER_BYTES = 6
+#: The same for IPv6.
 COMPACT_PEER6_BYTES = 18
-
-
-@attrs.frozen
-class GetResult:
-    """
-    An item that was found.
-
-    Attributes:
-        id: The node that had it (20 bytes).
-        v: The value, decoded.
-        token: That node's write token; None when the item was held here.
-        k: Public key (32 bytes), seq and sig (64 bytes): None for an immutable item.
-    """
-
-    id: bytes
-    v: Value
-    token: bytes | None = None
-    k: bytes | None = None
-    seq: int | None = None
-    sig: bytes | None = None
 
 
 class LocalNode(Protocol):
     """What an operation needs of the node it runs on."""
 
     config: DHTConfig
+    items: ItemStore
+    lone_writes: LoneWrites
     own_id: bytes
+    peers: PeerStore
     queries: Queries
     rng: random.Random
     table: RoutingTable
@@ -183,7 +169,7 @@ class Traversal(Operation):
         nodes = args.get(b"nodes")
         if type(nodes) is bytes:
             self.lookup.learn(nodes, candidate.hops + 1, self.node.queries.silent)
-        self.collect(response)
+        self.collect(response, candidate)
         if not self.done:
             self.step(now)
 
@@ -216,7 +202,7 @@ class Traversal(Operation):
         if not self.done:
             self.settled(now)
 
-    def collect(self, response: Response) -> None:
+    def collect(self, response: Response, candidate: Candidate) -> None:
         """Take from an answer what the operation is after."""
 
     def settled(self, now: float) -> None:
@@ -241,7 +227,7 @@ class PeersLookup(Traversal):
         self._peers = dict.fromkeys(held)
         self.lookup.found = bool(held)
 
-    def collect(self, response: Response) -> None:
+    def collect(self, response: Response, candidate: Candidate) -> None:
         values = response.args.get(b"values")
         if type(values) is not list or len(self._peers) >= PEERS_COLLECTED_MAX:
             return
@@ -270,18 +256,39 @@ def _host_and_port(peer: bytes) -> str:
 
 
 class ItemLookup(Traversal):
-    """``get``: the result is a GetResult or None. The first valid immutable value ends it."""
+    """
+    ``get``: the result is a GetResult or None. The first valid immutable value ends it.
 
-    __slots__ = ("_best", "_salt")
+    Of a mutable item the highest ``seq`` wins. One that is held here is only a candidate,
+    since it may have been updated while this node was away. Whoever answered with an older
+    one, this node included, is given the newest.
 
-    def __init__(self, node: LocalNode, target: bytes, salt: bytes) -> None:
+    Args:
+        node: Where it runs.
+        target: 20 bytes.
+        salt: Needed to verify a salted mutable item.
+        held: The mutable item that is held here, or None.
+    """
+
+    __slots__ = ("_best", "_best_item", "_salt", "_seqs")
+
+    def __init__(
+        self, node: LocalNode, target: bytes, salt: bytes, held: StoredItem | None
+    ) -> None:
         super().__init__(
             node, target, b"get", b"6:target%d:%b" % (len(target), target), SEARCH_WIDTH
         )
         self._salt = salt
         self._best: GetResult | None = None
+        self._best_item: StoredItem | None = None
+        self._seqs: dict[Address, int] = {}
+        if held is not None:
+            self._salt = held.salt
+            self._best_item = held
+            self._best = held.found_at(node.own_id)
+            self._will_widen()
 
-    def collect(self, response: Response) -> None:
+    def collect(self, response: Response, candidate: Candidate) -> None:
         args = response.args
         value = args.get(b"v")
         if value is None:
@@ -301,18 +308,42 @@ class ItemLookup(Traversal):
         seq = args.get(b"seq")
         if type(k) is not bytes or type(sig) is not bytes or type(seq) is not int:
             return
+        self._seqs[candidate.address] = seq
         best = self._best
         if best is not None and best.seq is not None and best.seq >= seq:
             return
         if mutable_target(k, self._salt) != self.lookup.key:
             return
-        if StoredItem(encoded, k, seq, sig, self._salt).signature_holds():
+        item = StoredItem(encoded, k, seq, sig, self._salt)
+        if item.signature_holds():
+            self._best_item = item
             self._best = GetResult(sender, value, token, k, seq, sig)
-            self.lookup.found = True
-            self.lookup.widen()  # a farther node may hold a higher seq
+            self._will_widen()
+
+    def _will_widen(self) -> None:
+        self.lookup.found = True
+        self.lookup.widen()  # a farther node may hold a higher seq
 
     def settled(self, now: float) -> None:
+        if self._best_item is not None:
+            self._repair(self._best_item, now)
         self.succeed(self._best)
+
+    def _repair(self, newest: StoredItem, now: float) -> None:
+        """Give ``newest`` to those that hold an older one; nobody waits for their answers."""
+        node = self.node
+        seq = newest.seq
+        assert seq is not None
+        node.items.renew(newest)
+        before, after = newest.put_arguments(node.own_id)
+        for candidate in self.lookup.responders(node.config.bucket_size):
+            token = candidate.token
+            if token is None or self._seqs.get(candidate.address, seq) >= seq:
+                continue
+            args = b"%b5:token%d:%b%b" % (before, len(token), token, after)
+            halves = krpc.query_around(b"put", args, TXID_BYTES)
+            contact = node.table.by_address.get(candidate.address)
+            node.queries.ask(halves, candidate.address, contact, node.queries, None, now, once=True)
 
 
 class Refresh(Traversal):

@@ -21,7 +21,9 @@ from grenache_py.dht.routing_table import RoutingTable
 
 __all__ = ["Upkeep"]
 
+#: Contacts pinged in one round.
 PINGS_MAX = 16
+#: Seconds between rounds.
 ROUND_S = 5.0
 
 

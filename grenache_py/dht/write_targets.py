@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import attrs
 
+from grenache_py.dht.buckets import Contact
 from grenache_py.dht.config import DHTConfig
-from grenache_py.dht.routing_table import Contact, RoutingTable
+from grenache_py.dht.routing_table import RoutingTable
 from grenache_py.wire.krpc import Address
 
 __all__ = ["RememberedTargets", "Target"]
 
+#: How long tokens serve for no other key after one was refused.
 RING_PAUSE_S = 60.0
 
 

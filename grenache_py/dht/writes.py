@@ -2,82 +2,31 @@
 The operations that store something at other nodes: announce and put.
 
 Pure. Both first look for the 20 nearest nodes that give a token, then send to all of
-them, as Node grapes do, so that every node of a small ring holds every key. The lookup
-is left out while its outcome is remembered (see `targets`). When one of the remembered
-nodes refuses its token the operation looks again at once, where a Node grape fails for
-up to five minutes after a neighbour was restarted.
+them, as Node grapes do, so that every node of a small ring holds every key. Where nobody
+is heard at all, this node itself is the nearest one and stores it, and again elsewhere once
+there is company (see `lone_writes`). The lookup is left out while its outcome is
+remembered (see `write_targets`). When one of the remembered nodes refuses its token the
+operation looks again at once, where a Node grape fails for up to five minutes after a
+neighbour was restarted.
 """
 
 from __future__ import annotations
 
-import attrs
-
 from grenache_py.dht.errors import AllQueriesFailed, DHTError, NoNodesToQuery
-from grenache_py.dht.item_store import (
-    KEY_BYTES,
-    SALT_BYTES_MAX,
-    SIGNATURE_BYTES,
-    VALUE_BYTES_MAX,
-    StoredItem,
-    seq_fits,
-    value_fits,
-)
+from grenache_py.dht.item_store import PutRefused
+from grenache_py.dht.items import StoredItem
 from grenache_py.dht.transactions import TXID_BYTES, PendingQuery
 from grenache_py.dht.traversals import LocalNode, Operation, Traversal
 from grenache_py.dht.write_targets import Target
-from grenache_py.errors import LocalProtocolError
-from grenache_py.wire import bencode, krpc
-from grenache_py.wire.krpc import Address, ErrorReply, Response
+from grenache_py.wire import krpc
+from grenache_py.wire.krpc import Address, ErrorReply, Response, compact_address
 
-__all__ = ["Announce", "Put", "PutItem"]
+__all__ = ["Announce", "Put"]
 
+#: Where a node without company and without a configured address says that a service is.
+LOOPBACK = "127.0.0.1"
 # The lookup that comes first leaves the writing its share of the deadline.
 _LOOKUP_SHARE = 2 / 3
-
-
-@attrs.frozen
-class PutItem:
-    """
-    A value to store; mutable when ``k`` is given, and then signed by the caller.
-
-    Attributes:
-        v: Anything bencode can say.
-        k: ed25519 public key, 32 bytes.
-        sig: Signature of `item_store.signed_bytes`, 64 bytes.
-        seq: Version number.
-        salt: At most 64 bytes; several items can share one key under different salts.
-        cas: Store only over this ``seq``.
-    """
-
-    v: object
-    k: bytes | None = None
-    sig: bytes | None = None
-    seq: int | None = None
-    salt: bytes = b""
-    cas: int | None = None
-
-    def checked(self) -> StoredItem:
-        """
-        The item as it is stored; its signature is not looked at.
-
-        Raises:
-            LocalProtocolError: the value cannot be encoded or is too large, or a member
-                has the wrong size or is missing.
-        """
-        encoded = bencode.encode(self.v)
-        if not value_fits(encoded):
-            raise LocalProtocolError(f"the value is larger than {VALUE_BYTES_MAX} bytes")
-        if self.k is None:
-            return StoredItem(encoded)
-        if len(self.k) != KEY_BYTES:
-            raise LocalProtocolError("k must be 32 bytes")
-        if self.sig is None or len(self.sig) != SIGNATURE_BYTES:
-            raise LocalProtocolError("sig must be 64 bytes")
-        if len(self.salt) > SALT_BYTES_MAX:
-            raise LocalProtocolError("salt must be at most 64 bytes")
-        if self.seq is None or not seq_fits(self.seq):
-            raise LocalProtocolError("seq must be a 64-bit integer")
-        return StoredItem(encoded, self.k, self.seq, self.sig, self.salt)
 
 
 class FindTargets(Traversal):
@@ -93,14 +42,15 @@ class FindTargets(Traversal):
         self.succeed(None)
         node = self.node
         by_address = node.table.by_address
-        self._write.found(
-            [
-                Target(candidate.address, by_address.get(candidate.address), candidate.token)
-                for candidate in self.lookup.responders(node.config.bucket_size)
-                if candidate.token is not None
-            ],
-            now,
-        )
+        responders = self.lookup.responders(node.config.bucket_size)
+        if len(responders) > 1:  # this node itself counts where there is nobody else
+            responders = [each for each in responders if each.node_id != node.own_id]
+        targets = [
+            Target(candidate.address, by_address.get(candidate.address), candidate.token)
+            for candidate in responders
+            if candidate.token is not None
+        ]
+        self._write.found(targets, self.lookup.answers > 0, now)
 
 
 class Write(Operation):
@@ -114,7 +64,9 @@ class Write(Operation):
     """
 
     __slots__ = (
+        "_alone_since",
         "_cached",
+        "_heard",
         "_in_flight",
         "_overdue",
         "_refusal",
@@ -139,7 +91,9 @@ class Write(Operation):
         self.repeatable = repeatable
         self.accepted: dict[Address, None] = {}
         self.due = now + node.config.operation_deadline_s
+        self._alone_since: float | None = None
         self._cached = False
+        self._heard = False
         self._token_refused = False
         self._refusal: tuple[int, str] | None = None
         self._round = 0
@@ -155,17 +109,18 @@ class Write(Operation):
         else:
             self._look(now)
 
-    def found(self, targets: list[Target], now: float) -> None:
-        """The nodes that gave a token."""
+    def found(self, targets: list[Target], heard: bool, now: float) -> None:
+        """The lookup has ended: the nodes that gave a token, and whether anybody answered."""
         if self.done:
             return
+        self._heard = self._heard or heard
         if targets:
             self.node.targets.keep(self.key, targets, now)
         left = [target for target in targets if target.address not in self.accepted]
         if left:
             self._send(left, now)
         else:
-            self._conclude(NoNodesToQuery())
+            self._conclude(NoNodesToQuery(), now)
 
     def answered(self, pending: PendingQuery, response: Response, now: float) -> None:
         """A node has stored it."""
@@ -205,10 +160,32 @@ class Write(Operation):
 
     def expire(self, now: float) -> None:
         if not self.done:
-            self._conclude(AllQueriesFailed(self._refusal))
+            self._conclude(AllQueriesFailed(self._refusal), now)
 
     def arguments(self) -> tuple[bytes, bytes]:
         """The inside of ``a``, encoded: what stands before the token, and what after it."""
+        raise NotImplementedError
+
+    def store_here(self, now: float) -> Address:
+        """
+        Store it at this node, since there is no other.
+
+        Returns:
+            The address that stands for this node.
+
+        Raises:
+            PutRefused: as any other node would.
+        """
+        raise NotImplementedError
+
+    def repeat(self, made: float, now: float) -> None:
+        """Write to others what was stored here only, at ``made``."""
+        write = self.again(now)
+        write._alone_since = made
+        write.begin(now)
+
+    def again(self, now: float) -> Write:
+        """The same write, anew."""
         raise NotImplementedError
 
     def outcome(self) -> object:
@@ -257,9 +234,19 @@ class Write(Operation):
         if self._cached and (self._token_refused or not heard):
             self._look(now)
             return
-        self._conclude(AllQueriesFailed(self._refusal))
+        self._conclude(AllQueriesFailed(self._refusal), now)
 
-    def _conclude(self, error: DHTError) -> None:
+    def _conclude(self, error: DHTError, now: float) -> None:
+        alone = not self.accepted and not self._heard and self._refusal is None
+        if alone and self._alone_since is not None:
+            # Stored here before: once more would make a record of it that nobody renewed.
+            self.node.lone_writes.keep(self, self._alone_since)
+        elif alone:
+            try:
+                self.accepted[self.store_here(now)] = None
+                self.node.lone_writes.keep(self, now)
+            except PutRefused as refused:
+                error = AllQueriesFailed((refused.code, refused.message.decode()))
         if self.accepted:
             self.succeed(self.outcome())
         else:
@@ -283,6 +270,15 @@ class Announce(Write):
         key = self.key
         before = b"2:id20:%b12:implied_porti0e9:info_hash%d:%b4:porti%de"
         return before % (self.node.own_id, len(key), key, self._port), b""
+
+    def store_here(self, now: float) -> Address:
+        host = self.node.config.host or LOOPBACK
+        if not self.node.peers.add(self.key, compact_address((host, self._port)), now):
+            raise PutRefused(krpc.SERVER_ERROR, b"too many peers announced from this address")
+        return host, 0
+
+    def again(self, now: float) -> Announce:
+        return Announce(self.node, self.key, self._port, now)
 
     def outcome(self) -> int:
         return len(self.accepted)
@@ -308,15 +304,15 @@ class Put(Write):
         self._cas = cas
 
     def arguments(self) -> tuple[bytes, bytes]:
-        item = self._item
-        own_id = self.node.own_id
-        value = b"1:v" + item.v
-        if item.k is None or item.seq is None or item.sig is None:
-            return b"2:id20:" + own_id, value
-        cas = b"" if self._cas is None else b"3:casi%de" % self._cas
-        salt = b"4:salt%d:%b" % (len(item.salt), item.salt) if item.salt else b""
-        before = b"%b2:id20:%b1:k32:%b%b3:seqi%de3:sig64:%b"
-        return before % (cas, own_id, item.k, salt, item.seq, item.sig), value
+        return self._item.put_arguments(self.node.own_id, self._cas)
+
+    def store_here(self, now: float) -> Address:
+        self.node.items.put(self._item, self._cas)
+        return LOOPBACK, 0
+
+    def again(self, now: float) -> Put:
+        return Put(self.node, self._item, None, now)
 
     def outcome(self) -> bytes:
+        self.node.items.renew(self._item)
         return self.key

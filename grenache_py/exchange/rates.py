@@ -13,8 +13,9 @@ import attrs
 
 __all__ = ["NO_LIMIT", "Rate", "RateLimits", "TokenBucket"]
 
+#: Accounts whose bucket is remembered; beyond it the one used longest ago is dropped, and starts
+#: full again.
 ACCOUNTS_MAX = 10_000
-"""Accounts whose bucket is remembered; the one used longest ago is forgotten (and so is full)."""
 
 
 @attrs.frozen
@@ -43,9 +44,9 @@ class Rate:
         return cls(per_s, burst)
 
 
+#: Whoever comes back exactly when told to must not be refused for the last bit of a float.
 ROUNDING = 1e-5
-"""Whoever comes back exactly when told to must not be refused for the last bit of a float."""
-
+#: The rate of a sender that is never held up.
 NO_LIMIT = Rate(0, 1)
 
 

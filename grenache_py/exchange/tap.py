@@ -15,33 +15,34 @@ from typing import Any
 
 from twisted.application.service import Service
 
-from grenache_py.commandline import DaemonOptions, allow_files
+from grenache_py.commandline import DaemonOptions, allow_files, service_for_runner
 from grenache_py.exchange.daemon.config import TABLE, ExchangeConfig, from_settings
 from grenache_py.exchange.daemon.service import ExchangeService
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.service import GrapeService
-from grenache_py.logs import under_runner
-from grenache_py.service import Daemon, exit_readably, place
+from grenache_py.service import Daemon, place
 
 __all__ = ["Options", "makeService"]
 
+#: Open files beyond one for each client: peers, the page, the database, the grape inside.
 SPARE_FILES = 200
-"""Open files beyond one for each client: peers, the page, the database, the grape inside."""
+#: Seconds that the store's thread waits for the interpreter lock at each statement. Python's
+#: default of 5 ms would be most of the time an order takes.
 SWITCH_INTERVAL_S = 0.00005
-"""The store's thread waits that long for the interpreter lock at each statement; 5 ms is
-Python's default, and would be most of the time an order takes."""
-
+#: No full collection while orders come in: with 100,000 resting orders it would stop the process
+#: for a second. Young objects are collected as usual; the service does the rest when it is idle.
 GC_THRESHOLDS = (10_000, 20, 1_000_000)
-"""No full collection while orders come in: with 100,000 resting orders it would stop everything
-for a second. Young objects are looked through as ever; the service collects when it is idle."""
 
 
 class Options(DaemonOptions):
     """
-    The command line and, under it, the TOML file it names.
+    The command line of an exchange, and the TOML file it names.
+
+    The grape has a class of the same name: ``Options`` is what twistd looks for in the
+    module of a plugin, as `makeService` is.
 
     Attributes:
-        exchange: what they say together; there after parsing.
+        exchange: the configuration that both give; set by parsing. The command line wins.
     """
 
     command = "exchange"
@@ -59,8 +60,7 @@ class Options(DaemonOptions):
 
 def makeService(options: Options) -> Service:
     """Return the daemon, for twistd and twist."""
-    with exit_readably("exchange"):
-        return under_runner(_daemon(options), options, options.log_format, options.levels)
+    return service_for_runner(options, lambda: _daemon(options))
 
 
 def _daemon(options: Options) -> Daemon:
@@ -95,7 +95,7 @@ def _daemon(options: Options) -> Daemon:
 def _introduce(status: str, exchange: ExchangeService, options: Options) -> str:
     """Say on stdout, where a person may look, how to talk to this daemon."""
     if options.log_format == "json":
-        # Nobody but a program reads on there, and it expects objects.
+        # Only a program reads that output, and it expects JSON objects.
         listen = {name: [place(port) for port in all_] for name, all_ in exchange.ports.items()}
         exchange.log.info("peer {peer} is ready", peer=exchange.identity.key, listen=listen)
         return status

@@ -1,5 +1,5 @@
 """
-What an operator can set on a grape, where it may be said, and what comes out: a `GrapeConfig`.
+The settings of a grape: their names and values, and the `GrapeConfig` that they make.
 
 Pure. Names and aliases in `TABLE` are those of the Node grape's command line; ages and
 intervals are given in milliseconds there and kept in seconds here.
@@ -238,6 +238,6 @@ def from_settings(*layers: Mapping[str, Any]) -> GrapeConfig:
         layers: Values by option name or alias; strings as typed by hand are fine.
 
     Raises:
-        ConfigError: a value that cannot be; the message names the option.
+        ConfigError: a wrong value; the message names the option.
     """
     return GrapeConfig(**TABLE.fields(*layers))

@@ -15,8 +15,21 @@ import msgspec
 
 from grenache_py.dht.node import DHTStatus
 from grenache_py.metrics import Exposition
+from grenache_py.wire.http.routes import HTTPRoute
 
-__all__ = ["HTTPStatistics", "health", "metrics"]
+__all__ = ["ROUTES", "HTTPStatistics", "health", "metrics"]
+
+
+_ANYBODY = "anybody, up to the rate of one address"
+#: Every path of the grape's HTTP port.
+ROUTES = (
+    HTTPRoute("/lookup", "any", "the peers of a name", _ANYBODY),
+    HTTPRoute("/announce", "any", "how many other grapes accepted the service", _ANYBODY),
+    HTTPRoute("/put", "any", "the target of the stored item", _ANYBODY),
+    HTTPRoute("/get", "any", "a stored item", _ANYBODY),
+    HTTPRoute("/health", "GET, HEAD", "JSON; 503 while no other grape answers", "anybody"),
+    HTTPRoute("/metrics", "GET, HEAD", "for Prometheus; 404 without --metrics", "anybody"),
+)
 
 
 @attrs.frozen

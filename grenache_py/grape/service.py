@@ -26,9 +26,10 @@ from grenache_py.dht.service import DHTReactor, DHTService
 from grenache_py.errors import ConfigError
 from grenache_py.grape import pages
 from grenache_py.grape.config import GrapeConfig
-from grenache_py.grape.site import Page, Site
+from grenache_py.grape.site import Site
 from grenache_py.metrics import CONTENT_TYPE
 from grenache_py.service import at, place
+from grenache_py.wire.http.messages import Page
 
 __all__ = ["GrapeReactor", "GrapeService"]
 
@@ -124,7 +125,10 @@ class GrapeService(Service):
         if self._site is not None:
             try:
                 await deadline(
-                    self._site.finish(), FINISH_WITHIN_S, self._reactor, "the last HTTP requests"
+                    self._site.clients.finish(),
+                    FINISH_WITHIN_S,
+                    self._reactor,
+                    "the last HTTP requests",
                 )
             except DeadlinePassed as passed:
                 self.log.warn("{problem}; they were cut off", problem=str(passed))
@@ -183,20 +187,23 @@ class GrapeService(Service):
         status, body = pages.health(
             self.dht.status(), alone_is_fine=not self.config.bootstrap, stopping=self._stopping
         )
-        return Page(status, "application/json", body)
+        return Page(body, "application/json", status)
 
     def _metrics(self) -> Page:
         site = self._site
         http = None
         if site is not None:
             http = pages.HTTPStatistics(
-                len(site.connections), site.refused, site.requests, site.statuses
+                len(site.clients.connections),
+                site.clients.refused,
+                site.requests,
+                site.clients.statuses,
             )
-        return Page(200, CONTENT_TYPE, pages.metrics(self.dht.status(), http))
+        return Page(pages.metrics(self.dht.status(), http), CONTENT_TYPE)
 
 
 def _no_metrics() -> Page:
-    return Page(404, "text/plain", b"metrics are off: start the grape with --metrics\n")
+    return Page(b"metrics are off: start the grape with --metrics\n", "text/plain", 404)
 
 
 def _dht_config(config: GrapeConfig) -> DHTConfig:

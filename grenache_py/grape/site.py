@@ -1,12 +1,10 @@
 """
 The grape's HTTP port: what each request asks the DHT, and what the answers look like.
 
-Shell: the factory of the `Connection` objects, with the one timer that serves them all.
-It turns requests into calls on the DHT (``api.py`` says which), waits for the Deferreds,
-and formats heads the way Node does: Date, Connection, Keep-Alive, Content-Length and
-nothing else. Lookups of one name that arrive while one is under way share it and its
-encoded answer, as they do in a Node grape, and so do those that the reactor reads in the
-same turn after it; nothing is kept beyond that.
+Shell: the factory of the `Connection` objects. It turns requests into calls on the DHT
+(``api.py`` says which) and waits for the Deferreds. Lookups of one name that arrive while one is
+under way share it and its encoded answer, as they do in a Node grape, and so do those that the
+reactor reads in the same turn after it; nothing is kept beyond that.
 """
 
 from __future__ import annotations
@@ -14,15 +12,12 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IProtocolNegotiationFactory,
     IReactorTime,
 )
@@ -37,22 +32,17 @@ from grenache_py.dht.errors import (
     DHTOverloaded,
     NoNodesToQuery,
 )
-from grenache_py.dht.traversals import GetResult
-from grenache_py.dht.writes import PutItem
+from grenache_py.dht.items import GetResult, PutItem
 from grenache_py.errors import LocalProtocolError
-from grenache_py.grape import api
+from grenache_py.grape import answers, api
+from grenache_py.grape.clients import Clients
 from grenache_py.grape.config import GrapeConfig
-from grenache_py.grape.connection import Connection, Head, Request
+from grenache_py.grape.connection import Connection
+from grenache_py.grape.messages import KnownHeads
 from grenache_py.rate_limit import RateLimit
+from grenache_py.wire.http.messages import HTTPRequest, Pages
 
-__all__ = ["DHT", "Page", "Site"]
-
-SWEEP_INTERVAL_S = 1.0
-"""How often overdue connections are looked for, and the Date header is renewed."""
-KNOWN_HEADS_MAX = 1024
-"""Heads of requests that are remembered."""
-KNOWN_HEAD_BYTES_MAX = 1024
-"""Longer ones are parsed anew each time."""
+__all__ = ["DHT", "Site"]
 
 
 class DHT(Protocol):
@@ -66,27 +56,15 @@ class DHT(Protocol):
     ) -> Deferred[GetResult | None]: ...
 
 
-@attrs.frozen
-class Page:
-    """An answer beyond Node's API; unlike the others it says what it is."""
-
-    status: int
-    content_type: str
-    body: bytes
-
-
 @implementer(IProtocolNegotiationFactory)
 class Site(ServerFactory):
     """
     All the HTTP clients of one grape.
 
     Attributes:
-        now: The clock's time at the last sweep: near enough for deadlines.
-        requests: How many of each command have been asked; ``invalid`` were none.
-        statuses: How many answers had each status.
-        connections: The clients there are.
-        refused: How many were sent away because there were too many.
+        clients: Those that are connected, and what they were answered.
         known_heads: What the parser made of the heads of requests seen before.
+        requests: How many of each command have been asked; ``invalid`` were none.
     """
 
     noisy = False
@@ -98,7 +76,7 @@ class Site(ServerFactory):
         config: GrapeConfig,
         clock: IReactorTime,
         own_port: Callable[[], int],
-        pages: dict[str, Callable[[], Page]],
+        pages: Pages,
     ) -> None:
         """
         Args:
@@ -110,13 +88,10 @@ class Site(ServerFactory):
         self._clock = clock
         self._own_port = own_port
         self._pages = pages
-        self.now = 0.0
-        self._sweeping: IDelayedCall | None = None
-        self.connections: set[Connection] = set()
-        self.known_heads: dict[bytes, Head] = {}
+        self.clients = Clients(clock, config.connections_max)
+        self.known_heads = KnownHeads()
+        self._head = self.clients.heads.head
         self._looking_up: dict[bytes, list[Connection]] = {}
-        self._heads: dict[tuple[int, bool, str], bytes] = {}
-        self._leaving: Deferred[None] | None = None
         self._limit = RateLimit(
             trusted_max=0,
             stranger_max=config.requests_a_second_max,
@@ -124,102 +99,39 @@ class Site(ServerFactory):
             exempt_loopback=False,
         )
         self.requests: Counter[str] = Counter()
-        self.statuses: Counter[int] = Counter()
-        self.refused = 0
-
-    # -- clients come and go
 
     def buildProtocol(self, addr: IAddress | None) -> Connection:
-        if self._sweeping is None:
-            self._renew()
-        return Connection(self, _source(addr) if self.config.requests_a_second_max else "")
+        self.clients.expect_one()
+        source = _source(addr) if self.config.requests_a_second_max else ""
+        return Connection(self.config, self.clients, self.known_heads, self.ask, source)
 
     def acceptableProtocols(self) -> list[bytes]:
         """Return what may be agreed on in a TLS handshake (ALPN)."""
         return [b"http/1.1"]
 
-    def admit(self, connection: Connection) -> bool:
-        """Count a new client in, and say whether it may stay."""
-        full = len(self.connections) >= self.config.connections_max
-        self.refused += full
-        # One that is sent away is swept like the others, in case it does not go.
-        self.connections.add(connection)
-        return not full and self._leaving is None
-
-    def forget(self, connection: Connection) -> None:
-        """A client has gone."""
-        self.connections.discard(connection)
-        if self._leaving is not None:
-            self._see_last_leave(self._leaving)
-
-    def finish(self) -> Deferred[None]:
-        """
-        Answer what is being worked on, and close every connection.
-
-        Fires with: None, when the last client has gone.
-        Cancel: those that are left are cut off.
-        """
-        self._leaving = Deferred(lambda _: self._abort())
-        for connection in list(self.connections):
-            connection.finish()
-        self._see_last_leave(self._leaving)
-        return self._leaving
-
-    def _see_last_leave(self, leaving: Deferred[None]) -> None:
-        if self.connections or leaving.called:
-            return
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            self._sweeping = None
-        leaving.callback(None)
-
-    def _abort(self) -> None:
-        for connection in list(self.connections):
-            connection.abort()
-
-    def _sweep(self) -> None:
-        """End what is overdue; goes on while there are clients."""
-        self._sweeping = None
-        if self.connections:
-            self._renew()
-            for connection in list(self.connections):
-                connection.expire(self.now)
-
-    def _renew(self) -> None:
-        self.now = self._clock.seconds()
-        self._heads.clear()  # the date in them is old
-        self._sweeping = self._clock.callLater(SWEEP_INTERVAL_S, self._sweep)
-
     # -- requests
 
-    def remember(self, head: bytes, parsed: Head) -> None:
-        """Spare the parser ``head``, whoever sends it; the one known longest makes room."""
-        if len(head) <= KNOWN_HEAD_BYTES_MAX:
-            self.known_heads[head] = parsed
-            if len(self.known_heads) > KNOWN_HEADS_MAX:
-                del self.known_heads[next(iter(self.known_heads))]
-
-    def ask(self, connection: Connection, request: Request) -> None:
+    def ask(self, connection: Connection, request: HTTPRequest) -> None:
         """Find the answer to ``request`` and give it to ``connection``, now or later."""
         try:
             self._ask(connection, request)
         except Exception:  # a bug, which must cost the client no more than this answer
             self._fail(Failure(), connection)
 
-    def _ask(self, connection: Connection, request: Request) -> None:
+    def _ask(self, connection: Connection, request: HTTPRequest) -> None:
         page = self._pages.get(request.url)
         if page is not None and request.method in (b"GET", b"HEAD"):
             shown = page()
             connection.answer(shown.status, shown.body, shown.content_type)
             return
-        if connection.source and not self._limit.admits(connection.source, self.now):
+        if connection.source and not self._limit.admits(connection.source, self.clients.now):
             connection.answer(HTTPStatus.TOO_MANY_REQUESTS, b"ERR_GRAPE_RATE")
             return
         call = api.call(request.url, request.body)
         self.requests[_COMMANDS[type(call)]] += 1
         if isinstance(call, api.LookupCall):
             self._lookup(connection, call.name)
-        elif isinstance(call, api.GrapeAnswer):
+        elif isinstance(call, answers.GrapeAnswer):
             connection.answer(call.status, call.body)
         else:
             self._call(call, connection)
@@ -240,8 +152,12 @@ class Site(ServerFactory):
             self._clock.callLater(0, self._answer_lookup, peers, name)
 
     def _answer_lookup(self, peers: list[str], name: bytes) -> None:
-        body = api.lookup_body(peers)
-        ready = b"%bContent-Length: %d\r\n\r\n%b" % (self.head(200, True, ""), len(body), body)
+        body = answers.lookup_body(peers)
+        ready = b"%bContent-Length: %d\r\n\r\n%b" % (
+            self.clients.heads.head(200, True),
+            len(body),
+            body,
+        )
         for connection in self._looking_up.pop(name):
             connection.answer(200, body, ready=ready)
 
@@ -263,53 +179,29 @@ class Site(ServerFactory):
     def _fail(self, failure: Failure, connection: Connection) -> None:
         error = failure.value
         if isinstance(error, NoNodesToQuery):
-            answer = api.NO_NODES
+            answer = answers.NO_NODES
         elif isinstance(error, AllQueriesFailed):
-            answer = api.krpc_failure(error.krpc_error)
+            answer = answers.krpc_failure(error.krpc_error)
         elif isinstance(error, LocalProtocolError):
-            answer = api.ALL_FAILED  # an item that no node would take
+            answer = answers.ALL_FAILED  # an item that no node would take
         elif isinstance(error, DHTOverloaded | DHTNotRunning | CancelledError):
-            answer = api.BUSY
+            answer = answers.BUSY
         else:
             self.log.failure("a request failed", failure=failure)
-            answer = api.BROKEN
+            answer = answers.BROKEN
         connection.answer(answer.status, answer.body)
-
-    # -- answers
-
-    def head(self, status: int, keep_alive: bool, content_type: str = "") -> bytes:
-        """Return an answer's head without Content-Length and the empty line."""
-        key = (status, keep_alive, content_type)
-        head = self._heads.get(key)
-        if head is None:
-            date = formatdate(self._clock.seconds(), usegmt=True)
-            persistence = "keep-alive\r\nKeep-Alive: timeout=5" if keep_alive else "close"
-            kind = f"Content-Type: {content_type}\r\n" if content_type else ""
-            head = self._heads[key] = (
-                f"HTTP/1.1 {status} {_phrase(status)}\r\nDate: {date}\r\n"
-                f"Connection: {persistence}\r\n{kind}"
-            ).encode("latin-1")
-        return head
-
-    def refusal(self, status: int, text: bytes) -> bytes:
-        """Return the whole answer to what is no request; the connection ends with it."""
-        return b"HTTP/1.1 %d %b\r\nConnection: close\r\n\r\n%b" % (
-            status,
-            _phrase(status).encode(),
-            text,
-        )
 
 
 def _announced(accepted: int, connection: Connection) -> None:
-    connection.answer(200, api.announce_body(accepted))
+    connection.answer(200, answers.announce_body(accepted))
 
 
 def _put(target: bytes, connection: Connection) -> None:
-    connection.answer(200, api.put_body(target))
+    connection.answer(200, answers.put_body(target))
 
 
 def _got(item: GetResult | None, salt: bytes, connection: Connection) -> None:
-    connection.answer(200, api.get_body(item, salt))
+    connection.answer(200, answers.get_body(item, salt))
 
 
 def _source(address: IAddress | None) -> str:
@@ -329,19 +221,10 @@ def _source(address: IAddress | None) -> str:
     return "" if ip.is_loopback else str(ip)
 
 
-def _phrase(status: int) -> str:
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return "Payload Too Large"  # Python's is older
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "unknown"
-
-
 _COMMANDS: dict[type, str] = {
     api.LookupCall: "lookup",
     api.AnnounceCall: "announce",
     PutItem: "put",
     api.GetCall: "get",
-    api.GrapeAnswer: "invalid",
+    answers.GrapeAnswer: "invalid",
 }

@@ -23,24 +23,27 @@ import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import succeed
 
-from grenache_py.commandline import DaemonOptions, allow_files
+from grenache_py.commandline import DaemonOptions, allow_files, service_for_runner
 from grenache_py.errors import ConfigError
 from grenache_py.grape.config import TABLE, GrapeConfig, from_settings
-from grenache_py.logs import begin, under_runner
-from grenache_py.service import Daemon, exit_readably
+from grenache_py.logs import begin
+from grenache_py.service import Daemon
 
 __all__ = ["Options", "main", "makeService"]
 
+#: Open files that are needed beyond one for each HTTP connection.
 SPARE_FILES = 100
-"""Open files that are needed beyond one for each HTTP connection."""
 
 
 class Options(DaemonOptions):
     """
-    The command line and, under it, the TOML file it names.
+    The command line of a grape, and the TOML file it names.
+
+    The exchange has a class of the same name: ``Options`` is what twistd looks for in the
+    module of a plugin, as `makeService` is.
 
     Attributes:
-        grape: What they say together; there after parsing.
+        grape: the configuration that both give; set by parsing. The command line wins.
     """
 
     command = "grape"
@@ -74,11 +77,12 @@ def _address(host: str) -> str:
 
 def _default_node_id_file(config: GrapeConfig) -> str | None:
     """
-    Return where the node id is kept when nobody says.
+    Return where the node id is kept when the operator does not say.
 
-    With it a grape restarted at its address is the one its neighbours know; without it
-    they would send it announces with tokens it never gave, for minutes. A user without
-    a home, or one that cannot be written, gets a new id each time.
+    A grape that is restarted with the same node id is the node that its neighbours know.
+    With a new id, they would for minutes send it announces with tokens that it never gave.
+    Without a home directory that can be written, there is no file and each start makes a
+    new id.
     """
     if config.state_file is not None or config.dht_port == 0:
         return None
@@ -96,8 +100,7 @@ def _default_node_id_file(config: GrapeConfig) -> str | None:
 
 def makeService(options: Options) -> Service:
     """Return the daemon, for twistd and twist."""
-    with exit_readably("grape"):
-        return under_runner(_daemon(options), options, options.log_format, options.levels)
+    return service_for_runner(options, lambda: _daemon(options))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -121,7 +124,7 @@ def main(argv: Sequence[str]) -> int:
         running: Any = reactor
         daemon = _daemon(options)
     daemon.startService()
-    # Not before: one that cannot start says why, and nothing else.
+    # Not before this: a daemon that cannot start writes one line that says why, and no log.
     begin(sys.stderr, options.log_format, options.levels)
     running.addSystemEventTrigger("before", "shutdown", daemon.stopService)
     running.run()
@@ -165,9 +168,10 @@ def _daemon(options: Options) -> Daemon:
 
 def _collect_less() -> None:
     """
-    Look for garbage in cycles less often, and never among the modules.
+    Run the garbage collector less often, and leave the modules out of its work.
 
-    A request leaves none; with the defaults a put spends a tenth of its time on looking.
+    A request leaves no cycles. With Python's defaults, a put spends a tenth of its time in
+    the collector.
     """
     gc.collect()
     gc.freeze()

@@ -1,7 +1,7 @@
 """
 Requests to a grape as bytes, and what its answers mean.
 
-Pure. The wire is section d of the Grenache reference: one JSON object
+Pure. The wire (docs/design/grenache-wire.rst#grape-http): one JSON object
 ``{"rid", "data"}`` by POST, and an answer whose meaning has to be read off its
 content, because most errors come with status 200.
 """

@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, fail, succeed
@@ -32,6 +31,7 @@ from grenache_py.link.items import (
     signed_put,
 )
 from grenache_py.link.keys import ItemKey
+from grenache_py.link.urls import check_grape_url
 
 __all__ = ["Announcement", "Link"]
 
@@ -60,6 +60,9 @@ class Link:
         requests_max: different requests in flight at a time, over all grapes.
         rng: where request ids and pauses come from; the system's generator if None.
         http: the treq client to use instead of one with a connection pool of its own.
+
+    Raises:
+        LocalProtocolError: there is no grape, or its URL cannot be asked.
     """
 
     def __init__(
@@ -145,10 +148,10 @@ class Link:
         """
         Announce once that ``name`` listens on ``port`` of the grape's host.
 
-        Fires with: how many other grapes recorded it.
+        Fires with: how many other grapes recorded it; 1 too where a grape of ours is alone.
         Fails with:
-            GrapeRefused: ``lonely`` where the grape has no neighbours that took the record. It
-                may know the service itself all the same.
+            GrapeRefused: ``lonely`` where no neighbour of the grape took the record. It may know
+                the service itself all the same.
             LinkError: no grape could be asked.
         Cancel: the request is dropped; it may have been carried out.
         """
@@ -260,13 +263,17 @@ class Link:
             lambda attempts: self._requests.ask("put", data, parse, attempts),
         )
 
-    def get(self, target: str, *, salt: str | bytes = b"") -> Deferred[Item | None]:
+    def get(
+        self, target: str, *, salt: str | bytes = b"", fresh: bool = False
+    ) -> Deferred[Item | None]:
         """
         Fetch an item and check it against its hash and signature.
 
         Args:
             target: the hash, 40 hexadecimal digits.
             salt: the salt a mutable item was put with; grapes do not tell it.
+            fresh: have the grape ask the others although it holds the item. A Node grape that
+                missed an update answers the old version for ever otherwise; ours asks anyway.
 
         Fires with: the item, or None where no grape knows of one.
         Fails with:
@@ -278,15 +285,23 @@ class Link:
             wanted, raw_salt = answers.check_hash(target), check_salt(salt)
         except LocalProtocolError:
             return fail()
-        data = {"hash": wanted, "salt": salt_text(raw_salt)} if raw_salt else wanted
+        fields: dict[str, str | bool] = {"hash": wanted}
+        if raw_salt:
+            fields["salt"] = salt_text(raw_salt)
+        data = fields if raw_salt else wanted
 
         def parse(status: int, body: bytes) -> Item | None:
             return answers.get_answer(status, body, wanted, raw_salt)
 
-        return self._requests.share(
-            ("get", wanted, raw_salt),
-            lambda attempts: self._requests.ask("get", data, parse, attempts),
-        )
+        async def ask(attempts: list[str]) -> Item | None:
+            if fresh:
+                past = {**fields, "cache": False}
+                found = await self._requests.ask("get", past, parse, attempts)
+                if found is not None:
+                    return found  # else nobody but the grape itself can have it
+            return await self._requests.ask("get", data, parse, attempts)
+
+        return self._requests.share(("get", wanted, raw_salt, fresh), ask)
 
     def close(self) -> Deferred[None]:
         """
@@ -302,17 +317,3 @@ class Link:
 
     def _stopped_announcing(self, announcement: Announcement) -> None:
         del self._announcements[announcement.name, announcement.port]
-
-
-def check_grape_url(url: str) -> str:
-    """Return a grape's base URL without its trailing slash, or say what is wrong with it."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise LocalProtocolError(f"a grape's URL looks like http://127.0.0.1:30001, not {url!r}")
-    if parts.query or parts.fragment:
-        raise LocalProtocolError(f"a grape's URL has no query and no fragment: {url!r}")
-    return url.rstrip("/")

@@ -1,7 +1,7 @@
 """
 Requests to grapes over kept HTTP connections.
 
-Shell: owns one treq client and its connection pool.
+Shell: owns one HTTP client and its connection pool.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from OpenSSL import SSL
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import (
@@ -25,6 +26,8 @@ from twisted.web.client import (
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
 
 from grenache_py.link.errors import BadAnswer
 
@@ -65,8 +68,8 @@ class GrapeHTTP:
         self._pool = HTTPConnectionPool(reactor)
         self._pool.cachedConnectionTimeout = IDLE_CONNECTION_S
         self._pool.maxPersistentPerHost = CONNECTIONS_MAX
-        agent = Agent(reactor, connectTimeout=timeout_s, pool=self._pool)
-        self._http = http or HTTPClient(agent)
+        self._agent = Agent(reactor, connectTimeout=timeout_s, pool=self._pool)
+        self._http = http
 
     def post(self, url: str, body: bytes) -> Deferred[tuple[int, bytes]]:
         """
@@ -89,6 +92,8 @@ class GrapeHTTP:
     async def _exchange(self, url: str, body: bytes) -> tuple[int, bytes]:
         try:
             response = await self._request(url, body)
+        except ValueError as error:  # a URL that passed our check, and not Twisted's or treq's
+            raise ConnectError(string=str(error)) from None
         except ResponseNeverReceived as error:
             # Most likely a kept connection that the grape closed while it was idle. Every
             # request to a grape may be repeated, so a new connection is worth one try.
@@ -100,9 +105,33 @@ class GrapeHTTP:
         return response.code, await collected.done
 
     def _request(self, url: str, body: bytes) -> Deferred[Any]:
+        if self._http is None:  # treq cannot write IPv6 literals
+            return self._agent.request(b"POST", url.encode(), _HEADERS, _Payload(body))
         return self._http.request(
             "POST", url, data=body, headers=_HEADERS, allow_redirects=False, unbuffered=True
         )
+
+
+@implementer(IBodyProducer)
+class _Payload:
+    """A request's body, written at once."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.length = len(body)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        consumer.write(self._body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """All is written already."""
+
+    def resumeProducing(self) -> None:
+        """All is written already."""
+
+    def stopProducing(self) -> None:
+        """All is written already."""
 
 
 class _Body(Protocol):

@@ -138,7 +138,7 @@ def item_from_answer(body: bytes, target: str, salt: bytes) -> Item:
     Check a grape's answer to ``get``.
 
     Args:
-        body: JSON object as in section d.2 of the wire reference.
+        body: JSON object as in docs/design/grenache-wire.rst#grape-http.
         target: the 40 lower-case digits that were asked for.
         salt: the salt that was asked for; never part of the proof of an immutable item.
 

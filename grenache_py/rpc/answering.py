@@ -9,107 +9,37 @@ of the texts below.
 from __future__ import annotations
 
 import inspect
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from grenache_py.deferreds import DeadlinePassed, OneShot, deadline
+from grenache_py.deferreds import OneShot
+from grenache_py.rpc.deadline_timer import DeadlineTimer
 from grenache_py.rpc.errors import NotSendable, RPCFailure
-from grenache_py.rpc.frames import Request, RequestTable, encode_reply
+from grenache_py.rpc.frames import Request, encode_reply
+from grenache_py.rpc.in_flight import RequestTable
 from grenache_py.rpc.limits import ServerLimits
 
-__all__ = [
-    "Answering",
-    "Connections",
-    "DeadlineTimer",
-    "Handler",
-    "Writer",
-    "peek",
-    "peer_certificate",
-]
+__all__ = ["Answering", "Handler"]
 
 #: A program's handler: returns a result that JSON can express, a Deferred or a coroutine of
 #: one; raises RPCFailure to answer with an error.
 Handler = Callable[[Request], Any]
 
+#: More requests are being handled than the server allows.
 ERR_BUSY = "ERR_BUSY"
+#: The handler took too long and was cancelled.
 ERR_TIMEOUT = "ERR_TIMEOUT"
+#: The handler failed with something else than an RPCFailure.
 ERR_INTERNAL = "ERR_INTERNAL"
+#: The handler's result cannot be sent.
 ERR_REPLY_ENCODING = "ERR_REPLY_ENCODING"
+#: The server has begun to stop.
 ERR_SHUTTING_DOWN = "ERR_SHUTTING_DOWN"
-
-
-class Connections:
-    """The open connections of one server or client, and the moment when there are none left."""
-
-    def __init__(self) -> None:
-        self._open: dict[Any, None] = {}
-        self._empty: OneShot[None] | None = None
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(list(self._open))
-
-    def add(self, connection: Any) -> None:
-        """A connection was made."""
-        self._open[connection] = None
-
-    def discard(self, connection: Any) -> None:
-        """A connection is gone."""
-        self._open.pop(connection, None)
-        if self._empty is not None and not self._open and not self._empty.happened:
-            self._empty.fire(None)
-
-    async def when_empty(self, clock: IReactorTime, timeout_s: float) -> None:
-        """Wait until none is left, where no new ones come; cut off those that last too long."""
-        if not self._open:
-            return
-        self._empty = self._empty or OneShot()
-        try:
-            await deadline(self._empty.when(), timeout_s, clock, "closing connections")
-        except DeadlinePassed:
-            for connection in self:
-                connection.transport.abortConnection()
-
-
-class DeadlineTimer:
-    """The one timer of a RequestTable: armed for the earliest deadline, moved only forward."""
-
-    def __init__(self, clock: IReactorTime, table: RequestTable[Any], due: Callable[[], None]):
-        self._clock = clock
-        self._table = table
-        self._due = due
-        self._armed_for = 0.0
-        self._timer: IDelayedCall | None = None
-
-    def arm(self, deadline: float) -> None:
-        """Make sure that ``due`` is called at ``deadline``; an earlier call re-arms by itself."""
-        if self._timer is not None:
-            if self._armed_for <= deadline:
-                return
-            self._timer.cancel()
-        self._armed_for = deadline
-        self._timer = self._clock.callLater(max(0.0, deadline - self._clock.seconds()), self._fire)
-
-    def stop(self) -> None:
-        """Cancel the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _fire(self) -> None:
-        self._timer = None
-        self._due()
-        following = self._table.next_deadline()
-        if following is not None:
-            self.arm(following)
 
 
 class _Running:
@@ -228,61 +158,3 @@ class Answering:
             self._log.error("answering {key}: {error}", key=repr(request.key), error=str(error))
             frame = encode_reply(request.rid, ERR_REPLY_ENCODING)
         send(frame)
-
-
-def peer_certificate(transport: Any) -> Any:
-    """Return the other side's certificate in secure mode, None if it has shown none."""
-    if not ISSLTransport.providedBy(transport):
-        return None
-    certificate: Any = transport.getPeerCertificate()
-    return certificate.to_cryptography() if certificate is not None else None
-
-
-class Writer:
-    """
-    Writes to a connection at once, and not at the reactor's next turn.
-
-    Twisted's transports keep what is written until the reactor finds the socket writable: two
-    calls of ``epoll_ctl`` and one of ``epoll_wait`` for each message of somebody who sends one at
-    a time, which is a third of what a round trip costs. Where the kernel does not take
-    everything, and where TLS is between, the transport does it from then on.
-    """
-
-    def __init__(self, transport: Any) -> None:
-        self._transport = transport
-        plain = ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport)
-        handle = transport.getHandle() if plain and hasattr(transport, "getHandle") else None
-        self._socket = handle if isinstance(handle, socket.socket) else None
-
-    def write(self, data: bytes) -> None:
-        """Send ``data`` after all that was written before."""
-        if self._socket is not None:
-            try:
-                sent = self._socket.send(data)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError:
-                self._socket = None
-                self._transport.abortConnection()
-                return
-            if sent == len(data):
-                return
-            self._socket, data = None, data[sent:]
-        self._transport.write(data)
-
-
-def peek(transport: Any) -> bytes | None:
-    """
-    Return a byte that waits to be read, ``b""`` at the end of the connection, None for neither.
-
-    A server that restarted may have closed a kept connection long ago while this process
-    was busy; asking the kernel saves a request from being sent into the void.
-    """
-    tcp = getattr(transport, "transport", transport)  # below TLS, if there is any
-    try:
-        first: bytes = tcp.getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except (BlockingIOError, InterruptedError):
-        return None
-    except OSError:
-        return b""
-    return first

@@ -1,39 +1,32 @@
 """
 The client of a service: find it, pick an address, send, wait, and go on when one is dead.
 
-Shell: owns one timer for the deadlines of all requests, and a transport. Unlike
-Node's client it survives a refused connection, tries the next address, notices a lost
-connection at once and keeps its time-outs to the millisecond.
+Shell: `sending` carries each request out, over one of two transports. Unlike Node's client,
+this one tries the next address when a connection is refused, notices a lost connection at
+once, and keeps its time-outs to the millisecond.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Literal
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail
+from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from grenache_py.deferreds import DeadlinePassed, deadline
 from grenache_py.errors import GrenacheError, LocalProtocolError
-from grenache_py.link.answers import check_name
 from grenache_py.link.client import Link
 from grenache_py.link.errors import LinkError
-from grenache_py.rpc.answering import DeadlineTimer
-from grenache_py.rpc.connecting import NotConnected, TLSFor, Transport
-from grenache_py.rpc.errors import (
-    NoPeerFound,
-    PeerLost,
-    PeerUnreachable,
-    RequestTimedOut,
-    RPCError,
-)
-from grenache_py.rpc.frames import Destinations, RequestTable, encode_request
+from grenache_py.rpc.addresses import ServiceAddresses
+from grenache_py.rpc.connecting import NotConnected, TLSFor, Transport, TransportSettings
+from grenache_py.rpc.errors import NoPeerFound, PeerLost, PeerUnreachable, RequestTimedOut
 from grenache_py.rpc.http.transport import HTTPTransport
+from grenache_py.rpc.sending import RequestSender
 from grenache_py.rpc.streams import ClientStream
 from grenache_py.rpc.websocket.transport import WebSocketTransport
 
@@ -54,19 +47,6 @@ class Outcome:
     address: str
     value: Any = None
     error: GrenacheError | None = None
-
-
-class _Attempt:
-    """One wait for an answer: its place in the table of deadlines."""
-
-    __slots__ = ("address", "name", "timeout_s", "waiter", "work")
-
-    def __init__(self, name: str, timeout_s: float) -> None:
-        self.name = name
-        self.timeout_s = timeout_s
-        self.address = ""
-        self.work: Deferred[Any]
-        self.waiter: Deferred[Any]
 
 
 class RPCClient:
@@ -102,37 +82,22 @@ class RPCClient:
         reply_bytes_max: int = 16_777_216,
         rng: random.Random | None = None,
     ) -> None:
-        self._link = link
         self._clock: IReactorTime = reactor
         self._timeout_s = timeout_s
-        self._rng = rng or random.SystemRandom()
-        self._destinations = Destinations(self._rng)
-        self._attempts: RequestTable[_Attempt] = RequestTable(requests_max)
-        self._timer = DeadlineTimer(reactor, self._attempts, self._time_is_up)
-        self._rid_head = f"{self._rng.getrandbits(64):016x}-"
-        self._rid_count = 0
-        self._closed = False
+        settings = TransportSettings(tls, connect_timeout_s, reply_bytes_max)
         self._http: HTTPTransport | None = None
-        self._transport: Transport
+        connections: Transport
         if transport == "http":
-            self._transport = self._http = HTTPTransport(
-                reactor,
-                tls=tls,
-                connect_timeout_s=connect_timeout_s,
-                reply_bytes_max=reply_bytes_max,
-                compress=compress,
-            )
+            connections = self._http = HTTPTransport(reactor, settings, compress=compress)
         elif transport == "ws":
             if compress:
                 raise LocalProtocolError("compression is a matter of HTTP, not of WebSocket")
-            self._transport = WebSocketTransport(
-                reactor,
-                tls=tls,
-                connect_timeout_s=connect_timeout_s,
-                reply_bytes_max=reply_bytes_max,
-            )
+            connections = WebSocketTransport(reactor, settings)
         else:
             raise LocalProtocolError(f'a transport is "http" or "ws", not {transport!r}')
+        rng = rng or random.SystemRandom()
+        self._addresses = ServiceAddresses(link, rng, reactor)
+        self._sender = RequestSender(self._addresses, connections, reactor, requests_max, rng)
 
     def request(
         self, name: str, payload: Any, *, timeout_s: float | None = None, retries: int = 0
@@ -163,7 +128,7 @@ class RPCClient:
         """
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         if retries <= 0:
-            return self._attempt(name, payload, timeout_s, None)
+            return self._sender.send(name, payload, timeout_s, None)
         return Deferred.fromCoroutine(self._with_retries(name, payload, timeout_s, retries))
 
     def map(
@@ -217,13 +182,13 @@ class RPCClient:
             sent["_a"] = action
         if args is not None:
             sent["_ar"] = json.dumps(args)
-        http, rid = self._http, self._next_rid()
+        http, rid = self._http, self._sender.next_rid()
 
-        def connect(address: str) -> Any:
+        def connect(address: str) -> Coroutine[Any, Any, ClientStream]:
             return http.open_stream(address, rid, name, sent)
 
         work: Deferred[ClientStream] = Deferred.fromCoroutine(
-            self._to_some_address(name, connect, _Attempt(name, 0))
+            self._addresses.try_in_turn(name, connect)
         )
         opened = deadline(work, timeout_s, self._clock, f"opening a stream to {name}")
 
@@ -240,113 +205,24 @@ class RPCClient:
         Fires with: None, when they are closed.
         Cancel: not supported.
         """
-        self._closed = True
-        self._timer.stop()
-        for attempt in self._attempts.take_all():
-            attempt.waiter.errback(CancelledError())
-            attempt.work.cancel()
-        return Deferred.fromCoroutine(self._transport.close())
-
-    def _next_rid(self) -> str:
-        self._rid_count += 1
-        return f"{self._rid_head}{self._rid_count:x}"
-
-    def _attempt(
-        self, name: str, payload: Any, timeout_s: float, address: str | None
-    ) -> Deferred[Any]:
-        """Send one request, to ``address`` or to whoever is announced, with a deadline."""
-        if self._closed:
-            return fail(LocalProtocolError("this client is closed"))
-        rid = self._next_rid()
-        attempt = _Attempt(name, timeout_s)
-        try:
-            frame = encode_request(rid, check_name(name), payload)
-            deadline_at = self._clock.seconds() + timeout_s
-            self._attempts.add(rid, attempt, deadline_at)
-        except (RPCError, LocalProtocolError):
-            return fail()
-
-        def cancelled(_: Deferred[Any]) -> None:
-            self._attempts.take(rid)
-            attempt.work.cancel()
-
-        attempt.waiter = Deferred(cancelled)
-        attempt.work = self._send(name, rid, frame, attempt, address)
-        attempt.work.addBoth(self._settle, rid, attempt)
-        if rid in self._attempts:
-            self._timer.arm(deadline_at)
-        return attempt.waiter
-
-    def _send(
-        self, name: str, rid: str, frame: bytes, attempt: _Attempt, address: str | None
-    ) -> Deferred[Any]:
-        if address is not None:
-            attempt.address = address
-            return Deferred.fromCoroutine(self._transport.call(address, rid, frame))
-        known = self._link.known(name)
-        if known:
-            # The usual case, where nothing has to be waited for, costs no coroutine.
-            attempt.address = self._destinations.first(known, self._clock.seconds())
-            work = self._transport.call_now(attempt.address, rid, frame)
-            if work is not None:
-                return work
-        return Deferred.fromCoroutine(
-            self._to_some_address(name, lambda to: self._transport.call(to, rid, frame), attempt)
-        )
-
-    def _settle(self, result: Any, rid: str, attempt: _Attempt) -> None:
-        if self._attempts.take(rid) is None:
-            return  # timed out, cancelled or closed: whoever waited knows
-        if isinstance(result, Failure):
-            attempt.waiter.errback(result)
-            return
-        error, data = result
-        if error is None:
-            attempt.waiter.callback(data)
-        else:
-            attempt.waiter.errback(error)
-
-    async def _to_some_address(
-        self, name: str, send: Callable[[str], Any], attempt: _Attempt
-    ) -> Any:
-        """Call ``send`` with one address after the other until one accepts a connection."""
-        failures: dict[str, str] = {}
-        for fresh in (False, True):
-            addresses = await self._link.lookup(name, fresh=fresh)
-            for address in self._destinations.order(addresses, self._clock.seconds()):
-                if address in failures:
-                    continue
-                attempt.address = address
-                try:
-                    result = await send(address)
-                except NotConnected as error:
-                    failures[address] = str(error)
-                    self._destinations.failed(address, self._clock.seconds())
-                    self._link.forget(name, address)
-                else:
-                    self._destinations.succeeded(address)
-                    return result
-            if not addresses and not failures:
-                raise NoPeerFound(f"nobody is announced as {name!r}")
-        attempts = [f"{address}: {why}" for address, why in failures.items()]
-        raise PeerUnreachable(f"nobody announced as {name!r} accepts a connection", attempts)
+        return self._sender.close()
 
     async def _with_retries(self, name: str, payload: Any, timeout_s: float, retries: int) -> Any:
         for _ in range(retries):
             try:
-                return await self._attempt(name, payload, timeout_s, None)
+                return await self._sender.send(name, payload, timeout_s, None)
             except (PeerLost, RequestTimedOut, PeerUnreachable, NoPeerFound, LinkError):
                 continue
-        return await self._attempt(name, payload, timeout_s, None)
+        return await self._sender.send(name, payload, timeout_s, None)
 
     async def _map(
         self, name: str, payload: Any, limit: int | None, timeout_s: float
     ) -> list[Outcome]:
-        addresses = await self._link.lookup(name)
+        addresses = await self._addresses.lookup(name)
         if not addresses:
             raise NoPeerFound(f"nobody is announced as {name!r}")
-        chosen = self._destinations.order(addresses, self._clock.seconds())[:limit]
-        answers = [self._attempt(name, payload, timeout_s, address) for address in chosen]
+        chosen = addresses[:limit]
+        answers = [self._sender.send(name, payload, timeout_s, address) for address in chosen]
         outcomes = []
         for address, (good, result) in zip(
             chosen, await DeferredList(answers, consumeErrors=True), strict=True
@@ -354,8 +230,7 @@ class RPCClient:
             if good:
                 outcomes.append(Outcome(address, result))
             elif isinstance(result.value, NotConnected):
-                self._destinations.failed(address, self._clock.seconds())
-                self._link.forget(name, address)
+                self._addresses.refused(name, address)
                 outcomes.append(
                     Outcome(address, error=PeerUnreachable(f"{address}: {result.value}"))
                 )
@@ -364,14 +239,3 @@ class RPCClient:
             else:
                 result.raiseException()
         return outcomes
-
-    def _time_is_up(self) -> None:
-        for attempt in self._attempts.expired(self._clock.seconds()):
-            if attempt.address:
-                self._transport.distrust(attempt.address)
-                self._destinations.failed(attempt.address, self._clock.seconds())
-            where = f" from {attempt.address}" if attempt.address else ""
-            attempt.waiter.errback(
-                RequestTimedOut(f"no answer to {attempt.name!r}{where} in {attempt.timeout_s:g} s")
-            )
-            attempt.work.cancel()

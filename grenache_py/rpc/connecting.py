@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
@@ -28,13 +29,28 @@ from grenache_py.link.http import describe
 from grenache_py.rpc.errors import BadFrame, RPCFailure
 from grenache_py.rpc.frames import split_address
 
-__all__ = ["NotConnected", "Reply", "TLSFor", "Transport", "client_endpoint", "connect"]
+__all__ = ["NotConnected", "RPCReply", "TLSFor", "Transport", "TransportSettings", "connect"]
 
-T = TypeVar("T")
 #: Returns the TLS side of a connection to ``host``; ``optionsForClientTLS`` makes such things.
 TLSFor = Callable[[str], Any]
-#: Error and data of a reply.
-Reply = tuple[RPCFailure | None, Any]
+#: What an answered request leads to: the other side's error or None, and the data beside it.
+RPCReply = tuple[RPCFailure | None, Any]
+
+
+@attrs.frozen
+class TransportSettings:
+    """
+    What every connection of one client has in common.
+
+    Attributes:
+        tls: makes connections secure; None: they are not.
+        connect_timeout_s: what one address gets to accept a connection.
+        message_bytes_max: the largest message, or reply over HTTP, that is accepted.
+    """
+
+    tls: TLSFor | None
+    connect_timeout_s: float
+    message_bytes_max: int
 
 
 class NotConnected(GrenacheError):
@@ -44,10 +60,10 @@ class NotConnected(GrenacheError):
 class Transport(Protocol):
     """What a client needs of its connections."""
 
-    def call_now(self, address: str, rid: str, frame: bytes) -> Deferred[Reply] | None:
+    def call_now(self, address: str, rid: str, frame: bytes) -> Deferred[RPCReply] | None:
         """Send one request over a connection that is open; None if there is none."""
 
-    async def call(self, address: str, rid: str, frame: bytes) -> Reply:
+    async def call(self, address: str, rid: str, frame: bytes) -> RPCReply:
         """Send one request to ``address``; NotConnected, PeerLost or BadFrame if it fails."""
 
     def distrust(self, address: str) -> None:
@@ -57,30 +73,36 @@ class Transport(Protocol):
         """Close every connection and wait until they are."""
 
 
-def client_endpoint(
-    reactor: Any, address: str, tls: TLSFor | None, connect_timeout_s: float
-) -> IStreamClientEndpoint:
-    """Return the endpoint of a looked-up ``host:port``."""
+async def connect(
+    reactor: Any, address: str, settings: TransportSettings, make: Callable[[], Any]
+) -> Any:
+    """
+    Connect to a looked-up ``host:port``.
+
+    Returns:
+        The protocol that ``make`` made, connected.
+
+    Raises:
+        NotConnected: the address accepts no connection, or is none.
+    """
+    timeout_s = settings.connect_timeout_s
+    try:
+        connecting = _endpoint(reactor, address, settings).connect(Factory.forProtocol(make))
+        return await deadline(connecting, timeout_s, reactor, "connecting")
+    except (ConnectError, DNSLookupError, DeadlinePassed, BadFrame, ValueError) as error:
+        raise NotConnected(describe(error, timeout_s)) from None
+
+
+def _endpoint(reactor: Any, address: str, settings: TransportSettings) -> IStreamClientEndpoint:
     host, port = split_address(address)
+    timeout_s, tls = settings.connect_timeout_s, settings.tls
     try:
         version = ipaddress.ip_address(host).version
     except ValueError:
-        plain: Any = HostnameEndpoint(reactor, host, port, timeout=connect_timeout_s)
+        plain: Any = HostnameEndpoint(reactor, host, port, timeout=timeout_s)
     else:
         # HostnameEndpoint reports a refused connection 0.3 s late, to give others a chance.
         kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
-        plain = kind(reactor, host, port, timeout=connect_timeout_s)
+        plain = kind(reactor, host, port, timeout=timeout_s)
     endpoint: IStreamClientEndpoint = plain if tls is None else wrapClientTLS(tls(host), plain)
     return endpoint
-
-
-async def connect(
-    reactor: Any, address: str, tls: TLSFor | None, timeout_s: float, make: Callable[[], Any]
-) -> Any:
-    """Return a connected protocol or raise NotConnected."""
-    try:
-        endpoint = client_endpoint(reactor, address, tls, timeout_s)
-        connecting = endpoint.connect(Factory.forProtocol(make))
-        return await deadline(connecting, timeout_s, reactor, "connecting")
-    except (ConnectError, DNSLookupError, DeadlinePassed, BadFrame) as error:
-        raise NotConnected(describe(error, timeout_s)) from None

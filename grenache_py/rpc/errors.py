@@ -1,4 +1,8 @@
-"""What a request to another service can end in, other than a result. Pure."""
+"""
+What a request to another service can end in, other than a result.
+
+Pure.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,17 @@
-"""What a server of requests, or a publisher, allows the other side. Pure."""
+"""
+What a server of requests, or a publisher, allows the other side.
+
+Pure.
+"""
 
 from __future__ import annotations
 
 import attrs
 
-__all__ = ["ServerLimits"]
+__all__ = ["CLOSE_TIMEOUT_S", "ServerLimits"]
+
+#: Seconds the other side gets to answer when a connection is closed.
+CLOSE_TIMEOUT_S = 2.0
 
 
 @attrs.frozen

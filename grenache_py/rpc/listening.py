@@ -21,8 +21,7 @@ from grenache_py.deferreds import Background, DeadlinePassed, deadline, every
 from grenache_py.errors import ConfigError, LocalProtocolError
 from grenache_py.link.answers import check_name
 from grenache_py.link.client import Link
-from grenache_py.rpc.limits import ServerLimits
-from grenache_py.rpc.websocket.connection import CLOSE_TIMEOUT_S
+from grenache_py.rpc.limits import CLOSE_TIMEOUT_S, ServerLimits
 
 __all__ = ["Listening"]
 

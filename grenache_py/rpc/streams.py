@@ -4,7 +4,7 @@ The two ends of a byte stream between services: HTTP bodies of any length.
 Shell: holds back its connection when the reader does not keep up, and makes the writer
 wait when the other side does not. A stream is a chunked POST with the headers ``_gr``
 (JSON ``[rid, key]``), ``_a`` (an action) and ``_ar`` (JSON arguments), and an answer of
-raw bytes (section f.4 of the reference).
+raw bytes (docs/design/grenache-wire.rst#rpc-streams).
 """
 
 from __future__ import annotations

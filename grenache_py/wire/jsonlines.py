@@ -2,21 +2,25 @@
 Lines out of a byte stream: the framing of the exchange's client and peer ports.
 
 Pure. A line ends with ``\\n`` (``\\r\\n`` accepted) and holds at most `LINE_BYTES_MAX` bytes
-before its end. Empty lines are passed over. People come with telnet, so its commands
-(RFC 854: a byte 255 and what belongs to it) are taken out; text in UTF-8 never holds that byte.
+before its end. Empty lines are passed over.
+
+People come with telnet, whose commands (RFC 854: a byte 255 and what belongs to it) stand
+between the lines they type, so they are taken off a line's beginning. Anywhere else a byte 255
+is left where it is: whoever reads the line sees that it is not UTF-8, and the next line is not
+touched. Subnegotiations follow only what a server asks for, and ours asks for nothing.
 """
 
 from __future__ import annotations
+
+import re
 
 __all__ = ["LINE_BYTES_MAX", "LineSplitter"]
 
 LINE_BYTES_MAX = 65_536
 
-_IAC, _SB, _SE = 255, 250, 240
-_WILL, _DONT = 251, 254  # WILL, WONT, DO, DONT: one more byte follows
-
-# Where the telnet filter stands between two chunks.
-_TEXT, _COMMAND, _OPTION, _SUB, _SUB_IAC = range(5)
+#: One byte from 241 (no operation) to 249 (go ahead), or 251 to 254 (will, won't, do, don't) and
+#: an option.
+_COMMANDS = re.compile(rb"(?:\xff(?:[\xf1-\xf9]|[\xfb-\xfe][^\n]))+", re.DOTALL)
 
 
 class LineSplitter:
@@ -28,12 +32,11 @@ class LineSplitter:
             the stream has no meaning and is ignored from here on.
     """
 
-    __slots__ = ("_line_bytes_max", "_pending", "_telnet", "too_long")
+    __slots__ = ("_line_bytes_max", "_pending", "too_long")
 
     def __init__(self, line_bytes_max: int = LINE_BYTES_MAX) -> None:
         self._line_bytes_max = line_bytes_max
         self._pending = bytearray()
-        self._telnet = _TEXT
         self.too_long = False
 
     @property
@@ -45,8 +48,6 @@ class LineSplitter:
         """Take the next bytes of the stream; return the lines they complete, without their ends."""
         if self.too_long:
             return []
-        if self._telnet or 255 in data:
-            data = self._without_telnet(data)
         end = data.find(b"\n")
         if end < 0:
             self._pending += data
@@ -54,6 +55,8 @@ class LineSplitter:
             return []
         if end + 1 == len(data) and end <= self._line_bytes_max and not self._pending:
             line = data[:-2] if data.endswith(b"\r\n") else data[:-1]
+            if line.startswith(b"\xff"):
+                line = _without_telnet(line)
             return [line] if line else []  # one whole line, as most come
         lines = data.split(b"\n")
         rest = lines.pop()
@@ -65,9 +68,12 @@ class LineSplitter:
         if len(max(lines, key=len)) > self._line_bytes_max:
             good = next(i for i, line in enumerate(lines) if len(line) > self._line_bytes_max)
             self.too_long = True
-            return [line for line in lines[:good] if line]
-        self._pending += rest
-        self._check_pending()
+            del lines[good:]
+        else:
+            self._pending += rest
+            self._check_pending()
+        if b"\xff" in data or (lines and lines[0].startswith(b"\xff")):
+            lines = [_without_telnet(line) for line in lines]
         return [line for line in lines if line]
 
     def _check_pending(self) -> None:
@@ -79,32 +85,8 @@ class LineSplitter:
             self.too_long = True
             self._pending.clear()
 
-    def _without_telnet(self, data: bytes) -> bytes:
-        """Take out telnet's commands, option negotiations and subnegotiations."""
-        text = bytearray()
-        state = self._telnet
-        for byte in data:
-            if state == _TEXT:
-                if byte == _IAC:
-                    state = _COMMAND
-                else:
-                    text.append(byte)
-            elif state == _COMMAND:
-                if byte == _IAC:  # a doubled 255 stands for the byte itself
-                    text.append(byte)
-                    state = _TEXT
-                elif byte == _SB:
-                    state = _SUB
-                elif _WILL <= byte <= _DONT:
-                    state = _OPTION
-                else:
-                    state = _TEXT
-            elif state == _OPTION:
-                state = _TEXT
-            elif state == _SUB:
-                if byte == _IAC:
-                    state = _SUB_IAC
-            else:  # _SUB_IAC
-                state = _TEXT if byte == _SE else _SUB
-        self._telnet = state
-        return bytes(text)
+
+def _without_telnet(line: bytes) -> bytes:
+    """Return a line without the telnet commands at its beginning."""
+    commands = _COMMANDS.match(line)
+    return line[commands.end() :] if commands else line

@@ -72,7 +72,11 @@ class Malformed(RemoteProtocolError):
 
 
 class Request(Struct, frozen=True, gc=False):
-    """One request. Without an ``id`` it is a notification and gets no answer."""
+    """
+    One request, as JSON-RPC 2.0 calls it. Without an ``id`` it is a notification: no answer.
+
+    (`grenache_py.rpc.Request` has its name from Grenache's own protocol.)
+    """
 
     jsonrpc: Literal["2.0"]
     method: str
@@ -167,7 +171,7 @@ def _tail(error: Exception) -> str:
 
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
-_PLACE = re.compile(r"(.*?) - at `(?:key in )?\$\.?([^`]*)`$", re.DOTALL)
+_PLACE = re.compile(r"(.*?) - at `(?:key in )?\$\.?([^`]*)`", re.DOTALL)
 
 
 def decode_params(decoder: msgspec.json.Decoder[Any], raw: Raw) -> Any:
@@ -181,7 +185,7 @@ def decode_params(decoder: msgspec.json.Decoder[Any], raw: Raw) -> Any:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
         text = str(error)
-        place = _PLACE.match(text)
+        place = _PLACE.fullmatch(text)
         reason, path = place.groups() if place else (text, "")
         for pattern, verb in ((_MISSING, "is missing"), (_UNKNOWN, "is not known here")):
             named = pattern.search(reason)

@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ from grenache_py.exchange.audit.export import prove
 from grenache_py.exchange.audit.replay import markets_of
 from grenache_py.exchange.effects.rows import OrderRow
 from grenache_py.exchange.errors import DUPLICATE_CLIENT_ID
-from grenache_py.exchange.home.ledger import own_from_row
-from grenache_py.exchange.storage import queries
+from grenache_py.exchange.home.order_rows import own_from_row
+from grenache_py.exchange.storage import snapshot
 from grenache_py.exchange.storage.database import read_only
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +82,12 @@ class Daemon:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
 
 class Connection:
     """One client, blocking."""
@@ -118,6 +124,12 @@ class Connection:
     def close(self) -> None:
         self._lines.close()
         self._socket.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 @attrs.define
@@ -243,9 +255,9 @@ def check_file(directory: Path, everybody: list[Promises]) -> Found:
     """Hold the file of a dead daemon to its promises."""
     path = str(directory / "data" / "exchange.sqlite")
     with closing(read_only(path)) as connection:
-        market = markets_of(queries.meta(connection))[MARKET]
-        orders = {row.order_id: row for row in queries.all_orders(connection)}
-        trades = {row.trade_id: row for row in queries.all_trades(connection)}
+        market = markets_of(snapshot.meta(connection))[MARKET]
+        orders = {row.order_id: row for row in snapshot.all_orders(connection)}
+        trades = {row.trade_id: row for row in snapshot.all_trades(connection)}
     traded: Counter[str] = Counter()
     for trade in trades.values():
         for order_id in {trade.maker_order, trade.taker_order}:
@@ -329,22 +341,14 @@ def torment(directory: Path, kills: int, seed: int, traders: int = 6, told: Any 
     everybody = [Promises(f"account-{n}") for n in range(traders)]
     stored = Found()
     for kill in range(kills):
-        daemon = Daemon(directory)
-        try:
-            connection = daemon.connect()
-            check_daemon(connection, stored, everybody, rng)
-            connection.close()
-            busy = [
-                Trader(daemon.socket, promises, random.Random(rng.random()))
-                for promises in everybody
-            ]
-            for trader in busy:
-                trader.start()
+        with ExitStack() as busy, Daemon(directory) as daemon:
+            with daemon.connect() as connection:
+                check_daemon(connection, stored, everybody, rng)
+            for promises in everybody:
+                trader = Trader(daemon.socket, promises, random.Random(rng.random()))
+                trader.start()  # it ends, and closes its connection, when the daemon does
+                busy.callback(trader.join, 10)
             time.sleep(rng.uniform(0.02, 0.6))
-        finally:
-            daemon.kill()
-        for trader in busy:
-            trader.join(10)
         stored = check_file(directory, everybody)
         if told is not None:
             told(kill + 1, sum(len(promises.ids) for promises in everybody))

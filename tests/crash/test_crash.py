@@ -37,9 +37,7 @@ def order(connection):
     promises.note("order.place", params, answer)
     return answer.get("error")
 
-daemon = Daemon(place)
-try:
-    connection = daemon.connect()
+with Daemon(place) as daemon, daemon.connect() as connection:
     while refusal is None:
         refusal = order(connection)
     print(len(promises.ids) > 10, refusal["code"], order(connection)["code"])
@@ -50,8 +48,6 @@ try:
     while order(connection) is not None and time.monotonic() < deadline:
         time.sleep(0.05)
     print(order(connection))
-finally:
-    daemon.kill()
 check_file(place, [promises])
 print("store is back" in daemon.log.read_text(), "store failed" in daemon.log.read_text())
 """

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from grenache_py.dht.errors import AllQueriesFailed, NoNodesToQuery
-from grenache_py.dht.traversals import GetResult, Operation
-from grenache_py.dht.writes import PutItem
+from grenache_py.dht.items import GetResult, PutItem
+from grenache_py.dht.traversals import Operation
 from tests.support.dht_nodes import Conversation, make_node
 
 CASES = {

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from grenache_py.dht.config import DHTConfig
+from grenache_py.dht.items import GetResult, PutItem
 from grenache_py.dht.node import DHTNode
-from grenache_py.dht.traversals import GetResult, Operation
-from grenache_py.dht.writes import PutItem
-from grenache_py.grape import api
+from grenache_py.dht.traversals import Operation
+from grenache_py.grape import answers, api
 from grenache_py.wire import bencode
 from grenache_py.wire.krpc import Address
 from tests.support.dht_nodes import NOW, make_node
@@ -135,7 +135,7 @@ def check_result(operation: Operation, response: str) -> None:
         assert sorted(result) == sorted(expected)
     elif isinstance(result, GetResult):
         # Two had it; Node waits for both and keeps the last, here the first one suffices.
-        found = json.loads(api.get_body(result, b""))
+        found = json.loads(answers.get_body(result, b""))
         assert found["v"] == expected["v"]
         assert bytes.fromhex(found["id"]) in IDS.values()
     else:

@@ -12,9 +12,7 @@ from nacl.signing import SigningKey
 
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded, NoNodesToQuery
-from grenache_py.dht.item_store import StoredItem, signed_bytes
-from grenache_py.dht.traversals import GetResult
-from grenache_py.dht.writes import PutItem
+from grenache_py.dht.items import GetResult, PutItem, StoredItem, signed_bytes
 from grenache_py.errors import LocalProtocolError
 from grenache_py.wire import bencode
 from grenache_py.wire.krpc import Address, compact_address
@@ -347,14 +345,118 @@ def test_a_late_answer_to_an_abandoned_round_does_not_end_the_next_one() -> None
     assert announce.result == 2
 
 
-def test_nobody_to_announce_to_and_nobody_who_takes_it_are_two_errors() -> None:
-    talk = talk_with()
-    assert isinstance(talk.node.announce(NAME, 1, talk.now).error, NoNodesToQuery)
+def test_nobody_who_gives_a_token_and_nobody_who_takes_it_are_two_errors() -> None:
     talk = talk_with((ALICE_ID, ALICE))
+    refused = talk.node.announce(NAME, 1, talk.now)
+    talk.reply(queries(talk, b"get_peers")[ALICE], ALICE, id=ALICE_ID, nodes=b"")
+    assert isinstance(refused.error, NoNodesToQuery)
     announce = announce_to_alice(talk)
     talk.refuse(queries(talk, b"announce_peer")[ALICE], ALICE, 301, "moved")
     assert isinstance(announce.error, AllQueriesFailed)
     assert announce.error.krpc_error == (301, "moved")
+
+
+def test_a_node_alone_stores_what_it_is_given_and_finds_it() -> None:
+    for host, recorded in ((None, "127.0.0.1:1337"), ("10.8.8.8", "10.8.8.8:1337")):
+        talk = talk_with(host=host)
+        assert talk.node.announce(NAME, 1337, talk.now).result == 1
+        assert talk.node.lookup(NAME, talk.now).result == [recorded]
+        told = talk.ok("get_peers", BOB, info_hash=NAME, sender=None).get(b"values", [])
+        assert told == ([] if host is None else [compact_address((host, 1337))])
+        assert not talk.sent()
+
+
+def test_a_node_alone_judges_items_as_any_other_does() -> None:
+    talk = talk_with()
+    assert talk.node.put(PutItem(v=b"fixed"), talk.now).error is None
+    target = talk.node.put(signed(b"two", 2), talk.now).result
+    assert isinstance(target, bytes)
+    found = talk.node.get(target, talk.now).result
+    assert isinstance(found, GetResult)
+    assert (found.id, found.v, found.seq) == (OWN_ID, b"two", 2)
+    for item, code in ((signed(b"one", 1), 302), (signed(b"three", 3, cas=1), 301)):
+        refused = talk.node.put(item, talk.now).error
+        assert isinstance(refused, AllQueriesFailed)
+        assert refused.krpc_error is not None
+        assert refused.krpc_error[0] == code
+    assert talk.node.put(signed(b"three", 3, cas=2), talk.now).error is None
+
+
+@pytest.mark.parametrize("bootstrap", [[ALICE], []])
+def test_a_survivor_serves_alone(bootstrap: list[Address]) -> None:
+    """Its only neighbour dies; the bootstrap list names that one, or nobody."""
+    talk = talk_with((ALICE_ID, ALICE))
+    talk.node.bootstrap(bootstrap, talk.now)
+    announce_to_alice(talk)
+    talk.reply(queries(talk, b"announce_peer")[ALICE], ALICE, id=ALICE_ID)
+    for _ in range(3):  # with the token remembered, with a contact left, with none
+        announce, put = talk.node.announce(NAME, 7, talk.now), talk.node.put(PutItem(v=1), talk.now)
+        talk.wait(2.0)
+        assert announce.result == 1
+        assert put.error is None
+        lookup = talk.node.lookup(NAME, talk.now)
+        talk.wait(2.0)
+        assert lookup.result == ["127.0.0.1:7"]
+
+
+def test_a_node_whose_bootstrap_list_names_itself_learns_its_address() -> None:
+    talk = Conversation(make_node())
+    here: Address = ("10.8.8.8", 20001)
+    talk.node.bootstrap([here], talk.now)
+
+    def deliver() -> None:
+        while datagrams := talk.node.take_effects().datagrams:
+            for data, address in datagrams:
+                assert address == here
+                answer = talk.node.receive_datagram(data, here, talk.now)
+                if answer is not None:
+                    talk.node.receive_datagram(answer, here, talk.now)
+
+    deliver()
+    assert len(talk.node.table) == 0, "it is no contact of its own"
+    announce, put = talk.node.announce(NAME, 7, talk.now), talk.node.put(PutItem(v=1), talk.now)
+    deliver()
+    assert announce.result == 1
+    assert put.error is None
+    lookup = talk.node.lookup(NAME, talk.now)
+    deliver()
+    assert lookup.result == ["10.8.8.8:7"]
+
+
+def test_what_was_stored_alone_goes_to_whoever_comes() -> None:
+    talk = talk_with()
+    talk.node.announce(NAME, 7, talk.now)
+    item = signed(b"one", 1)
+    talk.node.put(item, talk.now)
+    talk.meet(ALICE_ID, ALICE)
+    seen: dict[bytes, dict[bytes, Any]] = {}
+    for _ in range(120):
+        talk.wait(0.05)
+        for query, address in talk.sent():
+            method = query[b"q"]
+            seen[method] = query[b"a"]
+            talk.reply(query, address, id=ALICE_ID, token=b"tok", nodes=b"")
+    assert (seen[b"announce_peer"][b"info_hash"], seen[b"announce_peer"][b"port"]) == (NAME, 7)
+    assert (seen[b"put"][b"v"], seen[b"put"][b"seq"]) == (b"one", 1)
+
+
+def test_company_is_not_flooded_with_what_was_stored_alone() -> None:
+    talk = talk_with()
+    for port in range(1, 121):
+        talk.node.announce(NAME, port, talk.now)
+    assert len(talk.node.lone_writes) == 120
+    talk.meet(ALICE_ID, ALICE)
+    before = talk.node.counters.queries_sent
+    while len(talk.node.lone_writes) == 120:
+        talk.wait(0.1)
+    assert len(talk.node.lone_writes) == 70
+    assert talk.node.counters.queries_sent - before < 100
+    talk.wait(60)  # Alice never answers: nothing that was stored is stored anew
+    assert talk.node.lookup(NAME, talk.now).lookup.found
+    talk.wait(70)
+    lookup = talk.node.lookup(NAME, talk.now)
+    talk.wait(2)
+    assert lookup.result == [], "it expires as any other announcement"
 
 
 def test_own_announcements_are_kept_when_the_own_address_is_known() -> None:
@@ -551,6 +653,84 @@ def test_the_highest_seq_with_a_signature_that_holds_wins() -> None:
         talk.reply(asked[address], address, id=node_id, **put_members(item, b"tok"))
     assert isinstance(get.result, GetResult)
     assert (get.result.v, get.result.seq, get.result.id) == (b"two", 2, ALICE_ID)
+
+
+def hold(talk: Conversation, item: PutItem) -> bytes:
+    """Have the node keep ``item``, as after a restart from its state file; the target."""
+    stored = item.checked()
+    talk.node.restore([], [stored], talk.now)
+    return stored.target()
+
+
+def test_a_mutable_item_held_here_shadows_no_newer_one() -> None:
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB))
+    target = hold(talk, signed(b"old", 1))
+    get = talk.node.get(target, talk.now)
+    assert not get.done, "it may have been updated meanwhile"
+    asked = queries(talk, b"get")
+    for address, node_id, item in (
+        (ALICE, ALICE_ID, signed(b"new", 2)),
+        (BOB, BOB_ID, signed(b"old", 1)),
+    ):
+        talk.reply(asked[address], address, id=node_id, **put_members(item, b"tok"))
+    assert isinstance(get.result, GetResult)
+    assert (get.result.v, get.result.id) == (b"new", ALICE_ID)
+    repaired = queries(talk, b"put")
+    assert set(repaired) == {BOB}, "who had the old one is given the new one"
+    assert repaired[BOB][b"a"] == {b"id": OWN_ID} | {
+        name.encode(): value for name, value in put_members(signed(b"new", 2), b"tok").items()
+    }
+    talk.reply(repaired[BOB], BOB, id=BOB_ID)
+    assert talk.ok("get", target=target)[b"seq"] == 2, "and so is this node"
+
+
+def test_a_mutable_item_held_here_is_the_answer_where_others_have_none_newer() -> None:
+    here = GetResult(OWN_ID, b"one", None, PUBLIC, 1, signed(b"one", 1).sig)
+    talk = talk_with()
+    target = hold(talk, signed(b"one", 1))
+    assert talk.node.get(target, talk.now).result == here, "alone it asks nobody"
+    talk = talk_with((ALICE_ID, ALICE), (BOB_ID, BOB), (CAROL_ID, CAROL))
+    hold(talk, signed(b"one", 1))
+    get = talk.node.get(target, talk.now)
+    asked = queries(talk, b"get")
+    talk.reply(asked[ALICE], ALICE, id=ALICE_ID, token=b"t", nodes=b"")
+    talk.reply(asked[BOB], BOB, id=BOB_ID, **put_members(signed(b"one", 1), b"t"))
+    started = talk.now
+    while not get.done:  # Carol is dead
+        talk.wait(0.01)
+    assert get.result == here
+    assert talk.now - started < 0.5
+    assert not queries(talk, b"put")
+
+
+def test_a_salted_item_held_here_is_compared_under_its_own_salt() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    target = hold(talk, signed(b"old", 1, b"salt"))
+    get = talk.node.get(target, talk.now)
+    newer = put_members(signed(b"new", 2, b"salt"), b"tok")
+    del newer["salt"]  # an answer never says it
+    talk.reply(queries(talk, b"get")[ALICE], ALICE, id=ALICE_ID, **newer)
+    assert isinstance(get.result, GetResult)
+    assert get.result.v == b"new"
+
+
+def test_what_is_written_from_here_replaces_the_old_version_here() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    target = hold(talk, signed(b"old", 1))
+    talk.node.put(signed(b"new", 2), talk.now)
+    talk.reply(queries(talk, b"get")[ALICE], ALICE, id=ALICE_ID, token=b"tok", nodes=b"")
+    talk.reply(queries(talk, b"put")[ALICE], ALICE, id=ALICE_ID)
+    assert talk.ok("get", target=target)[b"seq"] == 2
+
+
+def test_what_no_node_would_store_is_not_kept() -> None:
+    talk = talk_with((ALICE_ID, ALICE))
+    target = hold(talk, signed(b"old", 1))
+    for too_much in (signed(b"x" * 1001, 2), signed(b"new", 2**63)):
+        talk.node.get(target, talk.now)
+        query = queries(talk, b"get")[ALICE]
+        talk.reply(query, ALICE, id=ALICE_ID, **put_members(too_much, b"tok"))
+        assert talk.ok("get", target=target)[b"seq"] == 1
 
 
 def test_a_higher_seq_is_found_beyond_the_nearest_eight() -> None:

@@ -9,7 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from grenache_py.dht.config import DHTConfig
-from grenache_py.dht.errors import DHTNotRunning, NoNodesToQuery
+from grenache_py.dht.errors import DHTNotRunning
+from grenache_py.dht.items import PutItem
 from grenache_py.dht.protocol import DATAGRAMS_A_TURN_MAX, DHTProtocol
 from grenache_py.errors import LocalProtocolError
 from grenache_py.wire import bencode
@@ -124,8 +125,8 @@ def test_a_callback_may_start_the_next_operation() -> None:
 
 def test_errors_reach_the_caller_also_those_before_anything_was_sent() -> None:
     shell = Shell()
-    (alone,) = results(shell.protocol.announce(b"name", 1))
-    assert alone.check(NoNodesToQuery)
+    (too_large,) = results(shell.protocol.put(PutItem(v=b"x" * 1001)))
+    assert too_large.check(LocalProtocolError)
     (impossible,) = results(shell.protocol.announce(b"name", 0))
     assert impossible.check(LocalProtocolError)
 

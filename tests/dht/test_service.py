@@ -17,8 +17,8 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from grenache_py.dht.config import DHTConfig
+from grenache_py.dht.items import PutItem
 from grenache_py.dht.service import DHTService
-from grenache_py.dht.writes import PutItem
 from grenache_py.errors import ConfigError
 
 pytestmark = pytest.mark.network

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grenache_py.dht.item_store import StoredItem
+from grenache_py.dht.items import StoredItem
 from grenache_py.dht.saved_state import DHTState, StateDamaged, StateFromLater, dump, load
 from grenache_py.dht.state_file import load_state, read_or_make_key, save_state
 from grenache_py.errors import ConfigError

@@ -11,8 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from grenache_py.dht import item_store
-from grenache_py.dht.item_store import ItemStore, PutRefused, StoredItem
+from grenache_py.dht.item_store import ItemStore, PutRefused
+from grenache_py.dht.items import (
+    StoredItem,
+    immutable_target,
+    mutable_target,
+    signed_bytes,
+    value_fits,
+)
 from grenache_py.dht.peer_store import PeerStore
 from grenache_py.dht.tokens import WriteTokens
 from grenache_py.rate_limit import RateLimit
@@ -183,22 +189,20 @@ PUBLIC = bytes(KEY.verify_key)
 
 def mutable(v: object, seq: int, salt: bytes = b"") -> StoredItem:
     encoded = bencode.encode(v)
-    signature = KEY.sign(item_store.signed_bytes(encoded, seq, salt)).signature
+    signature = KEY.sign(signed_bytes(encoded, seq, salt)).signature
     return StoredItem(encoded, PUBLIC, seq, signature, salt)
 
 
 def test_the_targets_and_signed_bytes_of_the_vectors() -> None:
     for case in SIGNING["mutable_bep"]:
         k, salt = bytes.fromhex(case["public_key_hex"]), (case["salt"] or "").encode()
-        assert item_store.mutable_target(k, salt).hex() == case["target_hex"]
-        signed = item_store.signed_bytes(bencode.encode(case["v"]), case["seq"], salt)
+        assert mutable_target(k, salt).hex() == case["target_hex"]
+        signed = signed_bytes(bencode.encode(case["v"]), case["seq"], salt)
         assert signed == case["signed_buffer_ascii"].encode()
     for case in SIGNING["mutable_seed"]:
         salt = (case["salt"] or "").encode()
         encoded = bencode.encode(case["v"])
-        assert (
-            item_store.signed_bytes(encoded, case["seq"], salt).hex() == case["signed_buffer_hex"]
-        )
+        assert signed_bytes(encoded, case["seq"], salt).hex() == case["signed_buffer_hex"]
         item = StoredItem(
             encoded,
             bytes.fromhex(case["public_key_hex"]),
@@ -209,7 +213,7 @@ def test_the_targets_and_signed_bytes_of_the_vectors() -> None:
         assert item.signature_holds()
     for case in SIGNING["immutable"]:
         encoded = bytes.fromhex(case["bencoded_hex"])
-        assert item_store.immutable_target(encoded).hex() == case["target_hex"]
+        assert immutable_target(encoded).hex() == case["target_hex"]
 
 
 def test_a_signature_covers_value_seq_and_salt() -> None:
@@ -268,7 +272,7 @@ def test_the_item_used_longest_ago_makes_room() -> None:
 def test_a_string_may_have_1000_bytes_and_anything_else_1000_encoded(
     encoded: bytes, fits: bool
 ) -> None:
-    assert item_store.value_fits(encoded) is fits
+    assert value_fits(encoded) is fits
 
 
 # --- rates ----------------------------------------------------------------------------------

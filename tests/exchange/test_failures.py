@@ -14,7 +14,7 @@ from tests.support.peers import Network
 
 
 def test_an_identity_is_made_once_and_never_replaced(tmp_path: Path) -> None:
-    """F9: identity lost at a restart."""
+    """docs/failure-modes.rst#f9: identity lost at a restart."""
     first = read_or_make_identity(str(tmp_path / "data"))
     file = tmp_path / "data" / KEY_NAME
     assert file.stat().st_mode & 0o777 == 0o600
@@ -45,7 +45,7 @@ def test_what_cannot_hold_secrets_is_named_once(tmp_path: Path) -> None:
 
 
 def test_two_orders_that_are_alike_are_two_orders_everywhere() -> None:
-    """F9: ids that collide."""
+    """docs/failure-modes.rst#f9: ids that collide."""
     net = Network(2)
     net.link(0, 1)
     ids = {net.place(number % 2, "buy", 10, 100).order_id for number in range(50)}
@@ -55,7 +55,9 @@ def test_two_orders_that_are_alike_are_two_orders_everywhere() -> None:
 
 
 def test_a_late_joiner_sees_what_is_left_of_an_order_and_not_what_it_was() -> None:
-    """F12: a book inflated after sync, the original quantity without its fills."""
+    """
+    docs/failure-modes.rst#f12: a book inflated after sync, the original quantity without its fills.
+    """
     net = Network(3)
     net.link(0, 1)
     maker = net.place(0, "sell", 100, 50)
@@ -70,7 +72,7 @@ def test_a_late_joiner_sees_what_is_left_of_an_order_and_not_what_it_was() -> No
 
 
 def test_a_cancel_reaches_every_peer_and_one_that_joins_later() -> None:
-    """F36: a cancel that is local only."""
+    """docs/failure-modes.rst#f36: a cancel that is local only."""
     net = Network(4)
     net.link(0, 1)
     net.link(1, 2)
@@ -86,7 +88,7 @@ def test_a_cancel_reaches_every_peer_and_one_that_joins_later() -> None:
 
 
 def test_the_exchange_asks_grapes_for_names_alone() -> None:
-    """F26: a book kept in DHT values, which are 1,000 bytes long at most."""
+    """docs/failure-modes.rst#f26: a book kept in DHT values, which are 1,000 bytes long at most."""
     folder = Path(grenache_py.exchange.__file__).parent
     discovery = ast.parse((folder / "daemon" / "discovery.py").read_text())
     asked = {

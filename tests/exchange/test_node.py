@@ -14,7 +14,7 @@ from tests.support.peers import Network, conserved
 
 
 def test_three_peers_in_a_full_mesh_pass_each_entry_on_and_fall_silent() -> None:
-    """F1: the endless broadcast loop."""
+    """The endless broadcast loop: docs/failure-modes.rst#f1."""
     net = Network(3)
     net.mesh()
     net.run(1)
@@ -36,7 +36,7 @@ def test_three_peers_in_a_full_mesh_pass_each_entry_on_and_fall_silent() -> None
 
 
 def test_a_late_joiner_gets_the_whole_open_book() -> None:
-    """F13: a new server that never synchronised."""
+    """A new server that never synchronised: docs/failure-modes.rst#f13."""
     net = Network(4)
     for one, other in ((0, 1), (1, 2)):
         net.link(one, other)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from grenache_py.dht.item_store import StoredItem
+from grenache_py.dht.items import StoredItem
 from grenache_py.dht.saved_state import DHTState, StateDamaged, StateFromLater, dump, load
 
 SEEDS = [

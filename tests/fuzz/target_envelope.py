@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from grenache_py.dht.writes import PutItem
-from grenache_py.grape import api
+from grenache_py.dht.items import PutItem
+from grenache_py.grape import answers, api
 from grenache_py.wire import bencode
 from grenache_py.wire.envelope import MISSING, InvalidPayload, payload
 
@@ -48,7 +48,7 @@ def one(data: bytes) -> None:
         assert expected is InvalidPayload
     for path in ("/lookup", "/announce", "/put", "/get", "/nope"):
         call = api.call(path, data)
-        if isinstance(call, api.GrapeAnswer):
+        if isinstance(call, answers.GrapeAnswer):
             assert call.status in (200, 500)
             if call.status == 200 and call.body:
                 json.loads(call.body)

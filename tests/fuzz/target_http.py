@@ -17,10 +17,11 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from grenache_py.dht.errors import AllQueriesFailed
-from grenache_py.dht.traversals import GetResult
+from grenache_py.dht.items import GetResult
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.connection import Connection
-from grenache_py.grape.site import Page, Site
+from grenache_py.grape.site import Site
+from grenache_py.wire.http.messages import Page
 
 _HEAD = b" HTTP/1.1\r\nHost: a\r\n"
 
@@ -80,7 +81,7 @@ class _Fault:
 
 def _talk(config: GrapeConfig, pieces: list[bytes]) -> bytes:
     clock = Clock()
-    pages = {"/health": lambda: Page(200, "application/json", b"{}")}
+    pages = {"/health": lambda: Page(b"{}", "application/json")}
     site = Site(_DHT(), config, clock, lambda: 20001, pages)
     site.log = Connection.log = _Fault()  # type: ignore[assignment]
     connection, transport = site.buildProtocol(None), StringTransport()

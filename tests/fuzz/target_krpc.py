@@ -14,9 +14,8 @@ import random
 from pathlib import Path
 
 from grenache_py.dht.config import DHTConfig
-from grenache_py.dht.item_store import StoredItem
+from grenache_py.dht.items import PutItem, StoredItem
 from grenache_py.dht.node import DHTNode
-from grenache_py.dht.writes import PutItem
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.wire import bencode, krpc
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from grenache_py.dht.writes import PutItem
-from grenache_py.grape import api
-from grenache_py.grape.api import AnnounceCall, GetCall, GrapeAnswer, LookupCall
+from grenache_py.dht.items import PutItem
+from grenache_py.grape import answers, api, javascript
+from grenache_py.grape.answers import GrapeAnswer
+from grenache_py.grape.api import AnnounceCall, GetCall, LookupCall
 
 JSON = st.recursive(
     st.none()
@@ -217,7 +218,7 @@ def test_too_long_a_value_is_refused_by_the_length_javascript_counts(v: object) 
 
 def test_a_value_nested_too_deeply_is_refused() -> None:
     v: list[object] = []
-    for _ in range(api.VALUE_DEPTH_MAX):
+    for _ in range(javascript.VALUE_DEPTH_MAX):
         v = [v]
     assert ask("/put", {"v": v}) == text("v must not be nested more than 64 deep")
 
@@ -229,14 +230,14 @@ def item(**fields: object) -> SimpleNamespace:
 
 def test_members_of_a_found_item_come_in_nodes_order() -> None:
     mutable = {"k": b"\x02" * 32, "seq": 3, "sig": b"\x04" * 64}
-    local = api.get_body(item(**mutable), b"salt")
+    local = answers.get_body(item(**mutable), b"salt")
     assert list(json.loads(local)) == ["id", "token", "v", "sig", "k", "seq"]
     assert json.loads(local)["token"] is None
-    remote = api.get_body(item(**mutable, token=b"\x05"), b"salt")
+    remote = answers.get_body(item(**mutable, token=b"\x05"), b"salt")
     assert list(json.loads(remote)) == ["id", "k", "seq", "sig", "token", "v", "salt"]
     assert json.loads(remote)["seq"] == 3
-    assert list(json.loads(api.get_body(item(token=b"\x05"), b""))) == ["id", "token", "v"]
-    assert api.get_body(None, b"") == b""
+    assert list(json.loads(answers.get_body(item(token=b"\x05"), b""))) == ["id", "token", "v"]
+    assert answers.get_body(None, b"") == b""
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_members_of_a_found_item_come_in_nodes_order() -> None:
     ],
 )
 def test_values_are_shown_as_javascript_shows_them(v: object, shown: str) -> None:
-    assert json.loads(api.get_body(item(v=v), b""))["v"] == shown
+    assert json.loads(answers.get_body(item(v=v), b""))["v"] == shown
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -259,6 +260,6 @@ def test_strings_are_escaped_as_json_stringify_escapes_them(words: str) -> None:
 
 
 def test_a_krpc_error_of_the_300s_becomes_the_status() -> None:
-    assert api.krpc_failure((302, "old")) == GrapeAnswer(302, b'"302 old"')
-    assert api.krpc_failure((205, "big")) == text("All queries failed")
-    assert api.krpc_failure(None) == text("All queries failed")
+    assert answers.krpc_failure((302, "old")) == GrapeAnswer(302, b'"302 old"')
+    assert answers.krpc_failure((205, "big")) == text("All queries failed")
+    assert answers.krpc_failure(None) == text("All queries failed")

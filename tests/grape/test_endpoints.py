@@ -82,9 +82,9 @@ def over_tls(port: int) -> bytes:
 
 
 def over_unix(path: Path) -> bytes:
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(str(path))
-    return answer(connection)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        return answer(connection)
 
 
 # Twisted's own use of pyOpenSSL, not ours to fix.

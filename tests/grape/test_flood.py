@@ -33,7 +33,7 @@ async def test_a_client_that_never_reads_is_cut_off_and_costs_little() -> None:
         try:
             before = tracemalloc.get_traced_memory()[0]
             sent = 0
-            while grape._site.connections and sent < 400:
+            while grape._site.clients.connections and sent < 400:
                 if transport._tempDataLen + len(transport.dataBuffer) < 1 << 20:
                     transport.write(chunk)
                     sent += 1
@@ -45,10 +45,10 @@ async def test_a_client_that_never_reads_is_cut_off_and_costs_little() -> None:
         assert held - 2 * pending < 2 << 20, "answers that nobody reads pile up"
         assert await post(grape.api_port, "lookup", "svc") == []
         for _ in range(400):
-            if not grape._site.connections:
+            if not grape._site.clients.connections:
                 break
             await rings.sleep(0.01)
-        assert not grape._site.connections, "it still holds its connection"
+        assert not grape._site.clients.connections, "it still holds its connection"
         transport.abortConnection()
 
 

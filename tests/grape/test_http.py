@@ -18,8 +18,9 @@ from twisted.python.failure import Failure
 from grenache_py.dht.errors import AllQueriesFailed, DHTOverloaded, NoNodesToQuery
 from grenache_py.errors import LocalProtocolError
 from grenache_py.grape.config import GrapeConfig
-from grenache_py.grape.connection import DROPPED_BYTES_MAX, Connection
-from grenache_py.grape.site import KNOWN_HEAD_BYTES_MAX, KNOWN_HEADS_MAX, Page, Site
+from grenache_py.grape.messages import DROPPED_BYTES_MAX, KNOWN_HEAD_BYTES_MAX, KNOWN_HEADS_MAX
+from grenache_py.grape.site import Site
+from grenache_py.wire.http.messages import Page
 from tests.support.fake_dht import FakeDHT
 
 DATE = "Thu, 01 Jan 1970 00:00:00 GMT"
@@ -64,7 +65,7 @@ def grape() -> SimpleNamespace:
 
 def make_grape(**settings: object) -> SimpleNamespace:
     clock, dht = Clock(), FakeDHT()
-    pages = {"/health": lambda: Page(503, "application/json", b"{}\n")}
+    pages = {"/health": lambda: Page(b"{}\n", "application/json", 503)}
     config = attrs.evolve(GrapeConfig(), **settings)
     site = Site(dht, config, clock, lambda: 20001, pages)
     return SimpleNamespace(
@@ -183,7 +184,7 @@ def test_a_client_that_left_gets_nothing_and_disturbs_nobody(grape: SimpleNamesp
     grape.clock.advance(0)
     assert gone.received() == ""
     assert stays.received() == ok("[]")
-    assert grape.site.connections == {stays.connection}
+    assert grape.site.clients.connections == {stays.connection}
 
 
 def test_pages_have_a_content_type_and_only_get_finds_them(grape: SimpleNamespace) -> None:
@@ -499,7 +500,7 @@ def test_one_connection_too_many_is_told_so() -> None:
         "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\ntoo many connections"
     )
     assert third.left
-    assert grape.site.refused == 1
+    assert grape.site.clients.refused == 1
     third.disconnect()
     first.disconnect()
     fourth = grape.client().send(ERROR_REQUEST)
@@ -652,7 +653,7 @@ def test_stopping_answers_what_is_asked_and_sends_the_rest_away(grape: SimpleNam
     busy, idle = grape.client(), grape.client()
     busy.send(post("/lookup", "svc") + ERROR_REQUEST)
     gone = []
-    grape.site.finish().addCallback(gone.append)
+    grape.site.clients.finish().addCallback(gone.append)
     assert idle.left
     assert not busy.left
     grape.dht.pending[0].callback([])
@@ -669,7 +670,7 @@ def test_stopping_answers_what_is_asked_and_sends_the_rest_away(grape: SimpleNam
 
 def test_stopping_does_not_wait_for_ever(grape: SimpleNamespace) -> None:
     busy = grape.client().send(post("/lookup", "svc"))
-    stopping = grape.site.finish()
+    stopping = grape.site.clients.finish()
     stopping.addErrback(lambda _: None)
     stopping.cancel()
     assert busy.transport.disconnected
@@ -681,13 +682,13 @@ def test_requests_and_statuses_are_counted(grape: SimpleNamespace) -> None:
     grape.dht.pending[0].callback([])
     client.send(b"HELLO\r\n\r\n")
     assert grape.site.requests == {"invalid": 1, "lookup": 1}
-    assert grape.site.statuses == {200: 2, 400: 1}
+    assert grape.site.clients.statuses == {200: 2, 400: 1}
 
 
 def test_the_connection_is_a_half_closeable_producer() -> None:
     from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer
     from zope.interface.verify import verifyObject
 
-    connection = Connection(make_grape().site, "")
+    connection = make_grape().site.buildProtocol(HERE)
     assert verifyObject(IHalfCloseableProtocol, connection)
     assert verifyObject(IPullProducer, connection)

@@ -12,7 +12,7 @@ import pytest
 import pytest_twisted
 from nacl.signing import SigningKey
 
-from grenache_py.dht.item_store import signed_bytes
+from grenache_py.dht.items import signed_bytes
 from grenache_py.grape.service import GrapeService
 from tests.interop.node_programs import NodeGrape, Processes, free_port
 from tests.support import rings

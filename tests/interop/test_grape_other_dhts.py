@@ -11,7 +11,7 @@ import pytest_twisted
 from nacl.signing import SigningKey
 from twisted.internet.threads import deferToThread
 
-from grenache_py.dht.item_store import signed_bytes
+from grenache_py.dht.items import signed_bytes
 from tests.interop.node_programs import NodeDHT, Processes
 from tests.support import rings
 from tests.support.rings import post, until

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from grenache_py.errors import LocalProtocolError
 from grenache_py.link.client import Link
 from grenache_py.link.errors import BadAnswer, GrapeRefused, GrapeUnreachable, LinkBusy, LinkError
-from grenache_py.link.items import Item
+from grenache_py.link.items import Item, mutable_hash, signed_put
 from grenache_py.link.keys import ItemKey
 from tests.support.fake_grape import FakeGrapes, ok
 
@@ -348,6 +348,19 @@ class ClosingTests(LinkCase):
         with pytest.raises(LocalProtocolError, match="closed"):
             self.link.start_announcing("svc", 1)
 
+    def test_a_grape_that_the_http_client_cannot_ask_costs_no_other_grape(self) -> None:
+        request = self.grapes.request
+
+        def refuse(method: str, url: str, **kwargs):
+            if "//one" in url:
+                raise ValueError("invalid hostname: one")
+            return request(method, url, **kwargs)
+
+        self.grapes.request = refuse
+        self.grapes.peers["svc"] = ["10.0.0.1:1"]
+        self.assertEqual(self.successResultOf(self.link.lookup("svc")), ["10.0.0.1:1"])
+        self.assertEqual(self.hosts(), ["two"])
+
     def test_too_many_requests_in_flight_are_refused(self) -> None:
         link = self.make(ONE, requests_max=2)
         self.grapes.silent = {"one"}
@@ -358,6 +371,40 @@ class ClosingTests(LinkCase):
             self.failureResultOf(one, CancelledError)
 
 
+class FreshItemTests(LinkCase):
+    """A grape that missed an update: it holds one version, and the others a newer one."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.link.close()
+        self.link = self.make(ONE)
+        self.target = mutable_hash(KEY.public, b"")
+        held = {"token": None, **signed_put("old", KEY, 1, b"", None)}
+        self.others: dict | None = {"token": "00", **signed_put("new", KEY, 2, b"", None)}
+
+        def answer(data):
+            if isinstance(data, dict) and data.get("cache") is False:
+                return (200, b"") if self.others is None else ok({"id": "11" * 20, **self.others})
+            return ok({"id": "00" * 20, **held})
+
+        self.grapes.scripted["get"] = answer
+
+    def value(self, **options) -> str:
+        item = self.successResultOf(self.link.get(self.target, **options))
+        assert item is not None
+        return item.value
+
+    def test_fresh_asks_past_what_the_grape_holds(self) -> None:
+        self.assertEqual(self.value(), "old")
+        self.assertEqual(self.value(fresh=True), "new")
+        asked = [data for _, _, data in self.grapes.requests]
+        self.assertEqual(asked, [self.target, {"hash": self.target, "cache": False}])
+
+    def test_fresh_takes_what_the_grape_holds_where_others_hold_nothing(self) -> None:
+        self.others = None
+        self.assertEqual(self.value(fresh=True), "old")
+
+
 def test_a_link_is_told_what_is_wrong_with_a_grapes_url() -> None:
     for url in ["127.0.0.1:30001", "ftp://a:1", "http://", "http://a:99999", "http://a:1/?x=1"]:
         with pytest.raises(LocalProtocolError, match="URL"):
@@ -365,6 +412,42 @@ def test_a_link_is_told_what_is_wrong_with_a_grapes_url() -> None:
     with pytest.raises(LocalProtocolError, match="at least one"):
         Link([], Clock())
     assert Link("http://a:1/", Clock()).grapes == ["http://a:1"]
+
+
+BAD_URLS = {
+    "http://[zz]:1": "looks like",
+    "http://[::1%25lo]:1": "IPv6",
+    "http://[::1]x:1": "looks like|IPv6",
+    "http://a_b:1": "host name",
+    "http://a..b:1": "host name",
+    "http://-a:1": "host name",
+    "http://ab--c:1": "host name",
+    f"http://{'a' * 64}:1": "host name",
+    f"http://{'.'.join(['a' * 60] * 5)}:1": "host name",
+    "http://%61:1": "host name",
+    "http://\u2603..\u2603:1": "host name",
+    "http://user:secret@a:1": "user name",
+    "http://user:secret@a b:1": "user name",
+    "http://a b:1": "blanks",
+    "http://a:1\n": "blanks",
+    "http://a\0b:1": "control",
+    "http://a:": "looks like",
+    "http://a:1/\xe9": "ASCII",
+    "http://a:1?": "query",
+}
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_a_url_that_could_not_be_asked_is_refused_when_it_is_given(url: str) -> None:
+    with pytest.raises(LocalProtocolError, match=BAD_URLS[url]) as refused:
+        Link([ONE, url], Clock())
+    assert "secret" not in str(refused.value)
+
+
+def test_urls_are_kept_in_ascii() -> None:
+    for url in ["http://[::1]:1", "https://a.example.", "http://a:1/base/x", "http://127.0.0.1:1"]:
+        assert Link(url, Clock()).grapes == [url]
+    assert Link("http://b\xfccher.example:1", Clock()).grapes == ["http://xn--bcher-kva.example:1"]
 
 
 def test_request_bytes_are_those_of_nodes_link() -> None:

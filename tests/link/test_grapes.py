@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import pytest_twisted
 
@@ -63,11 +65,65 @@ async def test_a_service_stays_announced_while_its_grape_is_away() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_grape_that_is_alone_says_so_and_knows_the_service_all_the_same() -> None:
-    async with rings.ring(1, "alone") as [grape]:
+@pytest.mark.parametrize("host", [None, "127.0.0.1"])
+async def test_a_grape_that_is_alone_serves(host: str | None) -> None:
+    async with rings.ring(1, "alone", host=host) as [grape]:
         link = Link(url(grape), REACTOR)
-        with pytest.raises(GrapeRefused, match="No nodes to query") as refused:
-            await link.announce("svc", 1337)
-        assert refused.value.lonely
+        assert await link.announce("svc", 1337) == 1
         assert await link.lookup("svc") == ["127.0.0.1:1337"]
+        for target in (await link.put("v"), await link.put_mutable("v", KEY, 1)):
+            item = await link.get(target)
+            assert item is not None
+            assert item.value == "v"
         await link.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_survivor_of_a_pair_serves_and_tells_who_comes_next() -> None:
+    async with rings.ring(2, "survivor", host=None) as grapes:
+        dead, survivor = grapes
+        link = Link(url(survivor), REACTOR)
+        await dead.stopService()
+        grapes.remove(dead)
+        assert await link.announce("svc", 1337) == 1
+        assert await link.lookup("svc") == ["127.0.0.1:1337"]
+        target = await link.put_mutable("v", KEY, 1)
+        third = rings.make_grape("third", bootstrap=(f"127.0.0.1:{survivor.dht_port}",), host=None)
+        third.startService()
+        grapes.append(third)
+        await until(lambda: third.dht.status().items > 0 and third.dht.status().peers > 0, 10)
+        fresh = Link(url(third), REACTOR)
+        assert await fresh.lookup("svc") == ["127.0.0.1:1337"]
+        assert await fresh.get(target) is not None
+        await link.close()
+        await fresh.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_grape_that_was_away_answers_the_newest_version(tmp_path: Path) -> None:
+    async with rings.ring(2, "while away") as grapes:
+        contacts = (f"127.0.0.1:{grapes[0].dht_port}",)
+        state = {"state_file": str(tmp_path / "state"), "bootstrap": contacts}
+        keeper = rings.make_grape("keeper", **state)
+        keeper.startService()
+        grapes.append(keeper)
+        await until(lambda: keeper.dht.status().contacts_good == 2)
+        writer = Link(url(grapes[0]), REACTOR)
+        target = await writer.put_mutable("old", KEY, 1)
+        await until(lambda: keeper.dht.status().items == 1)
+        await keeper.stopService()
+        grapes.remove(keeper)
+        assert await writer.put_mutable("new", KEY, 2) == target
+
+        again = rings.make_grape("keeper again", **state)
+        again.startService()
+        grapes.append(again)
+        assert again.dht.status().items == 1
+        await until(lambda: again.dht.status().contacts_good == 2)
+        link = Link(url(again), REACTOR)
+        for fresh in (False, True):
+            item = await link.get(target, fresh=fresh)
+            assert item is not None
+            assert (item.value, item.seq) == ("new", 2)
+        await link.close()
+        await writer.close()

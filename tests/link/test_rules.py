@@ -143,7 +143,7 @@ def test_a_key_does_not_show_its_secret() -> None:
 
 
 def grape_reads_salt(text: str) -> bytes:
-    """What the reference says a real grape makes of the ``salt`` member (section d.2)."""
+    """What a real grape makes of the ``salt`` member: docs/design/grenache-wire.rst#salt."""
     try:
         value = json.loads(text)
     except ValueError:

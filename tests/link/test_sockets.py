@@ -9,7 +9,8 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
 
 from grenache_py.link.client import Link
@@ -42,6 +43,19 @@ class RawGrapes(Factory):
 
 async def listening(factory: Factory):
     return await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_grape_at_an_ipv6_literal_is_asked() -> None:
+    grape = RawGrapes()
+    try:
+        port = await TCP6ServerEndpoint(reactor, 0, interface="::1").listen(grape)
+    except CannotListenError:
+        pytest.skip("this machine has no IPv6")
+    link = Link(f"http://[::1]:{port.getHost().port}", reactor)
+    assert await link.lookup("svc") == ["127.0.0.1:1"]
+    await link.close()
+    await port.stopListening()
 
 
 def url(port) -> str:

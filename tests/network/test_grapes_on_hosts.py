@@ -1,8 +1,8 @@
 """
-What Docker users trip over: the DHT stores the *announcing grape's* address (F23).
+What Docker users trip over: the DHT stores the *announcing grape's* address.
 
-So a grape on the service's own host announces it, and then the address is right: on plain
-hosts, and behind a NAT that forwards the ports.
+This is docs/failure-modes.rst#f23. So a grape on the service's own host announces it, and then the
+address is right: on plain hosts, and behind a NAT that forwards the ports.
 """
 
 from __future__ import annotations

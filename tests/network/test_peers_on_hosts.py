@@ -1,8 +1,8 @@
 """
-Exchange peers with grapes inside, on hosts of their own: they find each other and trade (F23).
+Exchange peers with grapes inside, on hosts of their own: they find each other and trade.
 
-First with the very commands of ``etc/container/compose.yaml``; then behind NAT, where the
-address to advertise is not the one the peer has.
+Shows docs/failure-modes.rst#f23. First with the very commands of ``etc/container/compose.yaml``;
+then behind NAT, where the address to advertise is not the one the peer has.
 """
 
 from __future__ import annotations

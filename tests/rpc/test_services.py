@@ -639,16 +639,15 @@ async def test_a_subscriber_that_does_not_read_loses_messages_but_hurts_nobody(n
     publisher = await network.publisher(queue_messages_max=10)
     heard: list[Any] = []
     await network.subscriber(heard).when_connected()
-    slow = socket.create_connection(("127.0.0.1", publisher.port))
-    slow.sendall(
-        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    await until(lambda: publisher.subscribers == 2)
-    for _ in range(400):
-        publisher.publish(b"x" * 50_000)
-        await wait(0)
-    await until(lambda: len(heard) == 400)
-    assert publisher.dropped > 0
-    slow.close()
+    with socket.create_connection(("127.0.0.1", publisher.port)) as slow:
+        slow.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        await until(lambda: publisher.subscribers == 2)
+        for _ in range(400):
+            publisher.publish(b"x" * 50_000)
+            await wait(0)
+        await until(lambda: len(heard) == 400)
+        assert publisher.dropped > 0
     await until(lambda: publisher.subscribers == 1)

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.internet.testing import StringTransport
 from zope.interface import alsoProvides
 
-from grenache_py.rpc.answering import Writer
+from grenache_py.rpc.sockets import Writer
 
 
 class Plain(StringTransport):

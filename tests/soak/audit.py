@@ -26,7 +26,7 @@ from grenache_py.exchange.node import NodeConfig
 from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.signed_log.keys import Ed25519
 from grenache_py.exchange.signed_log.merkle import Verifier
-from grenache_py.exchange.storage import queries
+from grenache_py.exchange.storage import snapshot
 from grenache_py.exchange.storage.database import Database, read_only
 from tests.sim.exchange.invariants import Checker, Violation
 from tests.sim.exchange.network import EPOCH_S, Disk, Network, Peer
@@ -86,16 +86,18 @@ class Audit:
     # The files, together.
 
     def _commits(self) -> None:
-        """I1 to I5, I7, I10, I14 over what all homes committed."""
+        """
+        What must hold of all that homes committed: docs/design/distributed-core.rst#invariants.
+        """
         takers: list[tuple[Peer, list[TradeRow]]] = []
         makers: list[tuple[Peer, list[TradeRow]]] = []
         for peer in self._peers:
             home = peer.identity.key
             with closing(read_only(str(self._file(peer.name)))) as connection:
-                orders = list(queries.all_orders(connection))
-                log = queries.all_log_entries(connection)
-                rows: list[Row] = [*orders, *log, *queries.load(connection).answers]
-                trades = list(queries.all_trades(connection))
+                orders = list(snapshot.all_orders(connection))
+                log = snapshot.all_log_entries(connection)
+                rows: list[Row] = [*orders, *log, *snapshot.load(connection).answers]
+                trades = list(snapshot.all_trades(connection))
             self._rows |= {row.order_id: row for row in orders}
             self._checker.committed(peer, rows)
             makers.append((peer, [trade for trade in trades if trade.maker_home == home]))
@@ -167,7 +169,9 @@ class Audit:
         return peers
 
     def _rest(self) -> None:
-        """I9, I14, L2, L3, L4, L6, I2 and I3 of the whole network, revived and at rest."""
+        """
+        What must hold of a network at rest, all revived: docs/design/distributed-core.rst#liveness.
+        """
         for peer in self._peers:
             peer.start()
         self._clock.run_until(REVIVED_S, 5_000_000)

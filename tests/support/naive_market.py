@@ -17,7 +17,9 @@ from grenache_py.exchange.market.order import NewOrder
 
 
 class Refused(Exception):
-    """The market does not take this order; ``code`` is the code of interfaces.md 5.3."""
+    """
+    The market does not take this order; ``code`` is a code of docs/client-protocol.rst#errors.
+    """
 
     def __init__(self, code: int) -> None:
         super().__init__(code)

@@ -18,12 +18,13 @@ from twisted.python.failure import Failure
 
 from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
 from grenache_py.exchange.client_port.feed import Feed
-from grenache_py.exchange.client_port.gateway import Facts, Gateway, Principal
-from grenache_py.exchange.client_port.reports import trades_until
+from grenache_py.exchange.client_port.gateway import Facts, Gateway, Principal, trades_behind
 from grenache_py.exchange.client_port.session import Session
+from grenache_py.exchange.daemon.admin import DaemonAdmin
+from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.exchange.daemon.commit_loop import CommitLoop
-from grenache_py.exchange.daemon.connections import ClientConnection, PeerConnection
-from grenache_py.exchange.daemon.history import StoreOffice
+from grenache_py.exchange.daemon.history import StoreHistory
+from grenache_py.exchange.daemon.peer_connection import PeerConnection
 from grenache_py.exchange.effects.rows import Row, Snapshot
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.market.instrument import Market
@@ -31,8 +32,8 @@ from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.rates import NO_LIMIT, Rate, RateLimits
 from grenache_py.exchange.signed_log.keys import Identity
-from grenache_py.exchange.storage import queries
-from grenache_py.exchange.storage.database import Database
+from grenache_py.exchange.storage import history
+from tests.support.memory_database import MemoryDatabase
 
 EVERYTHING = Grant(ALL_SCOPES)
 START = 1_700_000_000.0
@@ -50,8 +51,7 @@ class MemoryStore:
     size_bytes = 0
 
     def __init__(self) -> None:
-        self._database = Database(":memory:")
-        self._database.open()
+        self._database = MemoryDatabase()
         self.held: list[Callable[[], None]] | None = None
         self.broken: StoreError | None = None
         self.committed: list[list[Row]] = []
@@ -77,14 +77,14 @@ class MemoryStore:
         return done
 
     def may_have_used(self, account: str, client_order_id: str) -> bool:
-        return queries.order_by_client_id(self._c, account, client_order_id) is not None
+        return history.order_by_client_id(self._c, account, client_order_id) is not None
 
     @property
     def _c(self) -> Any:
         return self._database.connection
 
     def __getattr__(self, name: str) -> Any:
-        query = getattr(queries, name)
+        query = getattr(history, name)
         return lambda *args, **kwargs: succeed(query(self._c, *args, **kwargs))
 
 
@@ -150,17 +150,17 @@ class Peer:
         self.dialled: list[str] = []
         self.limits = RateLimits(rate, account_rate)
         self.shut_down: list[bool] = []
-        office = StoreOffice(
+        history = StoreHistory(self.store, self.identity.key)
+        admin = DaemonAdmin(
             self.store,
-            self.identity.key,
-            self._status,
+            lambda: {"store": self.commit_loop.failed or "ok"},
             lambda level, namespace: None,
             lambda: self.shut_down.append(True),
         )
-        feed = Feed({"BTC-USD": MARKET}, self._trades_behind)
+        feed = Feed({"BTC-USD": MARKET}, lambda copy: trades_behind(self.commit_loop.node, copy))
         facts = Facts(self.identity.key, "main", "0", START, False)
         self.tokens: dict[str, Grant] = {}
-        self.gateway = Gateway(feed, office, facts, self.tokens.get)
+        self.gateway = Gateway(feed, history, admin, facts, self.tokens.get)
         self.commit_loop = CommitLoop(
             self.store, self.clock, self.gateway, self._make_node, self.dialled.append
         )
@@ -169,21 +169,11 @@ class Peer:
 
     def method_failed(self, name: str) -> None:
         self.bugs.append(name)
-        self.commit_loop.method_failed(name)
-
-    async def _status(self) -> dict[str, Any]:
-        return {"store": self.commit_loop.failed or "ok"}
+        self.commit_loop.guarded.method_failed(name)
 
     def _make_node(self, snapshot: Snapshot, now: float) -> ExchangeNode:
-        config = NodeConfig(PeeringConfig("main"), (MARKET,))
+        config = NodeConfig(PeeringConfig("main", strict=True), (MARKET,))
         return ExchangeNode(config, self.identity, snapshot, random.Random(1), now)
-
-    def _trades_behind(self, copy: Any) -> Any:
-        node = self.commit_loop.node
-        assert node is not None
-        now = node.order(copy.order_id)
-        assert now is not None
-        return trades_until(node.trades_of(copy.order_id), now.filled - copy.filled)
 
     def restart(self) -> None:
         """Begin again with what the store holds; clients that were connected are not served."""
@@ -211,14 +201,14 @@ class Peer:
 
     def link(self, number: int = 1) -> tuple[PeerConnection, StringTransport]:
         """Another peer connects."""
-        commit_loop = self.commit_loop
+        peer_input = self.commit_loop.peer_input
         lines = PeerConnection(
             self.clock,
             number,
             f"192.0.2.{number}:7071",
-            lambda connection: commit_loop.link_opened(connection, False),
-            commit_loop.peer_line,
-            commit_loop.link_lost,
+            lambda connection: peer_input.link_opened(connection, False),
+            peer_input.peer_line,
+            peer_input.link_lost,
         )
         transport = StringTransport()
         lines.makeConnection(transport)

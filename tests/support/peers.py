@@ -15,6 +15,7 @@ from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.storage.database import Database
+from tests.support.memory_database import MemoryDatabase
 
 BTC = Market.parse("BTC-USD:tick=0.01,lot=0.0001")
 
@@ -26,8 +27,7 @@ class Peer:
         self.number = number
         self.markets = markets
         self.address = f"10.0.0.{number}:7071"
-        self.database = Database(":memory:")
-        self.database.open()
+        self.database: Database = MemoryDatabase()
         self.events: list[Event] = []
         self.start(now)
 
@@ -37,15 +37,16 @@ class Peer:
 
     def copy_of_disk(self) -> Database:
         """A copy of the database as it is now (serialize() is missing in Python 3.10)."""
-        copy = Database(":memory:")
-        copy.open()
+        copy = MemoryDatabase()
         self.database.connection.backup(copy.connection)
         return copy
 
     def start(self, now: float, new_epoch: bool = False) -> None:
         """A new process on the same disk."""
         config = NodeConfig(
-            PeeringConfig("test", listen=self.address), self.markets, new_epoch=new_epoch
+            PeeringConfig("test", listen=self.address, strict=True),
+            self.markets,
+            new_epoch=new_epoch,
         )
         identity = Identity.from_seed(bytes([self.number + 1]) * 32)
         snapshot = self.database.load()
@@ -179,7 +180,7 @@ class Network:
 
 
 def conserved(node: ExchangeNode) -> None:
-    """I1 for every own order in memory."""
+    """docs/design/distributed-core.rst#i1, for every own order in memory."""
     for own in [*node.ledger.own.values(), *node.ledger.closed.values()]:
         live = own.live
         assert min(live.open, live.reserved, live.filled, live.closed) >= 0, live

@@ -20,7 +20,7 @@ def split(data: bytes, *cuts: int, line_bytes_max: int = 20) -> tuple[list[bytes
 
 
 def reference(data: bytes, line_bytes_max: int = 20) -> tuple[list[bytes], bool]:
-    """What the splitter does, said as simply as possible, for streams without telnet bytes."""
+    """What the splitter does, said as simply as possible, for streams without telnet."""
     lines = []
     *complete, rest = data.split(b"\n")
     for line in complete:
@@ -33,7 +33,8 @@ def reference(data: bytes, line_bytes_max: int = 20) -> tuple[list[bytes], bool]
 
 
 STREAMS = st.lists(
-    st.sampled_from([b"\n", b"\r", b"a", b"{}", b"x" * 7, b"y" * 19, b"z" * 20]), max_size=30
+    st.sampled_from([b"\n", b"\r", b"a", b"{}", b"x" * 7, b"y" * 19, b"z" * 20, b"q\xff"]),
+    max_size=30,
 ).map(b"".join)
 
 
@@ -51,16 +52,24 @@ def test_telnet_bytes_mean_the_same_one_by_one(stream: list[int]) -> None:
 
 
 def test_telnet_negotiation_is_passed_over() -> None:
-    will_echo, do_timing = b"\xff\xfb\x01", b"\xff\xfd\x06"
-    window_size = b"\xff\xfa\x1f\x00\x50\x00\x0a\xff\xf0"  # its 0x0a is no line's end
-    interrupt = b"\xff\xf4"
-    data = will_echo + b"pi" + window_size + b"ng" + do_timing + interrupt + b"\r\n"
-    assert split(data) == ([b"ping"], False)
-    assert split(data, *range(len(data))) == ([b"ping"], False)
+    will_echo, do_timing, interrupt = b"\xff\xfb\x01", b"\xff\xfd\x06", b"\xff\xf4"
+    data = will_echo + b"ping\r\n" + interrupt + do_timing + b"\r\n" + do_timing + b"pong\n"
+    assert split(data) == ([b"ping", b"pong"], False)
+    assert split(data, *range(len(data))) == ([b"ping", b"pong"], False)
 
 
-def test_a_doubled_telnet_byte_is_the_byte_itself() -> None:
-    assert split(b"a\xff\xffb\n") == ([b"a\xffb"], False)
+def test_a_byte_255_in_a_line_stays_there_and_costs_no_other_line() -> None:
+    for line in (
+        b'{"id":"a\xffb"}',
+        b'{"\xff\xfa":1}',
+        b'{"\xff\xfd',
+        b"\xff\xfa\x1f",
+        b"\xff",
+        b"\xff\xffa",
+    ):
+        data = line + b"\nnext\n"
+        assert split(data) == ([line, b"next"], False)
+        assert split(data, *range(len(data))) == ([line, b"next"], False)
 
 
 def test_the_longest_line_is_65536_bytes_with_either_end() -> None:

@@ -1,1 +1,1 @@
-"""A stored log played again, and its history for other programs."""
+"""A store checked against its own log, and its history for other programs."""

@@ -1,8 +1,8 @@
 """
-A store's history for other programs, and the proof that its log leads to its book.
+A store's history as CSV or JSON lines, and the proof that its log leads to its book.
 
-Shell. Reads one SQLite file, which a daemon may be using at the same time, and writes lines to
-the stream it is given. Money is written as decimal strings, times as milliseconds since 1970.
+Shell. Reads one SQLite file, which a daemon may be using at the same time, and writes to the stream
+it is given. Prices and quantities are decimal strings, times are milliseconds since 1970.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any, TextIO
 
 import msgspec
 
-from grenache_py.exchange.audit.replay import LogReplay, Proof, compare, markets_of
+from grenache_py.exchange.audit.proof import Proof, compare
+from grenache_py.exchange.audit.replay import LogReplay, markets_of
 from grenache_py.exchange.effects.rows import OrderRow, TradeRow
-from grenache_py.exchange.home.ledger import own_from_row
+from grenache_py.exchange.home.order_rows import own_from_row
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.signed_log.merkle import Verifier
-from grenache_py.exchange.storage import queries
+from grenache_py.exchange.storage import snapshot
 from grenache_py.exchange.storage.database import read_only
 from grenache_py.exchange.storage.sqlite_errors import translated
 
@@ -31,7 +32,7 @@ Exported = Iterator[dict[str, Any]]
 
 def _orders(connection: Connection, markets: Mapping[str, Market]) -> Exported:
     """Own orders, oldest first."""
-    for row in queries.all_orders(connection):
+    for row in snapshot.all_orders(connection):
         yield _order(row, markets[row.market])
 
 
@@ -59,8 +60,8 @@ def _order(row: OrderRow, market: Market) -> dict[str, Any]:
 
 
 def _trades(connection: Connection, markets: Mapping[str, Market]) -> Exported:
-    """All trades this home heard of, in that order."""
-    for row in queries.all_trades(connection):
+    """All trades this home knows, in the order in which it learned of them."""
+    for row in snapshot.all_trades(connection):
         market = markets[row.market]
         yield {
             "trade_id": row.trade_id,
@@ -77,8 +78,8 @@ def _trades(connection: Connection, markets: Mapping[str, Market]) -> Exported:
 
 
 def _log(connection: Connection, markets: Mapping[str, Market]) -> Exported:
-    """The home's own signed log."""
-    for row in queries.all_log_entries(connection):
+    """The home's own signed log, oldest entry first."""
+    for row in snapshot.all_log_entries(connection):
         yield {
             "epoch": row.epoch,
             "seq": row.seq,
@@ -101,8 +102,8 @@ EXPORTS: dict[str, Callable[[Connection, Mapping[str, Market]], Exported]] = {
 
 def _records(path: str, what: str) -> Exported:
     with translated(path), closing(read_only(path)) as connection:
-        connection.execute("BEGIN")  # one moment, whatever a daemon writes meanwhile
-        yield from EXPORTS[what](connection, markets_of(queries.meta(connection)))
+        connection.execute("BEGIN")  # see one state, whatever a daemon writes meanwhile
+        yield from EXPORTS[what](connection, markets_of(snapshot.meta(connection)))
 
 
 def write_csv(path: str, what: str, to: TextIO) -> int:
@@ -139,22 +140,22 @@ def prove(
     path: str, verifier: Verifier | None = None, told: Callable[[int], None] | None = None
 ) -> Proof:
     """
-    Play the log of the store at ``path`` again and compare.
+    Replay the log of the store at ``path`` and compare the outcome with the store.
 
     Args:
-        verifier: also checks every signature.
-        told: called with the number of entries done, now and then.
+        verifier: checks every signature too; without one, none is checked.
+        told: called with the number of entries done, after every thousand.
 
     Raises:
         StoreError: the file cannot be read.
     """
     with translated(path), closing(read_only(path)) as connection:
         connection.execute("BEGIN")
-        replay = LogReplay(markets_of(queries.meta(connection)), verifier)
-        for row in queries.all_log_entries(connection):
+        replay = LogReplay(markets_of(snapshot.meta(connection)), verifier)
+        for row in snapshot.all_log_entries(connection):
             replay.apply(row)
             if told is not None and not replay.entries % 1000:
                 told(replay.entries)
-        orders: Iterable[OrderRow] = queries.all_orders(connection, live_only=True)
-        trades: Iterable[TradeRow] = queries.all_trades(connection)
+        orders: Iterable[OrderRow] = snapshot.all_orders(connection, live_only=True)
+        trades: Iterable[TradeRow] = snapshot.all_trades(connection)
         return compare(replay, orders, trades)

@@ -1,32 +1,27 @@
 """
-A home's log, played again, and whether it leads to the orders and books that are stored.
+A home's log replayed: the state that follows from its entries.
 
-Pure. The log says everything that a home ever published, each entry chained to the one before
-by its hash. ``LogReplay`` applies entries with the rules any neighbour would hold the home to
-(versions and ``filled`` only rise, what is closed stays closed, trades add up, order ids are
-hashes, heartbeats name the live set that follows from the entries before them), and ``compare``
-holds the outcome against the store's own tables: order by order, and by the hash of each book.
+Pure. ``LogReplay`` applies entries with the rules that any neighbour holds the home to: each entry
+has the hash of the one before, versions and ``filled`` only rise, a closed order stays closed,
+trades add up, order ids are hashes, and heartbeats name the live set that follows from the entries
+before them. ``proof.py`` compares the outcome with the store's own tables.
 
-Old entries may have been forgotten (``retention.py``): after a gap in the numbers the entries
-of live orders are still there, so the end state is proven all the same; what happened to
-orders that closed in the gap is not.
+Old entries may have been pruned (``retention.py``). After a gap in the numbers the entries of live
+orders are still there, so the final state is proven all the same; what happened to orders that
+closed in the gap is not.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import attrs
-import msgspec
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.effects.rows import LogRow, OrderRow, TradeRow
+from grenache_py.exchange.effects.rows import LogRow
 from grenache_py.exchange.errors import OrderError
-from grenache_py.exchange.home.ledger import own_from_row
-from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market, Step, decimal_text
-from grenache_py.exchange.market.matching import rests
 from grenache_py.exchange.market.order import LiveOrder, Trade
 from grenache_py.exchange.signed_log.entries import (
     GENESIS,
@@ -39,9 +34,9 @@ from grenache_py.exchange.signed_log.entries import (
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, element
 from grenache_py.exchange.signed_log.merkle import Signed, Verifier, leaf_hash
 
-__all__ = ["LogReplay", "Proof", "compare", "markets_of"]
+__all__ = ["DIFFERENCES_MAX", "LogReplay", "markets_of"]
 
-#: Differences told; a broken log would otherwise fill the screen.
+#: Contradictions listed at most; a broken log would otherwise fill the screen.
 DIFFERENCES_MAX = 20
 
 
@@ -74,7 +69,7 @@ class LogReplay:
         entries: how many were applied.
         gaps: how many runs of entries were missing.
         beats: heartbeats whose fingerprint agreed.
-        problems: what contradicted the rules, at most ``DIFFERENCES_MAX``.
+        problems: a sentence for each contradiction, at most ``DIFFERENCES_MAX``.
     """
 
     markets: Mapping[str, Market]
@@ -103,7 +98,7 @@ class LogReplay:
             if leaf_hash(row.payload).hex() != row.hash:
                 raise RemoteProtocolError("its hash is not that of its payload")
             if self.verifier is not None:
-                self.verifier.check(Signed(*row[3:]), entry.home)
+                self.verifier.check(Signed.from_row(row), entry.home)
             self._follow(entry)
             self._apply(entry)
         except (RemoteProtocolError, OrderError, KeyError) as error:
@@ -122,7 +117,7 @@ class LogReplay:
             raise RemoteProtocolError(f"is of another home, {entry.home}")
         self.home = entry.home
         if entry.epoch != self.epoch:
-            # All orders of the old epoch were given up (see --new-epoch).
+            # All orders of the old epoch are closed (see --new-epoch).
             self.live.clear()
             self._traded.clear()
             self.seq, self.hash, self._fingerprint, self._complete = 0, GENESIS, 0, True
@@ -140,7 +135,7 @@ class LogReplay:
             live.key = (*entry.time, order.order_id)
             if order.order_id in self.live:
                 raise RemoteProtocolError(f"publishes order {order.order_id} again")
-            live.version = -1  # its first state follows, perhaps in a later part of this step
+            live.version = -1  # its first state follows, perhaps in a later entry of this step
             self.live[order.order_id] = live
         for body in entry.trades:
             trade = trade_from_body(body, self.markets[body.market])
@@ -184,100 +179,3 @@ class LogReplay:
         self._fingerprint %= FINGERPRINT_MODULUS
         if live.version <= was[0] or live.filled < was[1] or live.closed < 0:
             raise RemoteProtocolError(f"order {state.order_id} cannot go to this state")
-
-
-@attrs.frozen
-class Proof:
-    """
-    Whether the log leads to what is stored.
-
-    Attributes:
-        books: by market: number of standing own orders, hash of the book that follows from the
-            log, hash of the book that is stored.
-        problems: sentences; empty when all is proven.
-    """
-
-    home: str
-    entries: int
-    gaps: int
-    beats: int
-    live_orders: int
-    trades: int
-    books: dict[str, tuple[int, str, str]]
-    problems: tuple[str, ...]
-
-    @property
-    def holds(self) -> bool:
-        """Nothing contradicts the store."""
-        return not self.problems
-
-
-def compare(replay: LogReplay, orders: Iterable[OrderRow], trades: Iterable[TradeRow]) -> Proof:
-    """
-    Hold the end of a replay against the store.
-
-    Args:
-        orders: own orders that are stored as live.
-        trades: all trades that are stored, those of other homes too.
-    """
-    problems = list(replay.problems)
-    replayed = {symbol: Book(market) for symbol, market in replay.markets.items()}
-    stored = {symbol: Book(market) for symbol, market in replay.markets.items()}
-    left = dict(replay.live)
-    for live in left.values():
-        _stand(replayed, live)
-    for row in orders:
-        if not row.order_seq:
-            continue  # a stop that has not been triggered: nobody was told of it
-        if row.order_id not in left:
-            problems.append(f"order {row.order_id} is stored as live, the log does not have it")
-            continue
-        live = left.pop(row.order_id)
-        _stand(stored, own_from_row(row, replay.home).live)
-        if (live.version, live.open, live.reserved, live.filled, live.reason) != (
-            row.version,
-            row.open,
-            row.reserved,
-            row.filled,
-            row.reason,
-        ):
-            problems.append(f"order {row.order_id} is stored in another state than the log's")
-    problems.extend(
-        f"order {order_id} is live in the log, the store does not have it" for order_id in left
-    )
-    told = dict(replay.trades)
-    oldest = None
-    for found in trades:
-        oldest = found.time_ms if oldest is None else min(oldest, found.time_ms)
-        trade = told.pop(found.trade_id, None)
-        if trade is not None and TradeRow(*msgspec.structs.astuple(trade)) != found:
-            problems.append(f"trade {found.trade_id} is stored in another way than the log's")
-    problems.extend(
-        f"trade {trade.trade_id} is in the log, the store does not have it"
-        for trade in told.values()
-        if oldest is not None and trade.time_ms >= oldest  # older ones may be forgotten
-    )
-    books = {
-        symbol: (sum(1 for _ in book.orders()), book.state_hash(), stored[symbol].state_hash())
-        for symbol, book in sorted(replayed.items())
-    }
-    problems.extend(
-        f"the book of {symbol} is not the one that follows from the log"
-        for symbol, (_, follows, is_stored) in books.items()
-        if follows != is_stored
-    )
-    return Proof(
-        replay.home,
-        replay.entries,
-        replay.gaps,
-        replay.beats,
-        len(replay.live),
-        len(replay.trades),
-        books,
-        tuple(problems[:DIFFERENCES_MAX]),
-    )
-
-
-def _stand(books: Mapping[str, Book], live: LiveOrder) -> None:
-    if live.open and rests(live):
-        books[live.order.market].add(live)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from grenache_py.errors import GrenacheError
-from grenache_py.exchange.cli import printing as show
+from grenache_py.exchange.cli.latencies import histogram_lines, percentile
 from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool
 from grenache_py.exchange.client.load import Flow, Load
 
@@ -88,7 +88,7 @@ def load(
         "seconds": round(run.seconds, 3),
         "orders_per_s": round(orders / run.seconds, 1),
         **{
-            f"{name}_ms": round(show.percentile(rising, part) * 1000, 3)
+            f"{name}_ms": round(percentile(rising, part) * 1000, 3)
             for name, part in (("p50", 0.5), ("p99", 0.99), ("p99_9", 0.999))
         },
         "refused": run.errors,
@@ -97,7 +97,7 @@ def load(
     def shown() -> str:
         return "\n".join(
             [
-                *show.histogram_lines(run.latencies),
+                *histogram_lines(run.latencies),
                 f"{orders} orders in {run.seconds:.2f} s: {summary['orders_per_s']:,.0f} a second"
                 f" with {clients} clients",
                 *(f"refused {count} times: {message}" for message, count in run.errors.items()),

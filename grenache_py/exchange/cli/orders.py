@@ -18,8 +18,8 @@ from grenache_py.exchange.cli.tool import Tool
 
 __all__ = ["buy", "cancel", "orders", "replace", "sell"]
 
+#: How long ``buy`` and ``sell`` wait for trades at other peers, which take a round trip.
 IN_DOUBT_WAIT_S = 2.0
-"""How long ``buy`` and ``sell`` wait for trades at other peers, which take a round trip."""
 
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}

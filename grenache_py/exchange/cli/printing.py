@@ -1,5 +1,5 @@
 """
-What the ``exchange`` tool shows to people: tables, books, histograms.
+What the ``exchange`` tool shows to people: tables, books, lines.
 
 Pure: results of methods in, things that rich can print out. Buy is green and sell is red, and
 never the colour alone says it.
@@ -15,7 +15,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from grenache_py.exchange.audit.replay import Proof
+from grenache_py.exchange.audit.proof import Proof
 from grenache_py.exchange.cli.diagnosis import Finding
 
 __all__ = [
@@ -23,13 +23,11 @@ __all__ = [
     "counted",
     "fills_table",
     "findings_table",
-    "histogram_lines",
     "markets_table",
     "moment",
     "order_line",
     "orders_table",
     "peers_table",
-    "percentile",
     "proof_table",
     "status_table",
     "trade_line",
@@ -38,8 +36,8 @@ __all__ = [
 
 SIDE_STYLES = {"buy": "green", "sell": "red"}
 BAR_WIDTH = 24
+#: Members that together are longer get a line each.
 MEMBERS_CHARS_MAX = 110
-"""Members that together are longer get a line each."""
 
 
 def moment(time_ms: int) -> str:
@@ -289,34 +287,3 @@ def findings_table(findings: Iterable[Finding]) -> Table:
         if finding.advice:
             table.add_row("", "", Text(finding.advice, "dim"))
     return table
-
-
-def percentile(rising: Sequence[float], part: float) -> float:
-    """The value that ``part`` (0 to 1) of ``rising`` values do not exceed."""
-    return rising[min(len(rising) - 1, int(part * len(rising)))]
-
-
-def histogram_lines(seconds: Sequence[float]) -> list[str]:
-    """A histogram of latencies over doubling ranges, one line each, and percentiles below."""
-    rising = sorted(seconds)
-    if not rising:
-        return ["no latencies were measured"]
-    bounds: list[float] = [0.00025]
-    while bounds[-1] < rising[-1]:
-        bounds.append(bounds[-1] * 2)
-    counts = [0] * len(bounds)
-    place = 0
-    for value in rising:
-        while value > bounds[place]:
-            place += 1
-        counts[place] += 1
-    first = next(i for i, count in enumerate(counts) if count)
-    lines = [
-        f"{'<=':>4} {bound * 1000:8.2f} ms {count:>9}  {'█' * round(count / max(counts) * 40)}"
-        for bound, count in zip(bounds[first:], counts[first:], strict=True)
-    ]
-    shown = "  ".join(
-        f"{name} {percentile(rising, part) * 1000:.2f} ms"
-        for name, part in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999))
-    )
-    return [*lines, f"{shown}  max {rising[-1] * 1000:.2f} ms"]

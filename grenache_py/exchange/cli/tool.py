@@ -25,8 +25,8 @@ __all__ = ["EXIT_FAILED", "EXIT_NOTHING", "EXIT_USAGE", "Tool"]
 
 EXIT_FAILED, EXIT_USAGE, EXIT_NOTHING = 1, 2, 3
 
+#: What does not fit a terminal wraps there; squeezed by rich it would lose parts of ids.
 WIDTH = 220
-"""What does not fit a terminal wraps there; squeezed by rich it would lose parts of ids."""
 
 
 @attrs.define

@@ -24,10 +24,10 @@ from grenache_py.wire.jsonrpc import decode_response, request_line
 __all__ = ["Flow", "Load", "LoadFailed"]
 
 READ_BYTES = 65_536
+#: Without any answer for so long, a run ends.
 SILENCE_S = 60.0
-"""Without any answer for so long, a run ends."""
+#: Answers between two reports of progress, each of which may draw on a terminal.
 PROGRESS_STEP = 100
-"""Answers between two reports of progress, each of which may draw on a terminal."""
 
 
 class LoadFailed(GrenacheError):

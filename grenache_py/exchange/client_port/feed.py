@@ -4,7 +4,7 @@ Who is told of what: subscriptions to books, to trades and to an account's own o
 Pure. Each event is encoded once, however many listen. A subscription begins while a batch is
 being sealed, right after that batch's events were staged for the others: its snapshot is the
 state after the batch, and the first update it gets belongs to the next one, so nothing is
-missed and nothing comes twice (cause F15).
+missed and nothing comes twice (docs/failure-modes.rst#f15).
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from grenache_py.wire.jsonrpc import notification_line
 
 __all__ = ["SUBSCRIPTIONS_MAX", "Feed", "Staged", "Subscription", "book_lines", "order_update"]
 
+#: Subscriptions of one connection.
 SUBSCRIPTIONS_MAX = 200
-"""Of one connection."""
 
+#: Levels in one ``book.update`` line; a batch that changed more is told in several.
 CHANGES_PER_LINE_MAX = 500
-"""Levels in one ``book.update`` line; a batch that changed more is told in several."""
 TRADES_PER_LINE_MAX = 200
 
+#: Gives the trades behind a copy of an own order, oldest first.
 TradesOf = Callable[[LiveOrder], Iterable[Trade]]
-"""Gives the trades behind a copy of an own order, oldest first."""
 
 
 @attrs.define(eq=False)
@@ -51,8 +51,8 @@ class Subscription:
     ended: bool = False
 
 
+#: Notifications and who gets them, waiting for their batch to become durable.
 Staged: TypeAlias = list[tuple[Subscription, bytes]]
-"""Notifications and who gets them, waiting for their batch to become durable."""
 
 
 @attrs.define

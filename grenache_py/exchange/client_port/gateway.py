@@ -1,8 +1,8 @@
 """
-What methods of the client port work with: the desk, the client before it, and what lies behind.
+What the methods of the client port work with: the gateway, a principal, and what lies behind it.
 
-Pure. Two protocols say what the desk asks of others: `GatewayNode` answers at once and from memory;
-`Office` has what one must wait for, the store above all.
+Pure. Three protocols say what the gateway asks of others: `GatewayNode` answers at once and from
+memory, `History` is read from the store, and `Admin` is the daemon itself.
 """
 
 from __future__ import annotations
@@ -14,14 +14,23 @@ import attrs
 
 from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
 from grenache_py.exchange.client_port.feed import Feed
-from grenache_py.exchange.client_port.reports import execution_report
+from grenache_py.exchange.client_port.reports import execution_report, trades_until
 from grenache_py.exchange.client_port.send_queue import SendQueue
 from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_MARKET, OrderError
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, NewOrder, Trade
 
-__all__ = ["Facts", "Found", "Gateway", "GatewayNode", "Office", "Principal"]
+__all__ = [
+    "Admin",
+    "Facts",
+    "Found",
+    "Gateway",
+    "GatewayNode",
+    "History",
+    "Principal",
+    "trades_behind",
+]
 
 
 class GatewayNode(Protocol):
@@ -61,11 +70,12 @@ class GatewayNode(Protocol):
     def decide(self, fill_id: str, now: float) -> None: ...
 
 
+#: An own order read from the store, and its newest trades, oldest first.
 Found: TypeAlias = tuple[LiveOrder, list[Trade]]
 
 
-class Office(Protocol):
-    """What a method may wait for. Everything here may raise ``StoreError``."""
+class History(Protocol):
+    """What is read from the store. All that is awaited may fail with ``StoreError``."""
 
     def order(self, order_id: str) -> Awaitable[Found | None]:
         """An own order, however old, and its newest trades."""
@@ -97,11 +107,15 @@ class Office(Protocol):
     ) -> Awaitable[list[tuple[int, int, int, int, int, int]]]:
         """(start ms, open, high, low, close in ticks, lots), oldest first, empty ones left out."""
 
+
+class Admin(Protocol):
+    """What an operator asks of the daemon. All that is awaited may fail with ``StoreError``."""
+
     def backup(self, path: str) -> Awaitable[dict[str, Any]]:
-        """Write a consistent copy; what was written."""
+        """Write a consistent copy of the store to ``path``; the result of the method."""
 
     def status(self) -> Awaitable[dict[str, Any]]:
-        """What the service knows beyond the node: store, grapes, clients."""
+        """What the daemon knows beyond the node: store, grapes, clients."""
 
     def log_level(self, level: str, namespace: str) -> None:
         """Change what is logged."""
@@ -129,8 +143,8 @@ class Principal:
 
     Attributes:
         grant: what it may do now.
-        outbound: where its notifications go.
-        ceiling: what no token gives it more than.
+        send_queue: where its notifications go.
+        ceiling: the scopes that it never exceeds, whatever token it shows.
         leaving: set when it said ``quit``: closed once its answers are out.
     """
 
@@ -164,16 +178,18 @@ class Principal:
 @attrs.define
 class Gateway:
     """
-    Where clients are served.
+    What serves clients: they all share it.
 
     Attributes:
+        history, admin: what the methods that wait are answered by.
         node: replaced when the store failed and was opened again.
         check_token: the grant behind a token, or None.
         closed: what everybody is told while the node cannot be asked.
     """
 
     feed: Feed
-    office: Office
+    history: History
+    admin: Admin
     facts: Facts
     node: GatewayNode = attrs.field(init=False)  # set when the store is open
     check_token: Callable[[str], Grant | None] = lambda token: None
@@ -203,3 +219,11 @@ class Gateway:
         """The execution report of an order read from the store."""
         live, trades = found
         return execution_report(live, self.node.markets[live.order.market], trades)
+
+
+def trades_behind(node: GatewayNode | None, copy: LiveOrder) -> Iterable[Trade]:
+    """The trades in memory behind a copy of an own order, as old as the copy; oldest first."""
+    now = node.order(copy.order_id) if node is not None and copy.filled else None
+    if node is None or now is None:
+        return ()
+    return trades_until(node.trades_of(copy.order_id), now.filled - copy.filled)

@@ -17,11 +17,11 @@ from grenache_py.exchange.errors import INVALID_PARAMS, NO_SUCH_METHOD, OrderErr
 
 __all__ = ["COMMANDS", "QUIT", "InlineCall", "parse", "usage_of"]
 
+#: A method and its params.
 InlineCall: TypeAlias = tuple[str, dict[str, Any]]
-"""A method and its params."""
 
+#: Not a method: the connection closes once its answers are out.
 QUIT: InlineCall = ("quit", {})
-"""Not a method: the connection closes once its answers are out."""
 
 WORDS_MAX = 32
 _ORDER_ID = re.compile(r"[0-9a-f]{32}")

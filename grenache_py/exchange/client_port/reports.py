@@ -25,11 +25,11 @@ __all__ = [
     "trades_until",
 ]
 
+#: A report shows an order's newest trades, so that it fits a line; ``filled`` counts them all.
 REPORT_TRADES_MAX = 100
-"""A report shows an order's newest trades, so that it fits a line; ``filled`` counts them all."""
 
+#: Levels of one side in one line: 1,000 of the longest numbers are less than 65,536 bytes.
 SNAPSHOT_LEVELS_MAX = 500
-"""Levels of one side in one line: 1,000 of the longest numbers are less than 65,536 bytes."""
 
 
 def execution_report(

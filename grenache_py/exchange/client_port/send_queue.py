@@ -3,7 +3,7 @@ What waits to be written to one client: answers, and a bounded queue of notifica
 
 Pure. Answers are never dropped (their number is bounded because a client that does not read is
 not read from either). Notifications are: when those of one subscription exceed its share, all
-of them go, the subscription ends, and one ``gap`` takes their place (cause F39).
+of them go, the subscription ends, and one ``gap`` takes their place (docs/failure-modes.rst#f39).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from grenache_py.wire.jsonrpc import notification_line
 __all__ = ["SendQueue"]
 
 NOTES_MAX = 1_000
+#: Of one subscription, waiting while its client does not read; beyond either it gets a gap.
 NOTES_BYTES_MAX = 1_048_576
-"""Of one subscription, waiting while its client does not read; beyond either it gets a gap."""
 
 
 @attrs.define

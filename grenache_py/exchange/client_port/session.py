@@ -1,24 +1,23 @@
 """
 One client's requests: each line becomes calls of methods, and their results one answer.
 
-Pure. An answer goes through up to three stages: results known at once, results made when the
-batch is sealed, results that wait for the store. Every request is answered (cause F20).
+Pure. It checks what a client may do and how fast, and never waits: what does is left in the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
+from collections.abc import Callable
+from inspect import iscoroutine
 from typing import Any
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
+from grenache_py.exchange.client_port.answer import INTERNAL, Answer, Fault, Known, error_part
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.inline import QUIT, parse
 from grenache_py.exchange.client_port.methods import METHODS
-from grenache_py.exchange.client_port.methods.registry import AtSeal, Method, Pages
+from grenache_py.exchange.client_port.methods.registry import AtSeal, Method
 from grenache_py.exchange.errors import (
-    BUSY,
     INTERNAL_ERROR,
     NO_SUCH_METHOD,
     NOT_AUTHORISED,
@@ -26,15 +25,12 @@ from grenache_py.exchange.errors import (
     RATE_LIMITED,
     TOO_LARGE,
     OrderError,
-    StoreError,
 )
 from grenache_py.exchange.rates import RateLimits
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from grenache_py.wire.jsonrpc import (
-    Id,
     Malformed,
     Request,
-    batch_line,
     decode_params,
     decode_requests,
     encode,
@@ -42,154 +38,10 @@ from grenache_py.wire.jsonrpc import (
     result_line,
 )
 
-__all__ = ["Answer", "Session"]
+__all__ = ["Session"]
 
+#: Methods that are answered even while there is no store: then an operator needs them most.
 ALWAYS = frozenset({"hello", "help", "ping", "status"})
-"""What is answered even while the store is not to be had: then an operator needs it most."""
-
-INTERNAL = "Something is wrong inside the daemon; its log says more."
-
-
-class Fault(bytes):
-    """The answer to a request that a bug of ours kept from being carried out: it stays so."""
-
-
-class Answer:
-    """
-    The answer to one line, under way.
-
-    ``parts`` are the answers to its requests (several in a batch), each with the request's
-    id: a line when it is known, an `AtSeal` or a coroutine before.
-
-    Attributes:
-        waits: `finish` is needed; right once it was sealed.
-        ready: the whole answer as a line once it may leave, empty if nobody asked for one.
-        begun: subscriptions it begins: their notifications wait for it.
-        pages: what follows it.
-    """
-
-    __slots__ = ("_after", "_batch", "_parts", "begun", "pages", "ready", "waits")
-
-    def __init__(self, parts: list[tuple[Any, Any]], batch: bool = False) -> None:
-        self._parts = parts
-        self._batch = batch
-        self._after: list[AtSeal] = []
-        self.begun: Sequence[str] = ()
-        self.pages: Sequence[Pages] = ()
-        self.waits = False
-        self.ready: bytes | None = None
-
-    def seal(self) -> None:
-        """The batch is complete: make what waited for that; afterwards ``waits`` is right."""
-        for number, (id, part) in enumerate(self._parts):
-            value = part
-            if isinstance(part, AtSeal):
-                self._after.append(part)
-                if part.begins:
-                    self.begun = (*self.begun, part.begins)
-                value = part.make()
-                if not iscoroutine(value):
-                    value = _result(id, value)
-                self._parts[number] = (id, value)
-            if iscoroutine(value):
-                self.waits = True
-
-    async def finish(self) -> None:
-        """
-        Wait for what has to be waited for; what was done before must be durable by now.
-
-        Where that changed the node, ``ready`` is None afterwards: seal and release it again.
-        """
-        unsealed = False
-        for number, (id, part) in enumerate(list(self._parts)):
-            if not iscoroutine(part) or self.ready is not None:
-                continue
-            try:
-                value = await part
-            except OrderError as error:
-                value = _error(id, error.code, error.message, error.data)
-            except StoreError as error:
-                value = _error(id, BUSY, f"The store cannot be read: {error}")
-            else:
-                if isinstance(value, AtSeal):
-                    unsealed = True
-                else:
-                    value = _result(id, value)
-            if self.ready is None:
-                self._parts[number] = (id, value)
-        self.waits = False
-        if not unsealed and self.ready is None:
-            self.release()
-
-    def release(self) -> None:
-        """All parts are lines and durable: the answer may leave."""
-        self.ready = self._join([part for _, part in self._parts if part])
-        for at_seal in self._after:
-            self.ready += b"".join(at_seal.after)
-        self.pages = [at_seal.pages for at_seal in self._after if at_seal.pages is not None]
-
-    def _join(self, lines: list[bytes]) -> bytes:
-        if not lines:
-            return b""  # notifications only
-        return batch_line(lines) if self._batch else lines[0]
-
-    def discard(self) -> None:
-        """Nobody is there to hear it any more: nothing further is begun for it."""
-        self._close_unstarted()
-        self._parts.clear()
-        self._after.clear()
-        self.ready = b""
-
-    def _close_unstarted(self) -> None:
-        for _, part in self._parts:
-            if iscoroutine(part) and getcoroutinestate(part) == CORO_CREATED:
-                part.close()
-
-    def refuse(self, code: int, message: str) -> None:
-        """Answer every request with an error instead: what was done is not durable."""
-        self._close_unstarted()
-        self._after.clear()
-        self.waits = False
-        lines = [
-            part if type(part) is Fault else _error(id, code, message) for id, part in self._parts
-        ]
-        self.ready = self._join([line for line in lines if line])
-
-
-class Known(Answer):
-    """The answer to a single request whose result was known at once, as nearly all are."""
-
-    __slots__ = ("_id", "_line")
-    waits = False
-    begun = ()
-    pages = ()
-
-    def __init__(self, id: Id | UnsetType, line: bytes) -> None:
-        self._id = id
-        self._line = line
-        self.ready = None
-
-    def seal(self) -> None:
-        """Nothing waits for it."""
-
-    def release(self) -> None:
-        self.ready = self._line
-
-    def discard(self) -> None:
-        self.ready = b""
-
-    def refuse(self, code: int, message: str) -> None:
-        self.ready = _error(self._id, code, message)
-
-
-def _result(id: Id | UnsetType, result: Any) -> bytes:
-    return b"" if id is UNSET else result_line(id, result)
-
-
-def _error(
-    id: Id | UnsetType, code: int, message: str, data: dict[str, Any] | None = None
-) -> bytes:
-    return b"" if id is UNSET else error_line(id, code, message, data)
 
 
 class Session:
@@ -278,12 +130,12 @@ class Session:
         try:
             result = self._perform(request, now)
         except OrderError as error:
-            return _error(id, error.code, error.message, error.data)
+            return error_part(id, error.code, error.message, error.data)
         except Malformed as error:
-            return _error(id, error.code, error.message, error.data)
+            return error_part(id, error.code, error.message, error.data)
         except Exception:  # no await in here: whatever a method raises is a bug of ours
             self._on_bug(request.method)
-            return Fault(_error(id, INTERNAL_ERROR, INTERNAL))
+            return Fault(error_part(id, INTERNAL_ERROR, INTERNAL))
         if type(result) is not dict and (isinstance(result, AtSeal) or iscoroutine(result)):
             return result
         return b"" if id is UNSET else result_line(id, result)

@@ -1,5 +1,5 @@
 """
-What an operator can set on an exchange, where it may be said, and what comes out of it.
+The settings of an exchange: their names and values, and the `ExchangeConfig` that they make.
 
 Pure. `TABLE` is the one list of option names, for the command line and the TOML file alike.
 """
@@ -12,9 +12,10 @@ from typing import Any
 
 import attrs
 
-from grenache_py.errors import ConfigError
+from grenache_py.errors import ConfigError, LocalProtocolError
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.rates import NO_LIMIT, Rate
+from grenache_py.link.urls import check_grape_url
 from grenache_py.options import (
     Option,
     OptionTable,
@@ -41,9 +42,9 @@ class ExchangeConfig:
         client, peer, http: Twisted endpoint strings to listen on; empty: not at all.
         grapes: URLs of grapes that run elsewhere; empty: a grape runs inside.
         dht_port, bootstrap: of the grape inside.
-        advertise: ``host:port`` that other peers can reach this one at; "" to have them see.
+        advertise: ``host:port`` at which other peers can reach this one; "" to let them find out.
         connect: ``host:port`` of peers to be connected to in any case.
-        network: peers of another network are strangers.
+        network: name of the network; there are no links to peers of another one.
         tokens_file: "" for a port that asks for no token.
         connection_rate, account_rate: requests; orders, cancels and replaces.
         clients_max: connections to the client port at a time; one more is refused.
@@ -90,10 +91,10 @@ def _network(value: Any) -> str:
 
 
 def _grape(value: Any) -> str:
-    named = text(value)
-    if not re.match(r"https?://[^/]", named):
-        raise ValueError("must be a URL such as http://127.0.0.1:30001")
-    return named
+    try:
+        return check_grape_url(text(value))
+    except LocalProtocolError:
+        raise ValueError("must be a URL such as http://127.0.0.1:30001") from None
 
 
 def _rate(value: Any) -> Rate:
@@ -246,7 +247,7 @@ def from_settings(*layers: Mapping[str, Any]) -> ExchangeConfig:
         layers: values by option name, as strings or TOML values.
 
     Raises:
-        ConfigError: a value that cannot be; the message names the option.
+        ConfigError: a wrong value; the message names the option.
     """
     fields = TABLE.fields(*layers)
     for name in _ENDPOINTS & fields.keys():

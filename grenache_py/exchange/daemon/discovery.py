@@ -1,9 +1,9 @@
 """
-Finding other peers through grapes, and being found, for ever.
+Finds other peers through grapes, and announces this one there, until it is stopped.
 
 Shell: owns one `Link`. An answer is a hint and nothing more: the node dials it and has the key
-proven (cause F21). Asking never ends, whatever fails: grapes come back, and so do peers that
-started later (F13).
+proven (docs/failure-modes.rst#f21). Asking never ends, whatever fails: grapes come back, and so do
+peers that started later (docs/failure-modes.rst#f13).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from grenache_py.link.errors import GrapeRefused, LinkError
 
 __all__ = ["Discovery"]
 
+#: Between two lookups: soon after the start, then ever less often.
 LOOKUP_S_MIN, LOOKUP_S_MAX = 1.0, 15.0
-"""Between two lookups: soon after the start, then ever less often."""
 
 
 class Discovery:

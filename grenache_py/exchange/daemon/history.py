@@ -1,40 +1,31 @@
 """
-What methods wait for: pages of history, backups, and the state of the service round the node.
+Pages of history for the methods of the client port, read from the store.
 
-Shell: asks the store. See ``gateway.Office`` for what is promised.
+Shell: asks the store. `gateway.History` says what each answer is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from grenache_py.exchange.client_port.gateway import Found
 from grenache_py.exchange.client_port.reports import REPORT_TRADES_MAX, trades_until
 from grenache_py.exchange.effects.rows import OrderEventRow, OrderRow
-from grenache_py.exchange.home.ledger import own_from_row
+from grenache_py.exchange.home.order_rows import own_from_row
 from grenache_py.exchange.market.order import LiveOrder, Trade
 from grenache_py.exchange.storage.store import Store
 
-__all__ = ["StoreOffice"]
+__all__ = ["StoreHistory"]
 
 
-class StoreOffice:
-    """The `gateway.Office` of a daemon."""
+class StoreHistory:
+    """The `gateway.History` of a daemon."""
 
-    def __init__(
-        self,
-        store: Store,
-        home: str,
-        status: Callable[[], Awaitable[dict[str, Any]]],
-        log_level: Callable[[str, str], None],
-        shutdown: Callable[[], None],
-    ) -> None:
+    def __init__(self, store: Store, home: str) -> None:
+        """
+        Args:
+            home: the key of this peer, which every own order names.
+        """
         self._store = store
         self._home = home
-        self.status = status
-        self.log_level = log_level
-        self.shutdown = shutdown
 
     async def order(self, order_id: str) -> Found | None:
         row = await self._store.order(order_id)
@@ -104,10 +95,6 @@ class StoreOffice:
         start = None if after_ms is None else (after_ms // interval_ms + 1) * interval_ms
         found = await self._store.candles(market, interval_ms, start, limit)
         return [candle[:6] for candle in found]
-
-    async def backup(self, path: str) -> dict[str, Any]:
-        await self._store.backup(path)
-        return {"path": path}
 
 
 def _as_it_was(row: OrderRow, event: OrderEventRow, home: str) -> LiveOrder:

@@ -1,7 +1,7 @@
 """
 The HTTP port of a peer: the page, its live stream, health and metrics.
 
-Shell: one TCP connection, parsed by h11 and, once it is a stream, by websockets. The stream
+Shell: one TCP connection, read by `TargetReader` and, once it is a stream, by websockets. That
 speaks the client port's JSON-RPC, one message a line, through the same session: one protocol to
 learn, one to guard. A browser carries a user's reach into places the user does not know of, so a
 stream is refused to pages from elsewhere (its ``Origin``), and where this port listens on the
@@ -14,11 +14,9 @@ from collections.abc import Callable
 from http import HTTPStatus
 from importlib.resources import files
 from ipaddress import ip_address
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import urlsplit
 
-import attrs
-import h11
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -27,14 +25,30 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from grenache_py.exchange.daemon.connections import ClientConnection
+from grenache_py.exchange.daemon.client_connection import ClientConnection
+from grenache_py.wire.http.messages import HTTPRequest, Page, Pages, Refusal
+from grenache_py.wire.http.reader import ReaderLimits, TargetReader
+from grenache_py.wire.http.routes import HTTPRoute
+from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 
-__all__ = ["HTTPConnection", "Page", "Pages", "static_pages"]
+__all__ = ["ROUTES", "HTTPConnection", "static_pages"]
 
 HEAD_BYTES_MAX = 16_384
 IDLE_S = 30.0
 """Without a request for so long, a connection that is no stream is closed."""
+
+#: Every path of the HTTP port.
+ROUTES = (
+    HTTPRoute("/", "GET, HEAD", "the page", "anybody"),
+    HTTPRoute("/app.js", "GET, HEAD", "the page's program", "anybody"),
+    HTTPRoute("/style.css", "GET, HEAD", "the page's style", "anybody"),
+    HTTPRoute("/health", "GET, HEAD", "JSON; 503 while no orders are taken", "anybody"),
+    HTTPRoute("/metrics", "GET, HEAD", "for Prometheus", "anybody"),
+    HTTPRoute("/ws", "GET", "the live stream, a WebSocket", "pages of this origin; no browser"),
+)
+
+_LIMITS = ReaderLimits(head_bytes_max=HEAD_BYTES_MAX, body_bytes_max=0)
 
 CONTENT_SECURITY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:;"
@@ -42,16 +56,13 @@ CONTENT_SECURITY = (
 )
 
 
-@attrs.frozen
-class Page:
-    """An answer to GET."""
-
-    body: bytes
-    content_type: str
-    status: int = 200
-
-
-Pages: TypeAlias = "dict[str, Callable[[], Page]]"
+_EOL = "\r\n"
+_SAFETY = (
+    "Cache-Control: no-store\r\n"
+    f"Content-Security-Policy: {CONTENT_SECURITY}\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+)
 
 
 def static_pages() -> Pages:
@@ -94,7 +105,9 @@ class HTTPConnection(Protocol):
         self._clock = clock
         self._pages = pages
         self._make_stream = make_stream
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+        self._reader = TargetReader(_LIMITS, self)
+        self.state = HTTPState.READING
+        self._answered = False  # before the rest of its body has come
         self._socket: ServerProtocol | None = None
         self._stream: ClientConnection | None = None
         self._idle: IDelayedCall | None = None
@@ -111,6 +124,8 @@ class HTTPConnection(Protocol):
         transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._happened(HTTPEvent.LOST)
+        self._reader.close()
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -122,42 +137,28 @@ class HTTPConnection(Protocol):
         if self._socket is not None:
             self._frames(data)
             return
-        try:
-            self._http.receive_data(data)
-            self._requests()
-        except h11.RemoteProtocolError as error:
-            if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-                self._respond(_text(error.error_status_hint, "This is not HTTP/1.1."), close=True)
-            else:
-                self._abort()
+        if self.state is HTTPState.READING:
+            self._reader.receive(data)
+            if self._stream is not None and self._reader.unread:
+                self._frames(self._reader.unread)
 
-    # HTTP.
+    # What the reader says. Nothing is done with a body, so an answer does not wait for it.
 
-    def _requests(self) -> None:
-        transport: Any = self.transport
-        while True:
-            event = self._http.next_event()
-            if event is h11.NEED_DATA:
-                return
-            if event is h11.PAUSED:
-                if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
-                    return
-                self._http.start_next_cycle()
-            elif isinstance(event, h11.Request):
-                if self._idle is not None:
-                    self._idle.reset(IDLE_S)
-                if self._request(event):
-                    return
-            elif isinstance(event, h11.ConnectionClosed):
-                transport.loseConnection()
-                return
-
-    def _request(self, request: h11.Request) -> bool:
-        """Answer a request; True when it made this a stream."""
-        path = request.target.decode("ascii", "replace").partition("?")[0]
-        headers = {name.decode("ascii"): value.decode("latin-1") for name, value in request.headers}
+    def request_begun(self, request: HTTPRequest) -> None:
+        """Answer a request, or make it a stream."""
+        if self.state is not HTTPState.READING:
+            return
+        if request.headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            self._reader.refuse(HTTPStatus.NOT_IMPLEMENTED)
+        self._answered = True
+        self._reader.stream_body()
+        if self._idle is not None:
+            self._idle.reset(IDLE_S)
+        path = request.url.partition("?")[0]
+        close = not (request.http11 and request.keep_alive)
         if path == "/ws":
-            return self._upgrade(request, headers)
+            self._upgrade(request)
+            return
         make = self._pages.get(path)
         if request.method not in {b"GET", b"HEAD"}:
             page = _text(405, "Only GET is understood here.")
@@ -165,66 +166,82 @@ class HTTPConnection(Protocol):
             page = _text(404, f"There is nothing at {path[:100]!r}.")
         else:
             page = make()
-        self._respond(page, body=request.method != b"HEAD")
-        return False
+        self._respond(page, body=request.method != b"HEAD", close=close)
+
+    def continue_wanted(self, request: HTTPRequest) -> None:
+        """The answer has been given, and no body is wanted."""
+
+    def body_data(self, data: bytes) -> None:
+        """Nothing is done with a body."""
+
+    def request_complete(self, request: HTTPRequest) -> None:
+        self._answered = False
+
+    def request_refused(self, refusal: Refusal) -> None:
+        if self.state is not HTTPState.READING:
+            return
+        if self._answered:
+            self._abort()  # the request is answered already; its body is no HTTP
+        else:
+            self._respond(_text(refusal.status, "This is not HTTP/1.1."), close=True)
 
     def _respond(self, page: Page, *, body: bool = True, close: bool = False) -> None:
-        headers = [
-            ("Content-Type", page.content_type),
-            ("Content-Length", str(len(page.body))),
-            ("Cache-Control", "no-store"),
-            ("Content-Security-Policy", CONTENT_SECURITY),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Referrer-Policy", "no-referrer"),
-        ]
-        if page.status == 405:
-            headers.append(("Allow", "GET, HEAD"))
-        if close:
-            headers.append(("Connection", "close"))
-        reason = HTTPStatus(page.status).phrase
-        data = (
-            self._http.send(h11.Response(status_code=page.status, headers=headers, reason=reason))
-            or b""
+        allow = "Allow: GET, HEAD\r\n" if page.status == 405 else ""
+        head = (
+            f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}\r\n"
+            f"Content-Type: {page.content_type}\r\nContent-Length: {len(page.body)}\r\n"
+            f"{_SAFETY}{allow}{'Connection: close' + _EOL if close else ''}\r\n"
         )
-        if body:
-            data += self._http.send(h11.Data(data=page.body)) or b""
-        data += self._http.send(h11.EndOfMessage()) or b""
         transport: Any = self.transport
-        transport.write(data)
-        if self._http.our_state is h11.MUST_CLOSE:
+        transport.write(head.encode() + (page.body if body else b""))
+        if close:
+            self._happened(HTTPEvent.CLOSE)
             transport.loseConnection()
+
+    def _close(self) -> None:
+        transport: Any = self.transport
+        if HTTP_TRANSITIONS.allows(self.state, HTTPEvent.CLOSE):
+            self._happened(HTTPEvent.CLOSE)
+        transport.loseConnection()
+
+    def _happened(self, event: HTTPEvent) -> None:
+        self.state = HTTP_TRANSITIONS.next(self.state, event)
 
     # The stream.
 
-    def _upgrade(self, request: h11.Request, headers: dict[str, str]) -> bool:
+    def _upgrade(self, request: HTTPRequest) -> None:
         transport: Any = self.transport
+        headers = {
+            name.decode("ascii"): value.decode("latin-1") for name, value in request.headers.items()
+        }
         why_not = _refuse_origin(headers, transport.getHost())
         if why_not:
             self._respond(_text(403, why_not), close=True)
-            return False
+            return
         stream = self._make_stream(transport.getPeer())
         if stream is None:
             self._respond(_text(503, "There are too many clients; come back later."), close=True)
-            return False
+            return
         socket = ServerProtocol(max_size=LINE_BYTES_MAX)
-        lines = [b"GET /ws HTTP/1.1", *(b": ".join(header) for header in request.headers), b"", b""]
-        socket.receive_data(b"\r\n".join(lines))
+        lines = [b"GET /ws HTTP/1.1", *(b": ".join(each) for each in request.headers.items())]
+        socket.receive_data(b"\r\n".join([*lines, b"", b""]))
         for event in socket.events_received():
             assert isinstance(event, Request)
             socket.send_response(socket.accept(event))
         transport.write(b"".join(socket.data_to_send()))
         if socket.state is not State.OPEN:
             stream.connectionLost()
+            self._happened(HTTPEvent.CLOSE)
             transport.loseConnection()
-            return True
+            return
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
+        self._happened(HTTPEvent.ASKED)  # the stream is the answer
+        self._reader.stop()
         self._socket = socket
         self._stream = stream
         stream.makeConnection(self)
-        self._frames(self._http.trailing_data[0])
-        return True
 
     def _frames(self, data: bytes) -> None:
         socket, stream = self._socket, self._stream
@@ -250,9 +267,9 @@ class HTTPConnection(Protocol):
         if data:
             transport.write(data)
         if socket.close_expected():
-            transport.loseConnection()
+            self._close()
 
-    # What a stream's ClientLines asks of its transport.
+    # What a stream's ClientConnection asks of its transport.
 
     def write(self, data: bytes) -> None:
         """Send lines, each as one message."""
@@ -285,11 +302,10 @@ class HTTPConnection(Protocol):
 
     def loseConnection(self) -> None:
         """Close once everything is written."""
-        transport: Any = self.transport
         if self._socket is not None and self._socket.state is State.OPEN:
             self._socket.send_close(1000)
             self._flush()
-        transport.loseConnection()
+        self._close()
 
     def abortConnection(self) -> None:
         """Close at once."""

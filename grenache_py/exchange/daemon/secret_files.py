@@ -1,8 +1,8 @@
 """
 Files that must stay secret: the peer's identity, and the tokens of its clients.
 
-Shell: touches the files it is named. An identity is made once and kept (cause F9); whoever can
-read it can trade as this peer, so a file that others may read is refused, not repaired.
+Shell: touches the files it is named. An identity is made once and kept (docs/failure-modes.rst#f9);
+whoever can read it can trade as this peer, so a file that others may read is refused, not repaired.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 What a node wants done, in the order it must happen: durable first, visible after.
 
-Pure. A ``Batch`` is one turn of the crank: its rows become one transaction, and only when
-that has returned do its sends and events leave, in order. Modules of the core write into one
-``Outbox``; ``node.take_batch`` seals the signatures and empties it.
+Pure. The rows of a ``Batch`` become one transaction. Only when that has returned do its sends and
+events leave, in order. Modules of the core write into one ``Outbox``; ``ExchangeNode.take_batch``
+seals the signatures and empties it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
 What the core wants durable, as plain rows, and what the store gives back at start.
 
-Pure. Each row type is one SQL statement of ``store.py`` and its fields are that statement's
-parameters, in order; a batch of rows is one transaction. Rows of one batch may be grouped by
-type before they are executed: within a batch the core emits at most one ``OrderRow`` per
-order and rows of different types never depend on each other's order.
+Pure. Each row type is one SQL statement of ``storage/statements.py`` and its fields are that
+statement's parameters, in order; a batch of rows is one transaction. Rows of one batch may be
+grouped by type before they are executed: within a batch the core emits at most one ``OrderRow``
+per order, and rows of different types never depend on each other's order.
 """
 
 from __future__ import annotations
@@ -24,20 +24,9 @@ __all__ = [
     "RecordGone",
     "RecordRow",
     "Row",
-    "SignedRow",
     "Snapshot",
     "TradeRow",
 ]
-
-
-class SignedRow(NamedTuple):
-    """A payload with the proof that its signer wrote it (see ``log.Signed``)."""
-
-    payload: str
-    path: bytes  # Merkle path: 32 bytes a sibling, leaf upwards
-    leaf: int  # position of the leaf
-    size: int  # leaves under the signed root
-    signature: bytes  # 64 bytes
 
 
 class MetaRow(NamedTuple):

@@ -1,34 +1,34 @@
 """
-The maker's side of a fill: one stored, final answer per fill id (distributed.md 2.4, M1-M4).
+The maker's side of a fill: one stored, final answer per fill id.
 
-Pure. The maker's home commits last and its transaction decides. Four rules here were each
-found necessary by a simulation that double-filled without them: a fill seen before gets the
-stored bytes again (``repeat``), a refusal is stored like a yes (``store_refusals``), asking
-about an unknown fill makes that fill impossible (``poison``), and no answer leaves before its
-transaction has returned (the batch sees to that).
+Pure. See docs/design/fills.rst#maker. The maker's home commits last and its transaction decides.
+Four rules here were each found necessary by a simulation that double-filled without them: a fill
+seen before gets the stored bytes again (``repeat``), a refusal is stored like a yes
+(``store_refusals``), asking about an unknown fill makes that fill impossible (``poison``), and no
+answer leaves before its transaction has returned (the batch sees to that).
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.effects.batch import Outbox
-from grenache_py.exchange.effects.rows import AnswerGone, AnswerRow, Snapshot
+from grenache_py.exchange.effects.rows import Snapshot
 from grenache_py.exchange.errors import BUSY, OrderError
+from grenache_py.exchange.fills.answers import Answers, StoredAnswer
 from grenache_py.exchange.fills.messages import (
     FillAnswer,
     FillRequest,
     Refusal,
-    decode_answer,
     decode_fill,
     encode,
     trade_id,
 )
-from grenache_py.exchange.home.ledger import Ledger, Transition
+from grenache_py.exchange.home.ledger import Ledger
+from grenache_py.exchange.home.transition import Transition
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.matching import rests
 from grenache_py.exchange.market.order import LiveOrder, Order, OrderKey, Side, Trade
@@ -40,7 +40,7 @@ from grenache_py.exchange.signed_log.entries import (
     trade_body,
 )
 from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
-from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed, Verifier, leaf_hash
+from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed, Verifier
 
 __all__ = ["ANSWERS_MAX", "DEADLINE_MS_MAX", "Maker"]
 
@@ -50,16 +50,6 @@ ANSWERS_MAX = 100_000
 DEADLINE_MS_MAX = 60_000
 #: Refusals and settled answers are kept this long after the deadline has passed here.
 KEEP_MS = 60_000
-
-
-@attrs.define
-class _Stored:
-    """An answer, and until when it must be remembered."""
-
-    answer: Draft
-    taker_home: str
-    keep_ms: int
-    unsettled: bool
 
 
 @attrs.define
@@ -85,9 +75,11 @@ class Maker:
     refused: int = 0
     repeated: int = 0
     poisoned: int = 0
-    _answers: dict[str, _Stored] = attrs.Factory(dict)
-    _by_trade: dict[str, str] = attrs.Factory(dict)
-    _forget: list[tuple[int, str]] = attrs.Factory(list)
+    _answers: Answers = attrs.field(init=False)
+
+    @_answers.default
+    def _stored_answers(self) -> Answers:
+        return Answers(self.outbox)
 
     def request(self, fill_signed: Signed, order_signed: Signed, now: float) -> Draft:
         """
@@ -104,7 +96,7 @@ class Maker:
         if fill.maker_home != self.ledger.home or fill.taker_home == self.ledger.home:
             raise RemoteProtocolError("this fill is not for this home")
         self.verifier.check(fill_signed, fill.taker_home)
-        stored = self._answers.get(fill.id)
+        stored = self._answers.find(fill.id)
         if stored is not None:
             self.repeated += 1
             return stored.answer
@@ -208,7 +200,10 @@ class Maker:
         market: Market,
         now: float,
     ) -> Draft:
-        """The commit point: every leg in one step, the answer in the same transaction (M3)."""
+        """
+        The commit point: every leg in one step, the answer in the same transaction
+        (docs/design/fills.rst#m3).
+        """
         transition = Transition()
         book = self.ledger.books[market.symbol]
         time_ms = self.clock.read_ms(now)
@@ -231,14 +226,14 @@ class Maker:
                 time_ms,
             )
             transition.trades.append(trade)
-            self._by_trade[trade.trade_id] = fill.id
+            self._answers.link(trade.trade_id, fill.id)
         self.ledger.finish(transition, now)
         trades = tuple(trade_body(trade, market) for trade in transition.trades)
         answer = self.sealer.add(
             encode(FillAnswer(fill.id, fill.taker_home, fill.maker_home, "", trades))
         )
         self.filled += 1
-        self._store(fill.id, _Stored(answer, fill.taker_home, fill.deadline + KEEP_MS, True))
+        self._store(fill.id, StoredAnswer(answer, fill.taker_home, fill.deadline + KEEP_MS, True))
         return answer
 
     def query(self, fill_id: str, taker_home: str, deadline: int, now: float) -> Draft:
@@ -255,7 +250,7 @@ class Maker:
             RemoteProtocolError: the fill is another home's.
             OrderError: busy; not final.
         """
-        stored = self._answers.get(fill_id)
+        stored = self._answers.find(fill_id)
         if stored is not None:
             if stored.taker_home != taker_home:
                 raise RemoteProtocolError("this fill belongs to another home")
@@ -270,36 +265,26 @@ class Maker:
         self.poisoned += 1
         return self._store_refusal(fill_id, taker_home, deadline, "unknown")
 
-    def settled(self, fill_id: str, taker_home: str) -> None:
-        """The taker has the answer on disk: it need not be kept beyond any repeat of the fill."""
-        stored = self._answers.get(fill_id)
-        if stored is None or stored.taker_home != taker_home or not stored.unsettled:
-            return
-        stored.unsettled = False
-        self.outbox.unsealed.append(lambda: _row(fill_id, stored))
-        heapq.heappush(self._forget, (stored.keep_ms, fill_id))
-
     @property
     def unsettled(self) -> int:
-        """Trades whose taker has not shown yet that it knows."""
-        return sum(stored.unsettled for stored in self._answers.values())
+        """How many answers with trades have a taker that has not shown yet that it knows."""
+        return self._answers.unsettled
+
+    def settled(self, fill_id: str, taker_home: str) -> None:
+        """The taker has the answer on disk: it need not be kept beyond any repeat of the fill."""
+        self._answers.settled(fill_id, taker_home)
 
     def trade_settled(self, trade_id: str, taker_home: str) -> None:
         """The taker's own log shows this trade; as good as being told."""
-        fill = self._by_trade.get(trade_id)
-        if fill is not None:
-            self.settled(fill, taker_home)
+        self._answers.trade_settled(trade_id, taker_home)
 
     def collect(self, now: float) -> None:
         """Forget refusals and settled answers whose fill would be late by now."""
-        now_ms = self.clock.read_ms(now)
-        while self._forget and self._forget[0][0] < now_ms:
-            _, fill_id = heapq.heappop(self._forget)
-            stored = self._answers.pop(fill_id, None)
-            if stored is not None:
-                self.outbox.rows.append(AnswerGone(fill_id))
-                for trade in decode_answer(stored.answer.payload).trades:
-                    self._by_trade.pop(trade.id, None)
+        self._answers.collect(self.clock.read_ms(now))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take back the stored answers of an earlier life."""
+        self._answers.restore(snapshot)
 
     def _make_room(self) -> None:
         if len(self._answers) >= self.answers_max:
@@ -313,39 +298,8 @@ class Maker:
 
     def _store_refusal(self, fill_id: str, taker_home: str, deadline: int, why: Refusal) -> Draft:
         answer = self._refuse(fill_id, taker_home, why)
-        self._store(fill_id, _Stored(answer, taker_home, deadline + KEEP_MS, False))
+        self._store(fill_id, StoredAnswer(answer, taker_home, deadline + KEEP_MS, False))
         return answer
 
-    def _store(self, fill_id: str, stored: _Stored) -> None:
-        self._answers[fill_id] = stored
-        self.outbox.unsealed.append(lambda: _row(fill_id, stored))
-        if not stored.unsettled:
-            heapq.heappush(self._forget, (stored.keep_ms, fill_id))
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Take back the stored answers of an earlier life."""
-        for row in snapshot.answers:
-            signed = Signed(row.payload, row.path, row.leaf, row.size, row.signature)
-            answer = Draft(row.payload, leaf_hash(row.payload), signed)
-            stored = _Stored(answer, row.taker_home, row.keep_ms, bool(row.unsettled))
-            self._answers[row.fill_id] = stored
-            for trade in decode_answer(row.payload).trades:
-                self._by_trade[trade.id] = row.fill_id
-            if not stored.unsettled:
-                self._forget.append((stored.keep_ms, row.fill_id))
-        heapq.heapify(self._forget)
-
-
-def _row(fill_id: str, stored: _Stored) -> AnswerRow:
-    proof = stored.answer.proof
-    return AnswerRow(
-        fill_id,
-        stored.taker_home,
-        stored.keep_ms,
-        stored.unsettled,
-        proof.payload,
-        proof.path,
-        proof.index,
-        proof.size,
-        proof.signature,
-    )
+    def _store(self, fill_id: str, stored: StoredAnswer) -> None:
+        self._answers.put(fill_id, stored)

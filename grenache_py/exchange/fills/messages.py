@@ -1,9 +1,9 @@
 """
-The messages of a fill between two homes, and the ids they carry (distributed.md 2.3, 2.4).
+The messages of a fill between two homes, and the ids they carry.
 
-Pure. A fill asks one maker's home to trade up to 32 of its orders (legs) against one order of
-the taker's home, in one transaction. Its answer is final: stored before it is sent, the same
-bytes ever after, whether it says yes or no.
+Pure. See docs/design/fills.rst#messages. A fill asks one maker's home to trade up to 32 of its
+orders (legs) against one order of the taker's home, in one transaction. Its answer is final: stored
+before it is sent, the same bytes ever after, whether it says yes or no.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.market.matching import LEGS_MAX
 from grenache_py.exchange.signed_log.entries import (
     Count,
     HexId,
@@ -37,7 +38,6 @@ __all__ = [
     "trade_id",
 ]
 
-LEGS_MAX = 32
 #: Fills that one ``fill.settled`` tells of.
 FILLS_TOLD_MAX = 1_000
 
@@ -151,5 +151,5 @@ def fill_id(taker_order: str, maker_home: str, taker_home: str, fill_seq: int) -
 
 
 def trade_id(fill: str, maker_order: str) -> str:
-    """32 hex digits: what both sides call the trade of one leg (F10)."""
+    """32 hex digits: what both sides call the trade of one leg (docs/failure-modes.rst#f10)."""
     return sha256(f"trade:{fill}:{maker_order}".encode()).hexdigest()[:32]

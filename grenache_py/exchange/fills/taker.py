@@ -1,83 +1,59 @@
 """
-The taker's side of a fill: reserve, ask, settle (distributed.md 2.4, T1-T5).
+The taker's side of a fill: reserve, ask, settle.
 
-Pure. The taker's quantity moves from open to reserved in a durable step *before* the fill
-leaves, and only the maker's signed answer moves it on: a time-out never releases it. Fills are
-asked for again with the same bytes until their deadline, after that the maker's home is asked
-what became of them, which makes an unknown fill impossible. So a fill in doubt resolves as
-soon as its maker's home can be reached, whatever crashed in between.
+Pure. See docs/design/fills.rst#taker. The taker's quantity moves from open to reserved in a durable
+step *before* the fill leaves, and only the maker's signed answer moves it on: a time-out never
+releases it. Fills are asked for again with the same bytes until their deadline, after that the
+maker's home is asked what became of them, which makes an unknown fill impossible. So a fill in
+doubt resolves as soon as its maker's home can be reached, whatever crashed in between.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.effects.batch import Outbox
-from grenache_py.exchange.effects.rows import IntentRow, Snapshot
+from grenache_py.exchange.effects.rows import Snapshot
 from grenache_py.exchange.errors import UNKNOWN_ORDER, OrderError
+from grenache_py.exchange.fills.asking import Asking
+from grenache_py.exchange.fills.intent import (
+    RETRY_S_MIN,
+    Intent,
+    intent_from_row,
+    intent_row,
+    trades_by_leg,
+)
 from grenache_py.exchange.fills.messages import (
     FILLS_TOLD_MAX,
     LEGS_MAX,
     FillRequest,
     decode_answer,
-    decode_fill,
     encode,
     fill_id,
     trade_id,
 )
-from grenache_py.exchange.home.ledger import Ledger, OwnOrder, Transition
+from grenache_py.exchange.home.ledger import Ledger
+from grenache_py.exchange.home.transition import OwnOrder, Transition
 from grenache_py.exchange.market.matching import Leg, rests
 from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.signed_log.entries import TradeBody, trade_from_body
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
-from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed, Verifier, leaf_hash
+from grenache_py.exchange.signed_log.merkle import Sealer, Signed, Verifier
 
-__all__ = ["Intent", "Taker"]
+__all__ = ["Taker"]
 
 #: How long a maker's home may accept the fill, by its own clock.
 DEADLINE_MS = 10_000
-#: Asking again: after 1, 2, 4, ... seconds, at most this many apart.
-RETRY_S_MIN = 1.0
-RETRY_S_MAX = 30.0
 #: Fills under way to one home; beyond it that home's orders are left alone for a while.
 FILLS_PER_HOME_MAX = 256
 #: After a leg was refused its maker order is not asked again for this long, unless its home
 #: publishes a new state of it: the refusal means that this peer's view of it is stale.
 AVOID_S = 2.0
-
-
-@attrs.define(eq=False)
-class Intent:
-    """
-    A fill asked for and not settled.
-
-    Attributes:
-        legs: (maker order, lots, price in ticks) each.
-        settled: bit i is set once leg i has its outcome.
-        seen: trades of it that the maker's log has shown, by leg.
-        retry_at: when to ask again, seconds.
-    """
-
-    fill: FillRequest
-    draft: Draft
-    own: OwnOrder
-    legs: list[tuple[str, int, int]]
-    retry_at: float
-    settled: int = 0
-    seen: dict[int, TradeBody] = attrs.Factory(dict)
-    retry_s: float = RETRY_S_MIN
-
-    @property
-    def open_lots(self) -> int:
-        """Lots still in doubt."""
-        return sum(lots for i, (_, lots, _) in enumerate(self.legs) if not self.settled >> i & 1)
 
 
 @attrs.define
@@ -89,6 +65,8 @@ class Taker:
         epoch_of: another home's log epoch as far as known here, None when it is unknown.
         on_hold: homes that let a fill time out and have not answered since; no new fills.
         intents: unsettled fills by id.
+        requested, settled: counters of fills asked for, and of those that got their outcome.
+        unknown_answers: a counter of answers to no open question.
     """
 
     ledger: Ledger
@@ -101,14 +79,22 @@ class Taker:
     on_hold: set[str] = attrs.Factory(set)
     requested: int = 0
     settled: int = 0
-    asked_again: int = 0
     unknown_answers: int = 0
     _in_flight: Counter[str] = attrs.Factory(Counter)
     _fills_of: Counter[str] = attrs.Factory(Counter)
     _by_trade: dict[str, tuple[str, int]] = attrs.Factory(dict)
     _avoid: dict[str, float] = attrs.Factory(dict)
     _to_tell: dict[str, list[str]] = attrs.Factory(dict)
-    _timers: list[tuple[float, str]] = attrs.Factory(list)
+    _asking: Asking = attrs.field(init=False)
+
+    @_asking.default
+    def _ask_of(self) -> Asking:
+        return Asking(self.clock, self.outbox, self.intents)
+
+    @property
+    def asked_again(self) -> int:
+        """A counter of questions after a fill's first."""
+        return self._asking.asked_again
 
     def allowance(self, maker: LiveOrder) -> int:
         """Lots of a remote order that a fill may ask for now; 0 to leave it alone."""
@@ -124,7 +110,8 @@ class Taker:
 
     def reserve(self, taker: OwnOrder, legs: Sequence[Leg], now: float) -> None:
         """
-        Turn planned legs into fills (T2); their lots are reserved in ``taker`` already.
+        Turn planned legs into fills (docs/design/fills.rst#t2); their lots are reserved in
+        ``taker`` already.
 
         Call within the step that publishes or changes the taker's order.
         """
@@ -175,8 +162,8 @@ class Taker:
         )
         self.requested += 1
         self._watch(intent)
-        self.outbox.unsealed.append(lambda: _row(intent))
-        self._ask(intent)
+        self.outbox.unsealed.append(lambda: intent_row(intent))
+        self._asking.ask(intent)
 
     def _watch(self, intent: Intent) -> None:
         self.intents[intent.fill.id] = intent
@@ -185,53 +172,19 @@ class Taker:
             if not intent.settled >> i & 1:
                 self._in_flight[order_id] += lots
                 self._by_trade[trade_id(intent.fill.id, order_id)] = (intent.fill.id, i)
-        heapq.heappush(self._timers, (intent.retry_at, intent.fill.id))
-
-    def _ask(self, intent: Intent) -> None:
-        def params() -> dict[str, Any]:
-            entry = intent.own.order_entry
-            assert entry is not None, "asked for a fill of an order that is not published"
-            return {"fill": intent.draft.proof.wire(), "order": entry.proof.wire()}
-
-        self.outbox.messages.append((intent.fill.maker_home, "fill.request", params))
-
-    def _query(self, intent: Intent) -> None:
-        fill = intent.fill
-        params: dict[str, object] = {
-            "fill": fill.id,
-            "order": fill.order,
-            "fill_seq": fill.fill_seq,
-            "deadline": fill.deadline,
-        }
-        self.outbox.messages.append((fill.maker_home, "fill.query", lambda: params))
+        self._asking.watch(intent)
 
     def tick(self, now: float) -> None:
         """Ask again where no answer came in time; a home that lets that happen is put on hold."""
-        while self._timers and self._timers[0][0] <= now:
-            at, fill = heapq.heappop(self._timers)
-            intent = self.intents.get(fill)
-            if intent is None or intent.retry_at != at:
-                continue
+        for intent in self._asking.overdue(now):
             self.on_hold.add(intent.fill.maker_home)
-            self._ask_again(intent, now)
+            self._asking.again(intent, now)
         for order_id in [order_id for order_id, until in self._avoid.items() if until <= now]:
             del self._avoid[order_id]
 
-    def _ask_again(self, intent: Intent, now: float) -> None:
-        self.asked_again += 1
-        intent.retry_s = min(intent.retry_s * 2, RETRY_S_MAX)
-        intent.retry_at = now + intent.retry_s
-        heapq.heappush(self._timers, (intent.retry_at, intent.fill.id))
-        # After a new epoch its order is not published any more: only what became of it matters.
-        published = intent.own.order_entry is not None
-        if published and self.clock.read_ms(now) <= intent.fill.deadline:
-            self._ask(intent)
-        else:
-            self._query(intent)
-
     def next_deadline(self) -> float | None:
         """When ``tick`` next has work, in seconds, or None."""
-        return self._timers[0][0] if self._timers else None
+        return self._asking.next_deadline()
 
     def linked(self, home: str, now: float) -> None:
         """A proven link to ``home`` is up: it gets a new chance, and the open questions at once."""
@@ -239,7 +192,7 @@ class Taker:
         for intent in self.intents.values():
             if intent.fill.maker_home == home:
                 intent.retry_s = RETRY_S_MIN / 2
-                self._ask_again(intent, now)
+                self._asking.again(intent, now)
 
     def maker_changed(self, order_id: str) -> None:
         """Its home published a new state of this order: what is known of it is fresh again."""
@@ -247,7 +200,7 @@ class Taker:
 
     def answer(self, signed: Signed, now: float) -> str | None:
         """
-        Settle a fill with its maker's final answer (T4).
+        Settle a fill with its maker's final answer (docs/design/fills.rst#t4).
 
         Returns:
             the market to sweep when lots were released, else None.
@@ -266,7 +219,7 @@ class Taker:
             raise RemoteProtocolError("the answer is not from the fill's maker")
         self.verifier.check(signed, fill.maker_home)
         self.on_hold.discard(fill.maker_home)
-        filled = self._checked(intent, answer.trades)
+        filled = trades_by_leg(intent, answer.trades, self.ledger.markets[fill.market])
         outcomes = {i: filled.get(i) for i in range(len(intent.legs))}
         return self._settle(intent, outcomes, now)
 
@@ -285,45 +238,11 @@ class Taker:
         intent = self.intents.get(fill)
         if intent is None:
             return None
-        intent.seen[i] = self._checked(intent, (body,))[i]
+        market = self.ledger.markets[intent.fill.market]
+        intent.seen[i] = trades_by_leg(intent, (body,), market)[i]
         if len(intent.seen) < len(intent.legs):
             return None
         return self._settle(intent, intent.seen, now)
-
-    def _checked(self, intent: Intent, bodies: tuple[TradeBody, ...]) -> dict[int, TradeBody]:
-        """
-        The trades by leg.
-
-        Raises:
-            RemoteProtocolError: one of them is not of a leg, or for more, or at another price.
-        """
-        market = self.ledger.markets[intent.fill.market]
-        legs = {order_id: i for i, (order_id, _, _) in enumerate(intent.legs)}
-        found: dict[int, TradeBody] = {}
-        for body in bodies:
-            i = legs.get(body.maker)
-            if i is None or i in found or body.id != trade_id(intent.fill.id, body.maker):
-                raise RemoteProtocolError("the answer names a trade that was not asked for")
-            _, lots, price = intent.legs[i]
-            try:
-                traded = trade_from_body(body, market).quantity_lots
-            except OrderError as error:
-                raise RemoteProtocolError(f"the answer's trade: {error}") from None
-            if (
-                body.price != market.format_price(price)
-                or traded > lots
-                or body.market != market.symbol
-                or (body.maker_home, body.taker_home, body.taker, body.side)
-                != (
-                    intent.fill.maker_home,
-                    intent.fill.taker_home,
-                    intent.fill.order,
-                    intent.own.live.side,
-                )
-            ):
-                raise RemoteProtocolError("the answer's trade is not what was asked for")
-            found[i] = body
-        return found
 
     def _settle(
         self, intent: Intent, outcomes: Mapping[int, TradeBody | None], now: float
@@ -356,13 +275,12 @@ class Taker:
                 live.open += released
             elif released:
                 live.reason = "cancelled"  # immediate-or-cancel: never left standing
-        done = intent.settled == (1 << len(intent.legs)) - 1
-        if done:
+        if intent.all_settled:
             del self.intents[intent.fill.id]
             self._fills_of[intent.fill.maker_home] -= 1
             self.settled += 1
             self._to_tell.setdefault(intent.fill.maker_home, []).append(intent.fill.id)
-        self.outbox.unsealed.append(lambda: _row(intent))
+        self.outbox.unsealed.append(lambda: intent_row(intent))
         if transition.touched:
             self.ledger.books[market.symbol].touched(live)
             self.ledger.finish(transition, now)
@@ -396,34 +314,4 @@ class Taker:
     def restore(self, snapshot: Snapshot, now: float) -> None:
         """Take up the fills that were in doubt; they are asked about at once."""
         for row in snapshot.intents:
-            fill = decode_fill(row.payload)
-            market = self.ledger.markets[fill.market]
-            draft = Draft(
-                row.payload,
-                leaf_hash(row.payload),
-                Signed(row.payload, row.path, row.leaf, row.size, row.signature),
-            )
-            legs = [
-                (order_id, market.quantity_lots(lots), market.price_ticks(price))
-                for order_id, lots, price in fill.legs
-            ]
-            own = self.ledger.own[fill.order]
-            self._watch(Intent(fill, draft, own, legs, now, row.settled))
-
-
-def _row(intent: Intent) -> IntentRow:
-    fill, proof = intent.fill, intent.draft.proof
-    return IntentRow(
-        fill.id,
-        fill.order,
-        fill.maker_home,
-        intent.open_lots,
-        fill.deadline,
-        intent.settled,
-        intent.settled == (1 << len(intent.legs)) - 1,
-        proof.payload,
-        proof.path,
-        proof.index,
-        proof.size,
-        proof.signature,
-    )
+            self._watch(intent_from_row(row, self.ledger, now))

@@ -1,42 +1,41 @@
 """
-This peer's own orders: accepting, cancelling, replacing, expiring them (distributed.md 2.6).
+This peer's own orders: accepting, cancelling, replacing, expiring them.
 
-Pure. Only an order's home ever changes it, and here is where a home does. Matching against
-own orders happens at once, in the same transaction; what would trade with other homes' orders
-is reserved and handed to ``taker.py``. The maker's side of fills is ``maker.py``.
+Pure. See docs/design/distributed-core.rst#own-orders. Only an order's home ever changes it, and
+here is where a home does. Matching against own orders happens at once, in the same transaction;
+what would trade with other homes' orders is reserved and handed to ``fills/taker.py``. The maker's
+side of fills is ``fills/maker.py``.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
 
-from grenache_py.exchange.errors import (
-    ALREADY_CLOSED,
-    BUSY,
-    DUPLICATE_CLIENT_ID,
-    UNKNOWN_MARKET,
-    UNKNOWN_ORDER,
-    OrderError,
+from grenache_py.exchange.errors import BUSY, OrderError
+from grenache_py.exchange.home.acceptance import (
+    identified,
+    open_order,
+    placed_before,
+    unknown_market,
 )
-from grenache_py.exchange.home.ledger import Ledger, OwnOrder, Transition
+from grenache_py.exchange.home.expiries import Expiries
+from grenache_py.exchange.home.ledger import Ledger
+from grenache_py.exchange.home.transition import OwnOrder, Transition
+from grenache_py.exchange.market.changes import close, lower, replacement
 from grenache_py.exchange.market.matching import (
     Fill,
     Leg,
     MatchResult,
-    close,
-    crossed,
     local_trade_id,
-    lower,
     match,
-    replacement,
 )
-from grenache_py.exchange.market.order import ClosedReason, LiveOrder, NewOrder, Trade, new_order_of
+from grenache_py.exchange.market.order import ClosedReason, LiveOrder, NewOrder, Trade
 from grenache_py.exchange.market.stops import Stops, reached
-from grenache_py.exchange.signed_log.entries import Stamp, order_id
+from grenache_py.exchange.market.sweep import crossed
+from grenache_py.exchange.signed_log.entries import Stamp
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 
 __all__ = ["OwnOrders", "Reserve"]
@@ -48,7 +47,7 @@ IDLE_MATCHES_MAX = 32
 
 
 class Reserve(Protocol):
-    """The taker's side, as far as the home needs it."""
+    """The taker's side of fills, as far as own orders need it."""
 
     def allowance(self, maker: LiveOrder) -> int:
         """Lots of a remote order that may be asked for now; 0 to leave it alone."""
@@ -63,7 +62,11 @@ class OwnOrders:
     Own orders of all markets.
 
     Attributes:
-        live_orders_max: a named limit; more are refused.
+        ledger: where the orders are kept and each change is finished.
+        clock: this home's hybrid clock; it gives orders their place in time.
+        reserve: the taker's side of fills.
+        live_orders_max: open own orders, all markets together; more are refused.
+        stops: by market, the stop orders that wait for their price.
     """
 
     ledger: Ledger
@@ -71,7 +74,7 @@ class OwnOrders:
     reserve: Reserve
     live_orders_max: int = 200_000
     stops: dict[str, Stops] = attrs.Factory(dict)
-    _expiries: list[tuple[int, str]] = attrs.Factory(list)
+    _expiries: Expiries = attrs.Factory(Expiries)
 
     def place(self, new: NewOrder, now: float) -> LiveOrder:
         """
@@ -85,11 +88,11 @@ class OwnOrders:
         ledger = self.ledger
         market = ledger.markets.get(new.market)
         if market is None:
-            raise _unknown_market(new.market, list(ledger.markets))
+            raise unknown_market(new.market, list(ledger.markets))
         if new.client_order_id:
             earlier = ledger.by_client_id.get((new.account, new.client_order_id))
             if earlier is not None:
-                return self._again(earlier, new)
+                return placed_before(ledger, earlier, new)
         market.check(new, self.clock.read_ms(now))
         if len(ledger.own) >= self.live_orders_max:
             raise OrderError(
@@ -98,48 +101,15 @@ class OwnOrders:
                 " cancel some, or place the order at another peer",
             )
         stamp = self.clock.stamp(now)
-        live = self._create(new, stamp)
+        live = identified(new, market, ledger.home, stamp)
         if new.stop_ticks is not None and not self._stop_reached(new):
             self._wait(live, now, stamp)
         else:
             self._enter(live, now, stamp)
         if new.expires_ms is not None:
-            heapq.heappush(self._expiries, (new.expires_ms, live.order_id))
+            self._expiries.add(new.expires_ms, live.order_id)
         self.fire_stops(new.market, now)
         return live
-
-    def _create(self, new: NewOrder, stamp: Stamp) -> LiveOrder:
-        market = self.ledger.markets[new.market]
-        price = None if new.price_ticks is None else market.format_price(new.price_ticks)
-        stop = None if new.stop_ticks is None else market.format_price(new.stop_ticks)
-        number = order_id(
-            self.ledger.home,
-            new.market,
-            new.side,
-            new.type,
-            market.format_quantity(new.quantity_lots),
-            stamp,
-            price,
-            stop,
-            new.time_in_force,
-            new.post_only,
-            new.expires_ms,
-        )
-        return LiveOrder.placed(new, number, self.ledger.home, *stamp)
-
-    def _again(self, order_id: str, new: NewOrder) -> LiveOrder:
-        """The order an earlier request with this client id made, when it asked for the same."""
-        own = self.ledger.find(order_id)
-        assert own is not None
-        if new_order_of(own.live) != new:
-            raise OrderError(
-                DUPLICATE_CLIENT_ID,
-                f"client_order_id {new.client_order_id!r} already names another order;"
-                " use a new one",
-                field="client_order_id",
-                order_id=order_id,
-            )
-        return own.live
 
     def _enter(
         self,
@@ -205,7 +175,8 @@ class OwnOrders:
 
     def sweep(self, market: str, now: float) -> None:
         """
-        Resolve every crossed pair of this market whose younger order is an own one (2.5, L4).
+        Resolve every crossed pair of this market whose younger order is an own one
+        (docs/design/fills.rst#role).
 
         A post-only order never takes: it is cancelled, as it would have been refused had the
         older order been known.
@@ -237,7 +208,7 @@ class OwnOrders:
         Raises:
             OrderError: unknown here (or another account's), or closed already.
         """
-        live = self._live(order_id, account)
+        live = open_order(self.ledger, order_id, account)
         self._close([live], "cancelled", now)
         return live
 
@@ -274,7 +245,7 @@ class OwnOrders:
         Raises:
             OrderError: unknown, closed, in doubt, or the new values make no sense.
         """
-        live = self._live(order_id, account)
+        live = open_order(self.ledger, order_id, account)
         new = replacement(live, quantity_lots, price_ticks)
         if isinstance(new, int):
             lower(self.ledger.books[live.order.market], live, new)
@@ -283,29 +254,16 @@ class OwnOrders:
         market = self.ledger.markets[new.market]
         market.check(new, self.clock.read_ms(now))
         stamp = self.clock.stamp(now)
-        successor = self._create(new, stamp)
+        successor = identified(new, market, self.ledger.home, stamp)
         if live.triggered:
             self._enter(successor, now, stamp, replaces=live)
         else:
             self._wait(successor, now, stamp)
             self._close([live], "cancelled", now)
         if new.expires_ms is not None:
-            heapq.heappush(self._expiries, (new.expires_ms, successor.order_id))
+            self._expiries.add(new.expires_ms, successor.order_id)
         self.fire_stops(new.market, now)
         return successor
-
-    def _live(self, order_id: str, account: str | None) -> LiveOrder:
-        own = self.ledger.find(order_id)
-        if own is None or (account is not None and own.live.account != account):
-            raise OrderError(UNKNOWN_ORDER, f"no order {order_id} here", order_id=order_id)
-        if own.live.terminal or own.live.reason:
-            raise OrderError(
-                ALREADY_CLOSED,
-                f"order {order_id} is {own.live.status} already",
-                order_id=order_id,
-                status=own.live.status,
-            )
-        return own.live
 
     def _close(self, lives: list[LiveOrder], reason: ClosedReason, now: float) -> None:
         for live in lives:
@@ -324,13 +282,14 @@ class OwnOrders:
         self.ledger.finish(transition, now)
 
     def expire(self, now: float) -> None:
-        """Close every good-till-date order whose time has come, by this home's clock (2.6)."""
-        if not self._expiries:
+        """
+        Close every good-till-date order whose time has come, by this home's clock
+        (docs/design/distributed-core.rst#own-orders).
+        """
+        if not self._expiries.heap:
             return
-        now_ms = self.clock.read_ms(now)
         due: list[LiveOrder] = []
-        while self._expiries and self._expiries[0][0] <= now_ms:
-            _, order_id = heapq.heappop(self._expiries)
+        for order_id in self._expiries.due(self.clock.read_ms(now)):
             own = self.ledger.own.get(order_id)
             if own is not None and not own.live.reason:
                 due.append(own.live)
@@ -339,7 +298,8 @@ class OwnOrders:
 
     def next_expiry(self) -> float | None:
         """When ``expire`` next has work, in seconds, or None."""
-        return self._expiries[0][0] / 1000 if self._expiries else None
+        next_ms = self._expiries.next_ms()
+        return None if next_ms is None else next_ms / 1000
 
     def _stops(self, market: str) -> Stops:
         stops = self.stops.get(market)
@@ -348,7 +308,7 @@ class OwnOrders:
         return stops
 
     def _stop_reached(self, new: NewOrder) -> bool:
-        tape = self.ledger.tape.get(new.market)
+        tape = self.ledger.tape.trades.get(new.market)
         if not tape:
             return False
         return reached(new.side, new.stop_ticks or 0, tape[-1].price_ticks)
@@ -364,7 +324,7 @@ class OwnOrders:
 
     def fire_stops(self, market: str, now: float) -> None:
         """Enter the stop orders that new trades have reached, and those that these reach."""
-        new_prices = self.ledger.new_prices
+        new_prices = self.ledger.tape.new_prices
         prices, stops = new_prices.get(market), self.stops.get(market)
         if prices is None:
             return
@@ -388,13 +348,4 @@ class OwnOrders:
             if not live.triggered:
                 self._stops(live.order.market).add(live)
             if live.order.expires_ms is not None and not live.reason:
-                self._expiries.append((live.order.expires_ms, live.order_id))
-        heapq.heapify(self._expiries)
-
-
-def _unknown_market(symbol: str, known: list[str]) -> OrderError:
-    return OrderError(
-        UNKNOWN_MARKET,
-        f"no market {symbol[:40]!r} here; this peer trades {', '.join(sorted(known))}",
-        field="market",
-    )
+                self._expiries.add(live.order.expires_ms, live.order_id)

@@ -24,13 +24,13 @@ from grenache_py.exchange.market.order import LiveOrder, OrderKey, Side
 
 __all__ = ["CHECKSUM_LEVELS", "Book", "Change", "Ladder", "Level", "LevelView"]
 
-# Levels of each side that the checksum covers: what a client showing a book keeps at least.
+#: Levels of each side that the checksum covers: what a client showing a book keeps at least.
 CHECKSUM_LEVELS = 25
-# Up to so many younger orders are passed one by one when a late order is sorted in: more than
-# come to one price in the seconds by which a home's clock may be behind. It costs 0.1 ms then;
-# sorting a level of 10,000 costs ten, and must not happen for each of a stream of late orders.
+#: Up to so many younger orders are passed one by one when a late order is sorted in: more than
+#: come to one price in the seconds by which a home's clock may be behind. It costs 0.1 ms then;
+#: sorting a level of 10,000 costs ten, and must not happen for each of a stream of late orders.
 LATE_STEPS_MAX = 1_024
-# Gaps a level's dict may have beyond as many as it has orders.
+#: Gaps a level's dict may have beyond as many as it has orders.
 GAPS_MAX = 32
 
 

@@ -1,9 +1,10 @@
 """
-A market: its symbol, and the arithmetic between decimal strings and whole ticks and lots.
+A market is an instrument with a tick and a lot; decimal strings are converted to these here.
 
 Pure. People and the wire write ``"100.25"``; everything inside counts ticks (steps of price)
 and lots (steps of quantity) in integers, so there is no rounding and no float anywhere
-(cause F27). A number is written in one way only, the shortest: ``100``, ``100.25``, ``0.5``.
+(docs/failure-modes.rst#f27). A number is written in one way only, the shortest: ``100``,
+``100.25``, ``0.5``.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from grenache_py.exchange.market.order import NewOrder
 
 __all__ = ["Market", "Step"]
 
-# Exact in a browser's numbers as well, and SQLite can add up a thousand of them in 64 bits.
+#: Exact in a browser's numbers as well, and SQLite can add up a thousand of them in 64 bits.
 COUNT_MAX = 2**53 - 1
-# Longer than any number in range can be: 19 digits, a point and as many decimals again.
+#: Longer than any number in range can be: 19 digits, a point and as many decimals again.
 NUMBER_CHARS_MAX = 40
+#: Decimals a tick or a lot may have.
 DECIMALS_MAX = 18
-# Numbers a step remembers the text of, and texts it remembers the number of.
+#: Numbers a step remembers the text of, and texts it remembers the number of.
 TEXTS_MAX = 10_000
-# Digits an average price shows beyond those of the tick.
+#: Digits an average price shows beyond those of the tick.
 AVERAGE_EXTRA_DECIMALS = 4
+#: How far from the best price a market order may trade, in basis points: 5 %.
 PROTECTION_BP_DEFAULT = 500
 
 _DECIMAL = re.compile(r"([0-9]+)(?:\.([0-9]+))?", re.ASCII)

@@ -1,7 +1,7 @@
 """
 One market at one home and nothing else: no log, no other peers.
 
-Pure. The same functions that ``home.py`` runs under a signed log, in a form that replay, the
+Pure. The same functions that ``own_orders.py`` runs under a signed log, in a form that replay, the
 comparison with a naive book and the benchmark can drive. Ids and keys are counted, so the same
 commands always give the same orders and trades.
 """
@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from grenache_py.exchange.errors import UNKNOWN_ORDER, OrderError
 from grenache_py.exchange.market.book import Book
+from grenache_py.exchange.market.changes import close, lower, replacement
 from grenache_py.exchange.market.instrument import Market
-from grenache_py.exchange.market.matching import MatchResult, close, lower, match, replacement
+from grenache_py.exchange.market.matching import MatchResult, match
 from grenache_py.exchange.market.order import ClosedReason, LiveOrder, NewOrder
 from grenache_py.exchange.market.stops import Stops, reached
 

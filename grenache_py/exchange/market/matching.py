@@ -5,10 +5,10 @@ Pure and deterministic: no clock, no randomness, integers only. The rules:
 
 - The best price first, at one price the smallest key. A trade is at the maker's price.
 - Only orders with a smaller key than the taker's are makers: of two orders that cross, the
-  younger acts (distributed.md 2.5). A younger one in the book belongs to another home, whose
-  turn it is.
+  younger acts (docs/design/fills.rst#role). A younger one in the book belongs to another home,
+  whose turn it is.
 - An own maker is filled at once. A maker of another home is asked: its lots become a ``Leg``
-  and are reserved on the taker; what comes of it is settled by ``taker.py``.
+  and are reserved on the taker; what comes of it is settled by ``fills/taker.py``.
 - Fill-or-kill is settled by one home, own or other, because only one home can promise all or
   nothing: the first whose makers, walked in price-time order, add up to the quantity. When no
   single home can, the order is refused.
@@ -20,22 +20,19 @@ Pure and deterministic: no clock, no randomness, integers only. The rules:
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import TypeAlias
 
 import attrs
 
 from grenache_py.exchange.errors import (
     CANNOT_FILL,
-    INVALID_PARAMS,
     SELF_TRADE,
     WOULD_CROSS,
     OrderError,
 )
-from grenache_py.exchange.market.book import Book, Ladder, Level
-from grenache_py.exchange.market.order import ClosedReason, LiveOrder, NewOrder, OrderKey
+from grenache_py.exchange.market.book import Book, Ladder
+from grenache_py.exchange.market.order import LiveOrder, OrderKey
 
 __all__ = [
     "LEGS_MAX",
@@ -43,25 +40,28 @@ __all__ = [
     "Leg",
     "MatchResult",
     "Room",
-    "close",
-    "crossed",
     "local_trade_id",
-    "lower",
     "match",
-    "replacement",
     "rests",
 ]
 
-# Maker orders of one home that one fill request may carry (interfaces.md 5.4).
+#: Maker orders of one home that one fill request may carry (docs/design/fills.rst#messages).
 LEGS_MAX = 32
 
+#: How many lots of another home's order may be asked for now; 0 to leave it alone.
 Room: TypeAlias = Callable[[LiveOrder], int]
 
 
 # One is made for every trade: of the ways to have named fields this is built fastest.
 @attrs.define
 class Fill:
-    """A trade with an own maker, at its price, already counted on both orders."""
+    """
+    A trade with an own maker, at the maker's price, already counted on both orders.
+
+    Attributes:
+        maker: the own order that stood in the book.
+        lots: the quantity traded, at least 1.
+    """
 
     maker: LiveOrder
     lots: int
@@ -69,7 +69,13 @@ class Fill:
 
 @attrs.define
 class Leg:
-    """Lots to ask another home for, already reserved on the taker."""
+    """
+    Lots to ask another home for, already reserved on the taker.
+
+    Attributes:
+        maker: the other home's order, as this home knows it; it is not changed.
+        lots: the quantity to ask for, at least 1.
+    """
 
     maker: LiveOrder
     lots: int
@@ -91,6 +97,7 @@ class MatchResult:
     cancelled: Sequence[LiveOrder] = ()
 
 
+#: The result of an order that met nobody.
 NOTHING = MatchResult()
 
 
@@ -306,131 +313,8 @@ def local_trade_id(taker_order: str, maker_order: str, fill_seq: int) -> str:
     """
     The id of a trade between two own orders: 32 hex digits.
 
-    A hash of the parties and the taker's fill sequence, the same on every replay (F10).
+    A hash of the parties and the taker's fill sequence, the same on every replay
+    (docs/failure-modes.rst#f10).
     """
     text = f"trade {taker_order} {maker_order} {fill_seq}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def close(book: Book, live: LiveOrder, reason: ClosedReason) -> int:
-    """
-    Close everything open of an own order and take it out of the book.
-
-    Returns:
-        The lots closed. What is reserved stays so: its answers are still to come.
-    """
-    lots = live.open
-    live.open = 0
-    live.reason = reason
-    book.touched(live)
-    return lots
-
-
-def replacement(
-    live: LiveOrder, quantity_lots: int | None, price_ticks: int | None
-) -> NewOrder | int:
-    """
-    What replacing an own order means; nothing is changed.
-
-    ``quantity_lots`` is the whole quantity, traded and in-doubt lots included, as in FIX.
-
-    Returns:
-        An int when the order keeps its place in time: its whole quantity from now on (see
-        `lower`). Otherwise the order to place; close the old one once the new one is accepted,
-        so that a refused replacement loses nothing.
-
-    Raises:
-        OrderError: -32602 the quantity is not more than what is traded or in doubt already,
-            or a price is given for an order without one.
-    """
-    order = live.order
-    used = live.reserved + live.filled
-    whole = live.open + used
-    quantity = whole if quantity_lots is None else quantity_lots
-    if quantity <= used:
-        raise OrderError(
-            INVALID_PARAMS,
-            "quantity is the order's whole quantity and must be more than what is traded or in"
-            " doubt already; to stop the rest, cancel the order",
-            field="quantity",
-        )
-    price = order.price_ticks
-    if price_ticks is not None:
-        if price is None:
-            raise OrderError(INVALID_PARAMS, f"a {order.type} order has no price", field="price")
-        price = price_ticks
-    if price == order.price_ticks and quantity <= whole:
-        return quantity
-    pending = not live.triggered
-    return NewOrder(
-        order.market,
-        order.side,
-        quantity - used,
-        price,
-        order.type if pending or price is None else "limit",
-        order.time_in_force,
-        order.stop_ticks if pending else None,
-        order.post_only,
-        order.expires_ms,
-        live.account,
-        live.client_order_id,
-        live.self_trade,
-    )
-
-
-def lower(book: Book, live: LiveOrder, quantity_lots: int) -> None:
-    """Make an own order's whole quantity smaller; it keeps its place in time."""
-    live.open = quantity_lots - live.reserved - live.filled
-    live.quantity = quantity_lots
-    if live.triggered:
-        book.touched(live)
-
-
-def crossed(book: Book, own_home: str, room: Room | None = None) -> list[LiveOrder]:
-    """
-    Own orders that stand crossed with an older order: it is their turn to ``match`` again.
-
-    Happens when a reservation is released, when an order of another home arrives late, and
-    when a home on hold comes back. Oldest first.
-
-    Args:
-        room: as for ``match``; None: as much as there is. Own orders that would meet only
-            orders without room are left out: there may be thousands, waiting for one home.
-            Post-only ones, whose end it is to meet any, never are.
-    """
-    bids, asks = book.bids, book.asks
-    if not (bids.ranks and asks.ranks and bids.ranks[-1] >= -asks.ranks[-1]):
-        return []
-    turns: list[LiveOrder] = []
-    for ladder, against in ((bids, asks), (asks, bids)):
-        # From the least aggressive crossing price inwards, each price meets all that the one
-        # before met and more: `oldest` is the smallest key met so far, `takes` that of an
-        # order with room.
-        limit = -against.ranks[-1] if ladder is bids else against.ranks[-1]
-        meeting = len(against.ranks)
-        oldest = takes = _NEVER
-        for rank in ladder.ranks[bisect_left(ladder.ranks, limit * ladder.sign) :]:
-            price = rank * ladder.sign
-            while meeting and against.ranks[meeting - 1] >= price * against.sign:
-                meeting -= 1
-                level = against.levels[against.ranks[meeting] * against.sign]
-                oldest = min(oldest, next(iter(level.queue())).key)
-                takes = min(takes, _with_room(level, own_home, room))
-            for live in ladder.levels[price].queue():
-                if live.home == own_home and (
-                    takes < live.key or (live.order.post_only and oldest < live.key)
-                ):
-                    turns.append(live)
-    turns.sort(key=attrgetter("key"))
-    return turns
-
-
-_NEVER: OrderKey = (1 << 63, 0, "")
-
-
-def _with_room(level: Level, own_home: str, room: Room | None) -> OrderKey:
-    """The smallest key at a level of an order that can be traded with now."""
-    for maker in level.queue():
-        if room is None or maker.home == own_home or room(maker):
-            return maker.key
-    return _NEVER

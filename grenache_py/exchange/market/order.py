@@ -2,8 +2,8 @@
 Orders, their live state, and trades: the values every other module of the exchange speaks in.
 
 Pure. An ``Order`` is frozen: it is what its home promised and what its id is the hash of.
-What happens to it later stands apart, in a ``LiveOrder`` (cause F8: engines that change the
-order itself end up publishing the remainder as if it were the order). Prices are integer
+What happens to it later stands apart, in a ``LiveOrder`` (docs/failure-modes.rst#f8: engines that
+change the order itself end up publishing the remainder as if it were the order). Prices are integer
 ticks and quantities integer lots of the order's market; words are those of FIX.
 
 All are msgspec structs: built in a fraction of the time of attrs classes and, as they hold
@@ -100,11 +100,11 @@ class LiveOrder(msgspec.Struct, eq=False, gc=False):
     """
     An order and where its quantity stands. Own and remote orders alike.
 
-    Invariant (I1), after every command: ``quantity = open + reserved + filled + closed``, none
-    of them negative.
+    After every command (docs/design/distributed-core.rst#i1):
+    ``quantity = open + reserved + filled + closed``, none of them negative.
 
     Attributes:
-        key: time priority, and who is the taker when two orders cross (distributed.md 2.5):
+        key: time priority, and who is the taker when two orders cross (docs/design/fills.rst#role):
             the stamp of the log entry that published the order, and its id. For a stop order
             that is when it triggered, for all others when it was accepted.
         quantity: its whole quantity: what its home signed, less what a replace took off it.
@@ -187,7 +187,10 @@ class LiveOrder(msgspec.Struct, eq=False, gc=False):
 
     @property
     def terminal(self) -> bool:
-        """Nothing open and nothing in doubt: this state is final (I8)."""
+        """
+        Nothing open and nothing in doubt: this state is final
+        (docs/design/distributed-core.rst#i8).
+        """
         return self.open == 0 and self.reserved == 0
 
     @property
@@ -205,7 +208,8 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     One execution, the same on both sides.
 
     Attributes:
-        trade_id: 32 hex digits, a hash of the parties and the fill sequence (F10).
+        trade_id: 32 hex digits, a hash of the parties and the fill sequence
+            (docs/failure-modes.rst#f10).
         side: the taker's side.
         time_ms: when the maker's home committed it.
     """

@@ -1,10 +1,11 @@
 """
 Where peers may be: what to dial next, and the signed records peers pass on about themselves.
 
-Pure. An address from the DHT is a hint that may be a ghost (F21): it is tried, and put off for
-longer each time it fails, or forgotten when nobody vouches for it. An address record is signed
-by the peer it names, so that any neighbour can pass it on (F23). Nothing here ever gives up on a
-peer the operator named: back-off has a ceiling, not an end (F13).
+Pure. An address from the DHT is a hint that may be a ghost (docs/failure-modes.rst#f21): it is
+tried, and put off for longer each time it fails, or forgotten when nobody vouches for it. An
+address record is signed by the peer it names, so that any neighbour can pass it on
+(docs/failure-modes.rst#f23). Nothing here ever gives up on a peer the operator named: back-off has
+a ceiling, not an end (docs/failure-modes.rst#f13).
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from grenache_py.exchange.signed_log.merkle import Signed, Verifier
 
 __all__ = ["ADDRESSES_MAX", "AddressBook", "AddressRecord"]
 
+#: Addresses known, and records kept, at most.
 ADDRESSES_MAX = 4_096
+#: An address that failed once waits this long; each failure doubles it, up to the maximum.
 BACKOFF_MIN_S = 1.0
 BACKOFF_MAX_S = 60.0
+#: A dial that leads to no proven peer in this time may be made again.
 DIAL_TIMEOUT_S = 30.0
 #: A hint nobody vouched for is dropped after this many failures; a lookup may bring it again.
 FAILURES_MAX = 6
@@ -31,14 +35,15 @@ FAILURES_MAX = 6
 RECORD_REFRESH_MS = 300_000
 #: Records older than this are not used: the peer would have renewed it.
 RECORD_AGE_MS_MAX = 3_600_000
+#: Records whose time is further ahead of this clock are not used.
 _AHEAD_MS_MAX = 60_000
 
 
 class AddressRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """``peer`` says: at ``time`` (ms) I could be dialled at ``address`` (host:port)."""
 
-    peer: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    address: Annotated[str, msgspec.Meta(max_length=262, pattern=r"^[^\s/]+:[0-9]{1,5}$")]
+    peer: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    address: Annotated[str, msgspec.Meta(max_length=262, pattern=r"^[^\s/]+:[0-9]{1,5}\Z")]
     time: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
@@ -188,14 +193,3 @@ class AddressBook:
         self._rng.shuffle(ready)
         ready.sort(key=lambda address: not self._places[address].named)
         return ready
-
-    def next_try(self, now: float) -> float:
-        """When ``due`` may have more to give than now."""
-        return min(
-            (
-                when
-                for place in self._places.values()
-                if (when := max(place.next_try, place.dialling_until)) > now
-            ),
-            default=float("inf"),
-        )

@@ -19,7 +19,9 @@ from grenache_py.wire.jsonrpc import request_line
 
 __all__ = ["CloneCheck"]
 
+#: Both links have so long to show that the other side is still there.
 _CHALLENGE_S = 5.0
+#: Id of the ping on the older link.
 _CHALLENGE = "still there?"
 
 
@@ -65,12 +67,8 @@ class CloneCheck:
 
         self._ping(new, answered, now)
 
-    def concerns(self, link: PeerLink) -> bool:
-        """Whether ``link`` is the older one of two."""
-        return link.id in self._of
-
     def heard(self, link: PeerLink, message: dict[str, Any], now: float) -> None:
-        """Of what the older link says, only the answer to the last ping matters."""
+        """The older link said something: only the answer to the last ping matters."""
         if message.get("id") == _CHALLENGE and "result" in message:
             contest = self._of[link.id]
             contest.old_lives = True

@@ -1,7 +1,8 @@
 """
-How two peers prove to each other who they are, before anything else is said (distributed.md 2.1).
+How two peers prove their keys to each other, before they say anything else.
 
-Pure. The DHT gives addresses only; a peer is its ed25519 key. Whoever dialled begins::
+Pure. See docs/design/identity.rst#handshake. The DHT gives addresses only; a peer is its ed25519
+key. Whoever dialled begins::
 
     dialler   -> peer.hello  {key, nonce, boot, network, protocol, listen, markets, ...}
     listener  <- result      {the same members of its own, and ``seen``}
@@ -29,14 +30,16 @@ from grenache_py.exchange.signed_log.keys import Identity
 
 __all__ = ["DEADLINE_S", "PROTOCOL", "Handshake", "HandshakeError", "PeerHello"]
 
+#: A handshake that takes longer is given up.
 DEADLINE_S = 5.0
 #: Oldest and newest version of the peer protocol spoken here.
 PROTOCOL = (1, 1)
+#: Markets that one hello may name.
 MARKETS_MAX = 256
 
-_Key = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-_Token = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
-_Address = Annotated[str, msgspec.Meta(max_length=262, pattern=r"^(?:[^\s/]+:[0-9]{1,5})?$")]
+_Key = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Token = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
+_Address = Annotated[str, msgspec.Meta(max_length=262, pattern=r"^(?:[^\s/]+:[0-9]{1,5})?\Z")]
 _Text = Annotated[str, msgspec.Meta(max_length=64)]
 _Version = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 

@@ -1,11 +1,11 @@
 """
-Which neighbours get a log entry at once, which only hear that it exists (distributed.md 3.1).
+Which neighbours get a log entry at once, which only hear that it exists.
 
-Pure. Up to ``FLOOD_PEERS_MAX`` live homes every entry goes to every link: loop-free, because only
-what changed local state is passed on, and as fast as possible. Above that a mesh after
-gossipsub v1.1 (libp2p/specs): each peer pushes to about ``D`` links, tells a few of the others
-once a second which heads moved (``gossip.have``; they ask with ``gossip.want``), and pushes its
-own entries to all.
+Pure. See docs/design/gossip.rst#mesh. Up to ``FLOOD_PEERS_MAX`` live homes every entry goes to
+every link: loop-free, because only what changed local state is passed on, and as fast as possible.
+Above that a mesh after gossipsub v1.1 (libp2p/specs): each peer pushes to about ``D`` links, tells
+a few of the others once a second which heads moved (``gossip.have``; they ask with
+``gossip.want``), and pushes its own entries to all.
 
 Differences from gossipsub: an entry's name is its place in its origin's log, so a lazy
 announcement is one head per changed origin rather than a list of ids, and the message cache is
@@ -23,20 +23,26 @@ from typing import NamedTuple
 import attrs
 from msgspec import json
 
-from grenache_py.exchange.peers.link import Head, PeerLink
+from grenache_py.exchange.peers.link import PeerLink
+from grenache_py.exchange.signed_log.head import NO_HEAD, Head
 from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["Mesh"]
 
+#: Up to so many live homes every entry goes to every link.
 FLOOD_PEERS_MAX = 50
+#: Links in the mesh, gossipsub's names: wanted, too few, too many; links told lazily, at least.
 D, D_LOW, D_HIGH, D_LAZY = 6, 4, 8, 6
+#: The part of the links outside the mesh that is told lazily.
 GOSSIP_FACTOR = 0.25
+#: A pruned link is not grafted again before.
 PRUNE_BACKOFF_S = 60.0
 #: A heads message of this many origins stays below a line.
 HEADS_PER_MESSAGE_MAX = 400
 #: Leaves room for the envelope in a line of 65,536 bytes.
 LINE_BYTES = 62_000
 
+#: What comes before and after the entries in a line of ``gossip.publish``.
 _HEAD = b'{"jsonrpc":"2.0","method":"gossip.publish","params":{"entries":['
 _TAIL = b"]}}\n"
 
@@ -65,8 +71,6 @@ class Mesh:
     flood: bool = True
     published: int = 0
     lines: int = 0
-    grafts: int = 0
-    prunes: int = 0
     _wanting: bool = True  # the mesh is smaller than it should be
     _waiting: list[_Waiting] = attrs.Factory(list)
     _moved: dict[str, Head] = attrs.Factory(dict)  # heads that moved since the last heartbeats
@@ -95,7 +99,7 @@ class Mesh:
                 for index, entry in enumerate(waiting)
                 if entry.source != link.id
                 and (self.flood or link.mesh or entry.source < 0)
-                and link.told.get(entry.origin, _NOTHING)[:2] < entry.head[:2]
+                and link.told.get(entry.origin, NO_HEAD)[:2] < entry.head[:2]
             )
             if not chosen:
                 continue
@@ -145,10 +149,8 @@ class Mesh:
             prune = mesh[D:]
         for link in graft:
             link.mesh = True
-            self.grafts += 1
         for link in prune:
             link.mesh, link.mesh_again = False, now + PRUNE_BACKOFF_S
-            self.prunes += 1
         self._wanting = len(mesh) + len(graft) - len(prune) < D
         lazy: list[PeerLink] = []
         if not self.flood:
@@ -183,9 +185,6 @@ class Mesh:
         moved = {**self._moved_before, **self._moved}
         self._moved_before, self._moved = self._moved, {}
         return moved
-
-
-_NOTHING: Head = (0, 0, "")
 
 
 def pack(raws: list[bytes]) -> list[bytes]:

@@ -1,24 +1,26 @@
 """
-Telling each other where peers can be dialled (F23).
+Telling each other where peers can be dialled.
 
-Pure. Each peer signs a record of its own address, anew every ten minutes; neighbours keep records
-and pass on those that are news, so that a home can be reached for a fill by peers it has no
-link with.
+Pure. See docs/failure-modes.rst#f23. Each peer signs a record of its own address, anew every ten
+minutes; neighbours keep records and pass on those that are news, so that a home can be reached for
+a fill by peers it has no link with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.peers.address_book import AddressBook, AddressRecord
 from grenache_py.exchange.peers.link import PeerLink
+from grenache_py.exchange.peers.message_table import PeerParams
+from grenache_py.exchange.peers.outgoing import Outgoing
 from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed, Wire
 from grenache_py.wire.jsonrpc import notification_line
 
-__all__ = ["PeerExchange"]
+__all__ = ["PeerExchange", "read_records"]
 
 #: Records sent to a new neighbour, and in one message.
 RECORDS_PER_MESSAGE_MAX = 60
@@ -33,7 +35,7 @@ class PeerExchange:
     Args:
         listen: ``host:port`` this peer can be dialled at; ``:port`` when the host is to be what
             others see; "" when it cannot.
-        send_later: (link, maker of a line), made once the current batch is sealed.
+        outgoing: takes the lines.
     """
 
     def __init__(
@@ -42,13 +44,13 @@ class PeerExchange:
         listen: str,
         book: AddressBook,
         sealer: Sealer,
-        send_later: Callable[[PeerLink, Callable[[], bytes]], None],
+        outgoing: Outgoing,
     ) -> None:
         self._me = me
         self._listen = listen
         self._book = book
         self._sealer = sealer
-        self._send_later = send_later
+        self._outgoing = outgoing
         self._host = ""  # what others see us come from
         self._record: Draft | None = None
         self._record_until = 0.0
@@ -81,7 +83,7 @@ class PeerExchange:
         else:
             links = [] if newcomer is None else [newcomer]
         for link in links:
-            self._send_later(link, self._line)
+            self._outgoing.send_later(link, self._line)
 
     def _line(self) -> bytes:
         assert self._record is not None
@@ -91,19 +93,21 @@ class PeerExchange:
         """Some good records, as they travel."""
         return [signed.wire() for signed in self._book.sample(RECORDS_PER_MESSAGE_MAX, now)]
 
-    def heard(self, records: object, now: float) -> list[Wire]:
+    def heard(self, records: Iterable[Signed], now: float) -> list[Wire]:
         """
         Take the records of a ``peer.addresses``; give those that are to be passed on.
 
         Raises:
-            RemoteProtocolError: they are malformed, or one is not signed by its peer.
+            RemoteProtocolError: one is malformed, or not signed by its peer.
         """
-        if not isinstance(records, list) or len(records) > RECORDS_PER_MESSAGE_MAX:
-            raise RemoteProtocolError(
-                f"'records' must be a list of at most {RECORDS_PER_MESSAGE_MAX} signed records"
-            )
-        return [
-            signed.wire()
-            for signed in map(Signed.from_wire, records)
-            if self._book.learn(signed, now) is not None
-        ]
+        return [signed.wire() for signed in records if self._book.learn(signed, now) is not None]
+
+
+def read_records(params: PeerParams) -> list[Signed]:
+    """The params of ``peer.addresses``."""
+    records = params.get("records")
+    if not isinstance(records, list) or len(records) > RECORDS_PER_MESSAGE_MAX:
+        raise RemoteProtocolError(
+            f"'records' must be a list of at most {RECORDS_PER_MESSAGE_MAX} signed records"
+        )
+    return [Signed.from_wire(record) for record in records]

@@ -1,61 +1,51 @@
 """
-Requests and answers over links: one registry of methods, one table of questions per link.
+Requests and answers over links: carrying out theirs, keeping count of ours.
 
-Pure. A name means one thing (F3): a second method of the same name is refused. Every request is
-answered (F20), with an error object when it cannot be carried out; every request of ours is
-answered once, by the other side, by its deadline, or by the end of its link.
+Pure. Every request is answered (docs/failure-modes.rst#f20), with an error object when it cannot be
+carried out; every request of ours is answered once, by the other side, by its deadline, or by the
+end of its link. Params are decoded here, once, by the decoder of the message's row
+(``message_table.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import INVALID_PARAMS, INVALID_REQUEST, NO_SUCH_METHOD, OrderError
 from grenache_py.exchange.peers.link import PENDING_MAX, PeerLink, PendingRequest
+from grenache_py.exchange.peers.message_table import MessageTable, PeerParams, PeerResult
+from grenache_py.exchange.peers.outgoing import Outgoing
 from grenache_py.wire.jsonrpc import error_line, request_line, result_line
 
-__all__ = ["Answered", "PeerMethod", "PeerParams", "PeerRequests", "PeerResult"]
+__all__ = ["Answered", "PeerParams", "PeerRequests", "PeerResult"]
 
+#: How long an answer may take.
 REQUEST_TIMEOUT_S = 10.0
 
-PeerParams: TypeAlias = Mapping[str, Any]
-#: A method's result; a callable is asked once the current batch is sealed.
-PeerResult: TypeAlias = "dict[str, Any] | Callable[[], dict[str, Any]] | None"
-PeerMethod: TypeAlias = Callable[[PeerLink, PeerParams, float], PeerResult]
 #: Called with a result, or with an error object, or with neither when no answer came.
 Answered: TypeAlias = Callable[[dict[str, Any] | None, dict[str, Any] | None, float], None]
 
 
 class PeerRequests:
     """
-    Attributes:
-        methods: what this side understands.
+    Both directions of questions, for all links.
+
+    Args:
+        penalise: (link, points, reason, now): counts a fault of a link.
     """
 
     def __init__(
         self,
-        send: Callable[[PeerLink, bytes], None],
-        send_later: Callable[[PeerLink, Callable[[], bytes]], None],
+        outgoing: Outgoing,
         penalise: Callable[[PeerLink, float, str, float], None],
+        table: MessageTable,
     ) -> None:
-        self.methods: dict[str, PeerMethod] = {}
-        self._send = send
-        self._send_later = send_later
+        self._bound = table.bound
+        self._outgoing = outgoing
         self._penalise = penalise
         self._next_id = 0
-
-    def method(self, name: str, call: PeerMethod) -> None:
-        """
-        Have ``call`` answer ``name``.
-
-        Raises:
-            ValueError: the name is taken already.
-        """
-        if name in self.methods:
-            raise ValueError(f"two methods are named {name}")
-        self.methods[name] = call
 
     def request(
         self, link: PeerLink, method: str, params: PeerParams, answered: Answered, now: float
@@ -69,7 +59,7 @@ class PeerRequests:
             return
         self._next_id += 1
         link.pending[self._next_id] = PendingRequest(method, answered, now + REQUEST_TIMEOUT_S)
-        self._send(link, request_line(method, params, self._next_id))
+        self._outgoing.send(link, request_line(method, params, self._next_id))
 
     def cancel(self, link: PeerLink, now: float) -> None:
         """The link is over: whoever waits for an answer is told that none will come."""
@@ -87,8 +77,8 @@ class PeerRequests:
     def called(self, link: PeerLink, message: dict[str, Any], now: float) -> None:
         """Carry out a request or notification of the other side."""
         name, params = message["method"], message.get("params", {})
-        call = self.methods.get(name) if isinstance(name, str) else None
-        if call is None:
+        bound = self._bound.get(name) if isinstance(name, str) else None
+        if bound is None:
             self.refuse(link, message, NO_SUCH_METHOD, f"there is no method {str(name)[:60]!r}")
             self._penalise(link, -1.0, "unknown method", now)
             return
@@ -96,8 +86,9 @@ class PeerRequests:
             self.refuse(link, message, INVALID_PARAMS, "params must be an object")
             self._penalise(link, -10.0, "params are no object", now)
             return
+        decode, call = bound
         try:
-            result = call(link, params, now)
+            result = call(link, params if decode is None else decode(params), now)
         except OrderError as error:
             self.refuse(link, message, error.code, error.message, error.data)
             return
@@ -109,9 +100,9 @@ class PeerRequests:
             number = _id(message)
             if callable(result):
                 later = result
-                self._send_later(link, lambda: result_line(number, later()))
+                self._outgoing.send_later(link, lambda: result_line(number, later()))
             else:
-                self._send(link, result_line(number, result or {}))
+                self._outgoing.send(link, result_line(number, result or {}))
 
     def refuse(
         self,
@@ -123,7 +114,7 @@ class PeerRequests:
     ) -> None:
         """Answer a request with an error object; a notification gets none."""
         if "id" in message and "method" in message and not link.closing:
-            self._send(link, error_line(_id(message), code, text, data))
+            self._outgoing.send(link, error_line(_id(message), code, text, data))
 
     def returned(self, link: PeerLink, message: dict[str, Any], now: float) -> None:
         """Take an answer of the other side; one that was not asked for means nothing."""

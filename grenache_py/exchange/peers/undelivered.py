@@ -15,9 +15,11 @@ from grenache_py.exchange.peers.requests import Answered, PeerParams
 
 __all__ = ["PEERS_MAX", "Message", "Undelivered"]
 
-#: Peers that messages wait for, messages for each of them, and for how long.
+#: Peers that messages wait for.
 PEERS_MAX = 1_024
+#: Messages that wait for one of them.
 MESSAGES_MAX = 256
+#: For how long they wait.
 WAITING_S = 10.0
 
 

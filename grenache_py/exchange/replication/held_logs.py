@@ -1,7 +1,7 @@
 """
-All logs this peer can speak for, its own and those it copies, behind one face for ``sync.py``.
+All logs that this peer can give to others: its own, and those it copies.
 
-Pure.
+Pure. Reads only.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Mapping
 import attrs
 
 from grenache_py.exchange.home.ledger import Ledger
-from grenache_py.exchange.replication.origin import Head
+from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.signed_log.entries import GENESIS, Entry
-from grenache_py.exchange.signed_log.merkle import Draft, Signed
+from grenache_py.exchange.signed_log.head import Head
+from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["HeldLogs"]
 
@@ -22,41 +23,38 @@ __all__ = ["HeldLogs"]
 @attrs.frozen
 class HeldLogs:
     """
-    Own log and replicas.
+    The own log and the replica.
 
-    Own entries are only shown once they are sealed, so nothing is offered to a neighbour
-    before the batch that makes it durable.
+    Own entries are given only once they are sealed: a neighbour is offered nothing before the batch
+    that makes it durable.
     """
 
     ledger: Ledger
     replica: Replica
 
-    def _sealed(self) -> list[tuple[int, Draft]]:
-        return [(seq, draft) for seq, draft in self.ledger.log.tail if draft.signed is not None]
-
     def heads(self) -> Mapping[str, Head]:
-        """(epoch, seq, hash) by origin, of those that live: of a dead home nobody has news."""
+        """The heads by origin, of homes whose lease holds: of the others nobody has news."""
         heads = {
-            home: (origin.epoch, origin.seq, origin.hash)
+            home: origin.head
             for home, origin in self.replica.origins.items()
             if origin.seq and origin.visible
         }
         own = self.head(self.ledger.home)
-        if own[1]:
+        if own.seq:
             heads[self.ledger.home] = own
         return heads
 
     def head(self, home: str) -> Head:
-        """One origin's head, dead or alive; seq 0 while nothing of it is held."""
+        """One origin's head, whether its lease holds or not; seq 0 while nothing of it is held."""
         origin = self.replica.origins.get(home)
         if origin is not None:
-            return origin.epoch, origin.seq, origin.hash
+            return origin.head
         if home == self.ledger.home:
             log = self.ledger.log
             for seq, draft in reversed(log.tail):
                 if draft.signed is not None:
-                    return log.epoch, seq, draft.hash.hex()
-        return 1, 0, GENESIS
+                    return Head(log.epoch, seq, draft.hash.hex())
+        return Head(1, 0, GENESIS)
 
     def entries(self, home: str, epoch: int, first: int, last: int) -> list[Signed] | None:
         """Entries of an origin, or None when some are no longer in memory."""
@@ -71,14 +69,15 @@ class HeldLogs:
     def since_beat(self, home: str) -> list[Signed] | None:
         """The newest heartbeat held of an origin and all after it, or None."""
         if home == self.ledger.home:
-            entries = [draft.proof for _, draft in self._sealed()]
+            drafts = (draft for _, draft in self.ledger.log.tail)
+            entries = [draft.signed for draft in drafts if draft.signed is not None]
         else:
             origin = self.replica.origins.get(home)
             entries = [signed for _, _, signed in origin.tail] if origin is not None else []
         found: list[Signed] = []
         for signed in reversed(entries):
             found.append(signed)
-            # The member is the last of a payload, and only heartbeats have it.
+            # Only heartbeats have this member. To look for it is cheaper than to decode all.
             if '"beat":' in signed.payload and Entry.decode(signed.payload).beat is not None:
                 return found[::-1]
         return None
@@ -95,12 +94,17 @@ class HeldLogs:
         return None if record is None else (record.order, record.state)
 
     def unsure(self) -> set[str]:
-        """Origins still believed whose live set here is known to differ from what they signed."""
+        """Origins whose live set here is known to differ from what they signed."""
         return {
             home
             for home, origin in self.replica.origins.items()
-            if origin.suspect and not origin.frozen
+            if origin.state is OriginState.UNSURE
         }
+
+    def frozen(self, home: str) -> bool:
+        """Whether nothing of a log is believed any more, so that no more of it is fetched."""
+        origin = self.replica.origins.get(home)
+        return origin is not None and bool(origin.frozen)
 
     def complete(self) -> bool:
         """Whether every live origin's newest heartbeat agrees with what is held of it."""

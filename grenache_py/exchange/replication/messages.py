@@ -1,7 +1,7 @@
 """
-Reading what ``sync.*`` and ``gossip.have`` / ``gossip.want`` messages say.
+Reading and checking the members of ``sync.*``, ``gossip.have`` and ``gossip.want`` messages.
 
-Pure. Every function raises RemoteProtocolError, naming the member, when it is not as it must be.
+Pure. Every ``read_`` function raises RemoteProtocolError, which names the member that is wrong.
 """
 
 from __future__ import annotations
@@ -10,16 +10,11 @@ from base64 import b64decode
 from typing import Any
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.peers.link import Head
 from grenache_py.exchange.peers.mesh import HEADS_PER_MESSAGE_MAX, LINE_BYTES
 from grenache_py.exchange.peers.requests import PeerParams
-from grenache_py.exchange.replication.reconciliation import (
-    FRAME_BYTES_MAX,
-    ID_BYTES,
-    INFINITY,
-    key_of,
-    time_and_hash,
-)
+from grenache_py.exchange.replication.frame import FRAME_BYTES_MAX
+from grenache_py.exchange.replication.live_set_key import ID_BYTES, INFINITY, key_of, time_and_hash
+from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = [
@@ -35,7 +30,7 @@ __all__ = [
     "read_short",
 ]
 
-#: Entries asked for at once.
+#: Entries of one answer.
 RANGE_MAX = 256
 
 
@@ -59,12 +54,12 @@ def read_heads(params: PeerParams) -> list[tuple[str, Head]]:
             or len(item[3]) != 64
         ):
             raise RemoteProtocolError("a head must be [origin, epoch, seq, hash]")
-        out.append((item[0], (item[1], item[2], item[3])))
+        out.append((item[0], Head(item[1], item[2], item[3])))
     return out
 
 
 def fitting(entries: list[Signed]) -> list[Signed]:
-    """As many of ``entries``, from the first on, as one line holds; at least one."""
+    """The first of ``entries``, as many as one line holds; at least one if there is any."""
     size = 0
     for count, signed in enumerate(entries):
         size += signed.wire_bytes + 1
@@ -74,7 +69,7 @@ def fitting(entries: list[Signed]) -> list[Signed]:
 
 
 def read_entries(result: dict[str, Any]) -> list[Signed] | None:
-    """The entries of an answer; None when the other side has them no more."""
+    """The entries of an answer; None when the other side does not hold them any more."""
     if result.get("pruned") is True:
         return None
     entries = result.get("entries")
@@ -84,7 +79,7 @@ def read_entries(result: dict[str, Any]) -> list[Signed] | None:
 
 
 def read_key(params: PeerParams, name: str) -> str:
-    """A member that is a home's key."""
+    """A home's key: 64 hex digits."""
     value = params.get(name)
     if not isinstance(value, str) or len(value) != 64:
         raise RemoteProtocolError(f"{name!r} must be a key of 64 hex digits")
@@ -92,6 +87,7 @@ def read_key(params: PeerParams, name: str) -> str:
 
 
 def read_number(params: PeerParams, name: str) -> int:
+    """An epoch or a sequence number, from 1 on."""
     value = params.get(name)
     if type(value) is not int or not 0 < value <= 2**53:
         raise RemoteProtocolError(f"{name!r} must be a positive integer")
@@ -99,6 +95,7 @@ def read_number(params: PeerParams, name: str) -> int:
 
 
 def read_frame(params: PeerParams) -> bytes:
+    """A frame of set reconciliation."""
     text = params.get("frame")
     if not isinstance(text, str) or len(text) > 2 * FRAME_BYTES_MAX:
         raise RemoteProtocolError("'frame' must be a base64 string")
@@ -109,6 +106,7 @@ def read_frame(params: PeerParams) -> bytes:
 
 
 def read_short(text: object) -> bytes:
+    """An element's short id."""
     if not isinstance(text, str) or len(text) != 2 * ID_BYTES:
         raise RemoteProtocolError("an element id has 32 hex digits")
     try:
@@ -118,7 +116,7 @@ def read_short(text: object) -> bytes:
 
 
 def bound_wire(key: int) -> list[int | str] | None:
-    """A place in the order of live orders, as it travels: [time, hash], or None above all."""
+    """A key or bound as it travels: [milliseconds, hex of a hash], or None above all keys."""
     if key == INFINITY:
         return None
     time_ms, hashed = time_and_hash(key)

@@ -1,31 +1,35 @@
 """
 What is held of another home: where its log stands here, and its live orders.
 
-Pure. Values only; ``replica.py`` moves the heads, ``records.py`` the orders.
+Pure. ``replica.py`` and ``adoption.py`` move the head, ``remote_orders.py`` changes the orders, and
+``origin_state.py`` says which state may follow which.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TypeAlias
 
 import attrs
 
+from grenache_py.exchange.effects.rows import OriginRow
 from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.replication.origin_state import (
+    ORIGIN_TRANSITIONS,
+    OriginEvent,
+    OriginState,
+)
 from grenache_py.exchange.signed_log.entries import GENESIS, Entry, HeartbeatBody, StateBody
+from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, element
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["LEASE_MS_DEFAULT", "Head", "Origin", "RemoteOrder"]
+__all__ = ["LEASE_MS_DEFAULT", "Origin", "RemoteOrder"]
 
-#: Applied entries of one origin kept to serve ``gossip.want``. More than a home lets pass
-#: between two heartbeats, so that there is always one to start from.
+#: Applied entries of one origin kept to serve ``gossip.want``. More than a home writes between two
+#: heartbeats, so that there is always one to start from.
 TAIL_MAX = 1_024
 #: The lease of an origin whose heartbeat has not been seen yet.
 LEASE_MS_DEFAULT = 20_000
-
-#: Where a log stands: epoch, seq and the hash of that entry.
-Head: TypeAlias = tuple[int, int, str]
 
 
 @attrs.define(eq=False)
@@ -59,18 +63,18 @@ class Origin:
     Attributes:
         epoch, seq, hash: the last entry applied; seq 0 while none was.
         time: its stamp; the next must be later.
-        waiting: early entries by seq.
-        tail: the newest applied entries by seq.
+        lease_ms: how long after ``time`` its orders may be matched.
+        waiting: early entries by seq, each with its payload and hash.
+        tail: the newest applied entries: seq, hash, payload.
+        records: its live orders, by id.
         fingerprint: over ``records``, comparable with the origin's heartbeats.
-        suspect: a heartbeat disagreed with it; it must be reconciled.
-        checked: the newest heartbeat agreed with it, and nothing was adopted since; or what
-            was adopted is what the log says.
+        state: how far ``records`` are believed to be its live set.
         published: the newest entry that published an order whose first state is to come: a
             step of many trades takes several entries.
-        expected: fingerprint and number of the live set by the log: the heartbeat that was
-            adopted and the entries after it. None while ``checked`` needs no such proof.
+        expected: in state ADOPTED only: fingerprint and size of the live set by the log, from the
+            heartbeat that was adopted on.
         visible: the lease holds and its orders stand in the books.
-        frozen: "" or why nothing of this origin is believed any more.
+        frozen: in state FROZEN only: why nothing of this origin is believed any more; else "".
     """
 
     home: str
@@ -83,12 +87,30 @@ class Origin:
     tail: deque[tuple[int, str, Signed]] = attrs.Factory(lambda: deque(maxlen=TAIL_MAX))
     records: dict[str, RemoteOrder] = attrs.Factory(dict)
     fingerprint: int = 0
-    suspect: bool = False
-    checked: bool = False
+    state: OriginState = OriginState.FOLLOWING
     published: tuple[Signed, Entry] | None = None
     expected: tuple[int, int] | None = None
     visible: bool = False
     frozen: str = ""
+
+    @classmethod
+    def restored(cls, row: OriginRow) -> Origin:
+        """An origin as it was stored. Its live set is not verified before the next heartbeat."""
+        return cls(
+            row.origin,
+            row.epoch,
+            row.seq,
+            row.hash,
+            (row.time_ms, row.time_counter),
+            row.lease_ms,
+            state=OriginState.FROZEN if row.frozen else OriginState.FOLLOWING,
+            frozen=row.frozen,
+        )
+
+    @property
+    def head(self) -> Head:
+        """The last entry applied."""
+        return Head(self.epoch, self.seq, self.hash)
 
     @property
     def gap(self) -> tuple[int, int] | None:
@@ -99,8 +121,8 @@ class Origin:
 
     @property
     def complete(self) -> bool:
-        """Nothing of this origin is known to be missing here."""
-        return self.checked and not self.waiting and not self.suspect
+        """Whether nothing of this origin is known to be missing here."""
+        return self.state is OriginState.VERIFIED and not self.waiting
 
     def range(self, first: int, last: int) -> list[Signed] | None:
         """Applied entries ``first`` to ``last``, or None when some are not in memory."""
@@ -109,20 +131,66 @@ class Origin:
         start = self.tail[0][0]
         return [self.tail[seq - start][2] for seq in range(first, min(last, self.seq) + 1)]
 
-    def agrees(self, beat: HeartbeatBody) -> bool:
-        """Whether the live set held here is the one the heartbeat signs."""
-        return beat.live == len(self.records) and int(beat.fingerprint, 16) == self.fingerprint
+    # What happens to it. Each of these raises LocalProtocolError when it may not happen now.
 
-    def expect(self, beat: HeartbeatBody) -> None:
-        """Follow the live set as the log has it from ``beat`` on."""
-        self.expected = int(beat.fingerprint, 16), beat.live
+    def _happened(self, event: OriginEvent) -> None:
+        self.state = ORIGIN_TRANSITIONS.next(self.state, event)
+        self.expected = None
+
+    def freeze(self, why: str) -> None:
+        """Its home broke the rules."""
+        self._happened(OriginEvent.RULE_BROKEN)
+        self.frozen = why
+        self.waiting.clear()
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Its home started a new log. The caller has dropped the orders of the old one."""
+        self._happened(OriginEvent.EPOCH_BEGAN)
+        self.epoch, self.seq, self.hash = epoch, 0, GENESIS
+        self.waiting.clear()
+        self.tail.clear()
+        self.published = None
+
+    def chain_broke(self) -> None:
+        """The entry with the next number does not follow the head."""
+        self._happened(OriginEvent.CHAIN_BROKE)
+
+    def heard_beat(self, beat: HeartbeatBody) -> None:
+        """A heartbeat was applied, and the states in its entry."""
+        self.lease_ms = beat.lease_ms
+        agrees = beat.live == len(self.records) and int(beat.fingerprint, 16) == self.fingerprint
+        self._happened(OriginEvent.BEAT_AGREED if agrees else OriginEvent.BEAT_DIFFERED)
+
+    # Jumping ahead, and seeing whether what was adopted is what the log says.
+
+    def jump(self, entry: Entry, beat: HeartbeatBody, signed: Signed, digest: str) -> None:
+        """Make a heartbeat the head; the entries before it are never applied."""
+        self.seq, self.hash, self.time = entry.seq, digest, entry.time
+        self.lease_ms = beat.lease_ms
+        self.tail.clear()
+        self.tail.append((entry.seq, digest, signed))
+        self.published = None
+
+    def adopted(self, entry: Entry, beat: HeartbeatBody) -> None:
+        """
+        Its live set was taken from a neighbour that holds this heartbeat.
+
+        Orders that changed since the heartbeat are held as they are now, so the set need not agree
+        with it yet. The log after the heartbeat must lead to it, or else the next heartbeat.
+        """
+        if (self.epoch, self.seq) == (entry.epoch, entry.seq):
+            self._happened(OriginEvent.HEAD_ADOPTED)
+            self.expected = int(beat.fingerprint, 16), beat.live
+            self.settle()
+        else:
+            self._happened(OriginEvent.SET_ADOPTED)
 
     def follow(self, state: StateBody, first: bool, terminal: bool) -> None:
         """
         Bring ``expected`` to a state that the log gives next.
 
-        Each state of an order replaces the version before it. Should a home number them
-        otherwise, nothing agrees before its next heartbeat, which is what there was without.
+        Each state of an order replaces the version before it. When a home numbers them otherwise,
+        nothing agrees before its next heartbeat.
 
         Args:
             first: the order is published with this state.
@@ -141,4 +209,4 @@ class Origin:
     def settle(self) -> None:
         """See whether what is held is what the log says by now."""
         if self.expected == (self.fingerprint, len(self.records)):
-            self.checked, self.expected = True, None
+            self._happened(OriginEvent.LOG_AGREED)

@@ -1,9 +1,9 @@
 """
 The live orders of other homes, and which of them stand in the books.
 
-Pure. Every change comes from a signed entry that ``replica.py`` judged; here it is counted in
-the origin's fingerprint, in the set that peers reconcile, in the rows, and in the book, where
-an order stands only while its home's lease holds.
+Pure. Every change comes from a signed entry that ``replica.py`` or ``adoption.py`` checked. It
+changes the origin's fingerprint, the set that peers reconcile, the rows to store, and the book. An
+order stands in its book only while its home's lease holds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.effects.rows import RecordGone, RecordRow, Row, SignedRow
+from grenache_py.exchange.effects.rows import RecordGone, RecordRow, Row
 from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
@@ -25,8 +25,10 @@ from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClo
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, LiveSetChanged, element
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["RemoteOrders"]
+__all__ = ["LIVE_PER_ORIGIN_MAX", "RemoteOrders"]
 
+#: Live orders one home may have; a deterministic rule, so that all peers judge alike.
+LIVE_PER_ORIGIN_MAX = 200_000
 #: A lease is honoured this much longer than it says: clocks differ.
 SKEW_MS = AHEAD_MS_MAX
 #: A remote good-till-date order is left alone from this long before it expires.
@@ -39,8 +41,9 @@ class RemoteOrders:
     Live remote orders.
 
     Attributes:
-        on_order: called with each order that came into or changed in a book.
-        rows: what changed since they were last taken, at most one row an order.
+        on_order: called with each order that came into a book or changed there.
+        live_set_changed: called with each change of the set that peers reconcile.
+        rows: what changed since they were last taken, by order, at most one row each.
     """
 
     markets: Mapping[str, Market]
@@ -61,7 +64,16 @@ class RemoteOrders:
         body: StateBody,
         state_seq: int,
     ) -> None:
-        """A new live order. ``entry`` is the one that published it."""
+        """
+        A new live order.
+
+        Args:
+            order_signed, entry: the entry that published it.
+            state, body, state_seq: the entry with its newest state, that state, and its number.
+
+        Raises:
+            RemoteProtocolError: the state is impossible.
+        """
         order = entry.order
         assert order is not None
         live: LiveOrder | None = None
@@ -82,7 +94,12 @@ class RemoteOrders:
     def advance(
         self, origin: Origin, record: RemoteOrder, signed: Signed, body: StateBody, seq: int
     ) -> None:
-        """Bring a record to a newer state."""
+        """
+        Bring an order to a newer state.
+
+        Raises:
+            RemoteProtocolError: the quantities are impossible.
+        """
         live = record.live
         if live is not None:
             market = self.markets[live.order.market]
@@ -109,7 +126,7 @@ class RemoteOrders:
             self._stand(live)
 
     def _stand(self, live: LiveOrder) -> None:
-        """Put a visible order into its book as it now is; one that only takes never stands."""
+        """Put a visible order into its book as it now is, if it is of a kind that rests there."""
         if not rests(live):
             return
         expires = live.order.expires_ms
@@ -120,7 +137,7 @@ class RemoteOrders:
         self.on_order(live)
 
     def drop(self, origin: Origin, record: RemoteOrder) -> None:
-        """A record reached its end."""
+        """An order is not live any more."""
         del origin.records[record.order_id]
         self._of.pop(record.order_id, None)
         self._expiring.pop(record.order_id, None)
@@ -131,7 +148,7 @@ class RemoteOrders:
             self.books[record.live.order.market].remove(record.live)
 
     def show_or_hide(self, origin: Origin, now_ms: int) -> None:
-        """Let an origin's orders stand exactly while its lease holds and it is believed."""
+        """Let an origin's orders stand in the books while its lease holds and it is not frozen."""
         alive = not origin.frozen and now_ms <= origin.time[0] + origin.lease_ms + SKEW_MS
         if alive and not origin.visible:
             origin.visible = True
@@ -142,7 +159,7 @@ class RemoteOrders:
             self.hide(origin)
 
     def hide(self, origin: Origin) -> None:
-        """Take an origin's orders out of the books; its records stay."""
+        """Take an origin's orders out of the books; they are still held."""
         origin.visible = False
         for record in origin.records.values():
             if record.live is not None:
@@ -161,9 +178,5 @@ class RemoteOrders:
 
 def _record_row(record: RemoteOrder) -> RecordRow:
     return RecordRow(
-        record.order_id, record.home, record.version, *_row(record.order), *_row(record.state)
+        record.order_id, record.home, record.version, *record.order.row(), *record.state.row()
     )
-
-
-def _row(signed: Signed) -> SignedRow:
-    return SignedRow(signed.payload, signed.path, signed.index, signed.size, signed.signature)

@@ -1,8 +1,8 @@
 """
-What a peer gives neighbours that lack something: entries, differences of live sets, records.
+Answers to neighbours that lack something: entries, differences of live sets, live orders.
 
-Pure. Every answer is made from what is held at that moment; no state is kept for the asker, so
-any neighbour can be asked for the next piece (distributed.md 3.4).
+Pure. Every answer is made from what is held at that moment. No state is kept for the side that
+asks, so any neighbour can be asked for the next piece (docs/design/sync.rst#live-sets).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from grenache_py.exchange.peers.mesh import LINE_BYTES
 from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.peers.requests import PeerParams, PeerResult
 from grenache_py.exchange.replication.held_logs import HeldLogs
+from grenache_py.exchange.replication.live_set_index import LiveSetIndex
+from grenache_py.exchange.replication.live_set_key import short_id
 from grenache_py.exchange.replication.messages import (
     RANGE_MAX,
     bound_wire,
@@ -29,42 +31,19 @@ from grenache_py.exchange.replication.messages import (
     read_number,
     read_short,
 )
-from grenache_py.exchange.replication.reconciliation import LiveSet, respond, short_id
+from grenache_py.exchange.replication.reconciliation import respond
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["LiveIndex", "SyncResponder"]
+__all__ = ["SyncResponder"]
 
+#: Live orders that one request may ask for.
 RECORDS_PER_REQUEST_MAX = 80
-
-
-class LiveIndex:
-    """
-    The reconciliation set of all live published orders, and which order each element is.
-
-    Attributes:
-        set: what is reconciled.
-    """
-
-    def __init__(self) -> None:
-        self.set = LiveSet()
-        self._order_of: dict[bytes, str] = {}
-
-    def changed(self, order_id: str, time_ms: int, gone: int | None, come: int | None) -> None:
-        """An order's element changed; None where there was, or is, none."""
-        if gone is not None and self.set.remove(time_ms, gone):
-            self._order_of.pop(short_id(gone), None)
-        if come is not None and self.set.add(time_ms, come):
-            self._order_of[short_id(come)] = order_id
-
-    def order_id(self, short: bytes) -> str | None:
-        """The order an element's short id stands for, if it is live here."""
-        return self._order_of.get(short)
 
 
 class SyncResponder:
     """Answers ``gossip.want``, ``sync.range``, ``sync.reconcile`` and ``sync.records``."""
 
-    def __init__(self, peering: Peering, held_logs: HeldLogs, live: LiveIndex) -> None:
+    def __init__(self, peering: Peering, held_logs: HeldLogs, live: LiveSetIndex) -> None:
         self._peering = peering
         self._held_logs = held_logs
         self._live = live
@@ -136,14 +115,14 @@ class SyncResponder:
 
 @attrs.define
 class _Page:
-    """As many records as one line holds; at least one."""
+    """An answer with as many live orders as one line holds; at least one."""
 
     records: list[Sequence[Signed]] = attrs.Factory(list)
     size: int = 0
 
     def put(self, record: Sequence[Signed]) -> bool:
         if record[0] == record[1]:
-            record = record[:1]  # nothing has happened to it yet: one entry is both
+            record = record[:1]  # one entry published the order and gave its newest state
         size = self.size + sum(part.wire_bytes + 3 for part in record)
         if self.records and size > LINE_BYTES:
             return False

@@ -1,1 +1,1 @@
-"""A home's log: entries, hash chain, signatures, the clock that stamps them."""
+"""A home's log: its entries, hash chain and signatures, and the clock that stamps them."""

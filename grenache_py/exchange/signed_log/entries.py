@@ -1,24 +1,21 @@
 """
-The origin log: everything a home did, in order, hash-chained and signed (distributed.md 2.2).
+One entry of a home's log: what it may contain, and how it is read and checked.
 
-Pure. One entry is one atomic step of the home, or several: it may bring a new order, record
-trades and give the new states of the orders it touched, all of which its home committed in one
-transaction. Replicas apply entries strictly in sequence. ``prev`` is the hash of the entry
-before, so two entries with one (home, epoch, seq) prove that the home told two stories.
+Pure. See docs/design/log.rst#entries. An entry may publish one order, record trades and give the
+new states of the orders that these touched. A home commits all of it in one transaction; a step too
+large for one entry takes several. ``prev`` is the hash of the entry before. Two different entries
+with one (home, epoch, seq) prove that the home published two histories.
 
-Money travels as decimal strings: an entry means the same to a peer whose market has another
-tick, and a person with telnet can read it.
+Prices and quantities are decimal strings: an entry means the same to a peer whose market has
+another tick, and a person can read it.
 """
 
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Sequence
 from hashlib import sha256
 from typing import Annotated, TypeAlias
 
-import attrs
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
@@ -32,32 +29,33 @@ from grenache_py.exchange.market.order import (
     TimeInForce,
     Trade,
 )
-from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
-from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed, leaf_hash
 
 __all__ = [
     "GENESIS",
-    "TAIL_ENTRIES_MAX",
     "TRADES_PER_ENTRY_MAX",
     "Entry",
     "HeartbeatBody",
     "OrderBody",
-    "OriginLog",
+    "Stamp",
     "StateBody",
     "TradeBody",
+    "check_order_id",
     "check_texts",
+    "order_body",
+    "order_from_body",
     "order_id",
+    "state_body",
+    "trade_body",
+    "trade_from_body",
 ]
 
 #: ``prev`` of the first entry of an epoch-1 log.
 GENESIS = "0" * 64
-#: Newest entries kept in memory to answer ``gossip.want``; older gaps are reconciled instead.
-TAIL_ENTRIES_MAX = 1_024
 #: An entry stays far below a line: a larger step is written as several entries.
 TRADES_PER_ENTRY_MAX = 16
 
-# Their characters are looked at by ``check_texts``, all of a message at once: a pattern here would
-# be a call of ``re`` for each member, and three quarters of the time that decoding takes.
+# Only lengths are checked here. ``check_texts`` checks the characters of a whole message at once:
+# a pattern for each member would call ``re`` for each, three quarters of the time of decoding.
 HexId: TypeAlias = Annotated[str, msgspec.Meta(min_length=32, max_length=32)]
 HexKey: TypeAlias = Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
 Money: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=38)]
@@ -83,7 +81,7 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
 
 
 class StateBody(msgspec.Struct, array_like=True, frozen=True):
-    """An order's quantities after the step; what is missing to its quantity is closed."""
+    """An order's quantities after the step; the rest of its quantity is closed."""
 
     order_id: HexId
     version: Count
@@ -108,19 +106,19 @@ class TradeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     time: Count
 
     def add_texts(self, ids: list[str], amounts: list[str]) -> None:
-        """What ``check_texts`` is to look at."""
+        """Add this trade's texts to the two lists that ``check_texts`` takes."""
         ids += (self.id, self.maker, self.taker, self.maker_home, self.taker_home)
         amounts += (self.price, self.quantity)
 
 
 class HeartbeatBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """
-    A heartbeat: the lease of all orders of the home, and what its live set looks like.
+    A heartbeat: how long the home's orders may be matched, and which orders are live.
 
     Attributes:
         lease_ms: replicas may match the home's orders this long after hearing it.
         live: number of live published orders after this entry.
-        fingerprint: sum of their element hashes (see ``replica.element``), 64 hex digits.
+        fingerprint: sum of their elements (see ``live_set.element``), 64 hex digits.
     """
 
     lease_ms: Count
@@ -142,13 +140,13 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froz
     beat: HeartbeatBody | None = None
 
     def encode(self) -> str:
-        """The payload: what is hashed, signed, stored and sent, byte for byte."""
+        """The payload, byte for byte as it is hashed, signed, stored and sent."""
         return msgspec.json.encode(self).decode()
 
     @classmethod
     def decode(cls, payload: str) -> Entry:
         """
-        Parse a payload whose signature has not been looked at yet.
+        Parse a payload. The signature is not checked here.
 
         Raises:
             RemoteProtocolError: it is not an entry; the message names the member.
@@ -181,7 +179,7 @@ _are_amounts = re.compile(f"{_AMOUNT}(?: {_AMOUNT})*").fullmatch
 
 def check_texts(what: str, ids: list[str], amounts: list[str]) -> None:
     """
-    Look at the characters of ids and keys, and of prices and quantities.
+    Check the characters of ids and keys, and of prices and quantities.
 
     Raises:
         RemoteProtocolError: not lower-case hexadecimal digits, or not decimal numbers.
@@ -209,8 +207,8 @@ def order_id(
     """
     The id of an order: the first 16 bytes, in hex, of the SHA-256 of all its fields.
 
-    Nobody can mint a second order with the id of a first, and a home cannot publish one id
-    with two meanings.
+    So nobody can make a second order with the id of a first, and a home cannot publish two
+    orders under one id.
     """
     fields = (
         home, market, side, type, quantity, time, price, stop, time_in_force, post_only, expires,
@@ -328,80 +326,3 @@ def trade_from_body(body: TradeBody, market: Market) -> Trade:
         body.taker_home,
         body.time,
     )
-
-
-@attrs.define
-class OriginLog:
-    """
-    This home's own log: appends, and the newest entries for neighbours that ask.
-
-    Attributes:
-        home: this peer's key.
-        epoch, seq, hash: the head; seq 0 and ``GENESIS`` while empty.
-        tail: the newest entries by seq, at most ``TAIL_ENTRIES_MAX``.
-    """
-
-    home: str
-    _sealer: Sealer
-    _clock: HybridClock
-    epoch: int = 1
-    seq: int = 0
-    hash: str = GENESIS
-    tail: deque[tuple[int, Draft]] = attrs.field(factory=lambda: deque(maxlen=TAIL_ENTRIES_MAX))
-
-    def append(
-        self,
-        now: float,
-        order: OrderBody | None = None,
-        trades: tuple[TradeBody, ...] = (),
-        states: tuple[StateBody, ...] = (),
-        *,
-        beat: HeartbeatBody | None = None,
-        stamp: Stamp | None = None,
-    ) -> Draft:
-        """
-        Add one entry; it is signed when its batch is sealed.
-
-        Args:
-            stamp: the entry's time when the caller already took it from the clock.
-        """
-        entry = Entry(
-            self.home,
-            self.epoch,
-            self.seq + 1,
-            self.hash,
-            stamp or self._clock.stamp(now),
-            order,
-            trades,
-            states,
-            beat,
-        )
-        draft = self._sealer.add(entry.encode())
-        self.seq += 1
-        self.hash = draft.hash.hex()
-        self.tail.append((self.seq, draft))
-        return draft
-
-    def stamp(self, now: float) -> Stamp:
-        """The time of an entry that is appended later, but before any with a later time."""
-        return self._clock.stamp(now)
-
-    def time_ms(self, now: float) -> int:
-        """The time by the clock that stamps entries: not before any of them."""
-        return self._clock.read_ms(now)
-
-    def range(self, first: int, last: int) -> list[Draft] | None:
-        """Entries ``first`` to ``last``, or None when some are no longer in memory."""
-        if not self.tail or first < self.tail[0][0]:
-            return None
-        start = self.tail[0][0]
-        return [self.tail[seq - start][1] for seq in range(first, min(last, self.seq) + 1)]
-
-    def restore(self, epoch: int, seq: int, hash: str, tail: Sequence[tuple[int, Signed]]) -> None:
-        """Continue where the stored log ends."""
-        self.epoch, self.seq, self.hash = epoch, seq, hash
-        self.tail.clear()
-        self.tail.extend(
-            (number, Draft(signed.payload, leaf_hash(signed.payload), signed))
-            for number, signed in tail
-        )

@@ -1,25 +1,25 @@
 """
 The hybrid logical clock that stamps a home's log (Kulkarni et al. 2014).
 
-Pure: physical time is handed in. A reading is ``(ms, counter)``: never below the wall clock,
-above every reading handed out or merged before, and at most ``AHEAD_MS_MAX`` above the wall
-because of others.
+Pure: wall time is handed in. A reading is ``(ms, counter)``. It is never below the wall clock and
+above every reading that was given out or merged before. Stamps of others raise it at most
+``AHEAD_MS_MAX`` above the wall clock.
 
-Differs from the paper in one point that safety needs: *the clock never steps back over a
-restart*. A floor is made durable ahead of use, in the same transaction as whatever was
-decided with the time it covers, and a restarted clock begins there. Without it a home could
-refuse a fill as late, unwritten, crash, wake up with an earlier wall clock, and accept the
-same fill (distributed.md 2.4).
+It differs from the paper in one point that safety needs: *the clock never steps back over a
+restart*. A floor is made durable ahead of use, in the same transaction as whatever was decided with
+the time it covers, and a restarted clock begins there. Without it a home could refuse a fill as
+late, write nothing, crash, start again with an earlier wall clock, and accept the same fill
+(docs/design/fills.rst#deadline).
 """
 
 from __future__ import annotations
 
 __all__ = ["AHEAD_MS_MAX", "FLOOR_AHEAD_MS", "HybridClock"]
 
-# A remote stamp further ahead of our wall clock than this is not believed.
+#: A remote stamp further ahead of our wall clock than this is not believed.
 AHEAD_MS_MAX = 5_000
-# How far ahead of use the floor is stored. A restarted home may stamp this far into the
-# future, so it must stay well inside AHEAD_MS_MAX or its neighbours would refuse it.
+#: How far ahead of use the floor is stored. A restarted home may stamp this far into the future,
+#: so it must stay well below AHEAD_MS_MAX, or its neighbours would refuse what it signs.
 FLOOR_AHEAD_MS = 2_000
 
 
@@ -28,7 +28,7 @@ class HybridClock:
     Strictly rising ``(ms, counter)`` stamps.
 
     Args:
-        floor_ms: the durable floor of an earlier life, 0 for a new home.
+        floor_ms: the stored floor, 0 for a new home.
     """
 
     def __init__(self, floor_ms: int = 0) -> None:
@@ -37,7 +37,7 @@ class HybridClock:
         self.floor_ms = floor_ms
 
     def resume(self, ms: int, counter: int) -> None:
-        """Go on above the newest stamp of an earlier life: it may have reached the floor."""
+        """Go on above the newest stamp of before the restart: it may have reached the floor."""
         self.ms, self.counter = max((self.ms, self.counter), (ms, counter))
 
     def stamp(self, now: float) -> tuple[int, int]:
@@ -50,7 +50,7 @@ class HybridClock:
         return self.ms, self.counter
 
     def read_ms(self, now: float) -> int:
-        """The time in ms for a decision (a deadline, an expiry); never below an earlier reading."""
+        """The time in ms to decide with (a deadline, an expiry); never below an earlier reading."""
         wall_ms = int(now * 1000)
         if wall_ms > self.ms:
             self.ms, self.counter = wall_ms, 0
@@ -58,11 +58,11 @@ class HybridClock:
 
     def merge(self, ms: int, counter: int, now: float) -> bool:
         """
-        Take note of a remote stamp.
+        Raise the clock to a remote stamp.
 
         Returns:
-            False when it is more than ``AHEAD_MS_MAX`` ahead of the wall clock: not merged, and
-            what it stamps must not be believed yet.
+            False when the stamp is more than ``AHEAD_MS_MAX`` ahead of the wall clock. The clock is
+            not raised then, and what has this stamp must not be believed yet.
         """
         if ms - int(now * 1000) > AHEAD_MS_MAX:
             return False
@@ -70,7 +70,7 @@ class HybridClock:
         return True
 
     def raise_floor(self) -> int | None:
-        """The floor to store with this batch, or None while the stored one still covers it."""
+        """The floor to store with this batch, or None while the stored one is high enough."""
         if self.ms <= self.floor_ms:
             return None
         self.floor_ms = self.ms + FLOOR_AHEAD_MS

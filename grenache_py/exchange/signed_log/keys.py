@@ -1,7 +1,8 @@
 """
-A peer's identity: one ed25519 key, kept in a file, never random per start (F9).
+A peer's identity: one ed25519 key pair, the same after every start.
 
-Pure: keys come in as bytes. Simulations hand in a cheaper scheme of the same shape.
+Pure. See docs/failure-modes.rst#f9. Keys come in as bytes. Simulations use a cheaper scheme of the
+same shape.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Ed25519:
         return bindings.crypto_sign(message, secret)[: bindings.crypto_sign_BYTES]
 
     def verify(self, key: str, message: bytes, signature: bytes) -> bool:
-        """Never raises, whatever the bytes."""
+        """Whether the signature is good; never raises, whatever the bytes."""
         try:
             bindings.crypto_sign_open(signature + message, bytes.fromhex(key))
         except (BadSignatureError, ValueError, TypeError):

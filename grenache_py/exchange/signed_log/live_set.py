@@ -1,8 +1,8 @@
 """
 A home's live set as peers compare it: one element for each live order at one version.
 
-Pure. A heartbeat carries the number and the fingerprint of its home's live set; reconciliation
-finds the elements in which two peers differ.
+Pure. A heartbeat has the size and the fingerprint of its home's live set; reconciliation finds the
+elements in which two peers differ.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from hashlib import sha256
 
 __all__ = ["FINGERPRINT_MODULUS", "LiveSetChanged", "element"]
 
+#: Fingerprints are sums modulo this.
 FINGERPRINT_MODULUS = 1 << 256
 
-#: Called as (order id, time_ms of its key, element gone or None, element come or None).
+#: Called as (order id, ``time_ms`` of its key, element before or None, element now or None).
 LiveSetChanged = Callable[[str, int, int | None, int | None], None]
 
 

@@ -1,8 +1,8 @@
 """
-Signed payloads: many share one signature, each can be verified on its own.
+Signed payloads: a batch shares one signature, and each payload can be verified on its own.
 
-Pure. What is signed is bytes, never objects: a payload travels as an opaque JSON string, so
-there is nothing to canonicalise. The payloads of one batch are the leaves of a Merkle tree
+Pure. Bytes are signed, not objects: a payload travels as an opaque JSON string, so there is
+nothing to canonicalise. The payloads of one batch are the leaves of a Merkle tree
 (RFC 6962 section 2.1: leaf and node hashes carry different prefixes, an odd node is promoted)
 and the signature covers its root, so a home signs once per commit and a neighbour verifies
 once per batch: ``Verifier`` remembers the roots it has already checked.
@@ -11,19 +11,29 @@ once per batch: ``Verifier`` remembers the roots it has already checked.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, NamedTuple, Protocol
 
 from msgspec import Meta, Struct, ValidationError, convert, json
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.signed_log.keys import Identity, Scheme
 
-__all__ = ["LEAVES_MAX", "PAYLOAD_BYTES_MAX", "Draft", "Sealer", "Signed", "Verifier", "Wire"]
+__all__ = [
+    "LEAVES_MAX",
+    "PAYLOAD_BYTES_MAX",
+    "Draft",
+    "Sealer",
+    "Signed",
+    "SignedRow",
+    "Verifier",
+    "Wire",
+]
 
-# 64 leaves make a path of 6 hashes: 192 bytes against a saving of 63 signatures.
+#: Payloads under one signature. 64 leaves make a path of 6 hashes: 192 bytes save 63 signatures.
 LEAVES_MAX = 64
-# Four payloads and their envelope fit a 64 KiB line.
+#: Bytes of one payload. Four payloads and their envelope fit a 64 KiB line.
 PAYLOAD_BYTES_MAX = 14_000
+#: Verified roots in the younger of two sets; when it is full it replaces the older one.
 _ROOTS_MAX = 10_000
 
 
@@ -45,6 +55,35 @@ class Wire(Struct, omit_defaults=True, frozen=True, gc=False):
     leaf: tuple[
         Annotated[int, Meta(ge=0, lt=LEAVES_MAX)], Annotated[int, Meta(ge=1, le=LEAVES_MAX)]
     ] = (0, 1)
+
+
+class SignedRow(NamedTuple):
+    """A signed payload as it is stored: the columns that each table with signatures has."""
+
+    payload: str
+    path: bytes
+    leaf: int
+    size: int
+    signature: bytes
+
+
+class _SignedColumns(Protocol):
+    """Any row that has the columns of ``SignedRow`` among its own."""
+
+    @property
+    def payload(self) -> str: ...
+
+    @property
+    def path(self) -> bytes: ...
+
+    @property
+    def leaf(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def signature(self) -> bytes: ...
 
 
 class Signed(Struct, frozen=True, gc=False):
@@ -72,7 +111,7 @@ class Signed(Struct, frozen=True, gc=False):
 
     @property
     def wire_bytes(self) -> int:
-        """How many bytes it travels as; quotes in the payload take two each, and are many."""
+        """How many bytes it travels as; each quote in the payload takes two."""
         return len(json.encode(self.wire()))
 
     @classmethod
@@ -97,6 +136,15 @@ class Signed(Struct, frozen=True, gc=False):
             raise RemoteProtocolError("'leaf' must be [index, size] with index < size")
         return cls(payload, wire.path, index, size, wire.signature)
 
+    def row(self) -> SignedRow:
+        """The columns this is stored as."""
+        return SignedRow(self.payload, self.path, self.index, self.size, self.signature)
+
+    @classmethod
+    def from_row(cls, row: _SignedColumns) -> Signed:
+        """The reverse of ``row``; also takes a longer row that has the same columns."""
+        return cls(row.payload, row.path, row.leaf, row.size, row.signature)
+
 
 class Draft(Struct, eq=False, gc=False):
     """A payload that is final but not signed yet; ``signed`` is set when its batch is sealed."""
@@ -107,13 +155,13 @@ class Draft(Struct, eq=False, gc=False):
 
     @property
     def proof(self) -> Signed:
-        """The sealed payload; asking before its batch was sealed is a bug."""
-        assert self.signed is not None, "sent before it was sealed"
+        """The signed payload; to ask before the batch is sealed is a bug."""
+        assert self.signed is not None, "used before it was sealed"
         return self.signed
 
 
 class Sealer:
-    """Collects what one identity says and signs it, a batch at a time."""
+    """Collects the payloads of one identity and signs them, a batch at a time."""
 
     def __init__(self, identity: Identity, network: str) -> None:
         self._identity = identity
@@ -127,7 +175,7 @@ class Sealer:
         return draft
 
     def seal(self) -> None:
-        """Sign all that was added since the last call."""
+        """Sign all payloads added since the last call."""
         drafts, self._drafts = self._drafts, []
         for start in range(0, len(drafts), LEAVES_MAX):
             self._seal(drafts[start : start + LEAVES_MAX])
@@ -157,7 +205,7 @@ class Sealer:
 
 
 class Verifier:
-    """Checks signed payloads, and remembers the roots that were found good."""
+    """Checks signed payloads, and remembers the roots whose signature was good."""
 
     def __init__(self, scheme: Scheme, network: str) -> None:
         self._scheme = scheme
@@ -168,10 +216,13 @@ class Verifier:
 
     def check(self, signed: Signed, key: str) -> bytes:
         """
-        The payload's leaf hash, when ``key`` signed it.
+        Check that ``key`` signed a payload.
+
+        Returns:
+            the payload's leaf hash, 32 bytes.
 
         Raises:
-            RemoteProtocolError: it did not, or the path does not fit the leaf.
+            RemoteProtocolError: ``key`` did not sign it, or the path does not fit the leaf.
         """
         leaf = node = leaf_hash(signed.payload)
         position, width, offset = signed.index, signed.size, 0
@@ -186,7 +237,8 @@ class Verifier:
             width = (width + 1) >> 1
         if offset != len(path):
             raise RemoteProtocolError("the Merkle path has the wrong length")
-        # With the signature: what is kept and forwarded must convince the next peer too.
+        # The signature is part of what is remembered: a payload that is kept and forwarded must
+        # convince the next peer too.
         known = (key, node, signed.signature)
         if known in self._young or known in self._old:
             return leaf

@@ -1,5 +1,5 @@
 """
-The home's SQLite file, synchronously: open and check it, upgrade it, load it, write batches.
+The SQLite file of a peer, used synchronously: open, check, upgrade and load it, write batches.
 
 Shell. Touches one SQLite file; knows no thread, no reactor and no clock. ``store.py`` runs it
 on its own thread; the simulator runs the same class on ``:memory:`` with a disk that fails.
@@ -22,7 +22,7 @@ from typing import Any
 
 from grenache_py.exchange.effects.rows import LogRow, Row, Snapshot
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.storage import queries, retention
+from grenache_py.exchange.storage import retention, snapshot
 from grenache_py.exchange.storage import statements as tables
 from grenache_py.exchange.storage.sqlite_errors import translated
 
@@ -124,7 +124,7 @@ class Database:
     def load(self) -> Snapshot:
         """Everything a node needs to start. Raises StoreError."""
         with self._closing_on_error():
-            return queries.load(self.connection)
+            return snapshot.load(self.connection)
 
     def commit(self, rows: Sequence[Row]) -> None:
         """
@@ -246,7 +246,7 @@ class Database:
         connection.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
         # Or each batch would open, write and unlink a file in /var/tmp for statement journals.
         connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")  # checkpoints.py
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # wal_checkpoints.py does it
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode not in ("wal", "memory"):
             raise StoreError(

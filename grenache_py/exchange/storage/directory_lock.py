@@ -1,7 +1,7 @@
 """
-The lock on a data directory.
+The lock on a data directory: one process at a time.
 
-Shell. Touches one file, which nobody reads but whoever is refused.
+Shell. Touches one file; it holds the process id of the owner, for whoever is refused.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
-The store: SQLite on a thread of its own.
+The store of a peer: SQLite on threads of its own, as Deferreds.
 
 Shell. Touches one data directory and three threads: one that writes; one that reads what memory
 does not hold, so that a slow page of history never delays a commit; and one that copies the
-write-ahead log into the file (``checkpoints.py``). The rules of a batch are in ``effects.py``, the
-SQL in ``queries.py`` and ``tables.py``, the file in ``database.py``.
+write-ahead log into the file (``wal_checkpoints.py``). The rows are in ``effects/rows.py``, the SQL
+in ``statements.py``, ``snapshot.py`` and ``history.py``, the file in ``database.py``.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from grenache_py.exchange.effects.rows import (
     TradeRow,
 )
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.storage import queries, retention
+from grenache_py.exchange.storage import history, retention, snapshot
 from grenache_py.exchange.storage.client_id_filter import UsedClientIds
 from grenache_py.exchange.storage.database import Database, copy, verify_pages
 from grenache_py.exchange.storage.directory_lock import DirectoryLock
-from grenache_py.exchange.storage.queries import Candle, Counts
+from grenache_py.exchange.storage.history import Candle
 from grenache_py.exchange.storage.retention import Retention
+from grenache_py.exchange.storage.snapshot import Counts
 from grenache_py.exchange.storage.sqlite_errors import translated
 from grenache_py.exchange.storage.wal_checkpoints import Checkpoints
 from grenache_py.exchange.storage.worker_thread import WorkerThread
@@ -119,9 +120,9 @@ class Store:
             loaded.addErrback(lambda _: None)  # what it says matters less than the damage
             writer.run(self._database.close)  # after it, on the same thread
             raise
-        snapshot = await loaded
-        self._read(queries.client_ids).addCallbacks(used_ids.complete, lambda _: None)
-        return snapshot
+        found = await loaded
+        self._read(snapshot.client_ids).addCallbacks(used_ids.complete, lambda _: None)
+        return found
 
     def commit(self, rows: Sequence[Row]) -> Deferred[None]:
         """
@@ -230,15 +231,15 @@ class Store:
 
     def counts(self) -> Deferred[Counts]:
         """How many rows of each kind there are."""
-        return self._read(queries.counts)
+        return self._read(snapshot.counts)
 
     def order(self, order_id: str) -> Deferred[OrderRow | None]:
         """One own order by its id."""
-        return self._read(queries.order, order_id)
+        return self._read(history.order, order_id)
 
     def order_by_client_id(self, account: str, client_order_id: str) -> Deferred[OrderRow | None]:
         """The newest order that ``account`` placed under ``client_order_id``."""
-        return self._read(queries.order_by_client_id, account, client_order_id)
+        return self._read(history.order_by_client_id, account, client_order_id)
 
     def orders(
         self,
@@ -249,38 +250,38 @@ class Store:
         status: str | None = None,
         after: str | None = None,
     ) -> Deferred[list[OrderRow]]:
-        """One page of own orders, newest first (see ``queries.orders``)."""
+        """One page of own orders, newest first (see ``history.orders``)."""
         return self._read(
-            queries.orders, limit, market=market, account=account, status=status, after=after
+            history.orders, limit, market=market, account=account, status=status, after=after
         )
 
     def trades(self, market: str, limit: int, after: str | None = None) -> Deferred[list[TradeRow]]:
         """Trades of one market, newest last: the newest, or those learned after trade ``after``."""
-        return self._read(queries.trades, market, limit, after)
+        return self._read(history.trades, market, limit, after)
 
     def trades_of(self, row: OrderRow, limit: int) -> Deferred[list[TradeRow]]:
         """The newest trades of an own order, newest last."""
-        return self._read(queries.trades_of, row, limit)
+        return self._read(history.trades_of, row, limit)
 
     def candles(
         self, market: str, interval_ms: int, from_ms: int | None, limit: int
     ) -> Deferred[list[Candle]]:
         """The first ``limit`` intervals with trades since ``from_ms`` (None: the newest)."""
-        return self._read(queries.candles, market, interval_ms, from_ms, limit)
+        return self._read(history.candles, market, interval_ms, from_ms, limit)
 
     def volume_lots(self, market: str, from_ms: int) -> Deferred[int]:
         """Lots traded in ``market`` since ``from_ms``."""
-        return self._read(queries.volume_lots, market, from_ms)
+        return self._read(history.volume_lots, market, from_ms)
 
     def order_events(
         self, account: str, from_seq: int, limit: int
     ) -> Deferred[list[tuple[OrderEventRow, OrderRow | None]]]:
         """Events of one account from ``from_seq`` on, each with its order as it is now."""
-        return self._read(queries.order_events, account, from_seq, limit)
+        return self._read(history.order_events, account, from_seq, limit)
 
     def log_entries(self, epoch: int, first: int, last: int) -> Deferred[list[LogRow]]:
         """Own log entries ``first`` to ``last`` of ``epoch``; old ones may be gone."""
-        return self._read(queries.log_entries, epoch, first, last)
+        return self._read(history.log_entries, epoch, first, last)
 
     def _read(self, query: Callable[..., T], *args: object, **kwargs: object) -> Deferred[T]:
         """

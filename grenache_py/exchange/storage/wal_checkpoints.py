@@ -1,7 +1,7 @@
 """
 The write-ahead log copied into the file, beside the commits.
 
-Shell. Touches the lane it is given and one SQLite connection of its own on it.
+Shell. Touches the worker thread it is given and one SQLite connection of its own on it.
 
 SQLite would do this inside whatever commit makes the log too long, and every order of that
 commit would wait. Here it runs on a thread of its own. Commits go on meanwhile, so it never
@@ -41,7 +41,7 @@ class Checkpoints:
         """
         Args:
             writer: where ``database`` lives.
-            lane: where the copies are made.
+            worker: where the copies are made.
         """
         self._database = database
         self._writer = writer

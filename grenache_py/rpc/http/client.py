@@ -15,8 +15,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from grenache_py.rpc.answering import Connections, Writer, peek
 from grenache_py.rpc.errors import BadFrame, PeerLost
+from grenache_py.rpc.sockets import Connections, Writer, peek
 from grenache_py.rpc.streams import ClientStream, IncomingBytes, OutgoingBytes
 
 __all__ = ["HTTPClientConnection"]

@@ -10,9 +10,12 @@ from typing import Any, Protocol
 
 from grenache_py.rpc.frames import encode_reply
 from grenache_py.rpc.streams import ServerStream
+from grenache_py.wire.http.routes import HTTPRoute
 
-__all__ = ["ChunkedReply", "Reply", "answer"]
+__all__ = ["ROUTES", "ChunkedReply", "ReplyPlace", "answer"]
 
+#: The RPC server looks at neither path nor method.
+ROUTES = (HTTPRoute("*", "any", "the reply to a request, or a stream", "who reaches the port"),)
 _JSON = b"Content-Type: application/json\r\n"
 _REASONS = {
     200: b"200 OK",
@@ -35,25 +38,26 @@ def answer(status: int, body: bytes, *, close: bool = False, no_body: bool = Fal
     return head if no_body else head + body
 
 
-class Reply:
+class ReplyPlace:
     """The place of one answer among those of its connection, which leave in order."""
 
-    __slots__ = ("chunks", "close", "done", "stream")
+    __slots__ = ("chunks", "close", "done", "lingers", "stream")
 
     def __init__(self, close: bool) -> None:
         self.chunks: list[bytes] = []
         self.close = close
         self.done = False
+        self.lingers = False  # the connection closes after it, but only our half at first
         self.stream: ServerStream | None = None
 
 
 class Replying(Protocol):
     """What a reply in chunks needs of its connection."""
 
-    def write_reply(self, reply: Reply, data: bytes, done: bool) -> None:
+    def write_reply(self, reply: ReplyPlace, data: bytes, done: bool) -> None:
         """Send ``data`` when it is this reply's turn; ``done`` is the last of it."""
 
-    def stream_ended(self, reply: Reply) -> None:
+    def stream_ended(self, reply: ReplyPlace) -> None:
         """The answer to a stream is complete."""
 
     def abort(self) -> None:
@@ -63,7 +67,7 @@ class Replying(Protocol):
 class ChunkedReply:
     """The answer to a stream: a chunked body, written in its connection's turn."""
 
-    def __init__(self, connection: Replying, reply: Reply) -> None:
+    def __init__(self, connection: Replying, reply: ReplyPlace) -> None:
         self._connection = connection
         self._reply = reply
         self.begun = False

@@ -3,8 +3,8 @@ RPC over HTTP, the server's side of a connection.
 
 Shell: owns its transport. Twisted's own ``web.server`` answers some 9,000 requests a
 second where a Protocol on httptools answers 70,000, hence this one. What it speaks is
-section f of the reference: any method, path and query, the body ``[rid, key, payload]``,
-an answer with status 200 in the same form, gzipped if the request said
+docs/design/grenache-wire.rst#http-rpc: any method, path and query, the body
+``[rid, key, payload]``, an answer with status 200 in the same form, gzipped if the request said
 ``grc-compress: gzip``, and streams. Unlike a Node server it answers what it cannot read.
 """
 
@@ -14,27 +14,36 @@ import gzip
 from collections import deque
 from typing import Any
 
-import httptools
 import msgspec
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from grenache_py.rpc.answering import Answering, Connections, Writer, peer_certificate
+from grenache_py.rpc.answering import Answering
 from grenache_py.rpc.errors import BadFrame
 from grenache_py.rpc.frames import decode_request, encode_reply, gunzip
-from grenache_py.rpc.http.replies import ChunkedReply, Reply, answer
+from grenache_py.rpc.http.replies import ChunkedReply, ReplyPlace, answer
 from grenache_py.rpc.limits import ServerLimits
+from grenache_py.rpc.sockets import Connections, Writer, peer_certificate
 from grenache_py.rpc.streams import IncomingBytes, OutgoingBytes, ServerStream, lost
+from grenache_py.wire.http.messages import HTTPRequest, Refusal
+from grenache_py.wire.http.reader import ReaderLimits, RequestReader
+from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState, PauseReason
 
 __all__ = ["HTTPServerConnection", "HTTPServerFactory"]
 
 
-def _json_header(text: str | None) -> Any:
-    if text is None:
-        return None
-    return msgspec.json.decode(text.encode("utf-8", "surrogateescape"))
+#: What Twisted reads at once, at most.
+READ_BYTES_MAX = 65_536
+# Members of an enumeration are looked up slowly.
+_READING = HTTPState.READING
+_WRITING, _PIPELINED = PauseReason.WRITING, PauseReason.PIPELINED
+
+
+def _json_header(value: bytes) -> Any:
+    # A Node server reads a header as Latin-1.
+    return msgspec.json.decode(value if value.isascii() else value.decode("latin-1").encode())
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -52,19 +61,29 @@ class HTTPServerConnection(Protocol):
 
     def __init__(self, answering: Answering, limits: ServerLimits, streams: Any = None) -> None:
         self._answering = answering
-        self._limits = limits
         self._streams = streams
-        self._parser = httptools.HttpRequestParser(self)
-        self._replies: deque[Reply] = deque()
-        self._held_by: set[str] = set()
-        self._closing = False
-        self._lingers = False
-        self._let_go = False
+        self._reader = RequestReader(_reader_limits(limits), self)
+        self._limits = limits
+        self._replies: deque[ReplyPlace] = deque()
+        self._held_by: set[PauseReason] = set()
+        self._state = HTTPState.READING
         self._peer = ""
         self._certificate: Any = None
-        self._new_message()
+        self._gr: tuple[Any, Any] | None = None  # of the request being read
+        self._stream: ServerStream | None = None  # what the body belongs to
+        self._answered_early = False  # before the body
         self.active_at = 0.0
         self.began_at: float | None = None
+
+    @property
+    def state(self) -> HTTPState:
+        """What this connection is doing."""
+        if self._state is _READING and self._replies:
+            return HTTPState.ANSWERING
+        return self._state
+
+    def _happened(self, event: HTTPEvent) -> None:
+        self._state = HTTP_TRANSITIONS.next(self.state, event)
 
     # Twisted calls these
 
@@ -78,27 +97,20 @@ class HTTPServerConnection(Protocol):
         self.factory.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._closing:
+        if self._state is not _READING:
             return
-        self.active_at = self.factory.clock.seconds()
-        if not self._in_body:
-            self._header_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            cause = error.__context__
-            if isinstance(cause, _Refused):
-                self._refuse(cause.status, cause.message)
-            else:
-                self._refuse(400, f"not HTTP: {error}")
-        else:
-            # The parser keeps a header line to itself until it has all of it.
-            if not self._in_body and self._header_bytes > self._limits.header_bytes_max + 65_536:
-                self._refuse(431, "too many header bytes")
+        now = self.active_at = self.factory.clock.seconds()
+        reader = self._reader
+        reader.receive(data)
+        if not reader.in_message:
+            self.began_at = None
+        elif self.began_at is None:
+            self.began_at = now
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.connections.discard(self)
-        self._closing = True
+        self._happened(HTTPEvent.LOST)
+        self._reader.close()
         for reply in self._replies:
             if reply.stream is not None:
                 reply.stream.incoming.end(lost(self._peer))
@@ -106,9 +118,7 @@ class HTTPServerConnection(Protocol):
 
     def readConnectionLost(self) -> None:
         """The client will send no more, but may well read what it has asked for."""
-        if self._lingers:
-            self.shut()
-        elif self.began_at is not None:
+        if self.began_at is not None and self._state is _READING:
             self._refuse(400, "the connection ended in the middle of a request")
         else:
             self.shut()
@@ -117,12 +127,12 @@ class HTTPServerConnection(Protocol):
         pass
 
     def pauseProducing(self) -> None:
-        self._hold("writing", True)
+        self._hold(_WRITING, True)
         self._hold_stream(True)
 
     def resumeProducing(self) -> None:
         self.active_at = self.factory.clock.seconds()  # the client reads
-        self._hold("writing", False)
+        self._hold(_WRITING, False)
         self._hold_stream(False)
 
     def stopProducing(self) -> None:
@@ -133,12 +143,12 @@ class HTTPServerConnection(Protocol):
     def sweep(self, now: float) -> None:
         """Close the connection if the client has been idle, or too slow, for too long."""
         limit_s = self._limits.idle_timeout_s
-        if self._closing:
+        if self._state is not _READING:
             if now - self.active_at > limit_s:
                 self.transport.abortConnection()
         elif not self._replies and self.began_at is None:
             if now - self.active_at > limit_s:
-                self._lose()
+                self.shut()
         elif any(reply.stream is not None for reply in self._replies):
             if now - self.active_at > limit_s:
                 self.transport.abortConnection()
@@ -151,136 +161,121 @@ class HTTPServerConnection(Protocol):
 
     def shut(self) -> None:
         """Close the connection after the answers that are on their way."""
-        if self._lingers and not self._replies:
+        if self._state is HTTPState.LINGERING:
+            self._happened(HTTPEvent.CLOSE)
             self.transport.loseConnection()
-        elif not self._closing:
-            self._closing = True
+        elif self._state is _READING:
+            self._happened(HTTPEvent.DRAIN)
             if not self._replies:
                 self._lose()
 
-    # httptools calls these
+    # the reader calls these
 
-    def on_message_begin(self) -> None:
-        self._new_message()
-        if self.began_at is None:
-            self.began_at = self.active_at
+    def request_begun(self, request: HTTPRequest) -> None:
+        self._gr = self._stream = None
+        self._answered_early = False
+        headers = request.headers
+        if self._reader.upgrade:
+            wanted = headers.get(b"upgrade", b"a tunnel").decode("latin-1")
+            self._reader.refuse(400, f"this port speaks HTTP/1.1 and not {wanted}")
+        if b"_gr" in headers:
+            self._read_gr(request)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_size += len(name) + len(value) + 4
-        if self._header_size > self._limits.header_bytes_max:
-            raise _Refused(431, "too many header bytes")
-        self._headers[name.lower().decode("latin-1")] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        self._in_body = True
-        if self._parser.should_upgrade():
-            wanted = self._headers.get("upgrade", "a tunnel")
-            raise _Refused(400, f"this port speaks HTTP/1.1 and not {wanted}")
-        if "_gr" in self._headers:
-            self._read_gr()
-        expects = self._headers.get("expect", "").lower() == "100-continue"
-        if expects and not self._replies and not self._gr_refused:
+    def continue_wanted(self, request: HTTPRequest) -> None:
+        if not self._replies and not self._answered_early:
             self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def on_body(self, data: bytes) -> None:
+    def body_data(self, data: bytes) -> None:
         if self._stream is not None:
             self._stream.incoming.feed(data)
-            return
-        self._body_size += len(data)
-        if self._body_size > self._limits.body_bytes_max:
-            raise _Refused(413, f"a body of more than {self._limits.body_bytes_max} bytes")
-        self._body.append(data)
 
-    def on_message_complete(self) -> None:
+    def request_complete(self, request: HTTPRequest) -> None:
         self.began_at = None
-        self._header_bytes = 0
-        self._in_body = False
         if self._stream is not None:
             self._stream.incoming.end()
             return
-        if self._gr_refused:
+        if self._answered_early:
             return
-        reply = self._new_reply()
-        compressed = "gzip" in self._headers.get("grc-compress", "")
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        reply = self._new_reply(not request.keep_alive)
+        headers, body = request.headers, request.body
+        compressed = b"grc-compress" in headers and b"gzip" in headers[b"grc-compress"]
+        gr = self._gr
         try:
             if compressed:
                 plain = gunzip(body, self._limits.body_bytes_max)
                 body = body if plain is None else plain
-            request = decode_request(body)
+            asked = decode_request(body)
         except BadFrame as error:
-            self._respond(reply, 400, encode_reply(self._gr[0], f"ERR_REQUEST_INVALID: {error}"))
+            rid = None if gr is None else gr[0]
+            self._respond(reply, 400, encode_reply(rid, f"ERR_REQUEST_INVALID: {error}"))
             return
-        if self._gr_given:
-            request.rid, request.key = self._gr
-        request.peer = self._peer
-        request.certificate = self._peer_certificate()
-        no_body = self._parser.get_method() == b"HEAD"
+        if gr is not None:
+            asked.rid, asked.key = gr
+        asked.peer = self._peer
+        asked.certificate = self._peer_certificate()
+        no_body = request.method == b"HEAD"
 
         def send(frame: bytes) -> None:
             if compressed:
                 frame = gzip.compress(frame, compresslevel=6, mtime=0)
             self._respond(reply, 200, frame, no_body)
 
-        self._answering.answer(request, send)
+        self._answering.answer(asked, send)
 
-    def _new_message(self) -> None:
-        self._headers: dict[str, str] = {}
-        self._body: list[bytes] = []
-        self._body_size = 0
-        self._header_bytes = 0  # as they arrived, whole lines or not
-        self._header_size = 0  # of whole lines
-        self._in_body = False
-        self._gr: tuple[Any, Any] = (None, None)
-        self._gr_given = False
-        self._gr_refused = False
-        self._stream: ServerStream | None = None  # what the body belongs to
+    def request_refused(self, refusal: Refusal) -> None:
+        self._refuse(refusal.status, refusal.text)
 
-    def _read_gr(self) -> None:
+    def _read_gr(self, request: HTTPRequest) -> None:
         try:
-            gr = _json_header(self._headers["_gr"])
+            gr = _json_header(request.headers[b"_gr"])
         except msgspec.DecodeError:
             gr = False
         if gr is None:
             return
         if type(gr) is not list:
-            self._gr_refused = True
+            self._answered_early = True
             # these bytes are what a Node server answers, blanks included
-            self._respond(self._new_reply(), 500, b'[null, "ERR_HEADER_PARSE_GR", null]')
+            reply = self._new_reply(not request.keep_alive)
+            self._respond(reply, 500, b'[null, "ERR_HEADER_PARSE_GR", null]')
             return
         rid, key, *_ = [*gr, None, None]
-        self._gr, self._gr_given = (rid, key), True
-        if self._streams is not None and "transfer-encoding" in self._headers:
-            self._open_stream()
+        self._gr = (rid, key)
+        if self._streams is not None and self._reader.chunked:
+            self._open_stream(request, self._gr)
 
-    def _open_stream(self) -> None:
+    def _open_stream(self, request: HTTPRequest, gr: tuple[Any, Any]) -> None:
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in request.headers.items()
+        }
         try:
-            args = _json_header(self._headers.get("_ar", "{}"))
+            args = _json_header(request.headers.get(b"_ar", b"{}"))
         except msgspec.DecodeError:
             args = {}
-        reply = self._new_reply()
+        self._reader.stream_body()
+        reply = self._new_reply(not request.keep_alive)
         body = ChunkedReply(self, reply)
-        incoming = IncomingBytes(lambda held: self._hold("reading", held))
+        incoming = IncomingBytes(lambda held: self._hold(PauseReason.STREAM, held))
         outgoing = OutgoingBytes(body)
         stream = ServerStream(
-            self._gr,
-            self._headers.get("_a"),
+            gr,
+            headers.get("_a"),
             args,
-            self._headers,
+            headers,
             self._peer,
             self._peer_certificate(),
             incoming,
             outgoing,
         )
         self._stream = reply.stream = stream
-        outgoing.hold(reply is not self._replies[0] or "writing" in self._held_by)
+        outgoing.hold(reply is not self._replies[0] or _WRITING in self._held_by)
         self._streams(stream, body)
 
-    def stream_ended(self, reply: Reply) -> None:
+    def stream_ended(self, reply: ReplyPlace) -> None:
         """The answer to a stream is complete."""
-        if reply.stream is self._stream and self.began_at is not None:
+        if reply.stream is self._stream and self._reader.in_message:
             # The rest of the body is still to come, and nobody will read it.
-            self._closing = True
+            self._drain()
             self._lose()
 
     def _peer_certificate(self) -> Any:
@@ -288,34 +283,40 @@ class HTTPServerConnection(Protocol):
             self._certificate = peer_certificate(self.transport)
         return self._certificate
 
-    def _new_reply(self) -> Reply:
-        reply = Reply(close=not self._parser.should_keep_alive())
+    def _new_reply(self, close: bool) -> ReplyPlace:
+        reply = ReplyPlace(close)
         self._replies.append(reply)
         if len(self._replies) >= self._limits.pipelined_max:
-            self._hold("pipelined", True)
+            self._hold(_PIPELINED, True)
         return reply
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer what cannot be understood, and close: nobody knows where the next one begins."""
-        if self._closing:
+        if self._state is not _READING:
             return
-        self._closing = True
+        self._drain()
         if self._stream is not None:
             self._stream.incoming.end(BadFrame(message))
             self._lose()
             return
-        reply = self._new_reply()
-        reply.close = self._lingers = True
-        self._respond(reply, status, encode_reply(self._gr[0], f"ERR_REQUEST_INVALID: {message}"))
+        reply = self._new_reply(close=True)
+        reply.lingers = True
+        rid = None if self._gr is None else self._gr[0]
+        self._respond(reply, status, encode_reply(rid, f"ERR_REQUEST_INVALID: {message}"))
 
-    def _respond(self, reply: Reply, status: int, body: bytes, no_body: bool = False) -> None:
-        close = reply.close or self._closing
+    def _drain(self) -> None:
+        """Read no more."""
+        if self._state is _READING:
+            self._happened(HTTPEvent.DRAIN)
+
+    def _respond(self, reply: ReplyPlace, status: int, body: bytes, no_body: bool = False) -> None:
+        close = reply.close or self._state is not _READING
         self.write_reply(reply, answer(status, body, close=close, no_body=no_body), done=True)
 
-    def write_reply(self, reply: Reply, data: bytes, done: bool) -> None:
+    def write_reply(self, reply: ReplyPlace, data: bytes, done: bool) -> None:
         """Send ``data`` when it is this reply's turn; ``done`` is the last of it."""
         reply.done = done
-        if not done and "writing" not in self._held_by:
+        if not done and _WRITING not in self._held_by:
             self.active_at = self.factory.clock.seconds()
         if reply is not self._replies[0]:
             reply.chunks.append(data)
@@ -324,27 +325,28 @@ class HTTPServerConnection(Protocol):
         while self._replies and self._replies[0].done:
             over = self._replies.popleft()
             self.active_at = self.factory.clock.seconds()
-            if over.close or (self._closing and not self._replies):
-                self._closing = True
-                self._lose()
+            if over.close or (self._state is not _READING and not self._replies):
+                self._drain()
+                self._lose(over.lingers)
                 return
             if self._replies:
                 self._writer.write(b"".join(self._replies[0].chunks))
                 self._replies[0].chunks.clear()
-                self._hold_stream("writing" in self._held_by)
+                self._hold_stream(_WRITING in self._held_by)
         if self._held_by:
-            self._hold("pipelined", len(self._replies) >= self._limits.pipelined_max)
+            self._hold(_PIPELINED, len(self._replies) >= self._limits.pipelined_max)
 
-    def _lose(self) -> None:
-        if self._let_go:
+    def _lose(self, lingers: bool = False) -> None:
+        if self._state is not HTTPState.DRAINING:
             return
-        self._let_go = True
         self.transport.unregisterProducer()
-        if self._lingers and not ISSLTransport.providedBy(self.transport):
+        if lingers and not ISSLTransport.providedBy(self.transport):
             # Closing with bytes unread would reset the connection and take the answer with it;
             # so only our half is closed, and ``sweep`` ends it if the client does not.
+            self._happened(HTTPEvent.LINGER)
             self.transport.loseWriteConnection()
         else:
+            self._happened(HTTPEvent.CLOSE)
             self.transport.loseConnection()
 
     def _hold_stream(self, held: bool) -> None:
@@ -352,23 +354,26 @@ class HTTPServerConnection(Protocol):
         if self._replies and self._replies[0].stream is not None:
             self._replies[0].stream.outgoing.hold(held)
 
-    def _hold(self, reason: str, held: bool) -> None:
+    def _hold(self, reason: PauseReason, held: bool) -> None:
         """Stop reading while there is any reason to; ``reason`` begins or ends."""
         before = bool(self._held_by)
         (self._held_by.add if held else self._held_by.discard)(reason)
         if bool(self._held_by) and not before:
             self.transport.pauseProducing()
-        elif before and not self._held_by and not self._closing:
+        elif before and not self._held_by and self._state is _READING:
             self.transport.resumeProducing()
 
 
-class _Refused(Exception):
-    """Raised inside a callback of the parser to end the parsing."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
+def _reader_limits(limits: ServerLimits) -> ReaderLimits:
+    return ReaderLimits(
+        head_bytes_max=limits.header_bytes_max,
+        body_bytes_max=limits.body_bytes_max,
+        # The parser keeps a header line to itself until it has all of it.
+        unended_head_bytes_max=limits.header_bytes_max + READ_BYTES_MAX,
+        host_needed=False,
+        body_text=f"a body of more than {limits.body_bytes_max} bytes",
+        head_text="too many header bytes",
+    )
 
 
 class HTTPServerFactory(Factory):

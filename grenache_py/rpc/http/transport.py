@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from grenache_py.rpc.answering import Connections
-from grenache_py.rpc.connecting import NotConnected, Reply, TLSFor, connect
+from grenache_py.rpc.connecting import NotConnected, RPCReply, TransportSettings, connect
 from grenache_py.rpc.errors import BadFrame
 from grenache_py.rpc.frames import decode_reply, gunzip
 from grenache_py.rpc.http.client import HTTPClientConnection
+from grenache_py.rpc.limits import CLOSE_TIMEOUT_S
+from grenache_py.rpc.sockets import Connections
 from grenache_py.rpc.streams import ClientStream
-from grenache_py.rpc.websocket.connection import CLOSE_TIMEOUT_S
 
 __all__ = ["HTTPTransport"]
 
@@ -35,46 +35,42 @@ class HTTPTransport:
     HTTP connections: one request at a time on each, several to an address.
 
     Args:
-        tls: makes them HTTPS.
+        reactor: connects, and keeps the time.
+        settings: of all its connections; ``tls`` makes them HTTPS.
         compress: gzip requests, and with them the replies.
         connections_max: connections to one address; more requests wait for one of them.
-        reply_bytes_max: the largest reply that is accepted.
     """
 
     def __init__(
         self,
         reactor: Any,
+        settings: TransportSettings,
         *,
-        tls: TLSFor | None,
-        connect_timeout_s: float,
-        reply_bytes_max: int,
         compress: bool = False,
         connections_max: int = 64,
     ) -> None:
         self._reactor = reactor
-        self._tls = tls
-        self._connect_timeout_s = connect_timeout_s
-        self._reply_bytes_max = reply_bytes_max
+        self._settings = settings
         self._compress = compress
         self._connections_max = connections_max
         self._hosts: dict[str, _HTTPHost] = {}
         self._connections = Connections()
         self._sweeper: IDelayedCall | None = None
 
-    def call_now(self, address: str, rid: str, frame: bytes) -> Deferred[Reply] | None:
+    def call_now(self, address: str, rid: str, frame: bytes) -> Deferred[RPCReply] | None:
         host = self._hosts.get(address)
         connection = self._kept(host) if host is not None else None
         if host is None or connection is None:
             return None
         return self._send(host, connection, rid, frame)
 
-    async def call(self, address: str, rid: str, frame: bytes) -> Reply:
+    async def call(self, address: str, rid: str, frame: bytes) -> RPCReply:
         host = self._host(address)
         return await self._send(host, await self._take(host), rid, frame)
 
     def _send(
         self, host: _HTTPHost, connection: HTTPClientConnection, rid: str, frame: bytes
-    ) -> Deferred[Reply]:
+    ) -> Deferred[RPCReply]:
         if self._compress:
             frame = gzip.compress(frame, compresslevel=6, mtime=0)
         answer = connection.call(host.head % len(frame) + frame)
@@ -86,10 +82,10 @@ class HTTPTransport:
         answer.addBoth(free)
         return answer.addCallback(self._read, host.address, rid)
 
-    def _read(self, answer: tuple[int, bytes], address: str, rid: str) -> Reply:
+    def _read(self, answer: tuple[int, bytes], address: str, rid: str) -> RPCReply:
         status, body = answer
         if self._compress:
-            plain = gunzip(body, self._reply_bytes_max)
+            plain = gunzip(body, self._settings.message_bytes_max)
             body = body if plain is None else plain
         try:
             echoed, error, data = decode_reply(body)
@@ -170,10 +166,9 @@ class HTTPTransport:
             connection: HTTPClientConnection = await connect(
                 self._reactor,
                 host.address,
-                self._tls,
-                self._connect_timeout_s,
+                self._settings,
                 lambda: HTTPClientConnection(
-                    host.address, self._reply_bytes_max, self._connections
+                    host.address, self._settings.message_bytes_max, self._connections
                 ),
             )
         except (NotConnected, CancelledError):

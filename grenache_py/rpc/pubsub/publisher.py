@@ -17,9 +17,10 @@ from grenache_py.link.client import Link
 from grenache_py.rpc.errors import NotSendable
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.listening import Listening
+from grenache_py.rpc.pubsub.connections import PublisherSocket
 from grenache_py.rpc.pubsub.subscriber_queue import SubscriberQueue
 from grenache_py.rpc.websocket.connection import GOING_AWAY
-from grenache_py.rpc.websocket.server import PublisherSocket, WebSocketServerFactory
+from grenache_py.rpc.websocket.server import WebSocketServerFactory
 
 __all__ = ["Publisher"]
 

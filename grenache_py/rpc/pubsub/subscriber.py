@@ -19,13 +19,13 @@ from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline,
 from grenache_py.link.answers import check_name
 from grenache_py.link.client import Link
 from grenache_py.link.errors import LinkError
-from grenache_py.rpc.answering import Connections
-from grenache_py.rpc.connecting import NotConnected, TLSFor, connect
+from grenache_py.rpc.addresses import ServiceAddresses
+from grenache_py.rpc.connecting import NotConnected, TLSFor, TransportSettings, connect
 from grenache_py.rpc.errors import NoPeerFound, PeerLost
-from grenache_py.rpc.frames import Destinations
-from grenache_py.rpc.pubsub.subscriber_queue import ReconnectSchedule
-from grenache_py.rpc.websocket.client import SubscriberSocket
-from grenache_py.rpc.websocket.connection import CLOSE_TIMEOUT_S
+from grenache_py.rpc.limits import CLOSE_TIMEOUT_S
+from grenache_py.rpc.pubsub.connections import SubscriberSocket
+from grenache_py.rpc.pubsub.reconnect import ReconnectSchedule
+from grenache_py.rpc.sockets import Connections
 
 __all__ = ["Subscriber"]
 
@@ -62,16 +62,13 @@ class Subscriber(Service):
         tls: TLSFor | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._link = link
         self._name = check_name(name)
         self._on_message = on_message
         self._reactor = reactor
-        self._connect_timeout_s = connect_timeout_s
+        self._settings = TransportSettings(tls, connect_timeout_s, message_bytes_max)
         self._silence_s = silence_s
-        self._message_bytes_max = message_bytes_max
-        self._tls = tls
         rng = rng or random.SystemRandom()
-        self._destinations = Destinations(rng)
+        self._addresses = ServiceAddresses(link, rng, reactor)
         self._schedule = ReconnectSchedule(rng)
         self._background = Background(self._log)
         self._connections = Connections()
@@ -127,17 +124,16 @@ class Subscriber(Service):
             await deferLater(self._reactor, self._schedule.next_pause())
 
     async def _connect_and_receive(self) -> None:
-        addresses = await self._link.lookup(self._name, fresh=self._schedule.failures > 0)
-        if not addresses:
+        found = await self._addresses.lookup(self._name, fresh=self._schedule.failures > 0)
+        if not found:
             raise NoPeerFound(f"nobody is announced as {self._name!r}")
-        address = self._destinations.order(addresses, self._reactor.seconds())[0]
+        address = found[0]
         try:
             socket = await self._open(address)
         except (NotConnected, PeerLost):
-            self._destinations.failed(address, self._reactor.seconds())
-            self._link.forget(self._name, address)
+            self._addresses.refused(self._name, address)
             raise
-        self._destinations.succeeded(address)
+        self._addresses.accepted(address)
         self._socket = socket
         self._schedule.connected()
         self._connected.fire(address)
@@ -160,7 +156,7 @@ class Subscriber(Service):
             self._socket = None
             self._connected = OneShot()
             await watching.stop()
-        self._destinations.failed(address, self._reactor.seconds())
+        self._addresses.suspect(address)
         self._log.info("{name}: {address} is gone", name=self._name, address=address)
 
     async def _open(self, address: str) -> SubscriberSocket:
@@ -168,16 +164,11 @@ class Subscriber(Service):
 
         def make() -> SubscriberSocket:
             return SubscriberSocket(
-                bare,
-                self._tls is not None,
-                self._reactor,
-                self._message_bytes_max,
-                self._connections,
-                self._receive,
+                bare, self._settings, self._reactor, self._connections, self._receive
             )
 
-        timeout_s = self._connect_timeout_s
-        socket: SubscriberSocket = await connect(self._reactor, address, self._tls, timeout_s, make)
+        timeout_s = self._settings.connect_timeout_s
+        socket: SubscriberSocket = await connect(self._reactor, address, self._settings, make)
         try:
             await deadline(socket.opened, timeout_s, self._reactor, "the handshake")
         except DeadlinePassed as error:

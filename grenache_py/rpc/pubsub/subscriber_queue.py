@@ -1,20 +1,17 @@
 """
-Publish and subscribe: what waits for a slow subscriber, and when to connect again.
+What waits for a subscriber that reads more slowly than is published.
 
-Pure. A message is one WebSocket frame without any envelope (section g.2 of the
-reference): text for ``str``, binary for ``bytes``. The service name is the topic.
-Nothing is numbered and nothing is sent twice, so a subscriber that falls behind loses
-the oldest of what waits for it, which is counted.
+Pure. Messages have no numbers and are not sent twice. So a subscriber that falls behind
+loses the oldest of those that wait for it, and they are counted.
 """
 
 from __future__ import annotations
 
-import random
 from collections import deque
 
 import attrs
 
-__all__ = ["ReconnectSchedule", "SubscriberQueue"]
+__all__ = ["SubscriberQueue"]
 
 
 @attrs.define
@@ -25,7 +22,7 @@ class SubscriberQueue:
     Attributes:
         frames_max: frames kept.
         bytes_max: bytes kept in them; a single frame larger than that is not kept at all.
-        dropped: frames that had to go, the oldest first.
+        dropped: frames that were thrown away to make room, the oldest first.
     """
 
     frames_max: int = 1000
@@ -55,31 +52,3 @@ class SubscriberQueue:
         frame = self._frames.popleft()
         self._bytes -= len(frame)
         return frame
-
-
-@attrs.define
-class ReconnectSchedule:
-    """
-    The pause before a subscriber looks for a publisher again.
-
-    Attributes:
-        rng: spreads the subscribers that lost the same publisher.
-        first_s: after the first failure; doubles up to ``most_s``.
-        jitter: each pause is shortened by up to this fraction.
-    """
-
-    rng: random.Random
-    first_s: float = 0.25
-    most_s: float = 15.0
-    jitter: float = 0.5
-    failures: int = 0
-
-    def connected(self) -> None:
-        """Begin with short pauses again."""
-        self.failures = 0
-
-    def next_pause(self) -> float:
-        """Return the seconds to wait after a connection was lost or could not be made."""
-        pause_s = min(self.first_s * 2.0 ** min(self.failures, 16), self.most_s)
-        self.failures += 1
-        return pause_s * (1.0 - self.jitter * self.rng.random())

@@ -1,12 +1,11 @@
 """
-The client's side of WebSockets: a connection to an RPC server, and one to a publisher.
+The client's side of a WebSocket, and what it means to a client of an RPC server.
 
 Shell: owns its connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,27 +16,34 @@ from websockets.http11 import Response as UpgradeResponse
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from grenache_py.rpc.answering import Connections, peek
-from grenache_py.rpc.errors import BadFrame, PeerLost, RPCFailure
+from grenache_py.rpc.connecting import RPCReply, TransportSettings
+from grenache_py.rpc.errors import BadFrame, PeerLost
 from grenache_py.rpc.frames import decode_reply
-from grenache_py.rpc.websocket.connection import CLOSE_FRAME, INVALID_DATA, WebSocketConnection
+from grenache_py.rpc.sockets import Connections, peek
+from grenache_py.rpc.websocket.connection import CLOSE_FRAME, WebSocketConnection
 
-__all__ = ["RPCClientSocket", "SubscriberSocket"]
+__all__ = ["ClientSocket", "RPCClientSocket"]
 
 
-class _ClientSocket(WebSocketConnection):
-    """The client's side; ``opened`` fires when messages can be sent."""
+class ClientSocket(WebSocketConnection):
+    """
+    The client's side of a WebSocket; subclasses say what its messages mean.
+
+    Args:
+        address: ``host:port`` of the server.
+        settings: ``tls`` says whether the connection under it is secure.
+        clock: keeps the time.
+        connections: where it is entered while it is connected.
+
+    Attributes:
+        opened: fires with None when messages can be sent, fails with PeerLost if they never can.
+    """
 
     def __init__(
-        self,
-        address: str,
-        secure: bool,
-        clock: Any,
-        message_bytes_max: int,
-        connections: Connections,
+        self, address: str, settings: TransportSettings, clock: Any, connections: Connections
     ) -> None:
-        uri = parse_uri(f"{'wss' if secure else 'ws'}://{address}/ws")
-        super().__init__(ClientProtocol(uri, max_size=message_bytes_max), clock)
+        uri = parse_uri(f"{'ws' if settings.tls is None else 'wss'}://{address}/ws")
+        super().__init__(ClientProtocol(uri, max_size=settings.message_bytes_max), clock)
         self.address = address
         self._connections = connections
         self.opened: Deferred[None] = Deferred()
@@ -61,7 +67,7 @@ class _ClientSocket(WebSocketConnection):
             self.opened.errback(PeerLost(f"{self.address} refused the WebSocket: {why}"))
 
 
-class RPCClientSocket(_ClientSocket):
+class RPCClientSocket(ClientSocket):
     """
     A client's connection to one server; any number of requests at a time.
 
@@ -70,15 +76,10 @@ class RPCClientSocket(_ClientSocket):
     """
 
     def __init__(
-        self,
-        address: str,
-        secure: bool,
-        clock: Any,
-        message_bytes_max: int,
-        connections: Connections,
+        self, address: str, settings: TransportSettings, clock: Any, connections: Connections
     ) -> None:
-        super().__init__(address, secure, clock, message_bytes_max, connections)
-        self._waiting: dict[str, Deferred[tuple[RPCFailure | None, Any]]] = {}
+        super().__init__(address, settings, clock, connections)
+        self._waiting: dict[str, Deferred[RPCReply]] = {}
         self.used_at = 0.0
 
     def __len__(self) -> int:
@@ -91,7 +92,7 @@ class RPCClientSocket(_ClientSocket):
             return self._wire.state is State.OPEN
         return peek(self.transport) not in (b"", CLOSE_FRAME)
 
-    def call(self, rid: str, frame: bytes) -> Deferred[tuple[RPCFailure | None, Any]]:
+    def call(self, rid: str, frame: bytes) -> Deferred[RPCReply]:
         """
         Send one request.
 
@@ -106,7 +107,7 @@ class RPCClientSocket(_ClientSocket):
         def forget(_: object) -> None:
             del self._waiting[rid]
 
-        waiter: Deferred[tuple[RPCFailure | None, Any]] = Deferred(forget)
+        waiter: Deferred[RPCReply] = Deferred(forget)
         self._waiting[rid] = waiter
         self.used_at = self._clock.seconds()
         self.send(frame)
@@ -126,35 +127,3 @@ class RPCClientSocket(_ClientSocket):
         waiting, self._waiting = self._waiting, {}
         for waiter in waiting.values():
             waiter.errback(PeerLost(f"the connection to {self.address} was lost"))
-
-
-class SubscriberSocket(_ClientSocket):
-    """A subscriber's connection to one publisher."""
-
-    def __init__(
-        self,
-        address: str,
-        secure: bool,
-        clock: Any,
-        message_bytes_max: int,
-        connections: Connections,
-        on_message: Callable[[str | bytes], None],
-    ) -> None:
-        super().__init__(address, secure, clock, message_bytes_max, connections)
-        self._on_message = on_message
-        self.lost: Deferred[None] = Deferred()
-
-    def message_received(self, message: bytes, binary: bool) -> None:
-        if binary:
-            self._on_message(message)
-            return
-        try:
-            text = message.decode()
-        except UnicodeDecodeError:
-            self.close(INVALID_DATA, "a text message that is not UTF-8")
-            return
-        self._on_message(text)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        super().connectionLost(reason)
-        self.lost.callback(None)

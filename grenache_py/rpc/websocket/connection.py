@@ -4,8 +4,8 @@ RPC and publish/subscribe over WebSocket: one connection, seen from either side.
 Shell: owns its transport. The protocol itself (RFC 6455) is that of the websockets
 library's sans-I/O half, which takes 4 us to send and receive a message where wsproto,
 and with it ``twisted.web.websocket``, takes 12, and which limits the size of a message.
-A message is one text frame with the arrays of section g.1 of the reference; a
-publisher's messages are bare (section g.2).
+A message is one text frame as in docs/design/grenache-wire.rst#websocket-rpc; a
+publisher's messages are bare (docs/design/grenache-wire.rst#pubsub).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from zope.interface import implementer
 
-from grenache_py.rpc.answering import Writer
+from grenache_py.rpc.limits import CLOSE_TIMEOUT_S
+from grenache_py.rpc.sockets import Writer
 
-__all__ = ["CLOSE_FRAME", "CLOSE_TIMEOUT_S", "GOING_AWAY", "INVALID_DATA", "WebSocketConnection"]
+__all__ = ["CLOSE_FRAME", "GOING_AWAY", "INVALID_DATA", "WebSocketConnection"]
 
-#: RFC 6455 section 7.4.1
-GOING_AWAY, INVALID_DATA = 1001, 1007
+#: Status codes of a close frame (RFC 6455 section 7.4.1).
+GOING_AWAY = 1001
+INVALID_DATA = 1007
 #: The first byte of a frame that closes.
 CLOSE_FRAME = b"\x88"
-#: Seconds the other side gets to answer our closing handshake.
-CLOSE_TIMEOUT_S = 2.0
 
 
 @implementer(IPushProducer)

@@ -1,5 +1,5 @@
 """
-The server's side of WebSockets: connections of RPC clients and of subscribers.
+The server's side of a WebSocket, and what it means to a server of requests.
 
 Shell: owns its connections.
 """
@@ -14,18 +14,22 @@ from twisted.python.failure import Failure
 from websockets.http11 import Request as UpgradeRequest
 from websockets.server import ServerProtocol
 
-from grenache_py.rpc.answering import Answering, Connections, peer_certificate
+from grenache_py.rpc.answering import Answering
 from grenache_py.rpc.errors import BadFrame
 from grenache_py.rpc.frames import decode_request, encode_reply
 from grenache_py.rpc.limits import ServerLimits
-from grenache_py.rpc.pubsub.subscriber_queue import SubscriberQueue
+from grenache_py.rpc.sockets import Connections, peer_certificate
 from grenache_py.rpc.websocket.connection import WebSocketConnection
 
-__all__ = ["PublisherSocket", "RPCServerSocket", "WebSocketServerFactory"]
+__all__ = ["RPCServerSocket", "ServerSocket", "WebSocketServerFactory"]
 
 
-class _ServerSocket(WebSocketConnection):
-    """The server's side: accepts every path, as Node does, and is known to its factory."""
+class ServerSocket(WebSocketConnection):
+    """
+    The server's side of a WebSocket; subclasses say what its messages mean.
+
+    It accepts every path, as Node does, and its factory knows it while it is connected.
+    """
 
     factory: Any  # a WebSocketServerFactory
 
@@ -47,7 +51,7 @@ class _ServerSocket(WebSocketConnection):
         self._certificate = peer_certificate(self.transport)
 
 
-class RPCServerSocket(_ServerSocket):
+class RPCServerSocket(ServerSocket):
     """A client's connection to a server of requests."""
 
     def __init__(self, answering: Answering, limits: ServerLimits, clock: Any) -> None:
@@ -73,45 +77,17 @@ class RPCServerSocket(_ServerSocket):
         self.transport.resumeProducing()
 
 
-class PublisherSocket(_ServerSocket):
-    """One subscriber's connection to a publisher. What a subscriber sends is ignored."""
-
-    at_once = False  # what is published in one go is one write for each subscriber
-
-    def __init__(self, limits: ServerLimits, clock: Any, outbox: SubscriberQueue) -> None:
-        super().__init__(limits, clock)
-        self.outbox = outbox
-
-    def publish(self, frame: bytes) -> None:
-        """Send a frame that is encoded already, now or when the connection can take more."""
-        if self._paused:
-            self.outbox.add(frame)
-        else:
-            self._writer.write(frame)
-
-    def resumeProducing(self) -> None:
-        super().resumeProducing()
-        while not self._paused:
-            frame = self.outbox.take()
-            if frame is None:
-                return
-            self._writer.write(frame)
-
-    def message_received(self, message: bytes, binary: bool) -> None:
-        pass
-
-
 class WebSocketServerFactory(Factory):
     """Makes the connections of one listening port and knows those that are open."""
 
     noisy = False
 
-    def __init__(self, make: Callable[[], _ServerSocket], limits: ServerLimits) -> None:
+    def __init__(self, make: Callable[[], ServerSocket], limits: ServerLimits) -> None:
         self.connections = Connections()
         self._make = make
         self._limits = limits
 
-    def buildProtocol(self, addr: object) -> _ServerSocket | None:
+    def buildProtocol(self, addr: object) -> ServerSocket | None:
         if len(self.connections) >= self._limits.connections_max:
             return None
         connection = self._make()

@@ -12,11 +12,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from grenache_py.deferreds import DeadlinePassed, OneShot, deadline
-from grenache_py.rpc.answering import Connections
-from grenache_py.rpc.connecting import NotConnected, Reply, TLSFor, connect
+from grenache_py.rpc.connecting import NotConnected, RPCReply, TransportSettings, connect
 from grenache_py.rpc.errors import PeerLost
+from grenache_py.rpc.limits import CLOSE_TIMEOUT_S
+from grenache_py.rpc.sockets import Connections
 from grenache_py.rpc.websocket.client import RPCClientSocket
-from grenache_py.rpc.websocket.connection import CLOSE_TIMEOUT_S
 
 __all__ = ["WebSocketTransport"]
 
@@ -29,35 +29,26 @@ class WebSocketTransport:
     WebSocket connections: one to an address, shared by all requests to it.
 
     Args:
-        tls: makes them ``wss``.
-        reply_bytes_max: the largest reply that is accepted.
+        reactor: connects, and keeps the time.
+        settings: of all its connections; ``tls`` makes them ``wss``.
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        *,
-        tls: TLSFor | None,
-        connect_timeout_s: float,
-        reply_bytes_max: int,
-    ) -> None:
+    def __init__(self, reactor: Any, settings: TransportSettings) -> None:
         self._reactor = reactor
-        self._tls = tls
-        self._connect_timeout_s = connect_timeout_s
-        self._reply_bytes_max = reply_bytes_max
+        self._settings = settings
         self._connections = Connections()
         self._sockets: dict[str, RPCClientSocket] = {}
         self._connecting: dict[str, OneShot[RPCClientSocket]] = {}
         self._retiring: set[RPCClientSocket] = set()
         self._sweeper: IDelayedCall | None = None
 
-    def call_now(self, address: str, rid: str, frame: bytes) -> Deferred[Reply] | None:
+    def call_now(self, address: str, rid: str, frame: bytes) -> Deferred[RPCReply] | None:
         socket = self._sockets.get(address)
         if socket is None or not socket.is_usable():
             return None
         return socket.call(rid, frame)
 
-    async def call(self, address: str, rid: str, frame: bytes) -> Reply:
+    async def call(self, address: str, rid: str, frame: bytes) -> RPCReply:
         socket = self._sockets.get(address)
         if socket is None or not socket.is_usable():
             socket = await self._connected(address)
@@ -84,7 +75,7 @@ class WebSocketTransport:
         opening = self._connecting[address] = OneShot()
         try:
             socket = await deadline(
-                self._open(address), self._connect_timeout_s, self._reactor, "connecting"
+                self._open(address), self._settings.connect_timeout_s, self._reactor, "connecting"
             )
         except (NotConnected, PeerLost) as error:
             failed = NotConnected(str(error))
@@ -109,14 +100,9 @@ class WebSocketTransport:
         bare = address.removeprefix("tcp://")
 
         def make() -> RPCClientSocket:
-            secure = self._tls is not None
-            return RPCClientSocket(
-                bare, secure, self._reactor, self._reply_bytes_max, self._connections
-            )
+            return RPCClientSocket(bare, self._settings, self._reactor, self._connections)
 
-        socket: RPCClientSocket = await connect(
-            self._reactor, address, self._tls, self._connect_timeout_s, make
-        )
+        socket: RPCClientSocket = await connect(self._reactor, address, self._settings, make)
         try:
             await socket.opened
         except CancelledError:

@@ -12,12 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from grenache_py.exchange.audit.export import prove, write_csv, write_jsonl
-from grenache_py.exchange.audit.replay import LogReplay, Proof, compare, markets_of
+from grenache_py.exchange.audit.proof import Proof, compare
+from grenache_py.exchange.audit.replay import LogReplay, markets_of
 from grenache_py.exchange.cli import exchange
 from grenache_py.exchange.errors import OrderError, StoreError
 from grenache_py.exchange.signed_log.keys import Ed25519
 from grenache_py.exchange.signed_log.merkle import Verifier
-from grenache_py.exchange.storage import queries
+from grenache_py.exchange.storage import snapshot
 from grenache_py.exchange.storage.database import Database, copy
 from grenache_py.exchange.storage.retention import Retention, plan
 from tests.support.peers import Network
@@ -60,11 +61,11 @@ def traded(seed: int, steps: int = 60) -> Network:
 
 def proof_of(database: Database, verifier: Verifier | None = None) -> Proof:
     connection = database.connection
-    replay = LogReplay(markets_of(queries.meta(connection)), verifier)
-    for row in queries.all_log_entries(connection):
+    replay = LogReplay(markets_of(snapshot.meta(connection)), verifier)
+    for row in snapshot.all_log_entries(connection):
         replay.apply(row)
     return compare(
-        replay, queries.all_orders(connection, live_only=True), queries.all_trades(connection)
+        replay, snapshot.all_orders(connection, live_only=True), snapshot.all_trades(connection)
     )
 
 
@@ -157,7 +158,7 @@ def test_a_backup_can_be_proven_and_exported(network: Network, backup: str) -> N
     out = io.StringIO()
     count = write_csv(backup, "orders", out)
     records = list(csv.DictReader(io.StringIO(out.getvalue())))
-    stored = list(queries.all_orders(network.peers[0].database.connection))
+    stored = list(snapshot.all_orders(network.peers[0].database.connection))
     assert len(records) == count == len(stored)
     for record, row in zip(records, stored, strict=True):
         assert record["order_id"] == row.order_id

@@ -110,7 +110,7 @@ def test_without_a_working_store_nothing_else_is_judged() -> None:
 
 
 def test_grapes_of_two_rings_are_told_apart() -> None:
-    """F25: disjoint bootstrap lists."""
+    """Disjoint bootstrap lists: docs/failure-modes.rst#f25."""
     finding = found(status(), grapes={"http://a:1": ["1.2.3.4:7071"], "http://b:2": []})["rings"]
     assert finding.verdict == "bad"
     assert finding.found == "http://b:2 finds no peer, and http://a:1 does"

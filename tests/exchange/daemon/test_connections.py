@@ -5,7 +5,12 @@ from __future__ import annotations
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from grenache_py.exchange.daemon import connections as protocol
+from grenache_py.exchange.daemon.client_connection import UNREAD_BYTES_MAX
+from grenache_py.exchange.daemon.line_connection import (
+    LINES_PER_TURN_MAX,
+    STALLED_S,
+    UNRELEASED_MAX,
+)
 from tests.support.peer import Peer
 
 
@@ -25,14 +30,14 @@ def test_a_hundred_thousand_pipelined_requests_wait_in_the_socket() -> None:
             break
         greedy.send(b"buy BTC-USD 1 @ 100\n" * 3_000)
     assert greedy.transport.producerState == "paused"
-    assert greedy.lines.unreleased == protocol.UNRELEASED_MAX
+    assert greedy.lines.unreleased == UNRELEASED_MAX
     other.send(b"ping\n")
     answered = 0
     while peer.store.held:
         peer.store.held.pop(0)()
         peer.turn(200)
         answered += len(greedy.received())
-        assert greedy.lines.unreleased <= protocol.UNRELEASED_MAX
+        assert greedy.lines.unreleased <= UNRELEASED_MAX
     assert len(other.received()) == 1
     assert answered == 3_000
     assert greedy.transport.producerState == "producing"
@@ -42,7 +47,7 @@ def test_a_few_lines_in_one_turn_and_then_the_others() -> None:
     peer = Peer()
     greedy, other = peer.connect(), peer.connect()
     greedy.lines.dataReceived(b"ping\n" * 1_000)
-    assert greedy.lines.unreleased == protocol.LINES_PER_TURN_MAX
+    assert greedy.lines.unreleased == LINES_PER_TURN_MAX
     other.lines.dataReceived(b"ping\n")
     peer.turn(1)
     assert len(other.received()) == 1
@@ -59,8 +64,8 @@ def test_a_client_that_never_reads_is_not_read_from_and_then_cut_off() -> None:
             break
         deaf.send(b"help\n" * 300)
     assert deaf.transport.producerState == "paused"
-    assert deaf.lines.send_queue.size < protocol.UNREAD_BYTES_MAX + 100_000
-    peer.clock.advance(protocol.STALLED_S - 1)
+    assert deaf.lines.send_queue.size < UNREAD_BYTES_MAX + 100_000
+    peer.clock.advance(STALLED_S - 1)
     assert not deaf.transport.disconnecting and not deaf.transport.disconnected
     peer.clock.advance(1)
     assert deaf.transport.disconnected
@@ -73,11 +78,11 @@ def test_a_client_that_reads_again_in_time_gets_everything() -> None:
     client.lines.pauseProducing()
     client.send(b"ping\n" * 500)
     assert client.received() == []
-    peer.clock.advance(protocol.STALLED_S - 1)
+    peer.clock.advance(STALLED_S - 1)
     client.lines.resumeProducing()
     peer.turn(100)
     assert len(client.received()) == 500
-    peer.clock.advance(protocol.STALLED_S)
+    peer.clock.advance(STALLED_S)
     assert not client.transport.disconnecting
 
 
@@ -120,7 +125,7 @@ def test_a_peer_that_talks_nonsense_is_told_and_kept() -> None:
         peer.turn()
     errors = transport.value().splitlines()
     assert len(errors) == 5 and all(b'"error"' in error for error in errors)
-    assert peer.commit_loop.lines_refused == 5
+    assert peer.commit_loop.peer_input.lines_refused == 5
     assert not transport.disconnecting
 
 

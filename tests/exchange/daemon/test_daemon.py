@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,28 @@ class Daemon:
                 cwd=self.folder, stdout=log, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + DEADLINE_S
-        while True:
-            try:
-                with self.client() as client:
-                    client.call("status")
-                return
-            except CannotReach:
+        try:
+            while not self.serves():
                 assert self.process.poll() is None, self.log.read_text()
                 assert time.monotonic() < deadline, self.log.read_text()
                 time.sleep(0.05)
+        except BaseException:
+            self.kill()
+            raise
+
+    def serves(self) -> bool:
+        try:
+            with self.client() as client:
+                client.call("status")
+        except CannotReach:
+            return False
+        return True
+
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     def client(self) -> Client:
         return Client(self.path, time.monotonic)
@@ -77,9 +91,8 @@ class Daemon:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    running = Daemon(tmp_path_factory.mktemp("daemon"))
-    yield running
-    running.kill()
+    with Daemon(tmp_path_factory.mktemp("daemon")) as running:
+        yield running
 
 
 def place(client: Client, side: str, price: str, **more: Any) -> Any:
@@ -89,43 +102,42 @@ def place(client: Client, side: str, price: str, **more: Any) -> Any:
 
 
 def test_everything_acknowledged_survives_kill_9(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path)
-    with daemon.client() as client:
-        peer = client.call("hello")["peer"]
-        kept = [place(client, "buy", f"{90 + n}", client_order_id=f"c{n}") for n in range(5)]
-        place(client, "sell", "94")
-        client.call("order.cancel", client_order_id="c0")
-        book = client.call("book.get", market="BTC-USD")
-        trades = client.call("trades.list", market="BTC-USD")
-        last = client.call("orders.subscribe")["seq"]
-    key = (tmp_path / "data" / "identity.key").read_text()
-    daemon.kill()
-    daemon.start()
-    with daemon.client() as client:
-        assert client.call("hello")["peer"] == peer
-        after = client.call("book.get", market="BTC-USD")
-        assert {**after, "seq": 0} == {**book, "seq": 0}
-        assert client.call("trades.list", market="BTC-USD") == trades
-        again = place(client, "buy", "92", client_order_id="c2")
-        assert again["order_id"] == kept[2]["order_id"], "not placed twice"
-        assert client.call("orders.subscribe", from_seq=last)["seq"] == last
-        statuses = [client.call("order.get", client_order_id=f"c{n}")["status"] for n in range(5)]
-        assert statuses == ["cancelled", "new", "new", "new", "filled"]
-    assert (tmp_path / "data" / "identity.key").read_text() == key
-    assert (tmp_path / "data" / "identity.key").stat().st_mode & 0o777 == 0o600
-    daemon.kill()
+    with Daemon(tmp_path) as daemon:
+        with daemon.client() as client:
+            peer = client.call("hello")["peer"]
+            kept = [place(client, "buy", f"{90 + n}", client_order_id=f"c{n}") for n in range(5)]
+            place(client, "sell", "94")
+            client.call("order.cancel", client_order_id="c0")
+            book = client.call("book.get", market="BTC-USD")
+            trades = client.call("trades.list", market="BTC-USD")
+            last = client.call("orders.subscribe")["seq"]
+        key = (tmp_path / "data" / "identity.key").read_text()
+        daemon.kill()
+        daemon.start()
+        with daemon.client() as client:
+            assert client.call("hello")["peer"] == peer
+            after = client.call("book.get", market="BTC-USD")
+            assert {**after, "seq": 0} == {**book, "seq": 0}
+            assert client.call("trades.list", market="BTC-USD") == trades
+            again = place(client, "buy", "92", client_order_id="c2")
+            assert again["order_id"] == kept[2]["order_id"], "not placed twice"
+            assert client.call("orders.subscribe", from_seq=last)["seq"] == last
+            statuses = [
+                client.call("order.get", client_order_id=f"c{n}")["status"] for n in range(5)
+            ]
+            assert statuses == ["cancelled", "new", "new", "new", "filled"]
+        assert (tmp_path / "data" / "identity.key").read_text() == key
+        assert (tmp_path / "data" / "identity.key").stat().st_mode & 0o777 == 0o600
 
 
 def test_sigterm_ends_it_soon_and_cleanly(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path)
-    idle = socket.create_connection(daemon.address())
-    idle.sendall(b"ping\n")
-    assert b"result" in idle.recv(1000)
-    began = time.monotonic()
-    assert daemon.stop() in (0, -signal.SIGTERM)
-    assert time.monotonic() - began < 10
-    assert idle.recv(1) == b""
-    idle.close()
+    with Daemon(tmp_path) as daemon, socket.create_connection(daemon.address()) as idle:
+        idle.sendall(b"ping\n")
+        assert b"result" in idle.recv(1000)
+        began = time.monotonic()
+        assert daemon.stop() in (0, -signal.SIGTERM)
+        assert time.monotonic() - began < 10
+        assert idle.recv(1) == b""
     log = daemon.log.read_text()
     assert "Traceback" not in log and "critical" not in log
 
@@ -175,8 +187,13 @@ def test_what_cannot_start_says_why_in_one_line(tmp_path: Path, daemon: Daemon) 
             "in use by another exchange": ("--data", str(daemon.folder / "data")),
         }  # fmt: skip
         running = {says: start_in_vain(tmp_path, *options) for says, options in cases.items()}
-        for says, process in running.items():
-            assert says in refusal(process)
+        try:
+            for says, process in running.items():
+                assert says in refusal(process)
+        finally:
+            for process in running.values():
+                process.kill()
+                process.communicate()
 
 
 def test_tls_and_unix_sockets_by_endpoint_string(tmp_path: Path) -> None:
@@ -189,8 +206,7 @@ def test_tls_and_unix_sockets_by_endpoint_string(tmp_path: Path) -> None:
     ssl_endpoint = (
         f"ssl:0:interface=127.0.0.1:privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem"
     )
-    daemon = Daemon(tmp_path, client=ssl_endpoint)
-    try:
+    with Daemon(tmp_path, client=ssl_endpoint) as daemon:
         context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
         with (
             socket.create_connection(daemon.address()) as plain,
@@ -208,39 +224,36 @@ def test_tls_and_unix_sockets_by_endpoint_string(tmp_path: Path) -> None:
         assert "BTC-USD" in shown
         said = tool_at("--connect", f"{host}:{port}", "--tls", "markets", code=1)
         assert "is not believed" in said
-    finally:
-        daemon.kill()
 
 
 def test_hostile_clients_are_bounded_and_others_are_served(daemon: Daemon) -> None:
     place_address = daemon.address()
     before = daemon.memory_mib()
-    sockets = [socket.create_connection(place_address) for _ in range(203)]
-    deaf, endless, dripping, *_ = sockets
-    deaf.settimeout(1)
-    try:
-        for _ in range(100):  # 100,000 requests whose answers are never read
-            deaf.sendall(b"book BTC-USD 500\n" * 1_000)
-    except TimeoutError:
-        pass  # as it should be: nothing more is read from it
-    dripping.sendall(b"p")
-    endless.settimeout(5)
-    try:
-        for _ in range(160):
-            endless.sendall(b"x" * 65_536)  # 10 MB without an end
-    except (ConnectionError, TimeoutError):
-        pass
-    with daemon.client() as client:
-        began = time.monotonic()
-        for _ in range(50):
-            place(client, "buy", "10")
-        assert time.monotonic() - began < DEADLINE_S / 2
-    dripping.sendall(b"ing\n")
-    dripping.settimeout(DEADLINE_S)
-    assert b'"result"' in dripping.recv(1000)
-    assert daemon.memory_mib() - before < 60
-    for each in sockets:
-        each.close()
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.create_connection(place_address)) for _ in range(203)]
+        deaf, endless, dripping, *_ = sockets
+        deaf.settimeout(1)
+        try:
+            for _ in range(100):  # 100,000 requests whose answers are never read
+                deaf.sendall(b"book BTC-USD 500\n" * 1_000)
+        except TimeoutError:
+            pass  # as it should be: nothing more is read from it
+        dripping.sendall(b"p")
+        endless.settimeout(5)
+        try:
+            for _ in range(160):
+                endless.sendall(b"x" * 65_536)  # 10 MB without an end
+        except (ConnectionError, TimeoutError):
+            pass
+        with daemon.client() as client:
+            began = time.monotonic()
+            for _ in range(50):
+                place(client, "buy", "10")
+            assert time.monotonic() - began < DEADLINE_S / 2
+        dripping.sendall(b"ing\n")
+        dripping.settimeout(DEADLINE_S)
+        assert b'"result"' in dripping.recv(1000)
+        assert daemon.memory_mib() - before < 60
 
 
 def tool(daemon: Daemon, *words: str, code: int = 0, stdin: str = "") -> str:
@@ -328,24 +341,26 @@ def test_the_tool_loads_and_measures(daemon: Daemon) -> None:
 def test_a_book_is_watched_as_it_changes(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.call("order.cancel_all")
-    watching = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-u", "-c", "from grenache_py.exchange.cli import main; main()",
          "--unix", daemon.path, "--json", "book", "BTC-USD", "--watch"],
         stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert watching.stdout is not None
-    assert json.loads(watching.stdout.readline())["bids"] == []
-    with daemon.client() as client:
-        place(client, "buy", "77")
-    assert json.loads(watching.stdout.readline())["bids"] == [["77", "1", 1]]
-    watching.send_signal(signal.SIGINT)
-    assert watching.wait(DEADLINE_S) == 130
-    watching.stdout.close()
+    ) as watching:  # fmt: skip
+        try:
+            assert watching.stdout is not None
+            assert json.loads(watching.stdout.readline())["bids"] == []
+            with daemon.client() as client:
+                place(client, "buy", "77")
+            assert json.loads(watching.stdout.readline())["bids"] == [["77", "1", 1]]
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(DEADLINE_S) == 130
+        finally:
+            watching.kill()
 
 
 def test_with_json_logs_every_line_is_an_object(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path, "--log-format", "json")
-    daemon.stop()
+    with Daemon(tmp_path, "--log-format", "json") as daemon:
+        daemon.stop()
     events = [json.loads(line) for line in daemon.log.read_text().splitlines()]
     [listen] = [event["listen"] for event in events if "listen" in event]
     assert listen["client"][1] == daemon.path and listen["peer"][0].startswith("127.0.0.1:")

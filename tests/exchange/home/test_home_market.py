@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+from contextlib import suppress
 
 import pytest
 
 from grenache_py.exchange.errors import ALREADY_CLOSED, UNKNOWN_ORDER, OrderError
 from grenache_py.exchange.market.local_market import LocalMarket
 from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.node import ExchangeNode
+from grenache_py.exchange.signed_log.entries import Entry
+from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, element
 from tests.support.market_orders import fills_of, new_order, random_order
 from tests.support.peers import BTC, Network
 
@@ -97,6 +101,38 @@ class Pair:
                 local.triggered,
             )
 
+        assert_the_log_tells_the_ledger(node)
+
+
+def assert_the_log_tells_the_ledger(node: ExchangeNode) -> None:
+    """Every published order stands in the newest entry that states it, and in the live set."""
+    ledger, writer = node.ledger, node.ledger.writer
+    assert writer.shared is None, "an entry outlived its batch"
+    market = ledger.markets["BTC-USD"]
+    elements: list[int] = []
+    for own in ledger.own.values():
+        live = own.live
+        assert not live.terminal, "a closed order is still among the live ones"
+        if own.order_entry is None:
+            assert (live.triggered, own.element) == (False, None)
+            continue
+        assert own.state_entry is not None
+        published, stated = Entry.decode(own.order_entry.payload), own.state_entry.payload
+        assert (published.seq, published.order and published.order.id) == (
+            own.order_seq,
+            live.order_id,
+        )
+        [state] = [s for s in Entry.decode(stated).states if s.order_id == live.order_id]
+        assert (state.version, state.open, state.filled) == (
+            live.version,
+            market.format_quantity(live.open),
+            market.format_quantity(live.filled),
+        )
+        elements.append(element(live.order_id, live.version))
+        assert own.element == elements[-1]
+    assert writer.live_count == len(elements)
+    assert writer.fingerprint == sum(elements) % FINGERPRINT_MODULUS
+
 
 @pytest.mark.parametrize("block", range(4))
 def test_a_node_does_what_its_market_alone_would_do(block: int) -> None:
@@ -123,3 +159,21 @@ def test_a_waiting_stop_keeps_its_stamp_to_itself_over_restarts() -> None:
     net.restart(0)
     restored = net[0].order(stop.order_id), net[0].order(limit.order_id)
     assert [(live.quantity, live.triggered) for live in restored if live] == [(6, False), (4, True)]
+
+
+def test_many_commands_of_one_batch_are_told_as_they_ended() -> None:
+    for seed in range(SEQUENCES // 4):
+        rng, net = random.Random(seed), Network(1)
+        node, ids = net[0], []
+        for _ in range(rng.randint(1, 12)):
+            # The commands between two calls of settle are one batch, and share an entry.
+            for _ in range(rng.randint(1, 8)):
+                with suppress(OrderError):
+                    if not ids or rng.random() < 0.3:
+                        ids.append(node.place(random_order(rng, 10**15), net.now).order_id)
+                    elif rng.random() < 0.3:
+                        node.cancel(rng.choice(ids), net.now)
+                    else:
+                        node.replace(rng.choice(ids), net.now, rng.randint(1, 14), None)
+            net.settle()
+            assert_the_log_tells_the_ledger(node)

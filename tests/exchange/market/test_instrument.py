@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from grenache_py.errors import ConfigError
@@ -33,6 +33,7 @@ def test_every_count_survives_the_way_out_and_in(step: Step, count: int) -> None
 
 
 @given(STEPS, st.from_regex(r"[0-9]{1,9}(\.[0-9]{1,10})?", fullmatch=True))
+@example(Step.of("0.00000001"), "100000000")  # more than an order may have
 def test_a_text_is_exactly_its_count_of_steps_or_refused(step: Step, text: str) -> None:
     with localcontext() as context:
         context.prec = 60
@@ -41,7 +42,7 @@ def test_a_text_is_exactly_its_count_of_steps_or_refused(step: Step, text: str) 
         assert step.count(text, "price") == exact
     except OrderError as error:
         assert error.code == (-32008 if exact.denominator != 1 else -32602)
-        assert exact.denominator != 1 or exact == 0
+        assert exact.denominator != 1 or not 0 < exact <= COUNT_MAX
 
 
 @given(st.text(max_size=50))

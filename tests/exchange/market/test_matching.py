@@ -12,17 +12,16 @@ import pytest
 from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.market import book as book_module
 from grenache_py.exchange.market.book import Book
+from grenache_py.exchange.market.changes import close, replacement
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.matching import (
     LEGS_MAX,
     Leg,
-    close,
-    crossed,
     local_trade_id,
     match,
-    replacement,
 )
 from grenache_py.exchange.market.order import LiveOrder, NewOrder
+from grenache_py.exchange.market.sweep import crossed
 from tests.support.market_orders import MARKET, live_order
 from tests.support.naive_market import Naive, NaiveMarket, Refused
 

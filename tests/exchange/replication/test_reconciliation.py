@@ -11,14 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.replication.reconciliation import (
-    FRAME_BYTES_MAX,
-    ID_BYTES,
-    LiveSet,
-    Reconciliation,
-    respond,
-    short_id,
-)
+from grenache_py.exchange.replication.frame import FRAME_BYTES_MAX
+from grenache_py.exchange.replication.live_set_index import LiveSet
+from grenache_py.exchange.replication.live_set_key import ID_BYTES, short_id
+from grenache_py.exchange.replication.reconciliation import Reconciliation, respond
 
 Element = tuple[int, int]
 
@@ -85,8 +81,8 @@ def test_equal_sets_cost_two_messages_and_no_more_than_negentropy() -> None:
         assert size <= max(353, 31 * ID_BYTES + 20)  # shorter sets go as one list
 
 
-#: The table of distributed.md 3.4: elements, differences, newest ones or scattered, bytes,
-#: messages. Where the bytes do not fit so few frames, as many as they fill are meant.
+#: The table of docs/exchange-wire.rst#catching-up: elements, differences, newest ones or scattered,
+#: bytes, messages. Where the bytes do not fit so few frames, as many as they fill are meant.
 PUBLISHED = [
     (10_000, 0, False, 353, 2),
     (100_000, 0, False, 353, 2),
@@ -145,28 +141,6 @@ def test_two_disjoint_big_sets_still_end() -> None:
     mine, theirs = [element(2 * i) for i in range(8000)], [element(2 * i + 1) for i in range(8000)]
     need, have, _, _ = reconcile(live_set(mine), live_set(theirs))
     assert (len(need), len(have)) == (8000, 8000)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 50)), max_size=200), st.integers(0, 9))
-def test_incremental_updates_equal_a_fresh_set(steps: list[tuple[bool, int]], bulk: int) -> None:
-    """The blocked sums after any updates are those of a set built at once."""
-    naive: set[Element] = set()
-    updated = LiveSet()
-    for i in range(bulk * 300):
-        updated.add(*element(1000 + i))
-        naive.add(element(1000 + i))
-    for add, number in steps:
-        e = element(number)
-        assert (updated.add if add else updated.remove)(*e) is ((e not in naive) == add)
-        (naive.add if add else naive.discard)(e)
-    fresh = live_set(naive)
-    assert len(updated) == len(naive) == len(fresh)
-    rng = random.Random(bulk)
-    for _ in range(20):
-        low, high = sorted((rng.randint(0, len(naive)), rng.randint(0, len(naive))))
-        assert updated.fingerprint(low, high) == fresh.fingerprint(low, high)
-        assert list(updated.keys(low, high)) == list(fresh.keys(low, high))
 
 
 @settings(max_examples=300, deadline=None)

@@ -9,11 +9,12 @@ import pytest
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.replication import origin_table
+from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.signed_log.entries import (
     Entry,
     HeartbeatBody,
     OrderBody,
-    OriginLog,
     StateBody,
     order_id,
 )
@@ -21,6 +22,7 @@ from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.live_set import element
 from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed
+from grenache_py.exchange.signed_log.own_log import OwnLog
 from tests.support.peers import BTC, Network
 
 ALICE = Identity.from_seed(b"a" * 32)
@@ -34,7 +36,7 @@ class Author:
         self.identity = identity
         self.sealer = Sealer(identity, "test")
         self.clock = HybridClock()
-        self.log = OriginLog(identity.key, self.sealer, self.clock)
+        self.log = OwnLog(identity.key, self.sealer, self.clock)
 
     def entry(self, **body: object) -> Signed:
         draft = self.log.append(self.now, **body)  # type: ignore[arg-type]
@@ -117,7 +119,7 @@ def test_a_closed_order_never_returns(net: Network, alice: Author) -> None:
         replica.receive(entry, net.now)
     assert net.book(0)[1] == []
     assert replica.receive(placed, net.now).verdict == "known"
-    assert not replica.adopt_record(placed, placed, net.now)
+    assert not replica.adoption.adopt_record(placed, placed, net.now)
     assert net.book(0)[1] == []
 
 
@@ -131,11 +133,33 @@ def test_two_entries_with_one_number_freeze_their_origin_and_prove_it(
     assert replica.receive(forked.order(price="2"), net.now).verdict == "frozen"
     assert net.book(0)[1] == []
     other = Network(1)
-    other[0].replica.prove(*replica.proofs[ALICE.key])
+    other[0].replica.forks.prove(*replica.forks.proofs[ALICE.key])
     assert other[0].replica.origins[ALICE.key].frozen
     assert other[0].replica.receive(alice.order(), net.now).novel == []
     with pytest.raises(RemoteProtocolError, match="contradict nothing"):
-        other[0].replica.prove(replica.proofs[ALICE.key][0], replica.proofs[ALICE.key][0])
+        other[0].replica.forks.prove(
+            replica.forks.proofs[ALICE.key][0], replica.forks.proofs[ALICE.key][0]
+        )
+
+
+def test_when_too_many_homes_are_known_a_new_one_is_not_held_and_a_known_one_can_be_frozen(
+    net: Network, alice: Author, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(origin_table, "ORIGINS_MAX", 1)
+    replica = net[0].replica
+    first = alice.order(price="1")
+    replica.receive(first, net.now)
+    bob = Author(net.now, Identity.from_seed(b"b" * 32))
+    order, beat = bob.order(), bob.entry(beat=HeartbeatBody(20_000, 1, "0" * 64))
+    assert replica.receive(order, net.now).verdict == "full"
+    assert not replica.adoption.adopt_record(order, order, net.now)
+    assert replica.adoption.adopt_head(beat, [], net.now).verdict == "full"
+    forked = Author(net.now, bob.identity)
+    assert replica.forks.prove(order, forked.order(price="2")) is None
+    assert list(replica.origins) == [ALICE.key]
+    other = Author(net.now).order(price="2")
+    assert replica.forks.prove(first, other) == ALICE.key
+    assert replica.origins[ALICE.key].state is OriginState.FROZEN
 
 
 def bad_id(author: Author) -> Signed:
@@ -220,8 +244,8 @@ def test_an_adopted_set_is_checked_by_what_the_log_says_after_its_heartbeat(
     third = alice.order(price="2")
     # The neighbour holds what is live by now, which is not what was live at the heartbeat.
     for record in (first, third):
-        replica.adopt_record(record, record, net.now)
-    replica.adopt_head(beat, [], net.now)
+        replica.adoption.adopt_record(record, record, net.now)
+    replica.adoption.adopt_head(beat, [], net.now)
     origin = replica.origins[ALICE.key]
     assert not origin.complete
     replica.receive(closed, net.now)
@@ -238,8 +262,8 @@ def test_an_adopted_set_that_lacks_an_order_is_not_believed(net: Network, alice:
     alice.order()
     total += element(alice.last, 1)
     beat = alice.entry(beat=HeartbeatBody(20_000, 2, f"{total % (1 << 256):064x}"))
-    replica.adopt_record(first, first, net.now)
-    replica.adopt_head(beat, [], net.now)
+    replica.adoption.adopt_record(first, first, net.now)
+    replica.adoption.adopt_head(beat, [], net.now)
     for _ in range(3):
         replica.receive(alice.order(price="2"), net.now)
         assert not replica.origins[ALICE.key].complete
@@ -306,7 +330,7 @@ def test_a_home_without_the_market_keeps_what_others_trade_in_it(alice: Author) 
 
 
 def test_a_disk_that_lost_entries_stops_and_a_new_epoch_starts_clean(net: Network) -> None:
-    """distributed.md 2.9: amnesia."""
+    """An old disk: docs/design/identity.rst#old-disk."""
     net = Network(2)
     net.link(0, 1)
     net.place(0, "sell", 10, 100)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.effects.rows import LogRow
 from grenache_py.exchange.signed_log.keys import Ed25519, Identity
 from grenache_py.exchange.signed_log.merkle import LEAVES_MAX, Draft, Sealer, Signed, Verifier
 
@@ -31,6 +32,16 @@ def test_each_payload_of_a_batch_verifies_alone_after_a_trip_over_the_wire(count
         wire = msgspec.json.decode(msgspec.json.encode(draft.proof.wire()))
         signed = Signed.from_wire(wire)
         assert Verifier(Ed25519(), "test").check(signed, ALICE.key) == draft.hash
+
+
+def test_a_signed_payload_survives_the_store() -> None:
+    for draft in seal(5):
+        stored = draft.proof.row()
+        assert stored._fields == ("payload", "path", "leaf", "size", "signature")
+        assert Signed.from_row(stored) == draft.proof
+        # A log row has columns of its own before those of the signed payload.
+        longer = LogRow(1, 2, draft.hash.hex(), *stored)
+        assert Signed.from_row(longer) == draft.proof
 
 
 def test_a_batch_costs_one_verification() -> None:

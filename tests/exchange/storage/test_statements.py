@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import typing
-from collections.abc import Iterator
 from itertools import chain
 
 import pytest
@@ -14,26 +13,24 @@ from hypothesis import strategies as st
 
 from grenache_py.exchange.effects import rows
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.storage import queries, retention
+from grenache_py.exchange.storage import history, retention
+from grenache_py.exchange.storage import snapshot as snapshot_reading
 from grenache_py.exchange.storage import statements as tables
 from grenache_py.exchange.storage.database import Database
-from grenache_py.exchange.storage.queries import Candle
+from grenache_py.exchange.storage.history import Candle
 from grenache_py.exchange.storage.retention import Retention
+from tests.support.memory_database import MemoryDatabase
 from tests.support.store_rows import event_row, log_row, order_row, sample, trade_row
 
 
 @pytest.fixture
-def database() -> Iterator[Database]:
-    made = Database(":memory:")
-    made.open()
-    yield made
-    made.close()
+def database() -> Database:
+    return MemoryDatabase()
 
 
 def restarted(written: list[typing.Any]) -> rows.Snapshot:
     """What a home that wrote ``written`` in one batch starts from."""
-    database = Database(":memory:")
-    database.open()
+    database = MemoryDatabase()
     database.commit(written)
     return database.load()
 
@@ -135,7 +132,7 @@ def test_live_orders_come_with_the_entries_that_prove_them() -> None:
 
 def test_the_snapshot_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("LOG_TAIL_MAX", "CLOSED_ORDERS_MAX", "TRADES_PER_MARKET_MAX"):
-        monkeypatch.setattr(queries, limit, 3)
+        monkeypatch.setattr(snapshot_reading, limit, 3)
     snapshot = restarted(
         [
             *(log_row(seq) for seq in range(1, 9)),
@@ -158,19 +155,19 @@ def test_orders_are_paged_newest_first(database: Database) -> None:
     bob = [order_row(n, account="bob", market="ETH-USD") for n in range(30, 40)]
     database.commit([*alice, *bob])
     connection = database.connection
-    pages = [queries.orders(connection, 7)]
+    pages = [history.orders(connection, 7)]
     while pages[-1]:
-        pages.append(queries.orders(connection, 7, after=pages[-1][-1].order_id))
+        pages.append(history.orders(connection, 7, after=pages[-1][-1].order_id))
     assert list(chain.from_iterable(pages)) == [*alice, *bob][::-1]
-    assert queries.orders(connection, 99, account="bob", market="BTC-USD") == []
-    assert queries.orders(connection, 99, market="ETH-USD") == bob[::-1]
-    opened = queries.orders(connection, 99, account="alice", status="open")
-    closed = queries.orders(connection, 99, account="alice", status="closed")
+    assert history.orders(connection, 99, account="bob", market="BTC-USD") == []
+    assert history.orders(connection, 99, market="ETH-USD") == bob[::-1]
+    opened = history.orders(connection, 99, account="alice", status="open")
+    closed = history.orders(connection, 99, account="alice", status="closed")
     assert opened == [row for row in alice[::-1] if row.live]
     assert closed == [row for row in alice[::-1] if not row.live]
-    assert queries.orders(connection, 99, after="no such order") == []
-    assert queries.order(connection, alice[4].order_id) == alice[4]
-    assert queries.order(connection, "no such order") is None
+    assert history.orders(connection, 99, after="no such order") == []
+    assert history.order(connection, alice[4].order_id) == alice[4]
+    assert history.order(connection, "no such order") is None
 
 
 def test_an_order_is_found_by_its_client_id_within_its_account(database: Database) -> None:
@@ -183,21 +180,21 @@ def test_an_order_is_found_by_its_client_id_within_its_account(database: Databas
         ]
     )
     connection = database.connection
-    found = queries.order_by_client_id(connection, "alice", "x")
+    found = history.order_by_client_id(connection, "alice", "x")
     assert found is not None and found.time_ms == 2
-    assert queries.order_by_client_id(connection, "carol", "x") is None
-    assert queries.order_by_client_id(connection, "alice", "") is None
+    assert history.order_by_client_id(connection, "carol", "x") is None
+    assert history.order_by_client_id(connection, "alice", "") is None
 
 
 def test_trades_follow_in_the_order_they_were_learned(database: Database) -> None:
     learned = [trade_row(n, time_ms=time) for n, time in enumerate((5, 9, 7, 8, 1))]
     database.commit([*learned, trade_row(99, market="ETH-USD")])
     connection = database.connection
-    assert queries.trades(connection, "BTC-USD", 2) == learned[3:]
-    first = queries.trades(connection, "BTC-USD", 2, after=learned[0].trade_id)
+    assert history.trades(connection, "BTC-USD", 2) == learned[3:]
+    first = history.trades(connection, "BTC-USD", 2, after=learned[0].trade_id)
     assert first == learned[1:3]
-    assert queries.trades(connection, "BTC-USD", 9, after=first[-1].trade_id) == learned[3:]
-    assert queries.trades(connection, "BTC-USD", 9, after="no such trade") == []
+    assert history.trades(connection, "BTC-USD", 9, after=first[-1].trade_id) == learned[3:]
+    assert history.trades(connection, "BTC-USD", 9, after="no such trade") == []
 
 
 def test_the_trades_of_an_order_are_those_it_made_or_took(database: Database) -> None:
@@ -209,7 +206,7 @@ def test_the_trades_of_an_order_are_those_it_made_or_took(database: Database) ->
     database.commit([three, trade_row(3, **others | {"maker_order": two.order_id}), two])
 
     def times(row: rows.OrderRow, limit: int) -> list[int]:
-        return [trade.time_ms for trade in queries.trades_of(database.connection, row, limit)]
+        return [trade.time_ms for trade in history.trades_of(database.connection, row, limit)]
 
     assert (times(one, 9), times(two, 9), times(two, 1), times(three, 9)) == (
         [1, 2],
@@ -224,13 +221,13 @@ def test_a_trade_heard_before_its_order_is_settled_is_found_with_it(database: Da
     trade = trade_row(1, maker_order=maker.order_id, taker_order=taker.order_id)
     database.commit([trade])  # a neighbour was faster than the answer
     database.commit([maker, taker])
-    assert queries.trades_of(database.connection, taker, 9) == []
+    assert history.trades_of(database.connection, taker, 9) == []
     database.commit([maker, taker, trade])
     database.commit([trade])
-    assert queries.trades_of(database.connection, taker, 9) == [trade]
-    assert queries.trades_of(database.connection, maker, 9) == [trade]
+    assert history.trades_of(database.connection, taker, 9) == [trade]
+    assert history.trades_of(database.connection, maker, 9) == [trade]
     assert [
-        bar.trades for bar in queries.candles(database.connection, "BTC-USD", 60_000, 0, 9)
+        bar.trades for bar in history.candles(database.connection, "BTC-USD", 60_000, 0, 9)
     ] == [1]
 
 
@@ -238,9 +235,9 @@ def test_events_come_with_their_order_as_it_is_now(database: Database) -> None:
     before, after = order_row(1), order_row(1, live=False)
     database.commit([before, event_row("alice", 1, before), event_row("bob", 1, before)])
     database.commit([after, event_row("alice", 2, after)])
-    found = queries.order_events(database.connection, "alice", 1, 9)
+    found = history.order_events(database.connection, "alice", 1, 9)
     assert found == [(event_row("alice", 1, before), after), (event_row("alice", 2, after), after)]
-    assert queries.order_events(database.connection, "alice", 3, 9) == []
+    assert history.order_events(database.connection, "alice", 3, 9) == []
     assert database.load().event_seqs == {"alice": 2, "bob": 1}
 
 
@@ -248,12 +245,11 @@ def test_events_come_with_their_order_as_it_is_now(database: Database) -> None:
 @settings(max_examples=40, deadline=None)
 def test_what_stands_on_many_shelves_is_found_as_if_on_one(seed: int, shelf: int) -> None:
     rng = random.Random(seed)
-    database = Database(":memory:")
     written: dict[int, rows.OrderRow] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "ORDERS_PER_SHELF", shelf)
-        patch.setattr(queries, "SHELVES_AT_FIRST", 2)
-        database.open()
+        patch.setattr(history, "SHELVES_AT_FIRST", 2)
+        database = MemoryDatabase()
         for n in range(rng.randrange(1, 60)):
             if rng.random() < 0.1:
                 database._shelf = tables.Shelf.of(database.connection)  # as after a restart
@@ -264,7 +260,7 @@ def test_what_stands_on_many_shelves_is_found_as_if_on_one(seed: int, shelf: int
                 account=rng.choice("ab"),
                 client_order_id=rng.choice(["", "x", "y"]),
             )
-            present = queries.orders(database.connection, 99)
+            present = history.orders(database.connection, 99)
             if rng.random() < 0.2 and present:
                 row = rng.choice(present)._replace(version=n)
             written[row.time_ms] = row
@@ -272,21 +268,21 @@ def test_what_stands_on_many_shelves_is_found_as_if_on_one(seed: int, shelf: int
             if rng.random() < 0.1:
                 prune(database, Retention(closed_orders_max=20), 0)
         connection = database.connection
-        left = queries.orders(connection, 99)
+        left = history.orders(connection, 99)
         assert all(written[row.time_ms] == row for row in left)
         assert [row.time_ms for row in left] == sorted((row.time_ms for row in left), reverse=True)
         for row in left:
-            assert queries.order(connection, row.order_id) == row
+            assert history.order(connection, row.order_id) == row
         for account in "abc":
             limit = rng.randrange(1, 9)
             of = [row for row in left if row.account == account]
-            assert queries.orders(connection, limit, account=account) == of[:limit]
+            assert history.orders(connection, limit, account=account) == of[:limit]
             if len(of) > 2:
-                page = queries.orders(connection, limit, account=account, after=of[1].order_id)
+                page = history.orders(connection, limit, account=account, after=of[1].order_id)
                 assert page == of[2 : 2 + limit]
             for name in ("x", "z"):
                 named = [row for row in of if row.client_order_id == name]
-                found = queries.order_by_client_id(connection, account, name)
+                found = history.order_by_client_id(connection, account, name)
                 assert found == (named[0] if named else None)
     database.close()
 
@@ -304,7 +300,7 @@ def test_events_and_trades_on_many_shelves_are_found_as_if_on_one(database: Data
     connection = database.connection
 
     def found(account: str, first: int, limit: int) -> list[rows.OrderEventRow]:
-        return [event for event, _ in queries.order_events(connection, account, first, limit)]
+        return [event for event, _ in history.order_events(connection, account, first, limit)]
 
     def numbered(account: str, first: int) -> list[rows.OrderEventRow]:
         return [event for event in events if event.account == account and event.seq >= first]
@@ -317,7 +313,7 @@ def test_events_and_trades_on_many_shelves_are_found_as_if_on_one(database: Data
     oldest = next(event for event in events[-500:] if event.account == "b")
     assert found("b", 1, 5) == numbered("b", oldest.seq)[:5]  # the caller sees what is gone
     for n in (0, 1_023, 1_024, 2_000, 2_999):
-        after = queries.trades(connection, "BTC-USD", 2, after=trades[n].trade_id)
+        after = history.trades(connection, "BTC-USD", 2, after=trades[n].trade_id)
         assert after == trades[n + 1 : n + 3]
 
 
@@ -327,17 +323,17 @@ def test_no_question_of_a_client_reads_whole_tables(database: Database) -> None:
     row = order_row(1, client_order_id="x")
     database.commit([row, event_row("alice", 1, row), trade_row(1), log_row(1)])
     connection.set_trace_callback(asked.append)
-    queries.order(connection, row.order_id)
-    queries.order_by_client_id(connection, "alice", "x")
-    queries.orders(connection, 9)
-    queries.orders(connection, 9, account="alice", after=row.order_id)
-    queries.trades(connection, "BTC-USD", 9)
-    queries.trades(connection, "BTC-USD", 9, after=trade_row(1).trade_id)
-    queries.trades_of(connection, row, 9)
-    queries.candles(connection, "BTC-USD", 60_000, None, 9)
-    queries.volume_lots(connection, "BTC-USD", 0)
-    queries.order_events(connection, "alice", 1, 9)
-    queries.log_entries(connection, 1, 1, 9)
+    history.order(connection, row.order_id)
+    history.order_by_client_id(connection, "alice", "x")
+    history.orders(connection, 9)
+    history.orders(connection, 9, account="alice", after=row.order_id)
+    history.trades(connection, "BTC-USD", 9)
+    history.trades(connection, "BTC-USD", 9, after=trade_row(1).trade_id)
+    history.trades_of(connection, row, 9)
+    history.candles(connection, "BTC-USD", 60_000, None, 9)
+    history.volume_lots(connection, "BTC-USD", 0)
+    history.order_events(connection, "alice", 1, 9)
+    history.log_entries(connection, 1, 1, 9)
     connection.set_trace_callback(None)
     assert len(asked) > 15
     for sql in asked:
@@ -366,8 +362,7 @@ def test_candles_are_what_a_loop_over_the_trades_gives(
         trade_row(n, rng, time_ms=rng.randrange(400) * 6_000, market=rng.choice("AB"))
         for n in range(60)
     ]
-    database = Database(":memory:")
-    database.open()
+    database = MemoryDatabase()
     database.commit(trades)
     database.commit(trades[::7])  # told again: counted once
     interval = minutes * 60_000
@@ -388,18 +383,18 @@ def test_candles_are_what_a_loop_over_the_trades_gives(
         )
         for start, group in sorted(expected.items())
     ]
-    assert queries.candles(database.connection, "A", interval, since, limit) == candles[:limit]
-    newest = queries.candles(database.connection, "A", interval, None, limit)
+    assert history.candles(database.connection, "A", interval, since, limit) == candles[:limit]
+    newest = history.candles(database.connection, "A", interval, None, limit)
     common = min(limit, len(candles))
     assert newest[len(newest) - common :] == candles[len(candles) - common :]
     volume = sum(t.quantity_lots for t in trades if t.market == "A" and t.time_ms >= since)
-    assert queries.volume_lots(database.connection, "A", since) == volume
+    assert history.volume_lots(database.connection, "A", since) == volume
 
 
 def test_counts(database: Database) -> None:
-    assert set(queries.counts(database.connection)) == {0}
+    assert set(snapshot_reading.counts(database.connection)) == {0}
     database.commit([order_row(1), order_row(2, live=False), *map(trade_row, range(5))])
-    counts = queries.counts(database.connection)
+    counts = snapshot_reading.counts(database.connection)
     assert (counts.orders, counts.live_orders, counts.trades) == (2, 1, 5)
 
 
@@ -414,8 +409,7 @@ def prune(database: Database, keep: Retention, now_ms: int) -> int:
 @settings(max_examples=40, deadline=None)
 def test_pruning_takes_the_oldest_and_nothing_that_lives(seed: int) -> None:
     rng = random.Random(seed)
-    database = Database(":memory:")
-    database.open()
+    database = MemoryDatabase()
     entries = [log_row(seq, epoch=3) for seq in range(1, rng.randrange(2, 80))]
     seqs = range(1, len(entries) + 1)
     orders = [
@@ -452,7 +446,7 @@ def test_pruning_takes_the_oldest_and_nothing_that_lives(seed: int) -> None:
     live = [row for row in orders if row.live]
     closed = sorted((row for row in orders if not row.live), key=lambda row: row.updated_ms)
     young = [row for row in closed if row.updated_ms >= 100 - keep.closed_orders_age_ms]
-    kept = queries.orders(connection, 99)
+    kept = history.orders(connection, 99)
     assert [row for row in kept if row.live] == live[::-1]
     kept_closed = [row for row in kept if not row.live]
     assert len(kept_closed) <= keep.closed_orders_max
@@ -461,17 +455,17 @@ def test_pruning_takes_the_oldest_and_nothing_that_lives(seed: int) -> None:
     assert set(kept_closed) == {row for row in young if row.updated_ms >= oldest_kept}
     assert kept_closed or len(young) == 0 or len(young) > keep.closed_orders_max
 
-    assert queries.trades(connection, "BTC-USD", 99) == [
+    assert history.trades(connection, "BTC-USD", 99) == [
         row for row in trades[-keep.trades_max :] if row.time_ms >= 100 - keep.trades_age_ms
     ]
-    left = [event for event, _ in queries.order_events(connection, "a", 0, 99)]
+    left = [event for event, _ in history.order_events(connection, "a", 0, 99)]
     assert left == [
         row
         for row in events[-keep.order_events_max :]
         if row.time_ms >= 100 - keep.order_events_age_ms
     ]
     proofs = {seq for row in live for seq in (row.order_seq, row.state_seq)}
-    assert queries.log_entries(connection, 3, 1, 99) == [
+    assert history.log_entries(connection, 3, 1, 99) == [
         row for row in entries if row.seq in proofs or row.seq > len(entries) - keep.log_entries_max
     ]
     after = database.load()
@@ -487,10 +481,10 @@ def test_candles_outlive_the_trades_they_sum_up_and_are_bounded_too(database: Da
     connection = database.connection
 
     def starts() -> list[int]:
-        return [candle.time_ms for candle in queries.candles(connection, "BTC-USD", 60_000, 0, 99)]
+        return [candle.time_ms for candle in history.candles(connection, "BTC-USD", 60_000, 0, 99)]
 
     prune(database, Retention(trades_max=2), now_ms=600_000)
-    assert len(queries.trades(connection, "BTC-USD", 99)) == 2
+    assert len(history.trades(connection, "BTC-USD", 99)) == 2
     assert starts() == minutes
     prune(database, Retention(bars_max=7), now_ms=600_000)
     assert starts() == minutes[3:]
@@ -502,7 +496,7 @@ def test_old_epochs_count_as_log_entries_too(database: Database) -> None:
     database.commit([log_row(seq, epoch) for epoch in (1, 2, 9) for seq in range(1, 11)])
     prune(database, Retention(log_entries_max=15), now_ms=0)
     connection = database.connection
-    assert [len(queries.log_entries(connection, epoch, 1, 99)) for epoch in (1, 2, 9)] == [0, 5, 10]
+    assert [len(history.log_entries(connection, epoch, 1, 99)) for epoch in (1, 2, 9)] == [0, 5, 10]
 
 
 def test_pruning_goes_in_steps_that_commits_can_come_between(database: Database) -> None:
@@ -513,8 +507,8 @@ def test_pruning_goes_in_steps_that_commits_can_come_between(database: Database)
         assert gone <= retention.ROWS_PER_STEP
         database.commit([order_row(count + steps)])
     assert (
-        queries.counts(database.connection).orders
-        == 5 + queries.counts(database.connection).live_orders
+        snapshot_reading.counts(database.connection).orders
+        == 5 + snapshot_reading.counts(database.connection).live_orders
     )
 
 

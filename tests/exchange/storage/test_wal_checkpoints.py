@@ -70,7 +70,7 @@ def wal_pages(path: str) -> int:
 
 
 class Here:
-    """A lane on the calling thread; ``meanwhile`` happens during everything it runs."""
+    """A worker on the calling thread; ``meanwhile`` happens during everything it runs."""
 
     def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         self._meanwhile = meanwhile

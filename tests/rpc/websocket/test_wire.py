@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,12 @@ from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 from websockets.utils import accept_key
 
-from grenache_py.rpc.answering import Connections
+from grenache_py.rpc.connecting import TransportSettings
 from grenache_py.rpc.limits import ServerLimits
+from grenache_py.rpc.pubsub.connections import PublisherSocket, SubscriberSocket
 from grenache_py.rpc.pubsub.subscriber_queue import SubscriberQueue
-from grenache_py.rpc.websocket.client import SubscriberSocket
-from grenache_py.rpc.websocket.server import (
-    PublisherSocket,
-    RPCServerSocket,
-    WebSocketServerFactory,
-)
+from grenache_py.rpc.sockets import Connections
+from grenache_py.rpc.websocket.server import RPCServerSocket, WebSocketServerFactory
 from tests.support.rpc_wire import Wire, answering, node_test_handler, wired
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "peer_rpc_ws.json").read_text())
@@ -50,6 +48,13 @@ def serve(limits: ServerLimits | None = None, clock: Clock | None = None) -> Wir
     answers = answering(handler, limits, clock)
     factory = WebSocketServerFactory(lambda: RPCServerSocket(answers, limits, clock), limits)
     return wired(factory.buildProtocol(None))
+
+
+def subscriber_socket(
+    clock: Clock, message_bytes_max: int, on_message: Callable[[str | bytes], None]
+) -> SubscriberSocket:
+    settings = TransportSettings(None, 3.0, message_bytes_max)
+    return SubscriberSocket("192.0.2.1:1", settings, clock, Connections(), on_message)
 
 
 def opened(wire: Wire) -> Wire:
@@ -191,7 +196,7 @@ def test_a_handshake_that_drips_in_is_cut_off() -> None:
 
 def test_a_publisher_that_sends_too_much_and_does_not_hang_up_is_left() -> None:
     clock = Clock()
-    socket = SubscriberSocket("192.0.2.1:1", False, clock, 100, Connections(), lambda _: None)
+    socket = subscriber_socket(clock, 100, lambda _: None)
     wire = wired(socket)
     socket.dataReceived(accepted(socket))
     for _ in range(5):
@@ -247,7 +252,7 @@ def accepted(socket: SubscriberSocket) -> bytes:
 def test_a_subscriber_hears_what_a_real_publisher_sent() -> None:
     for recorded in PUBSUB:
         heard: list[str | bytes] = []
-        socket = SubscriberSocket("192.0.2.1:1", False, Clock(), 1000, Connections(), heard.append)
+        socket = subscriber_socket(Clock(), 1000, heard.append)
         wire = wired(socket)
         assert wire.taken().startswith(b"GET /ws HTTP/1.1\r\n")
         socket.dataReceived(accepted(socket))
@@ -263,7 +268,7 @@ def test_a_subscriber_hears_what_a_real_publisher_sent() -> None:
 
 def test_text_that_is_not_utf8_ends_a_subscription() -> None:
     clock = Clock()
-    socket = SubscriberSocket("192.0.2.1:1", False, clock, 1000, Connections(), lambda _: None)
+    socket = subscriber_socket(clock, 1000, lambda _: None)
     wire = wired(socket)
     socket.dataReceived(accepted(socket))
     wire.clear()

@@ -11,7 +11,7 @@ import os
 import pytest
 
 from grenache_py.dht.config import DHTConfig
-from grenache_py.dht.writes import PutItem
+from grenache_py.dht.items import PutItem
 from grenache_py.wire.krpc import Address
 from tests.sim.dht.network import SimNetwork, SimNode
 

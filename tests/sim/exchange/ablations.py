@@ -1,5 +1,8 @@
 """
-Each safety rule, switched off: the simulator must then find a violation (distributed.md 2.4).
+Each safety rule, switched off: the simulator must then find a violation.
+
+The rules are in docs/design/fills.rst#rules. The codes, I1 to I15 and L1 to L7, are those of
+docs/design/distributed-core.rst#invariants.
 
 A test that cannot fail is worth nothing; these show which rule each checker guards.
 
@@ -28,8 +31,11 @@ from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.market.book import Level
 from grenache_py.exchange.market.matching import MatchResult
 from grenache_py.exchange.market.order import LiveOrder
-from grenache_py.exchange.peers.peering import Peering
-from grenache_py.exchange.replication.sync import Sync
+from grenache_py.exchange.peers.dialling import Dialling
+from grenache_py.exchange.replication.catch_up import CatchUp
+from grenache_py.exchange.replication.fetching import Fetching
+from grenache_py.exchange.replication.intake import Intake
+from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from tests.sim.exchange.invariants import Violation
 from tests.sim.exchange.world import CHAOS_S, Flow, World, run
@@ -81,7 +87,7 @@ _request, _tick, _query = Taker._request, Taker.tick, Maker.query
 _match, _maker_order = OwnOrders._match, Maker._maker_order
 _store_refusal, _maker_request = Maker._store_refusal, Maker.request
 _cancel, _queue, _read_ms = OwnOrders.cancel, Level.queue, HybridClock.read_ms
-_take = Sync.take
+_take = Intake.take
 
 
 def _nothing_reserved(self: Taker, taker: Any, home: str, legs: list[Any], *rest: Any) -> None:
@@ -154,9 +160,9 @@ def _any_role_asked(self: Maker, order_id: str, taker: Any, key: Any, limit: Any
     return _maker_order(self, order_id, taker, (2**62, 0, ""), limit)
 
 
-def _forward_everything(self: Sync, link: Any, signed: Any, now: float) -> None:
+def _forward_everything(self: Intake, link: Any, signed: Any, now: float) -> None:
     _take(self, link, signed, now)
-    self._peering.gossip.relay(signed, "always", (1, self.received, ""), link.id)
+    self.peering.gossip.relay(signed, "always", Head(1, self.received, ""), link.id)
 
 
 def _forget_on_crash(world: World) -> None:
@@ -378,7 +384,7 @@ ABLATIONS = (
         "every entry is forwarded, known or not",
         3,
         ("I12",),
-        ((Sync, "take", _forward_everything),),
+        ((Intake, "take", _forward_everything),),
         faults=(),
     ),
     Ablation(
@@ -386,8 +392,8 @@ ABLATIONS = (
         20,
         ("L2", "L4", "L6", "L3"),
         (
-            (Sync, "_consider", lambda self, *args: None),
-            (Sync, "_catch_up", lambda self, now: None),
+            (Fetching, "consider", lambda self, *args: None),
+            (CatchUp, "begin", lambda self, *args: None),
         ),
         faults=("loss", "reset"),
     ),
@@ -395,7 +401,7 @@ ABLATIONS = (
         "a broken link is not dialled again",
         20,
         ("L2", "L3", "L4", "L6"),
-        ((Peering, "_dial_some", lambda self, now: None),),
+        ((Dialling, "dial_due", lambda self, now: None),),
         faults=("reset", "crash"),
     ),
 )

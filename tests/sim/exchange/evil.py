@@ -1,8 +1,8 @@
 """
 A peer without manners: it proves a key like anybody, then says whatever a test wants.
 
-One for each row of distributed.md 2.11. It speaks raw lines over the virtual network, and has
-no node, no store and no shame.
+One for each attack of docs/design/threat-model.rst#malicious-home. It speaks raw lines over the
+virtual network, and has no node, no store and no shame.
 """
 
 from __future__ import annotations

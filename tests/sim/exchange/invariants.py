@@ -1,6 +1,7 @@
 """
-What must hold whatever happens: the invariants of distributed.md 1.3, checked from outside.
+What must hold whatever happens, checked from outside.
 
+The codes, I1 to I15 and L1 to L7, are those of docs/design/distributed-core.rst#invariants.
 The checker sees what each home commits and what each home lets out, keeps its own books of
 both, and never asks the code under test whether it is right.
 """
@@ -22,7 +23,9 @@ from grenache_py.exchange.home.ledger import CLOSED_KEPT_MAX
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode
 from grenache_py.exchange.peers.link import PENDING_MAX
-from grenache_py.exchange.replication.replica import LIVE_PER_ORIGIN_MAX, ORIGINS_MAX, WAITING_MAX
+from grenache_py.exchange.replication.origin_table import ORIGINS_MAX
+from grenache_py.exchange.replication.remote_orders import LIVE_PER_ORIGIN_MAX
+from grenache_py.exchange.replication.replica import WAITING_MAX
 from grenache_py.exchange.signed_log.entries import GENESIS, Entry
 from tests.sim.exchange.network import Peer
 from tests.sim.exchange.reference import Broken, LocalBooks
@@ -291,6 +294,8 @@ class Checker:
             if node is None:
                 continue
             self._bounded(peer.name, node)
+            if node.sync.intake.illegal_transitions:
+                raise Violation(f"{peer.name}: an event that its state does not allow")
             for own in node.ledger.own.values():
                 live = own.live
                 if min(live.open, live.reserved, live.filled, live.closed) < 0:

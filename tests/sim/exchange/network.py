@@ -24,6 +24,7 @@ from grenache_py.exchange.signed_log.keys import Ed25519, Identity
 from grenache_py.exchange.storage.database import Database
 from grenache_py.wire.jsonlines import LineSplitter
 from grenache_py.wire.jsonrpc import Malformed, decode_message
+from tests.support.memory_database import MemoryDatabase
 from tests.support.virtual_clock import Scheduler, Timer
 
 __all__ = ["CheapScheme", "Connection", "Disk", "DiskFailed", "Network", "Peer", "identity"]
@@ -91,8 +92,7 @@ class Disk:
         self.latency = latency
         self.next_fault = ""
         self.batches: list[list[Row]] = []
-        self._database = Database(":memory:")
-        self._database.open()
+        self._database: Database = MemoryDatabase()
 
     def commit(self, rows: list[Row]) -> None:
         fault, self.next_fault = self.next_fault, ""
@@ -111,8 +111,8 @@ class Disk:
         lost = min(count, len(self.batches))
         if lost:
             del self.batches[-lost:]
-            self._database = Database(":memory:")
-            self._database.open()
+            self._database.close()
+            self._database = MemoryDatabase()
             for rows in self.batches:
                 self._database.commit(rows)
         return lost

@@ -1,5 +1,5 @@
 """
-A home's log, matched again by the simplest rule there is: I15 of distributed.md 1.3.
+A home's log, matched again by the simplest rule there is: docs/design/distributed-core.rst#i15.
 
 Own orders standing in a list; whoever came last meets the best price first, at one price the
 oldest. It shares no code with the exchange, and sees nothing but what the home made durable.

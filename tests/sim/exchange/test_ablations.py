@@ -11,13 +11,13 @@ import pytest
 
 from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.market.order import LiveOrder
-from grenache_py.exchange.peers.link import Scores
+from grenache_py.exchange.peers.admission import Admission
 from grenache_py.exchange.peers.mesh import Mesh
-from grenache_py.exchange.peers.peering import Peering
+from grenache_py.exchange.peers.scores import Scores
 from grenache_py.exchange.replication import replica
+from grenache_py.exchange.replication.catch_up import CatchUp
+from grenache_py.exchange.replication.forks import Forks
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
-from grenache_py.exchange.replication.replica import Replica
-from grenache_py.exchange.replication.sync import Sync
 from grenache_py.exchange.signed_log.merkle import Verifier, leaf_hash
 from tests.sim.exchange import test_evil as evil
 from tests.sim.exchange import test_network as network
@@ -51,7 +51,7 @@ def test_the_same_trouble_breaks_nothing_while_the_rule_is_on(ablation: Ablation
     )
 
 
-_allowance, _show_or_hide, _proven = Taker.allowance, RemoteOrders.show_or_hide, Peering._proven
+_allowance, _show_or_hide, _proven = Taker.allowance, RemoteOrders.show_or_hide, Admission.proven
 
 
 def _hold_nobody(self: Taker, maker: LiveOrder) -> int:
@@ -63,15 +63,15 @@ def _lease_without_end(self: RemoteOrders, origin: Any, now_ms: int) -> None:
     _show_or_hide(self, origin, min(now_ms, origin.time[0]))
 
 
-def _nothing_but_a_copy(self: Replica, origin: Any, entry: Any, signed: Any) -> str | None:
+def _nothing_but_a_copy(self: Forks, origin: Any, entry: Any, signed: Any) -> str | None:
     """What comes second is taken for a copy of the first, whatever it says."""
     behind = (entry.epoch, entry.seq) <= (origin.epoch, origin.seq)
     return "known" if behind or entry.seq in origin.waiting else None
 
 
-def _one_boot(self: Peering, link: Any, peer: Any, now: float) -> None:
+def _one_boot(self: Admission, link: Any, peer: Any, now: float) -> None:
     """Whoever has a key is the one that had it before."""
-    known = self.by_key.get(peer.key)
+    known = self._table.by_key.get(peer.key)
     if known is not None:
         peer = msgspec.structs.replace(peer, boot=known.boot)
     _proven(self, link, peer, now)
@@ -85,7 +85,7 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
         network.test_an_order_is_everywhere_within_a_second,
     ),
     "what a joiner lacks is not reconciled": (
-        (Sync, "_catch_up", lambda self, now: None),
+        (CatchUp, "begin", lambda self, *args: None),
         network.test_a_late_joiner_gets_the_whole_open_book,
     ),
     "a lease never runs out": (
@@ -97,15 +97,15 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
         evil.test_a_maker_that_never_answers_holds_a_bounded_hostage,
     ),
     "an own entry nobody remembers is no alarm": (
-        (Replica, "_own", lambda self, entry, signed: None),
+        (Forks, "own_entry", lambda self, entry, signed: None),
         network.test_an_old_disk_is_noticed_before_it_lies,
     ),
     "one key at two places is no alarm": (
-        (Peering, "_proven", _one_boot),
+        (Admission, "proven", _one_boot),
         network.test_two_machines_with_one_key_are_noticed,
     ),
     "two histories freeze nobody": (
-        (Replica, "_known", _nothing_but_a_copy),
+        (Forks, "known", _nothing_but_a_copy),
         evil.test_two_stories_are_proven_to_everybody,
     ),
     "time may run ahead": (

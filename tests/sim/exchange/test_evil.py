@@ -1,4 +1,4 @@
-"""What an evil peer can do (distributed.md 2.11), tried: it is stopped, bounded or proven."""
+"""What an evil peer can do (docs/design/threat-model.rst#malicious-home), and what holds it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_banned_peer_cannot_come_straight_back() -> None:
 
 
 def test_replayed_entries_are_not_forwarded() -> None:
-    """2.7, I12: what changed nothing goes nowhere."""
+    """What changed nothing goes nowhere: docs/design/gossip.rst#novelty."""
     world, evil = with_evil()
     entry, _ = evil.entry(1, GENESIS, world.clock.now, beat=BEAT)
     evil.notify("gossip.publish", entries=[entry])
@@ -408,7 +408,10 @@ def test_a_log_that_goes_back_in_time_is_not_believed_any_more() -> None:
 
 
 def test_an_earlier_epoch_of_a_home_cannot_be_brought_back() -> None:
-    """I11: what a home signed before it began anew changes nothing, however it is repeated."""
+    """
+    docs/design/distributed-core.rst#i11: what a home signed before it began anew changes nothing,
+    however it is repeated.
+    """
     world, evil = with_evil()
     old = world.peers[0]
     kept: list[Any] = []
@@ -468,7 +471,7 @@ def test_a_clone_of_a_neighbours_key_cannot_be_faked() -> None:
         world.clock.run_until(world.clock.now + 8.0)
     node = world.peers[0].node
     assert node is not None
-    assert not node.peering.clones
+    assert not node.peering.admission.clones
 
 
 @pytest.mark.parametrize(
@@ -499,7 +502,7 @@ def test_a_clone_of_a_neighbours_key_cannot_be_faked() -> None:
     ids=str,
 )
 def test_nonsense_is_answered_and_survived(message: dict[str, Any]) -> None:
-    """F20, F31, F33: an error object that says what is wrong, and life goes on."""
+    """An error object says what is wrong, and life goes on (docs/failure-modes.rst#f33)."""
     world, evil = with_evil(peers=1)
     evil.send(message)
     world.clock.run_until(world.clock.now + 1.0)

@@ -43,7 +43,10 @@ def digest(peer: Peer) -> bytes:
 
 
 def test_three_peers_in_a_full_mesh_pass_an_entry_on_and_fall_silent() -> None:
-    """F1: each entry crosses each link at most once each way, then nobody speaks of it again."""
+    """
+    Each entry crosses each link once each way at most (docs/failure-modes.rst#f1), then it is
+    quiet.
+    """
     world = quiet_world(3)
     pushes: Counter[str] = Counter()
     other_lines: Counter[str] = Counter()
@@ -72,7 +75,9 @@ def test_three_peers_in_a_full_mesh_pass_an_entry_on_and_fall_silent() -> None:
 
 
 def test_a_late_joiner_gets_the_whole_open_book() -> None:
-    """F13, L6: logs are long gone from memory, so it reconciles live sets, once."""
+    """
+    Logs are long gone from memory, so it reconciles live sets, once (docs/failure-modes.rst#f13).
+    """
     world = quiet_world(2)
     old = world.peers[0]
     for i in range(600):  # far more entries than any peer keeps or a joiner would replay
@@ -185,7 +190,9 @@ def test_ten_peers_agree_over_a_lossy_network(seed: int) -> None:
 
 
 def test_an_order_is_everywhere_within_a_second() -> None:
-    """L1, by gossip alone: no period of any repair is that short."""
+    """
+    By gossip alone: no period of any repair is that short (docs/design/distributed-core.rst#l1).
+    """
     world = quiet_world(12, outbound_target=3)
     world.clock.run_until(10.3)  # the next heartbeat, which mends what was lost, is far away
     order_id = place(world.peers[0], "buy", 5, 950)
@@ -196,7 +203,7 @@ def test_an_order_is_everywhere_within_a_second() -> None:
 
 
 def test_a_dead_homes_orders_leave_the_books_and_return_with_it() -> None:
-    """L5: lease 20 s, skew 5 s, sweep 1 s."""
+    """Lease 20 s, skew 5 s, sweep 1 s (docs/design/distributed-core.rst#l5)."""
     world = quiet_world(3)
     dying, watching = world.peers[0], world.peers[1]
     place(dying, "sell", 7, 1200)
@@ -248,7 +255,7 @@ def test_two_machines_with_one_key_are_noticed() -> None:
     copy.do(lambda node, now: node.connect(original.address, now))
     world.clock.run_until(world.clock.now + 10.0)
     assert neighbour.node is not None
-    assert original.identity.key in neighbour.node.peering.clones
+    assert original.identity.key in neighbour.node.peering.admission.clones
     assert original.node is not None
     assert original.node.alarms(), "the original must stop serving as well"
 
@@ -262,7 +269,7 @@ def test_a_restarted_peer_is_no_clone() -> None:
         world.clock.run_until(world.clock.now + 12.0)
     for peer in world.peers:
         assert peer.node is not None
-        assert not peer.node.peering.clones
+        assert not peer.node.peering.admission.clones
         assert len(peer.node.peering.by_key) == 2
 
 
@@ -303,14 +310,17 @@ def test_a_peer_that_dials_itself_stops_doing_so() -> None:
     peer.do(lambda node, now: node.connect(peer.address, now))
     world.clock.run_until(world.clock.now + 5.0)
     assert peer.node is not None
-    dials = peer.node.peering.dials
+    dials = peer.node.peering.dialling.dials
     world.clock.run_until(world.clock.now + 60.0)
-    assert peer.node.peering.dials == dials
+    assert peer.node.peering.dialling.dials == dials
     assert not peer.node.alarms()
 
 
 def test_peers_are_found_through_others_and_ghosts_are_forgotten() -> None:
-    """F21: one address is enough to meet everybody; what nobody answers at is dropped."""
+    """
+    docs/failure-modes.rst#f21: one address is enough to meet everybody; what nobody answers at is
+    dropped.
+    """
     world = World(9, peers=6, faults=())
     for peer in world.peers:
         peer.start()
@@ -323,7 +333,7 @@ def test_peers_are_found_through_others_and_ghosts_are_forgotten() -> None:
 
 
 def test_a_peer_in_a_bad_network_keeps_trying_for_ever() -> None:
-    """F13: back-off has a ceiling, not an end."""
+    """Back-off has a ceiling, not an end (docs/failure-modes.rst#f13)."""
     world = World(4, peers=2, faults=())
     world.network.cut = {("p0", "p1"), ("p1", "p0")}
     for peer in world.peers:

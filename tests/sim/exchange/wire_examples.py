@@ -85,7 +85,7 @@ def examples() -> dict[str, tuple[bytes, bytes]]:
     link = peering.ready()[0]
     gossip = {"origin": second.identity.key, "epoch": 1, "first": 1, "last": 1}
     first.do(lambda node, now: peering.notify(link, "gossip.want", gossip))
-    head = list(first.node.sync._archive.head(second.identity.key))
+    head = list(first.node.sync._held_logs.head(second.identity.key))
     heads = {"heads": [[second.identity.key, *head]]}
     first.do(lambda node, now: peering.notify(link, "gossip.have", heads))
     first.do(lambda node, now: peering.notify(link, "gossip.prune", {"backoff_s": 60}))

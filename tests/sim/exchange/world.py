@@ -190,6 +190,7 @@ class World:
                 connect=connect,
                 outbound_target=rng.randrange(1, 3) if few else self.outbound_target,
                 inbound_max=rng.randrange(2, 4) if few else 40,
+                strict=True,
             ),
             self.markets,
         )
@@ -282,7 +283,7 @@ class World:
             self._ask(peer, lambda node, now: node.replace(order_id, now, lots, price))
 
     def look_up(self, peer: Peer) -> None:
-        """What grapes answer: some peers, and ghosts (F21)."""
+        """What grapes answer: some peers, and ghosts (docs/failure-modes.rst#f21)."""
         found = self.rng.sample(self.peers, min(3, len(self.peers)))
         hints = [other.address for other in found] + ["ghost:7071"]
         peer.do(lambda node, now: node.discovered(hints, now))

@@ -27,8 +27,8 @@ from grenache_py.exchange.client_port.reports import (
 )
 from grenache_py.wire.jsonrpc import notification_line
 
+#: Of each side of a book, told to a new subscriber; who needs deeper levels sees them change.
 SNAPSHOT_LEVELS_TOTAL_MAX = 5_000
-"""Of each side of a book, told to a new subscriber; who needs deeper levels sees them change."""
 
 _MS = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "4h": 14_400_000}
 INTERVALS_MS = {**_MS, "1d": 86_400_000}
@@ -88,7 +88,7 @@ async def trades_list(
 ) -> dict[str, Any]:
     """List a market's trades, newest last; after: only those that followed that trade."""
     market = gateway.market(params.market)
-    trades = await gateway.office.trades(market.symbol, params.after, params.limit)
+    trades = await gateway.history.trades(market.symbol, params.after, params.limit)
     items = [public_trade(trade, market) for trade in trades]
     shown = page("trades", items, params.limit, "trade_id", keep_last=params.after is None)
     return {"market": market.symbol, "trades": shown["trades"]}
@@ -146,7 +146,7 @@ def ticker_get(
         )
 
     async def with_volume(ticker: dict[str, Any]) -> dict[str, Any]:
-        lots = await gateway.office.volume_lots(symbol, int(now * 1000) - INTERVALS_MS["1d"])
+        lots = await gateway.history.volume_lots(symbol, int(now * 1000) - INTERVALS_MS["1d"])
         return {**ticker, "volume": market.format_quantity(lots)}
 
     return AtSeal(best)
@@ -168,7 +168,7 @@ async def candles_list(
             "close": price(close),
             "volume": market.format_quantity(lots),
         }
-        for start, first, high, low, close, lots in await gateway.office.candles(
+        for start, first, high, low, close, lots in await gateway.history.candles(
             market.symbol, INTERVALS_MS[params.interval], params.after, params.limit
         )
     ]

@@ -34,8 +34,8 @@ from grenache_py.exchange.errors import (
 from grenache_py.exchange.market.order import NewOrder, new_order_of
 from grenache_py.wire.jsonrpc import encode
 
+#: Read from the store at a time for a subscriber that names its last ``seq``.
 PAGE_UPDATES_MAX = 200
-"""Read from the store at a time for a subscriber that names its last ``seq``."""
 ALL = 2**63
 
 
@@ -63,7 +63,7 @@ def order_place(
         params.client_order_id or "",
         params.self_trade,
     )
-    if new.client_order_id and gateway.office.may_have_used(new.account, new.client_order_id):
+    if new.client_order_id and gateway.history.may_have_used(new.account, new.client_order_id):
         if gateway.node.by_client_id(new.account, new.client_order_id) is None:
             return _place_unless_used(gateway, new, now)
     return gateway.report(gateway.node.place(new, now))
@@ -71,7 +71,7 @@ def order_place(
 
 async def _place_unless_used(gateway: Gateway, new: NewOrder, now: float) -> Any:
     """Place an order whose client id may be that of an order closed long ago."""
-    found = await gateway.office.order_by_client_id(new.account, new.client_order_id)
+    found = await gateway.history.order_by_client_id(new.account, new.client_order_id)
     if found is not None:
         if new_order_of(found[0]) != new:
             raise OrderError(
@@ -110,7 +110,7 @@ async def _or_closed(
     gateway: Gateway, account: str | None, order_id: str, unknown: OrderError
 ) -> dict[str, Any]:
     """Raise what an order that is not in memory deserves: it closed long ago, or never was."""
-    found = await gateway.office.order(order_id)
+    found = await gateway.history.order(order_id)
     if found is None or account not in (None, found[0].account):
         raise unknown
     raise OrderError(
@@ -184,7 +184,7 @@ def order_get(gateway: Gateway, client: Principal, params: p.OneOrder, now: floa
 async def _stored_order(
     gateway: Gateway, account: str | None, order_id: str, unknown: OrderError
 ) -> dict[str, Any]:
-    found = await gateway.office.order(order_id)
+    found = await gateway.history.order(order_id)
     if found is None or account not in (None, found[0].account):
         raise unknown
     return gateway.found_report(found)
@@ -198,7 +198,7 @@ async def order_list(
     if params.market is not None:
         gateway.market(params.market)
     account = client.filter(params.account)
-    found = await gateway.office.orders(
+    found = await gateway.history.orders(
         params.market, account, params.status, params.after, params.limit + 1
     )
     return page("orders", [gateway.found_report(each) for each in found], params.limit, "order_id")
@@ -288,7 +288,7 @@ async def _missed(
             return
         limit = PAGE_UPDATES_MAX if last is None else last - seq
         try:
-            found = await gateway.office.order_events(account, seq, limit)
+            found = await gateway.history.order_events(account, seq, limit)
             count = len(found) or int(seq < sealed)
             if [number for number, _, _ in found] != list(range(seq + 1, seq + 1 + count)):
                 raise OrderError(

@@ -1,8 +1,8 @@
 """
 The parameters of each method of the client port, as types.
 
-Pure. One definition for both ends (cause F31): a member that is missing, unknown or of another
-type is refused by name, in C, before anything else looks at the request.
+Pure. One definition for both ends (docs/failure-modes.rst#f31): a member that is missing, unknown
+or of another type is refused by name, in C, before anything else looks at the request.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 # Names a client chooses: printable ASCII, so that they survive logs, terminals and TOML.
-Name = Annotated[str, Meta(max_length=64, pattern=r"^[!-~]*$")]
+Name = Annotated[str, Meta(max_length=64, pattern=r"^[!-~]*\Z")]
 MarketSymbol = Annotated[str, Meta(max_length=32)]
 Decimal = Annotated[str, Meta(max_length=64)]
 PageLimit = Annotated[int, Meta(ge=1, le=1000)]
@@ -135,7 +135,7 @@ class Candles(Params):
 
 
 class OneFill(Params):
-    fill: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+    fill: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
 class Addressed(Params):
@@ -143,7 +143,7 @@ class Addressed(Params):
 
 
 class PeerKey(Params):
-    peer: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    peer: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class PeerBan(PeerKey):

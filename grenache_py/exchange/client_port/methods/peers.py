@@ -113,7 +113,7 @@ def status(gateway: Gateway, client: Principal, params: p.Nothing, now: float) -
         return with_service({**known, "version": facts.version, "uptime_s": uptime_s})
 
     async def with_service(of_node: dict[str, Any]) -> dict[str, Any]:
-        return {**of_node, **await gateway.office.status()}
+        return {**of_node, **await gateway.admin.status()}
 
     return AtSeal(of_node)
 
@@ -121,7 +121,7 @@ def status(gateway: Gateway, client: Principal, params: p.Nothing, now: float) -
 @METHODS.method("log.level", p.LogLevel, "admin")
 def log_level(gateway: Gateway, client: Principal, params: p.LogLevel, now: float) -> MethodResult:
     """Change the level of the daemon's log."""
-    gateway.office.log_level(params.level, params.namespace)
+    gateway.admin.log_level(params.level, params.namespace)
     return {"level": params.level, "namespace": params.namespace}
 
 
@@ -131,7 +131,7 @@ async def backup(
 ) -> dict[str, Any]:
     """Write a consistent copy of the store while trading goes on."""
     try:
-        return await gateway.office.backup(params.path)
+        return await gateway.admin.backup(params.path)
     except StoreError as error:
         raise OrderError(INVALID_PARAMS, f"There is no copy: {error}", field="path") from None
 
@@ -141,7 +141,7 @@ async def shutdown(
     gateway: Gateway, client: Principal, params: p.Nothing, now: float
 ) -> dict[str, Any]:
     """Stop the daemon."""
-    gateway.office.shutdown()
+    gateway.admin.shutdown()
     return {"stopping": True}
 
 

@@ -1,7 +1,7 @@
 """
 The methods of the client port by name, and what their functions have in common.
 
-Pure. A method's function is given the desk, the client, its parameters and the time. It
+Pure. A method's function is given the gateway, the principal, its parameters and the time. It
 
 * returns its result: encoded at once, sent when the batch it belongs to is durable; or
 * returns `AtSeal`: the result is made when that batch is complete, so that a book and its
@@ -30,20 +30,21 @@ __all__ = [
     "METHODS",
     "RESULT_BYTES_MAX",
     "AtSeal",
+    "FollowingLines",
     "Method",
     "MethodResult",
-    "Pages",
     "Registry",
     "may_subscribe",
     "page",
     "unsubscribe",
 ]
 
+#: Bytes of a page or a snapshot: with its envelope it is a line every client can read.
 RESULT_BYTES_MAX = 60_000
-"""Of a page or a snapshot: with its envelope it is a line every client can read."""
 
 
-Pages: TypeAlias = AsyncIterator[list[bytes]]
+#: Lines that follow an answer, page by page; an empty page means nothing more for the moment.
+FollowingLines: TypeAlias = AsyncIterator[list[bytes]]
 
 
 @attrs.define
@@ -62,7 +63,7 @@ class AtSeal:
     make: Callable[[], Any]
     begins: str = ""
     after: list[bytes] = attrs.Factory(list)
-    pages: Pages | None = None
+    pages: FollowingLines | None = None
 
 
 MethodResult: TypeAlias = Any | AtSeal | Coroutine[Any, Any, Any]
@@ -98,7 +99,7 @@ class Method:
 
 
 class Registry(dict[str, Method]):
-    """Methods by name; a name given twice is refused (cause F3)."""
+    """Methods by name; a name given twice is refused (docs/failure-modes.rst#f3)."""
 
     def method(
         self, name: str, params: type[P], scope: str = "read"

@@ -1,0 +1,142 @@
+"""
+``grenache serve``: be a service that answers each request by a run of a command.
+
+Edge: runs processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import Any
+
+import click
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from grenache_py.cli.service_options import (
+    TEXT_BYTES_MAX,
+    announced,
+    endpoint,
+    listening,
+    timeout_option,
+    transport_option,
+)
+from grenache_py.cli.settings import NetworkCommand, Settings, to_json, until_interrupted
+from grenache_py.errors import ConfigError
+from grenache_py.link import Link
+from grenache_py.rpc import Request, RPCFailure, RPCServer, ServerLimits
+
+__all__ = ["serve"]
+
+
+class _Command(ProcessProtocol):
+    """One run of the command of ``serve``."""
+
+    def __init__(self, stdin: bytes) -> None:
+        self._stdin = stdin
+        self._out: list[bytes] = []
+        self._err = b""
+        self._size = 0
+        self.done: Deferred[bytes] = Deferred(lambda _: self._kill())
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(self._stdin)
+        self.transport.closeStdin()
+
+    def outReceived(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > TEXT_BYTES_MAX:
+            self._kill()
+        else:
+            self._out.append(data)
+
+    def errReceived(self, data: bytes) -> None:
+        self._err = (self._err + data)[-4096:]
+
+    def processEnded(self, reason: Failure) -> None:
+        if self.done.called:
+            return
+        code = getattr(reason.value, "exitCode", None)
+        if self._size > TEXT_BYTES_MAX:
+            self.done.errback(RPCFailure(f"the command wrote more than {TEXT_BYTES_MAX} bytes"))
+        elif code == 0:
+            self.done.callback(b"".join(self._out))
+        else:
+            lines = self._err.decode("utf-8", "replace").strip().splitlines()
+            self.done.errback(RPCFailure(lines[-1] if lines else f"the command ended with {code}"))
+
+    def _kill(self) -> None:
+        try:
+            if self.transport is not None:
+                self.transport.signalProcess("KILL")
+        except ProcessExitedAlready:
+            pass
+
+
+@click.command(cls=NetworkCommand, short_help="Answer requests to service NAME by a COMMAND.")
+@click.argument("name")
+@click.argument("command", nargs=-1, required=True)
+@transport_option
+@listening
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    show_default=True,
+    help="Runs of COMMAND at a time.",
+)
+@timeout_option(60.0, help="Longest run of COMMAND.")
+@click.pass_obj
+def serve(
+    settings: Settings,
+    name: str,
+    command: tuple[str, ...],
+    transport: Any,
+    port: int,
+    interface: str,
+    jobs: int,
+    timeout: float,
+) -> None:
+    """Answer requests to service NAME by running COMMAND for each.
+
+    It gets the request's JSON on stdin; what it writes to stdout is the reply, as JSON if it
+    is that and as text otherwise. If it fails, the last line of its stderr is the error.
+    """
+    program = shutil.which(command[0])
+    if program is None:
+        raise ConfigError(f"there is no command {command[0]!r}")
+
+    async def work(reactor: Any, link: Link) -> None:
+        running = DeferredSemaphore(jobs)
+
+        async def handle(request: Request) -> Any:
+            await running.acquire()
+            try:
+                process = _Command(to_json(request.payload).encode())
+                reactor.spawnProcess(process, program, command, env=None)
+                out = (await process.done).decode("utf-8", "replace")
+            finally:
+                running.release()
+            try:
+                return json.loads(out)
+            except (ValueError, RecursionError):
+                return out.removesuffix("\n")
+
+        server = RPCServer(
+            link,
+            name,
+            handle,
+            reactor,
+            endpoint=endpoint(port, interface),
+            transport=transport,
+            limits=ServerLimits(handler_timeout_s=timeout),
+        )
+        await announced(settings, server, name)
+        await until_interrupted(reactor, server.stop)
+
+    settings.run(work, long=True)

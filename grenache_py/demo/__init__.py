@@ -1,0 +1,1 @@
+"""``make demo``: a small network on loopback, started, used and shown."""

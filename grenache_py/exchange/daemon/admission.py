@@ -1,0 +1,160 @@
+"""
+Who is let in at the three ports, and what a client may do before it has shown a token.
+
+Shell: makes one connection for each that is accepted. A refused one is closed at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory
+
+from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
+from grenache_py.exchange.client_port.gateway import Gateway, Principal
+from grenache_py.exchange.client_port.session import Session
+from grenache_py.exchange.daemon.client_connection import ClientConnection
+from grenache_py.exchange.daemon.commit_loop import CommitLoop
+from grenache_py.exchange.daemon.http import HTTPConnection
+from grenache_py.exchange.daemon.peer_connection import PeerConnection
+from grenache_py.exchange.rates import RateLimits
+from grenache_py.wire.http.messages import Pages
+
+__all__ = ["ClientAdmission", "ClientPort", "HTTPPort", "PeerAdmission", "PeerPort"]
+
+#: Connections to the peer port at a time; the node keeps far fewer, this bounds a flood.
+PEERS_MAX = 200
+#: What a page's stream never exceeds, whatever token it shows: no admin.
+STREAM_CEILING = frozenset({"read", "trade"})
+
+
+class ClientAdmission:
+    """Makes the connections of clients: those of the client port and the streams of pages."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        commit_loop: CommitLoop,
+        gateway: Gateway,
+        limits: RateLimits,
+        *,
+        clients_max: int,
+        stream_scopes: frozenset[str],
+    ) -> None:
+        """
+        Args:
+            clients_max: connections at a time, streams among them.
+            stream_scopes: what a page's stream may do at most before it has shown a token.
+        """
+        self._clock = clock
+        self._commit_loop = commit_loop
+        self._gateway = gateway
+        self._limits = limits
+        self._clients_max = clients_max
+        self._stream_scopes = stream_scopes
+
+    def accept(self, address: object) -> ClientConnection | None:
+        """A connection to the client port; None when there are too many."""
+        return self._client(self._first_grant(address))
+
+    def accept_stream(self, address: object) -> ClientConnection | None:
+        """A page's stream: no admin, and no orders unless the operator or a token allows them."""
+        scopes = self._first_grant(address).scopes & self._stream_scopes
+        return self._client(Grant(scopes), STREAM_CEILING)
+
+    def _client(
+        self, grant: Grant, ceiling: frozenset[str] = ALL_SCOPES
+    ) -> ClientConnection | None:
+        commit_loop = self._commit_loop
+        if commit_loop.clients >= self._clients_max:
+            return None
+        connection = ClientConnection(self._clock, commit_loop.client_line, commit_loop.client_lost)
+        client = Principal(grant, connection.send_queue, ceiling)
+        connection.session = Session(
+            self._gateway,
+            client,
+            self._limits,
+            self._clock.seconds(),
+            commit_loop.guarded.method_failed,
+        )
+        commit_loop.client_opened(connection)
+        return connection
+
+    def _first_grant(self, address: object) -> Grant:
+        """What a client may do before it has shown a token."""
+        if self._gateway.facts.tokens_wanted:
+            return Grant(frozenset())
+        if isinstance(address, (IPv4Address, IPv6Address)) and not _is_loopback(address.host):
+            return Grant(frozenset({"read"}))
+        return Grant(ALL_SCOPES)
+
+
+class PeerAdmission:
+    """Makes the connections to peers, those that are accepted and those that are dialled."""
+
+    def __init__(self, clock: IReactorTime, commit_loop: CommitLoop) -> None:
+        self._clock = clock
+        self._commit_loop = commit_loop
+        self._links = count(1)
+
+    def accept(self, address: Any) -> PeerConnection | None:
+        """A connection to the peer port; None when there are too many."""
+        if self._commit_loop.links >= PEERS_MAX:
+            return None
+        place = f"{address.host}:{address.port}" if hasattr(address, "port") else "local"
+        return self._link(place, outbound=False)
+
+    def dialled(self, address: str) -> PeerConnection:
+        """The connection to a peer that we called."""
+        return self._link(address, outbound=True)
+
+    def _link(self, address: str, *, outbound: bool) -> PeerConnection:
+        peer_input = self._commit_loop.peer_input
+        return PeerConnection(
+            self._clock,
+            next(self._links),
+            address,
+            lambda connection: peer_input.link_opened(connection, outbound),
+            peer_input.peer_line,
+            peer_input.link_lost,
+        )
+
+
+class _Port(Factory):
+    """Makes a protocol for each connection by a function; None refuses it."""
+
+    noisy = False
+
+    def __init__(self, accept: Callable[[Any], Any]) -> None:
+        self._accept = accept
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return self._accept(addr)
+
+
+class ClientPort(_Port):
+    """What Twisted calls the client port in its log."""
+
+
+class HTTPPort(_Port):
+    """What Twisted calls the HTTP port in its log."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        pages: Pages,
+        accept_stream: Callable[[Any], ClientConnection | None],
+    ) -> None:
+        super().__init__(lambda address: HTTPConnection(clock, pages, accept_stream))
+
+
+class PeerPort(_Port):
+    """What Twisted calls the peer port in its log."""
+
+
+def _is_loopback(host: str) -> bool:
+    return host.startswith(("127.", "::ffff:127.")) or host in {"::1", "localhost"}

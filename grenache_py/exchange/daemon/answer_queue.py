@@ -1,0 +1,105 @@
+"""
+Answers on their way: made while the disk works, released when what they say is durable.
+
+Shell: writes to the connections of clients, and starts what an answer waits for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from twisted.logger import Logger
+
+from grenache_py.deferreds import Background
+from grenache_py.errors import LocalProtocolError
+from grenache_py.exchange.client_port.answer import INTERNAL, Answer
+from grenache_py.exchange.daemon.client_connection import ClientConnection
+from grenache_py.exchange.errors import INTERNAL_ERROR
+
+__all__ = ["AnswerQueue", "Answers"]
+
+#: Answers and the connections they belong to, oldest first.
+Answers: TypeAlias = list[tuple[ClientConnection, Answer]]
+
+
+class AnswerQueue:
+    """
+    The answers that no batch has taken along yet.
+
+    Attributes:
+        waiting: in the order of their requests; `take` empties it.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, background: Background, again: Callable[[], None], failed: Callable[[], None]
+    ) -> None:
+        """
+        Args:
+            background: runs what answers wait for.
+            again: called when an answer came back to ``waiting``, because it changed the node.
+            failed: called, with the exception being handled, when a method that waits raises
+                what it must not.
+        """
+        self.waiting: Answers = []
+        self._background = background
+        self._again = again
+        self._failed = failed
+
+    def take(self) -> Answers:
+        """What waits now, for the batch that is being made."""
+        taken, self.waiting = self.waiting, []
+        return taken
+
+    def seal(self, answers: Answers) -> None:
+        """The batch of these is complete: make what waited for that."""
+        for _, answer in answers:
+            try:
+                answer.seal()
+            except Exception:  # no await in here: a bug of ours, which must not stop the loop
+                self.log.failure("an answer could not be made")
+                answer.refuse(INTERNAL_ERROR, INTERNAL)
+
+    def release(self, answers: Answers) -> None:
+        """What these say is durable: send them, or wait for what they wait for."""
+        clients: dict[ClientConnection, None] = {}
+        for connection, answer in answers:
+            if answer.waits:
+                self._background.spawn("an answer", self._finish(connection, answer))
+            elif answer.ready is None:
+                try:
+                    answer.release()
+                except LocalProtocolError:  # a bug of ours, which costs this answer only
+                    self.log.failure("an answer could not be released")
+                    answer.refuse(INTERNAL_ERROR, INTERNAL)
+            clients[connection] = None
+        for connection in clients:
+            self._deliver(connection)
+
+    def refuse(self, answers: Answers, code: int, message: str) -> None:
+        """Send an error instead: what was done for these is not durable."""
+        for _, answer in answers:
+            answer.refuse(code, message)
+        self.release(answers)
+
+    def _deliver(self, connection: ClientConnection) -> None:
+        connection.deliver()
+        for pages in connection.take_pages():
+            self._background.spawn("telling what was missed", connection.follow(pages))
+
+    async def _finish(self, connection: ClientConnection, answer: Answer) -> None:
+        done = False
+        try:
+            await answer.finish()
+            done = True
+        finally:
+            if not done:  # cancelled, or a bug that is being logged
+                answer.refuse(INTERNAL_ERROR, INTERNAL)
+                self._failed()
+        if answer.ready is None:  # it placed an order, which has to become durable
+            self.waiting.append((connection, answer))
+            self._again()
+        else:
+            self._deliver(connection)

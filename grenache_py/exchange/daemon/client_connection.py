@@ -1,0 +1,111 @@
+"""
+The connection of one client: answers in the order of requests, and pages as fast as it reads.
+
+Shell. A client that does not read its answers is not read from.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from grenache_py.exchange.client_port.answer import Answer
+from grenache_py.exchange.client_port.methods.registry import FollowingLines
+from grenache_py.exchange.client_port.session import Session
+from grenache_py.exchange.daemon.line_connection import UNRELEASED_MAX, LineConnection
+
+__all__ = ["ClientConnection"]
+
+#: Bytes of answers a client has not read; before it does, no more requests are taken from it.
+UNREAD_BYTES_MAX = 262_144
+#: With more bytes than this unread, a client gets no further page of what it missed.
+PAGE_UNREAD_BYTES = 65_536
+#: How long to wait before looking again whether a client has read.
+PAGE_PAUSE_S = 0.01
+
+
+class ClientConnection(LineConnection):
+    """
+    One client. Its answers leave in the order of its requests, whichever is ready first.
+
+    Attributes:
+        session: carries out its requests; set by whoever made this connection.
+    """
+
+    session: Session
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        take: Callable[[ClientConnection, bytes | None], None],
+        lost: Callable[[ClientConnection], None],
+    ) -> None:
+        """
+        Args:
+            take: given each line; None stands for one that was too long.
+        """
+        super().__init__(clock)
+        self._take = take
+        self._lost_to = lost
+        self._answers: deque[Answer] = deque()
+        self._pages: list[FollowingLines] = []
+
+    def may_take(self) -> bool:
+        return self.unreleased < UNRELEASED_MAX and self.send_queue.size < UNREAD_BYTES_MAX
+
+    def line(self, line: bytes) -> None:
+        line = line.strip()
+        if line:
+            self._take(self, line)
+
+    def too_long(self) -> None:
+        self._take(self, None)
+
+    def lost(self, reason: str) -> None:
+        for answer in self._answers:
+            answer.discard()
+        self._answers.clear()
+        self._lost_to(self)
+
+    def expect(self, answer: Answer) -> None:
+        """An answer is on its way; those to later requests come after it."""
+        self.unreleased += 1
+        self._answers.append(answer)
+
+    def take_pages(self) -> list[FollowingLines]:
+        """What has to follow the answers that were delivered."""
+        pages, self._pages = self._pages, []
+        return pages
+
+    async def follow(self, pages: FollowingLines) -> None:
+        """Send ``pages``, each when the client has read most of what was sent before."""
+        lines: list[bytes] | None = None
+        while True:
+            if lines == []:
+                await deferLater(self._clock, PAGE_PAUSE_S)
+            while self.send_queue.size > PAGE_UNREAD_BYTES and not self._lost:
+                await deferLater(self._clock, PAGE_PAUSE_S)
+            lines = await anext(pages, None)
+            for line in lines or ():
+                self.send_queue.answer(line)
+            self.flush()
+            if lines is None:
+                return
+
+    def deliver(self) -> None:
+        """Send the answers that are ready and not behind one that is not; take more lines."""
+        answers = self._answers
+        while answers and (line := answers[0].ready) is not None:
+            answer = answers.popleft()
+            self._pages += answer.pages
+            self.unreleased -= 1
+            if line:
+                self.send_queue.answer(line)
+            for name in answer.begun:
+                self.send_queue.open(name)
+        self.flush()
+        if self._inbox or not self._reading or self._closing:
+            self.work()

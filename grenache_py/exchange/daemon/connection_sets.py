@@ -1,0 +1,69 @@
+"""
+The connections that one daemon serves: clients by their queue, peers by the number of their link.
+
+Shell: closes them; each connection owns its socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from grenache_py.exchange.client_port.send_queue import SendQueue
+from grenache_py.exchange.daemon.client_connection import ClientConnection
+from grenache_py.exchange.daemon.line_connection import LineConnection
+from grenache_py.exchange.daemon.peer_connection import PeerConnection
+
+__all__ = ["ConnectionSets"]
+
+#: How long to wait before looking again whether all have closed.
+CLOSED_PAUSE_S = 0.02
+
+
+class ConnectionSets:
+    """
+    Every connection that is open.
+
+    Attributes:
+        clients: by the queue of what waits for them, which is how subscriptions know them.
+        links: by number, which is how the node knows them.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self.clients: dict[SendQueue, ClientConnection] = {}
+        self.links: dict[int, PeerConnection] = {}
+
+    def flush_clients(self, queues: Iterable[SendQueue]) -> None:
+        """Write what waits in these queues, of those that are still connected."""
+        clients = self.clients
+        for queue in queues:
+            client = clients.get(queue)
+            if client is not None:
+                client.flush()
+
+    def drop_links(self) -> None:
+        """Close every link at once, dropping what is queued, and forget them."""
+        links, self.links = self.links, {}
+        for link in links.values():
+            link.abort()
+
+    def close(self) -> None:
+        """Close each connection once everything queued for it is written."""
+        for connection in self._all():
+            connection.close()
+
+    def abort(self) -> None:
+        """Close at once those that have not closed by themselves."""
+        for connection in self._all():
+            connection.abort()
+
+    async def all_closed(self) -> None:
+        """Wait until every connection is gone."""
+        while self.clients or self.links:
+            await deferLater(self._clock, CLOSED_PAUSE_S)
+
+    def _all(self) -> list[LineConnection]:
+        return [*self.clients.values(), *self.links.values()]

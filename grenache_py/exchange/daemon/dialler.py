@@ -1,0 +1,76 @@
+"""
+Opens connections to other peers, a limited number at a time.
+
+Shell: touches the reactor only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from grenache_py.exchange.daemon.peer_connection import PeerConnection
+
+__all__ = ["Dialler"]
+
+#: Seconds in which a connection must be open.
+DIAL_TIMEOUT_S = 5.0
+#: Connections being opened at a time.
+DIALS_MAX = 64
+
+
+class Dialler:
+    """Every connection that is being opened to a peer."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        connection: Callable[[str], PeerConnection],
+        failed: Callable[[str, str], None],
+    ) -> None:
+        """
+        Args:
+            connection: makes the connection to an address, once TCP has one.
+            failed: given the address and the reason when there will be none.
+        """
+        self._reactor = reactor
+        self._connection = connection
+        self._failed = failed
+        self._dials: dict[Deferred[Any], str] = {}
+        self._stopped = False
+
+    def dial(self, address: str) -> None:
+        """Open a connection to ``address`` (``HOST:PORT``); a failure is reported later."""
+        if self._stopped or len(self._dials) >= DIALS_MAX:
+            self._reactor.callLater(0, self._failed, address, "too many dials")
+            return
+        host, _, port = address.rpartition(":")
+        endpoint = HostnameEndpoint(
+            self._reactor, host.strip("[]"), int(port), timeout=DIAL_TIMEOUT_S
+        )
+        factory = Factory.forProtocol(lambda: self._connection(address))
+        factory.noisy = False
+        dial: Deferred[Any] = endpoint.connect(factory)
+        self._dials[dial] = address
+
+        def done(result: Any) -> None:
+            self._dials.pop(dial, None)
+            if isinstance(result, Failure) and not self._stopped:
+                self._failed(address, result.getErrorMessage())
+
+        dial.addBoth(done)
+
+    def refuse(self) -> None:
+        """Open no more, and report no more failures; those under way go on."""
+        self._stopped = True
+
+    def stop(self) -> None:
+        """Give up every connection that is not open yet."""
+        self.refuse()
+        for dial in list(self._dials):
+            dial.cancel()

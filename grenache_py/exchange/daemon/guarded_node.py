@@ -1,0 +1,153 @@
+"""
+The node, and whether it may be asked: after a bug it is asked nothing more.
+
+Shell: closes the gateway to clients while there is no node that may be asked.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from grenache_py.errors import LocalProtocolError
+from grenache_py.exchange.client_port.gateway import Gateway
+from grenache_py.exchange.client_port.methods import METHODS
+from grenache_py.exchange.daemon.loop_states import NODE_TRANSITIONS, NodeEvent, NodeState
+from grenache_py.exchange.effects.batch import Batch
+from grenache_py.exchange.errors import BUSY, SHUTTING_DOWN, OrderError
+
+if TYPE_CHECKING:
+    from grenache_py.exchange.effects.rows import Snapshot
+    from grenache_py.exchange.node import ExchangeNode
+
+__all__ = ["UNDONE", "GuardedNode"]
+
+#: What clients are told: after a bug, while there is no node, and while the daemon stops.
+UNDONE = "The daemon failed while this was under way, so it did not happen. Ask again."
+CLOSED = "The store has failed and is being opened again; nothing is accepted until it is back."
+STOPPING = "This daemon is shutting down."
+
+
+class GuardedNode:
+    """
+    Holds one `ExchangeNode` after another.
+
+    Attributes:
+        node: None before the store is open, and while it is being opened again.
+        state: whether ``node`` may be asked.
+        illegal_transitions: how often something happened that cannot in the state the commit
+            loop was in; each is logged, and the node is made again.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        gateway: Gateway,
+        make_node: Callable[[Snapshot, float], ExchangeNode],
+        kick: Callable[[], None],
+    ) -> None:
+        """
+        Args:
+            kick: called when the node was asked something, or broke: a turn has to follow.
+        """
+        self.node: ExchangeNode | None = None
+        self.state = NodeState.OPENING
+        self.illegal_transitions = 0
+        self._clock = clock
+        self._gateway = gateway
+        self._make_node = make_node
+        self._kick = kick
+
+    @property
+    def stops(self) -> bool:
+        """Whether the daemon is being stopped."""
+        return self.state in {NodeState.STOPPING, NodeState.STOPPED}
+
+    def make(self, snapshot: Snapshot) -> None:
+        """The store was opened: make a node from what it holds."""
+        if self.stops:
+            return  # meanwhile
+        self.node = self._gateway.node = self._make_node(snapshot, self._clock.seconds())
+        # A collection that walks 100,000 resting orders would stop everything for 0.1 s.
+        gc.collect()
+        gc.freeze()
+        self._gateway.closed = None
+        self._happens(NodeEvent.OPENED)
+        self._kick()
+
+    def ask(self, what: str, done: Callable[[ExchangeNode, float], None]) -> None:
+        """
+        Have something done by the node, if there is one that may be asked.
+
+        Args:
+            what: in a few words, for the log.
+        """
+        node, state = self.node, self.state
+        if node is None or (state is not NodeState.SERVING and state is not NodeState.STOPPING):
+            return
+        try:
+            done(node, self._clock.seconds())
+        except Exception:  # no await in here: a bug of ours
+            self.failed(what)
+        else:
+            self._kick()
+
+    def take_batch(self, now: float) -> Batch | None:
+        """What was done since the last turn; None when only the disk knows what is true now."""
+        node, state = self.node, self.state
+        if node is None or (state is not NodeState.SERVING and state is not NodeState.STOPPING):
+            return None
+        try:
+            return node.take_batch(now)
+        except Exception:  # no await in here: a bug of ours
+            self.log.failure("{what} failed inside the daemon", what="making a batch")
+            return None
+
+    def method_failed(self, name: str) -> None:
+        """A method of the client port raises, being handled now, what it must not."""
+        if METHODS[name].scope in {"", "read"}:
+            self.log.failure("{method} failed", method=name)  # it changed nothing
+        else:
+            self.failed(name)
+
+    def waiting_method_failed(self) -> None:
+        """A method that waits raises, being handled now, what it must not, or was cancelled."""
+        if not self.stops:  # which cancels it
+            self.failed("a method")
+
+    def failed(self, what: str) -> None:
+        """Have the node made again before anything more is asked of it, or written."""
+        self.log.failure("{what} failed inside the daemon", what=what)
+        self._happens(NodeEvent.RAISED)
+        if self.state is NodeState.BROKEN:
+            self._gateway.closed = OrderError(BUSY, UNDONE)
+        self._kick()
+
+    def drop(self) -> bool:
+        """Forget the node and all that it did since the last batch; whether to make another."""
+        self._happens(NodeEvent.DROPPED)
+        self.node = None
+        self._gateway.closed = OrderError(BUSY, CLOSED)
+        return self.state is NodeState.RECOVERING
+
+    def stop(self) -> None:
+        """Let what came before be finished, and refuse what clients ask from now on."""
+        self._happens(NodeEvent.STOP)
+        self._gateway.closed = OrderError(SHUTTING_DOWN, STOPPING)
+
+    def impossible(self) -> None:
+        """A `LocalProtocolError` is being handled: the loop is in a state that cannot be."""
+        self.illegal_transitions += 1
+        self.failed("the commit loop")
+
+    def _happens(self, event: NodeEvent) -> None:
+        try:
+            self.state = NODE_TRANSITIONS.next(self.state, event)
+        except LocalProtocolError:
+            self.impossible()  # RAISED is legal in every state

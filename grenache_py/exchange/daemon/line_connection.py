@@ -1,0 +1,207 @@
+"""
+Lines in and lines out on one TCP connection, with nothing unbounded.
+
+Shell. Both directions push back: a connection whose other end does not read is not read from, one
+that sends requests faster than the disk commits waits in its own socket, and nobody gets more
+than a few lines served in one turn of the reactor while others wait.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from grenache_py.exchange.client_port.send_queue import SendQueue
+from grenache_py.wire.jsonlines import LineSplitter
+
+__all__ = ["UNRELEASED_MAX", "LineConnection"]
+
+#: Lines served from one connection before the others get their turn.
+LINES_PER_TURN_MAX = 64
+#: Requests of one connection that wait for the disk; more are left in its socket.
+UNRELEASED_MAX = 512
+#: Bytes handed to the transport at a time.
+WRITE_BYTES = 65_536
+#: A connection whose other end has read nothing of what waits for it for so long is cut off.
+STALLED_S = 60.0
+
+
+@implementer(IPushProducer, IHalfCloseableProtocol)
+class LineConnection(Protocol):
+    """
+    A connection of the client port or of the peer port: what both have in common.
+
+    Attributes:
+        send_queue: what waits to be written.
+        unreleased: lines taken whose consequences are not durable yet.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._splitter = LineSplitter()
+        self._inbox: deque[bytes] = deque()
+        self.send_queue = SendQueue()
+        self.unreleased = 0
+        self._reading = True
+        self._write_blocked = False
+        self._input_ended = False
+        self._too_long_told = False
+        self._closing = False
+        self._left = False
+        self._lost = False
+        self._direct = False  # the transport is a plain socket
+        self._at_once = False  # and holds nothing that must leave first
+        self._again: IDelayedCall | None = None
+        self._stalled: IDelayedCall | None = None
+
+    # What the two kinds differ in.
+
+    def line(self, line: bytes) -> None:
+        """Take one line."""
+        raise NotImplementedError
+
+    def too_long(self) -> None:
+        """A line was too long; nothing more will come."""
+        raise NotImplementedError
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone."""
+        raise NotImplementedError
+
+    def may_take(self) -> bool:
+        """Whether the next line may be taken now."""
+        return self.unreleased < UNRELEASED_MAX
+
+    # What Twisted calls.
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.registerProducer(self, True)
+        self._direct = self._at_once = isinstance(transport, FileDescriptor)
+        if hasattr(transport, "setTcpNoDelay"):  # not on UNIX sockets
+            transport.setTcpNoDelay(True)
+            transport.setTcpKeepAlive(True)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._inbox.extend(self._splitter.feed(data))
+        if self._again is None:
+            self.work()
+
+    def readConnectionLost(self) -> None:
+        self._input_ended = True
+        self._leave_if_done()
+
+    def writeConnectionLost(self) -> None:
+        self.abort()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = self._closing = True
+        self._inbox.clear()
+        for call in (self._again, self._stalled):
+            if call is not None and call.active():
+                call.cancel()
+        self._again = self._stalled = None
+        self.lost(reason.getErrorMessage())
+
+    def pauseProducing(self) -> None:
+        self._write_blocked = True
+        if self._stalled is None:
+            self._stalled = self._clock.callLater(STALLED_S, self.abort)
+
+    def resumeProducing(self) -> None:
+        self._write_blocked = False
+        self._at_once = self._direct  # the transport asks for more: it is empty
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+        self.flush()
+        self.work()
+
+    def stopProducing(self) -> None:
+        self._write_blocked = True
+
+    # What the two kinds and the commit loop call.
+
+    def work(self) -> None:
+        """Take lines as far as allowed, and read more only when none are left over."""
+        if self._closing:
+            self._leave_if_done()
+            return
+        inbox = self._inbox
+        left = LINES_PER_TURN_MAX
+        while inbox and left and not self._closing and self.may_take():
+            left -= 1
+            self.line(inbox.popleft())
+        if inbox:
+            if not left and self._again is None:
+                self._again = self._clock.callLater(0, self._work_again)
+        elif self._splitter.too_long and not self._too_long_told:
+            self._too_long_told = True
+            self.too_long()
+        self._read(not inbox and self.may_take() and not self._splitter.too_long)
+        self._leave_if_done()
+
+    def _work_again(self) -> None:
+        self._again = None
+        self.work()
+
+    def _read(self, wanted: bool) -> None:
+        if wanted == self._reading or self._lost or self._input_ended:
+            return
+        self._reading = wanted
+        transport: Any = self.transport
+        if wanted:
+            transport.resumeProducing()
+        else:
+            transport.pauseProducing()
+
+    def flush(self) -> None:
+        """Hand the transport what it will take."""
+        transport: Any = self.transport
+        while self.send_queue.size and not self._write_blocked and not self._lost:
+            data = self.send_queue.take(WRITE_BYTES)
+            if self._at_once:
+                # An answer fits the socket nearly always; the way through the reactor (two
+                # epoll_ctl and an event of its own) costs as much as the request did.
+                sent = transport.writeSomeData(data)
+                if sent == len(data):
+                    continue
+                self._at_once = False
+                if isinstance(sent, int) and sent > 0:
+                    data = data[sent:]
+            transport.write(data)
+        self._leave_if_done()
+
+    def close(self) -> None:
+        """Close once everything queued is written."""
+        if not self._closing:
+            self._closing = True
+            self._read(False)
+            self._leave_if_done()
+
+    def abort(self) -> None:
+        """Close at once, dropping what is queued."""
+        self._closing = True
+        if not self._lost:
+            transport: Any = self.transport
+            transport.abortConnection()
+
+    def _leave_if_done(self) -> None:
+        if self._left or self._lost or self.send_queue.size or self.unreleased:
+            return
+        if self._closing or (self._input_ended and not self._inbox):
+            self._closing = self._left = True
+            transport: Any = self.transport
+            transport.unregisterProducer()  # or the transport would wait for it
+            transport.loseConnection()

@@ -1,0 +1,94 @@
+"""
+Makes the node from what the store holds and what the operator said.
+
+Shell: says in the log which peers it is linked to.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from functools import partial
+
+from twisted.logger import Logger
+
+from grenache_py.exchange.daemon.config import ExchangeConfig
+from grenache_py.exchange.effects.rows import Snapshot
+from grenache_py.exchange.node import ExchangeNode, NodeConfig
+from grenache_py.exchange.peers.link import PeerLink
+from grenache_py.exchange.peers.peering import PeeringConfig
+from grenache_py.exchange.signed_log.keys import Identity
+
+__all__ = ["NodeFactory"]
+
+
+class NodeFactory:
+    """Makes one node after another: the first at start, another after each failure."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        config: ExchangeConfig,
+        identity: Identity,
+        rng: random.Random,
+        version: str,
+        peer_port: Callable[[], int | None],
+    ) -> None:
+        """
+        Args:
+            version: of this program, which other peers are told.
+            peer_port: returns the TCP port that other peers are told; None: there is none.
+        """
+        self._config = config
+        self._identity = identity
+        self._rng = rng
+        self._version = version
+        self._peer_port = peer_port
+        self._epoch_found: int | None = None
+
+    def make(self, snapshot: Snapshot, now: float) -> ExchangeNode:
+        """The node that goes on where ``snapshot`` ends."""
+        config = self._config
+        # The operator asks for one new epoch. Once it is on the disk, a node that is made again
+        # after a failure keeps it.
+        epoch = snapshot.head.epoch if snapshot.head else 0
+        if self._epoch_found is None:
+            self._epoch_found = epoch
+        new_epoch = config.new_epoch and epoch == self._epoch_found
+        peering = PeeringConfig(
+            network=config.network,
+            listen=self._listen(),
+            connect=config.connect,
+            software=f"grenache-py/{self._version}",
+        )
+        node = ExchangeNode(
+            NodeConfig(peering, config.markets, new_epoch=new_epoch),
+            self._identity,
+            snapshot,
+            self._rng,
+            now,
+        )
+        node.peering.on_ready.append(self._log_linked)
+        node.peering.on_gone.append(partial(self._log_unlinked, node))
+        return node
+
+    def _listen(self) -> str:
+        """What other peers are told: with no host, they take the one they see."""
+        port = self._peer_port()
+        return self._config.advertise or ("" if port is None else f":{port}")
+
+    def _log_linked(self, link: PeerLink, now: float) -> None:
+        self.log.info(
+            "linked to peer {peer} at {address} ({direction})",
+            peer=link.key[:8],
+            address=link.listen or link.address,
+            direction="outbound" if link.outbound else "inbound",
+        )
+
+    def _log_unlinked(self, node: ExchangeNode, link: PeerLink, now: float) -> None:
+        self.log.info(
+            "no link to peer {peer} any more, {links} left",
+            peer=link.key[:8],
+            links=len(node.peering.by_key),
+        )

@@ -1,0 +1,84 @@
+"""
+What comes from peers: links that open and close, their lines, and addresses of others.
+
+Shell: has the node take each, and keeps which connections wait for that to be durable.
+"""
+
+from __future__ import annotations
+
+from grenache_py.exchange.daemon.connection_sets import ConnectionSets
+from grenache_py.exchange.daemon.guarded_node import GuardedNode
+from grenache_py.exchange.daemon.loop_states import NodeState
+from grenache_py.exchange.daemon.peer_connection import PeerConnection
+from grenache_py.exchange.errors import TOO_LARGE
+from grenache_py.wire.jsonlines import LINE_BYTES_MAX
+from grenache_py.wire.jsonrpc import Malformed, decode_message, error_line
+
+__all__ = ["PeerInput"]
+
+
+class PeerInput:
+    """
+    Hands the node what peers send.
+
+    Attributes:
+        lines_refused: lines that were no messages.
+        unreleased: connections with a line whose consequences are not durable yet, one for
+            each line; whoever commits takes the list and leaves an empty one.
+    """
+
+    def __init__(self, guarded: GuardedNode, connections: ConnectionSets) -> None:
+        self.lines_refused = 0
+        self.unreleased: list[PeerConnection] = []
+        self._guarded = guarded
+        self._connections = connections
+
+    def link_opened(self, connection: PeerConnection, outbound: bool) -> None:
+        """A connection to a peer is there, opened by us (``outbound``) or by it."""
+        if self._guarded.state is not NodeState.SERVING:
+            connection.abort()
+            return
+        link, address = connection.link, connection.address
+        self._connections.links[link] = connection
+        self._guarded.ask(
+            "a new link", lambda node, now: node.link_opened(link, outbound, address, now)
+        )
+
+    def link_failed(self, address: str, reason: str) -> None:
+        """A connection that was asked for cannot be made."""
+        self._guarded.ask("a failed dial", lambda node, now: node.link_failed(address, reason, now))
+
+    def peer_line(self, connection: PeerConnection, line: bytes | None) -> None:
+        """Carry out a line of a peer; None for one that was too long."""
+        if self._guarded.node is None or connection.link not in self._connections.links:
+            return
+        if line is None:
+            message = f"A line has at most {LINE_BYTES_MAX} bytes; this link ends here."
+            connection.send(error_line(None, TOO_LARGE, message))
+            connection.flush()
+            connection.close()
+            return
+        try:
+            message_object = decode_message(line)
+        except Malformed as error:
+            self.lines_refused += 1
+            connection.send(error_line(error.id, error.code, error.message, error.data))
+            connection.flush()
+            return
+        connection.unreleased += 1
+        self.unreleased.append(connection)
+        link = connection.link
+        self._guarded.ask(
+            f"a message of peer {connection.address}",
+            lambda node, now: node.link_message(link, message_object, now),
+        )
+
+    def link_lost(self, connection: PeerConnection, reason: str) -> None:
+        """A connection to a peer is gone."""
+        link = connection.link
+        if self._connections.links.pop(link, None) is not None:
+            self._guarded.ask("the end of a link", lambda node, now: node.link_closed(link, now))
+
+    def discovered(self, addresses: list[str]) -> None:
+        """Grapes named these addresses of peers."""
+        self._guarded.ask("addresses of peers", lambda node, now: node.discovered(addresses, now))

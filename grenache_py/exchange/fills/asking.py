@@ -1,0 +1,89 @@
+"""
+When a fill is asked for again, and with which message.
+
+Pure. A fill is repeated with the same bytes until its deadline; after that its maker's home is
+asked what became of it, which makes an unknown fill impossible.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from grenache_py.exchange.effects.batch import Outbox
+from grenache_py.exchange.fills.intent import Intent
+from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
+
+__all__ = ["Asking"]
+
+#: Asking again: after 1, 2, 4, ... seconds, at most this many apart.
+RETRY_S_MAX = 30.0
+
+
+@attrs.define
+class Asking:
+    """
+    The timers of unsettled fills, and their questions.
+
+    Attributes:
+        intents: unsettled fills by id; the taker adds and removes them.
+        asked_again: a counter of questions after the first.
+    """
+
+    clock: HybridClock
+    outbox: Outbox
+    intents: dict[str, Intent]
+    asked_again: int = 0
+    _timers: list[tuple[float, str]] = attrs.Factory(list)
+
+    def watch(self, intent: Intent) -> None:
+        """Ask again at ``intent.retry_at`` unless it is settled by then."""
+        heapq.heappush(self._timers, (intent.retry_at, intent.fill.id))
+
+    def overdue(self, now: float) -> Iterator[Intent]:
+        """Take out, one by one, the unsettled fills whose time to ask again has come."""
+        while self._timers and self._timers[0][0] <= now:
+            at, fill = heapq.heappop(self._timers)
+            intent = self.intents.get(fill)
+            if intent is not None and intent.retry_at == at:
+                yield intent
+
+    def next_deadline(self) -> float | None:
+        """When ``overdue`` next has work, in seconds, or None."""
+        return self._timers[0][0] if self._timers else None
+
+    def again(self, intent: Intent, now: float) -> None:
+        """Send the fill again, or ask what became of it once its deadline has passed."""
+        self.asked_again += 1
+        intent.retry_s = min(intent.retry_s * 2, RETRY_S_MAX)
+        intent.retry_at = now + intent.retry_s
+        self.watch(intent)
+        # After a new epoch its order is not published any more: only what became of it matters.
+        published = intent.own.order_entry is not None
+        if published and self.clock.read_ms(now) <= intent.fill.deadline:
+            self.ask(intent)
+        else:
+            self._query(intent)
+
+    def ask(self, intent: Intent) -> None:
+        """Send the fill, with the same bytes as ever and the entry that published its order."""
+
+        def params() -> dict[str, Any]:
+            entry = intent.own.order_entry
+            assert entry is not None, "asked for a fill of an order that is not published"
+            return {"fill": intent.draft.proof.wire(), "order": entry.proof.wire()}
+
+        self.outbox.messages.append((intent.fill.maker_home, "fill.request", params))
+
+    def _query(self, intent: Intent) -> None:
+        fill = intent.fill
+        params: dict[str, object] = {
+            "fill": fill.id,
+            "order": fill.order,
+            "fill_seq": fill.fill_seq,
+            "deadline": fill.deadline,
+        }
+        self.outbox.messages.append((fill.maker_home, "fill.query", lambda: params))

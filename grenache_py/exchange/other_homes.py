@@ -1,0 +1,102 @@
+"""
+What is known of other homes, and what their orders and trades mean for own orders and fills.
+
+Pure. The replica calls ``heard_order`` and ``heard_trade`` for what an entry changed; the two
+sides of fills ask whether a home may be traded with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from grenache_py.exchange.errors import OrderError
+from grenache_py.exchange.fills.maker import Maker
+from grenache_py.exchange.fills.taker import Taker
+from grenache_py.exchange.home.ledger import Ledger
+from grenache_py.exchange.market.book import Book
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.peers.link import PeerLink
+from grenache_py.exchange.replication.origin import Origin
+from grenache_py.exchange.signed_log.entries import TradeBody, trade_from_body
+
+__all__ = ["OtherHomes"]
+
+
+class OtherHomes:
+    """
+    The other homes, as this home deals with them.
+
+    Attributes:
+        crossed: markets whose book may be crossed and is to be swept: a set in a fixed order.
+        origins: what the replica holds of each; set with ``attach``, like ``maker`` and ``taker``.
+    """
+
+    origins: Mapping[str, Origin]
+    maker: Maker
+    taker: Taker
+
+    def __init__(
+        self,
+        key: str,
+        markets: Mapping[str, Market],
+        books: Mapping[str, Book],
+        ledger: Ledger,
+    ) -> None:
+        self.crossed: dict[str, None] = {}
+        self._key = key
+        self._markets = markets
+        self._books = books
+        self._ledger = ledger
+        self._clones: set[str] = set()
+
+    def attach(self, origins: Mapping[str, Origin], maker: Maker, taker: Taker) -> None:
+        """Set what could not be made before this object; call it once, before anything else."""
+        self.origins, self.maker, self.taker = origins, maker, taker
+
+    def heard_order(self, live: LiveOrder) -> None:
+        """An order of another home is new or changed."""
+        self.taker.maker_changed(live.order_id)
+        book = self._books[live.order.market]
+        bid, ask = book.best_bid(), book.best_ask()
+        if bid is not None and ask is not None and bid >= ask:
+            self.crossed[live.order.market] = None
+
+    def heard_trade(self, body: TradeBody, home: str, now: float) -> None:
+        """An applied entry of ``home`` tells of a trade."""
+        if body.taker_home == self._key and home == body.maker_home:
+            market = self.taker.trade_seen(body, now)
+            if market is not None:
+                self.crossed[market] = None
+        elif home == body.maker_home and body.market in self._markets:
+            try:
+                trade = trade_from_body(body, self._markets[body.market])
+            except OrderError:
+                return  # its market has another tick or lot than ours
+            self._ledger.tape.record(trade)
+        if body.maker_home == self._key and home == body.taker_home:
+            self.maker.trade_settled(body.id, home)
+
+    def linked(self, link: PeerLink, now: float) -> None:
+        """A link became ready: fills that wait for its home's answer are asked about again."""
+        self.taker.linked(link.key, now)
+
+    def clone_seen(self, key: str, now: float) -> None:
+        """Two machines prove ``key``: no more fills with that home."""
+        self._clones.add(key)
+
+    def epoch_of(self, home: str) -> int | None:
+        """The epoch of a home's log; None when it must not be asked for fills."""
+        origin = self.origins.get(home)
+        if origin is None or home in self._clones:
+            return None
+        return origin.epoch
+
+    def is_frozen(self, home: str) -> bool:
+        """Whether nothing that a home says is believed any more."""
+        origin = self.origins.get(home)
+        return home in self._clones or (origin is not None and bool(origin.frozen))
+
+    def visible(self) -> int:
+        """Homes whose lease has not run out."""
+        return sum(origin.visible for origin in self.origins.values())

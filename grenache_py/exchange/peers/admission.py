@@ -1,0 +1,199 @@
+"""
+Which links are kept: the handshake, bans, limits, and one link for each pair of peers.
+
+Pure. ``handshake.py`` proves keys and ``clones.py`` tells a restart from a copy; this module
+decides what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.peers.address_book import AddressBook
+from grenache_py.exchange.peers.clones import CloneCheck
+from grenache_py.exchange.peers.config import PeeringConfig
+from grenache_py.exchange.peers.handshake import PROTOCOL, HandshakeError, PeerHello
+from grenache_py.exchange.peers.keep_alive import PING_IDLE_S
+from grenache_py.exchange.peers.link import PeerLink
+from grenache_py.exchange.peers.link_table import LinkTable
+from grenache_py.exchange.peers.outgoing import Outgoing
+from grenache_py.exchange.peers.peer_exchange import PeerExchange
+from grenache_py.exchange.peers.penalties import Penalties
+from grenache_py.exchange.peers.requests import Answered, PeerRequests
+from grenache_py.exchange.peers.scores import BAN_S, Scores, network_prefix
+from grenache_py.wire.jsonrpc import error_line
+
+__all__ = ["Admission", "hello", "line_of"]
+
+#: Keys remembered that two machines proved at once.
+CLONES_MAX = 1_024
+#: Inbound links from one network prefix, at most.
+INBOUND_PER_PREFIX_MAX = 4
+
+
+class Admission:
+    """
+    Decides about links that proved a key.
+
+    Attributes:
+        on_ready: called with a link that became ready.
+        on_clone: called with a key that two live machines prove at once.
+        clones: those keys, and when it was seen; the newest 1,024.
+        own_clone: another machine proves this peer's own key.
+    """
+
+    def __init__(
+        self,
+        config: PeeringConfig,
+        me: str,
+        boot: str,
+        table: LinkTable,
+        scores: Scores,
+        penalties: Penalties,
+        addresses: AddressBook,
+        exchange: PeerExchange,
+        requests: PeerRequests,
+        outgoing: Outgoing,
+    ) -> None:
+        self.on_ready: list[Callable[[PeerLink, float], None]] = []
+        self.on_clone: Callable[[str, float], None] = lambda key, now: None
+        self.clones: dict[str, float] = {}
+        self.own_clone = False
+        self.clone_check = CloneCheck(outgoing.send, self._ask_to_ping, self._two_machines)
+        self._me = me
+        self._boot = boot
+        self._inbound_max = config.inbound_max
+        self._table = table
+        self._scores = scores
+        self._penalties = penalties
+        self._addresses = addresses
+        self._exchange = exchange
+        self._requests = requests
+        self._outgoing = outgoing
+
+    def crowded(self) -> bool:
+        """Whether there are more inbound connections, proven or not, than are worth judging."""
+        links = self._table.links.values()
+        return sum(not link.outbound for link in links) > 2 * self._inbound_max
+
+    def handshake(self, link: PeerLink, message: dict[str, Any], now: float) -> None:
+        """A message came over a link that has not proven its key."""
+        handshake = link.handshake
+        try:
+            for answer in handshake.receive(message):
+                self._outgoing.send(link, line_of(answer))
+        except HandshakeError as error:
+            if not link.outbound and "id" in message:
+                self._outgoing.send(link, error_line(message["id"], error.code, str(error)))
+            self._table.close(link, str(error), now)
+            return
+        if handshake.proven:
+            assert handshake.peer is not None
+            self.proven(link, handshake.peer, now)
+
+    def proven(self, link: PeerLink, peer: PeerHello, now: float) -> None:
+        """A link proved its key: it becomes ready, or is closed."""
+        link.key, link.boot = peer.key, peer.boot
+        link.listen = _listen(peer.listen, link)
+        if peer.key == self._me:
+            if peer.boot == self._boot:
+                self._addresses.is_own(link.address)
+            else:
+                self.own_clone = True
+            self._table.close(link, "this is our own key", now)
+            return
+        if self._scores.banned(peer.key, now):
+            self._table.close(link, "banned", now)
+            return
+        if link.outbound:
+            self._addresses.reached(link.address, peer.key, now)
+            self._exchange.seen_from(peer.seen)
+        elif self._inbound_full(link):
+            notify = self._outgoing.notify
+            notify(link, "peer.addresses", {"records": self._exchange.sample(now)})
+            notify(link, "peer.goodbye", {"reason": "full"})
+            self._table.close(link, "this peer has all the links it takes", now)
+            return
+        other = self._table.by_key.get(peer.key)
+        if other is not None and not self._replaces(link, other, now):
+            self._table.close(link, "there is a link to this peer already", now)
+            return
+        if self._table.accept(link, now):
+            for ready in self.on_ready:
+                ready(link, now)
+
+    def _replaces(self, link: PeerLink, other: PeerLink, now: float) -> bool:
+        """Whether ``link`` takes the place of ``other``, both proven to lead to one key."""
+        if link.boot != other.boot:
+            # A restart, most likely. If both links speak, there are two machines.
+            if self._table.contest(other, now):
+                self.clone_check.begin(other, link, now)
+            return True
+        alive = now - other.heard < PING_IDLE_S + 2.0
+        if alive and link.outbound != other.outbound:
+            # Both dialled: both sides keep the link that the smaller key dialled.
+            if link.outbound != (self._me < link.key):
+                return False
+        self._table.close(other, "replaced by a newer link", now)
+        return True
+
+    def _ask_to_ping(self, link: PeerLink, answered: Answered, now: float) -> None:
+        self._requests.request(link, "peer.ping", {}, answered, now)
+
+    def _two_machines(self, key: str, now: float) -> None:
+        """Two live machines prove ``key``: neither is talked to."""
+        self.clones[key] = now
+        if len(self.clones) > CLONES_MAX:
+            del self.clones[next(iter(self.clones))]
+        reason = "two live peers prove this key: one of them is a copy"
+        self._penalties.ban(key, BAN_S, reason, now)
+        self.on_clone(key, now)
+
+    def _inbound_full(self, link: PeerLink) -> bool:
+        inbound = [
+            other
+            for key, other in self._table.by_key.items()
+            if not other.outbound and key != link.key
+        ]
+        if len(inbound) >= self._inbound_max:
+            return True
+        block = network_prefix(link.address)
+        same = sum(network_prefix(other.address) == block for other in inbound) if block else 0
+        return same >= INBOUND_PER_PREFIX_MAX
+
+
+def hello(
+    config: PeeringConfig, me: str, boot: str, nonce: str, markets: Mapping[str, Market], seen: str
+) -> PeerHello:
+    """What this peer says of itself on one link; ``seen`` is where the other side comes from."""
+    return PeerHello(
+        key=me,
+        nonce=nonce,
+        boot=boot,
+        network=config.network,
+        protocol=PROTOCOL,
+        listen=config.listen,
+        markets={
+            market.symbol: (market.format_price(1), market.format_quantity(1))
+            for market in markets.values()
+        },
+        software=config.software,
+        seen=seen,
+    )
+
+
+def line_of(message: dict[str, Any]) -> bytes:
+    """A message of the handshake as a line."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def _listen(listen: str, link: PeerLink) -> str:
+    """The other side's address; a missing host means the one it comes from."""
+    host, _, port = listen.rpartition(":")
+    if not port.isdecimal():
+        return ""
+    return f"{host or link.address.rpartition(':')[0]}:{port}"

@@ -1,0 +1,60 @@
+"""
+Deadlines of links: the handshake, answers that do not come, and pings after silence.
+
+Pure. Called once a heartbeat for every link.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from grenache_py.exchange.peers.clones import CloneCheck
+from grenache_py.exchange.peers.link import LinkState, PeerLink
+from grenache_py.exchange.peers.link_table import LinkTable
+from grenache_py.exchange.peers.requests import PeerRequests
+
+__all__ = ["PING_IDLE_S", "KeepAlive"]
+
+#: A neighbour that was silent for so long is pinged.
+PING_IDLE_S = 10.0
+#: A link ends when so many pings were not answered.
+PINGS_MISSED_MAX = 3
+
+
+@attrs.frozen
+class KeepAlive:
+    """Ends links that are stuck or silent."""
+
+    _table: LinkTable
+    _requests: PeerRequests
+    _clone_check: CloneCheck
+
+    def tick(self, link: PeerLink, now: float) -> None:
+        """Do what is due on one link."""
+        if link.state is LinkState.CLOSING:
+            return
+        if link.state is LinkState.HANDSHAKING:
+            if now >= link.handshake.deadline:
+                self._table.close(link, "the handshake took too long", now)
+            return
+        for ended, reason in self._clone_check.ended(link, now):
+            self._table.close(ended, reason, now)
+        if link.state is not LinkState.READY:
+            return
+        self._requests.expire(link, now)
+        if now - link.heard >= PING_IDLE_S and now - link.ping_sent >= PING_IDLE_S / 2:
+            if link.pings_missed >= PINGS_MISSED_MAX:
+                self._table.close(link, f"no answer to {PINGS_MISSED_MAX} pings", now)
+                return
+            self._ping(link, now)
+        elif link.latency_s is None and not link.ping_sent:
+            self._ping(link, now)
+
+    def _ping(self, link: PeerLink, now: float) -> None:
+        def answered(result: object, error: object, then: float) -> None:
+            if result is not None:
+                link.latency_s = max(0.0, then - now)
+
+        link.ping_sent = now
+        link.pings_missed += 1
+        self._requests.request(link, "peer.ping", {}, answered, now)

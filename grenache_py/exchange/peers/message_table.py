@@ -1,0 +1,109 @@
+"""
+What peers can say to each other: a row for each message, and who carries it out.
+
+Pure. The rows are given by ``peer_messages.py``. A name means one thing
+(docs/failure-modes.rst#f3): a method that has no row, or has been registered before, is refused,
+and so is a row that nobody registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+
+from grenache_py.errors import LocalProtocolError
+from grenache_py.exchange.peers.link import PeerLink
+
+__all__ = ["Cost", "MessageTable", "PeerMessage", "PeerMethod", "PeerParams", "PeerResult"]
+
+PeerParams: TypeAlias = Mapping[str, Any]
+#: A method's result; a callable is asked once the current batch is sealed.
+PeerResult: TypeAlias = "dict[str, Any] | Callable[[], dict[str, Any]] | None"
+#: Called with the link, what the row's ``decode`` made of the params, and the time.
+PeerMethod: TypeAlias = Callable[[PeerLink, Any, float], PeerResult]
+#: Raises RemoteProtocolError, naming the member, when the params are not as they must be.
+Decode: TypeAlias = Callable[[PeerParams], Any]
+
+
+@attrs.frozen
+class Cost:
+    """
+    What a message costs whoever carries it out, in points of 10 µs of one core.
+
+    Attributes:
+        base: points of the message itself.
+        each: points on top for every ``of`` things, named by ``unit``.
+    """
+
+    base: int
+    each: int = 0
+    of: int = 1
+    unit: str = ""
+
+    def __str__(self) -> str:
+        if not self.each:
+            return str(self.base)
+        more = f"{self.each} for each {self.unit if self.of == 1 else f'{self.of:,} {self.unit}'}"
+        return f"{self.base}, and {more}" if self.base else more
+
+
+@attrs.frozen
+class PeerMessage:
+    """
+    One message of the peer port.
+
+    Attributes:
+        name: the JSON-RPC method.
+        cost: declared, not charged yet.
+        answered: a request, which has an ``id``; otherwise a notification.
+        decode: makes of the params what the method is called with. None: the method is handed
+            the members as they came, and reads them as it needs them.
+        proven: only a peer that proved its key may say it.
+    """
+
+    name: str
+    cost: Cost
+    answered: bool
+    decode: Decode | None = None
+    proven: bool = True
+
+
+class MessageTable:
+    """
+    The rows, and the method that carries out each.
+
+    Attributes:
+        methods: by name, as far as they are registered.
+        bound: the same with the rows' decoders, ready to be called.
+    """
+
+    def __init__(self, rows: Iterable[PeerMessage]) -> None:
+        self._rows = {row.name: row for row in rows}
+        self.methods: dict[str, PeerMethod] = {}
+        self.bound: dict[str, tuple[Decode | None, PeerMethod]] = {}
+
+    def method(self, name: str, call: PeerMethod) -> None:
+        """
+        Have ``call`` carry out the message ``name``.
+
+        Raises:
+            LocalProtocolError: the name has no row, or is taken already.
+        """
+        row = self._rows.get(name)
+        if row is None:
+            raise LocalProtocolError(f"{name} is not in the table of peer messages")
+        if name in self.methods:
+            raise LocalProtocolError(f"two methods are named {name}")
+        self.methods[name] = call
+        self.bound[name] = (row.decode, call)
+
+    def check_complete(self) -> None:
+        """
+        Raises:
+            LocalProtocolError: a row has no method; the message names all such rows.
+        """
+        missing = [name for name in self._rows if name not in self.methods]
+        if missing:
+            raise LocalProtocolError(f"no method carries out {', '.join(missing)}")

@@ -1,0 +1,60 @@
+"""
+What is to leave with the current batch: lines, ends of links and dials, in order.
+
+Pure. Nothing is sent from here: all of it waits for ``drain``, after the batch it belongs to was
+sealed. So a line may quote signatures that do not exist when it is queued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+import attrs
+
+from grenache_py.exchange.effects.batch import CloseLink, Dial, Send
+from grenache_py.exchange.peers.link import LinkState, PeerLink
+from grenache_py.exchange.peers.message_table import PeerParams
+from grenache_py.wire.jsonrpc import notification_line
+
+__all__ = ["Outgoing"]
+
+_CLOSING = LinkState.CLOSING
+_Unsealed: TypeAlias = "tuple[int, Callable[[], bytes]]"
+
+
+@attrs.define
+class Outgoing:
+    """The queue. A link that is closing takes no more lines."""
+
+    _waiting: list[Send | CloseLink | Dial | _Unsealed] = attrs.Factory(list)
+
+    def send(self, link: PeerLink, line: bytes) -> None:
+        """Queue a line."""
+        if link.state is not _CLOSING:
+            self._waiting.append(Send(link.id, line))
+
+    def send_later(self, link: PeerLink, line: Callable[[], bytes]) -> None:
+        """Queue a line that is made once the batch is sealed."""
+        if link.state is not _CLOSING:
+            self._waiting.append((link.id, line))
+
+    def notify(self, link: PeerLink, method: str, params: PeerParams) -> None:
+        """Tell one neighbour something that has no answer."""
+        self.send(link, notification_line(method, params))
+
+    def close(self, number: int, reason: str) -> None:
+        """Have the shell close a link once what was queued before is out."""
+        self._waiting.append(CloseLink(number, reason))
+
+    def dial(self, address: str) -> None:
+        """Have the shell open a connection."""
+        self._waiting.append(Dial(address))
+
+    def drain(self, first: Iterable[tuple[int, bytes]]) -> list[Send | CloseLink | Dial]:
+        """All that waits, the lines ``first`` before it; the batch is sealed."""
+        waiting, self._waiting = self._waiting, []
+        return [
+            *(Send(number, line) for number, line in first),
+            *(Send(item[0], item[1]()) if isinstance(item, tuple) else item for item in waiting),
+        ]

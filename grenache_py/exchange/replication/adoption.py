@@ -1,0 +1,169 @@
+"""
+Jumping ahead in another home's log: its live orders and its head are taken from a neighbour.
+
+Pure. A peer that is too far behind does not apply every entry it missed
+(docs/design/sync.rst#live-sets). It adopts the live orders, each signed by its home, and then the
+home's newest heartbeat as the head of the log. What was published after that heartbeat is applied
+in order, as always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.replication.origin import Origin
+from grenache_py.exchange.replication.origin_state import OriginState
+from grenache_py.exchange.replication.origin_table import OriginTable
+from grenache_py.exchange.replication.received import Novel, Received
+from grenache_py.exchange.replication.remote_orders import LIVE_PER_ORIGIN_MAX
+from grenache_py.exchange.signed_log.entries import Entry, StateBody, check_order_id
+from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
+from grenache_py.exchange.signed_log.merkle import Signed, Verifier
+
+__all__ = ["Adoption"]
+
+
+@attrs.define
+class Adoption:
+    """
+    Takes over what a neighbour holds of other homes.
+
+    Args:
+        apply_waiting: applies the early entries of an origin that follow its head, and adds them
+            to what is to be forwarded.
+    """
+
+    home: str
+    table: OriginTable
+    clock: HybridClock
+    verifier: Verifier
+    apply_waiting: Callable[[Origin, Novel, float], None]
+
+    def adopt_record(self, order_signed: Signed, state_signed: Signed, now: float) -> bool:
+        """
+        Take one live order from a neighbour's set.
+
+        It is refused when its newest state is not newer than our head of its origin: we have
+        applied that entry, and if the order is not here, it is closed (docs/failure-modes.rst#f11).
+
+        Returns:
+            whether anything changed.
+
+        Raises:
+            RemoteProtocolError: the pair is not one live order signed by its home.
+        """
+        published, newest, state = self._checked_record(order_signed, state_signed)
+        order = published.order
+        if published.home == self.home or order is None:
+            return False
+        table, records = self.table, self.table.records
+        origin = table.origins.get(published.home) or table.new(published.home, newest.epoch)
+        if origin is None or origin.frozen or _early(newest, now):
+            return False
+        if newest.epoch > origin.epoch:
+            table.begin_epoch(origin, newest.epoch)
+        behind = (newest.epoch, newest.seq) <= (origin.epoch, origin.seq)
+        if behind and origin.state is not OriginState.UNSURE:
+            return False
+        table.origins[origin.home] = origin
+        record = origin.records.get(order.id)
+        if record is None:
+            if len(origin.records) >= LIVE_PER_ORIGIN_MAX:
+                return False
+            records.insert(origin, order_signed, published, state_signed, state, newest.seq)
+        elif state.version > record.version:
+            records.advance(origin, record, state_signed, state, newest.seq)
+        else:
+            return False
+        table.changed[origin.home] = None
+        return True
+
+    def _checked_record(
+        self, order_signed: Signed, state_signed: Signed
+    ) -> tuple[Entry, Entry, StateBody]:
+        """
+        Check that two entries publish one order and give its newest state.
+
+        Returns:
+            the two entries, and that state.
+
+        Raises:
+            RemoteProtocolError: the pair is not one live order signed by its home.
+        """
+        published = Entry.decode(order_signed.payload)
+        alone = state_signed is order_signed  # nothing has happened to it since
+        newest = published if alone else Entry.decode(state_signed.payload)
+        order = published.order
+        if published.home != newest.home or order is None:
+            raise RemoteProtocolError("the two entries are not of one order")
+        self.verifier.check(order_signed, published.home)
+        if not alone:
+            self.verifier.check(state_signed, newest.home)
+        check_order_id(order, published.home)
+        for state in newest.states:
+            if state.order_id == order.id:
+                if state.open == "0" and state.reserved == "0":
+                    raise RemoteProtocolError(f"order {order.id} is closed, not live")
+                return published, newest, state
+        raise RemoteProtocolError(f"the state entry says nothing of order {order.id}")
+
+    def adopt_head(self, beat_signed: Signed, gone: Iterable[str], now: float) -> Received:
+        """
+        Jump to a heartbeat of an origin whose live set has been adopted.
+
+        The heartbeat is signed by the origin, so the neighbour cannot invent it. What was
+        published after it is then applied as always. The log after the heartbeat, or the next
+        heartbeat, proves the set, or makes the origin unsure again.
+
+        Args:
+            gone: ids of orders here that the neighbour, who is further than we, does not have.
+
+        Returns:
+            ``applied``, and what had been waiting to follow; ``known`` when the heartbeat is not
+            ahead of what is held, and that was not unsure; ``early``; ``full``.
+
+        Raises:
+            RemoteProtocolError: not a heartbeat signed by its home.
+        """
+        entry = Entry.decode(beat_signed.payload)
+        beat = entry.beat
+        if beat is None:
+            raise RemoteProtocolError("not a heartbeat")
+        digest = self.verifier.check(beat_signed, entry.home).hex()
+        if entry.home == self.home:
+            return Received("own", None)
+        table = self.table
+        origin = table.origins.get(entry.home) or table.new(entry.home, entry.epoch)
+        if origin is None:
+            return Received("full", None)
+        ahead = (entry.epoch, entry.seq) > (origin.epoch, origin.seq)
+        if origin.frozen or not (ahead or origin.state is OriginState.UNSURE):
+            return Received("known", origin)
+        if _early(entry, now):
+            return Received("early", origin)
+        table.origins[origin.home] = origin
+        if entry.epoch > origin.epoch:
+            table.begin_epoch(origin, entry.epoch)
+        for order_id in gone:
+            record = origin.records.get(order_id)
+            if record is not None:
+                table.records.drop(origin, record)
+        if ahead:
+            self.clock.merge(*entry.time, now)
+            origin.jump(entry, beat, beat_signed, digest)
+        origin.adopted(entry, beat)
+        for number in [number for number in origin.waiting if number <= entry.seq]:
+            del origin.waiting[number]
+        table.changed[origin.home] = None
+        table.records.show_or_hide(origin, self.clock.read_ms(now))
+        received = Received("applied", origin)
+        self.apply_waiting(origin, received.novel, now)
+        return received
+
+
+def _early(entry: Entry, now: float) -> bool:
+    """Whether an entry is stamped too far in the future to be believed yet."""
+    return entry.time[0] - int(now * 1000) > AHEAD_MS_MAX

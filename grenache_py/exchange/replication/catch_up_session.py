@@ -1,0 +1,223 @@
+"""
+One catch-up with the help of one neighbour, step by step.
+
+Pure. Heartbeats are asked for, live sets are reconciled, the records that differ are fetched, and
+then each log goes on from its heartbeat (``catch_up_state.py``). Records are signed one by one and
+merged as they come, so a session that breaks has not been in vain: the next one finds fewer
+differences.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+from grenache_py.errors import LocalProtocolError, RemoteProtocolError
+from grenache_py.exchange.peers.link import PeerLink
+from grenache_py.exchange.peers.requests import Answered
+from grenache_py.exchange.replication.catch_up_state import (
+    CATCH_UP_TRANSITIONS,
+    CatchUpEvent,
+    CatchUpState,
+)
+from grenache_py.exchange.replication.intake import Intake
+from grenache_py.exchange.replication.live_set_index import LiveSetIndex
+from grenache_py.exchange.replication.messages import read_entries, read_frame
+from grenache_py.exchange.replication.origin import RemoteOrder
+from grenache_py.exchange.replication.reconciliation import Reconciliation
+from grenache_py.exchange.replication.record_pages import RecordPage, pages
+from grenache_py.exchange.replication.request_queue import RequestQueue
+from grenache_py.exchange.signed_log.entries import Entry
+from grenache_py.exchange.signed_log.merkle import Signed
+
+__all__ = ["CatchUpSession"]
+
+#: Requests of one session under way.
+_REQUESTS_AT_ONCE = 16
+#: Frames after which the differences found so far are fetched.
+_ROUNDS_MAX = 2_000
+
+
+class CatchUpSession:
+    """
+    Catching up with the help of one neighbour.
+
+    Args:
+        link: to that neighbour.
+        origins: the logs to catch up on.
+        ended: called once, when the session is over; before its logs go on when it ended well.
+
+    Attributes:
+        state: what it waits for.
+        beats: for each log its newest heartbeat and what follows it, [] while it has not come.
+        broke: it ended early.
+        adopted: records taken over.
+    """
+
+    def __init__(
+        self,
+        link: PeerLink,
+        origins: list[str],
+        intake: Intake,
+        live: LiveSetIndex,
+        ended: Callable[[], None],
+    ) -> None:
+        self.link = link
+        self.state = CatchUpState.BEATS
+        self.beats: dict[str, list[Signed]] = {origin: [] for origin in origins}
+        self.broke = False
+        self.adopted = 0
+        self._intake = intake
+        self._held_logs = intake.held_logs
+        self._replica = intake.held_logs.replica
+        self._live = live
+        self._ended = ended
+        self._asking = Reconciliation(live.set)
+        self._rounds = 0
+        self._beats_wanted = RequestQueue(self._ask_beat, _REQUESTS_AT_ONCE, origins[::-1])
+        self._records_wanted = RequestQueue[RecordPage](self._ask_page, _REQUESTS_AT_ONCE, [])
+
+    def _happened(self, event: CatchUpEvent) -> None:
+        self.state = CATCH_UP_TRANSITIONS.next(self.state, event)
+
+    def begin(self, now: float) -> None:
+        """Ask for the first heartbeats."""
+        self._ask_beats(now)
+
+    def abort(self, now: float) -> None:
+        """End early, unless it is over. What came is kept; the next session brings the rest."""
+        if self.state is not CatchUpState.DONE:
+            self._happened(CatchUpEvent.BROKE)
+            self.broke = True
+            self._beats_wanted.waiting.clear()
+            self._records_wanted.waiting.clear()
+            self._ended()
+            self._intake.broken_promise(self.link, now)
+
+    def _request(self, method: str, params: dict[str, Any], came: Answered, now: float) -> None:
+        """
+        Ask the neighbour.
+
+        An answer that comes after the end does nothing; one that breaks the rules ends the session.
+        """
+
+        def answered(
+            result: dict[str, Any] | None, error: dict[str, Any] | None, then: float
+        ) -> None:
+            if self.state is CatchUpState.DONE:
+                return
+            try:
+                came(result, error, then)
+            except RemoteProtocolError:
+                self.abort(then)
+                raise
+            except LocalProtocolError:
+                self._intake.illegal_transitions += 1
+                self.abort(then)
+
+        self._intake.peering.request(self.link, method, params, answered, now)
+
+    # BEATS.
+
+    def _ask_beats(self, now: float) -> None:
+        if self._beats_wanted.send(now) and self.state is CatchUpState.BEATS:
+            self._happened(CatchUpEvent.BEATS_CAME)
+            self._ask_frame(self._asking.begin(), now)
+
+    def _ask_beat(self, origin: str, now: float) -> None:
+        def came(result: dict[str, Any] | None, error: object, then: float) -> None:
+            self._beats_wanted.answered()
+            entries = None if result is None else read_entries(result)
+            if result is None and error is None:
+                self.abort(then)
+                return
+            if entries:
+                self.beats[origin] = entries
+            else:
+                self.link.heads.pop(origin, None)
+            self._ask_beats(then)
+
+        self._request("sync.range", {"origin": origin, "beat": True}, came, now)
+
+    # RECONCILING.
+
+    def _ask_frame(self, frame: bytes, now: float) -> None:
+        self._rounds += 1
+        params = {"frame": b64encode(frame).decode()}
+        self._request("sync.reconcile", params, self._frame_came, now)
+
+    def _frame_came(self, result: dict[str, Any] | None, error: object, now: float) -> None:
+        if result is None:
+            self.abort(now)
+            return
+        following = self._asking.receive(read_frame(result))
+        if following is not None and self._rounds <= _ROUNDS_MAX:
+            self._ask_frame(following, now)
+            return
+        self._happened(CatchUpEvent.DIFFERENCES_FOUND)
+        self._records_wanted.waiting = pages(self._asking)
+        self._ask_records(now)
+
+    # RECORDS.
+
+    def _ask_records(self, now: float) -> None:
+        if self._records_wanted.send(now) and self.state is CatchUpState.RECORDS:
+            self._happened(CatchUpEvent.RECORDS_CAME)
+            self._ended()
+            self._go_on(now)
+
+    def _ask_page(self, page: RecordPage, now: float) -> None:
+        def came(result: dict[str, Any] | None, error: object, then: float) -> None:
+            self._records_wanted.answered()
+            records = None if result is None else result.get("records")
+            if result is None or not isinstance(records, list):
+                self.abort(then)
+                return
+            rest = page.rest(result)
+            if rest is not None:
+                self._records_wanted.waiting.append(rest)
+            for pair in records:
+                self._adopt(pair, then)
+            self._ask_records(then)
+
+        self._request("sync.records", page.params(), came, now)
+
+    def _adopt(self, pair: object, now: float) -> None:
+        if not isinstance(pair, list) or len(pair) not in (1, 2):
+            raise RemoteProtocolError("'records' must hold one or two signed entries each")
+        order = Signed.from_wire(pair[0])
+        state = Signed.from_wire(pair[1]) if len(pair) == 2 else order
+        self.adopted += self._replica.adoption.adopt_record(order, state, now)
+
+    # DONE.
+
+    def _go_on(self, now: float) -> None:
+        """All differences are known and merged: let each log go on from its heartbeat."""
+        gone = self._not_there()
+        for origin, entries in self.beats.items():
+            if not entries:
+                continue
+            before = self._held_logs.head(origin)
+            # The neighbour lacks these, and had applied all entries up to this one before.
+            upto = Entry.decode(entries[-1].payload)
+            closed = [
+                record.order_id
+                for record in gone
+                if record.home == upto.home and record.state_seq <= upto.seq
+            ]
+            received = self._replica.adoption.adopt_head(entries[0], closed, now)
+            self._intake.came(self.link, received, now)
+            for signed in entries[1:]:
+                self._intake.take(self.link, signed, now)
+            theirs = self.link.heads.get(origin, before)
+            if before.position == self._held_logs.head(origin).position < theirs.position:
+                self.link.heads.pop(origin)  # it promised more than it has
+            else:
+                self._intake.consider(origin, self.link, now)
+
+    def _not_there(self) -> list[RemoteOrder]:
+        """The live orders of other homes that this side has and the neighbour has not."""
+        ids = (self._live.order_id(short) for short in self._asking.have)
+        found = (self._replica.records.find(order_id) for order_id in ids if order_id is not None)
+        return [record for record in found if record is not None]

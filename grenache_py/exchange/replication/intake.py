@@ -1,0 +1,130 @@
+"""
+Log entries as they come from neighbours: taken into the replica, passed on, and judged.
+
+Pure. Everything that brings entries uses this: pushes (``gossip.publish``), fetched ranges and
+catch-up. What an entry changed here is passed on, and nothing else (docs/failure-modes.rst#f1).
+Proofs that a home signed two histories (``gossip.proof``) come and go here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from grenache_py.errors import LocalProtocolError, RemoteProtocolError
+from grenache_py.exchange.peers.link import ORIGINS_MAX, PeerLink
+from grenache_py.exchange.peers.peering import Peering
+from grenache_py.exchange.peers.requests import PeerParams, PeerResult
+from grenache_py.exchange.replication.held_logs import HeldLogs
+from grenache_py.exchange.replication.received import Received
+from grenache_py.exchange.signed_log.head import NO_HEAD, Head
+from grenache_py.exchange.signed_log.merkle import Signed
+
+__all__ = ["Intake", "has_room"]
+
+#: A neighbour that promised entries and did not deliver them is not believed for so long.
+DISTRUST_S = 30.0
+
+
+class Intake:
+    """
+    The way of every entry into the replica.
+
+    Attributes:
+        peering, held_logs: what entries come over, and what is held already.
+        received: entries that came.
+        illegal_transitions: events that the state of an origin or of a catch-up did not allow: each
+            is a bug, and cost the entry or the catch-up in which it happened.
+        consider: called with an origin, a link that may hold more of its log, and the time.
+    """
+
+    def __init__(self, peering: Peering, held_logs: HeldLogs) -> None:
+        self.peering = peering
+        self.held_logs = held_logs
+        self._replica = held_logs.replica
+        self._forks = held_logs.replica.forks
+        self.received = self.illegal_transitions = 0
+        self.consider: Callable[[str, PeerLink, float], None] = lambda origin, link, now: None
+        peering.method("gossip.publish", self._published)
+        peering.method("gossip.proof", self._proof_told)
+
+    def _published(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
+        entries = params.get("entries")
+        if not isinstance(entries, list) or not entries:
+            raise RemoteProtocolError("'entries' must be a list of signed entries")
+        if not self.peering.ignored(link, now):
+            for item in entries:
+                self.take(link, Signed.from_wire(item), now)
+        return None
+
+    def take(self, link: PeerLink, signed: Signed, now: float) -> None:
+        """
+        One log entry came over ``link``.
+
+        Raises:
+            RemoteProtocolError: it is not valid, and an honest neighbour would have noticed.
+        """
+        self.received += 1
+        try:
+            received = self._replica.receive(signed, now)
+        except LocalProtocolError:
+            self.illegal_transitions += 1
+            return
+        if received.novel:
+            self.peering.scores.delivered(link.key, now)
+        self.came(link, received, now)
+
+    def came(self, link: PeerLink, received: Received, now: float) -> None:
+        """Pass on what an entry changed here, and go after what it shows to be missing."""
+        for novel, origin, head in received.novel:
+            self.peering.gossip.relay(novel, origin, head, link.id)
+            # Who sends an entry holds the log up to it, perhaps further, and need not be told.
+            link.told[origin] = max(head, link.told.get(origin, NO_HEAD))
+            if has_room(link, origin):
+                link.heads[origin] = max(head, link.heads.get(origin, NO_HEAD))
+        if received.origin is None:
+            return
+        home = received.origin.home
+        if received.verdict == "frozen":
+            self._tell_proof(home, link)
+        elif received.verdict == "waiting" and (gap := received.origin.gap) is not None:
+            # Who sends an entry holds those before it.
+            head = Head(received.origin.epoch, gap[1], "")
+            if head.position > link.heads.get(home, NO_HEAD).position and has_room(link, home):
+                link.heads[home] = head
+            self.consider(home, link, now)
+
+    def broken_promise(self, link: PeerLink, now: float) -> None:
+        """``link`` told of entries and did not deliver them: others are asked for a while."""
+        if link.ready:
+            link.heads.clear()
+            link.heads_again = now + DISTRUST_S
+            self.peering.penalise(link, -3.0, "what it told of did not come", now)
+
+    # Proofs.
+
+    def _proof_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
+        first, second = params.get("first"), params.get("second")
+        home = self._forks.prove(Signed.from_wire(first), Signed.from_wire(second))
+        if home is not None:
+            self._tell_proof(home, link)
+        return None
+
+    def _tell_proof(self, home: str, source: PeerLink) -> None:
+        """Pass on two entries that contradict each other: they convince everybody."""
+        for link in self.peering.ready():
+            if link is not source:
+                self._show_proof(home, link)
+
+    def show_proofs(self, link: PeerLink) -> None:
+        """Show a new neighbour all proofs that are held."""
+        for home in self._forks.proofs:
+            self._show_proof(home, link)
+
+    def _show_proof(self, home: str, link: PeerLink) -> None:
+        first, second = self._forks.proofs[home]
+        self.peering.notify(link, "gossip.proof", {"first": first.wire(), "second": second.wire()})
+
+
+def has_room(link: PeerLink, origin: str) -> bool:
+    """Whether one more head that ``link`` tells can be remembered."""
+    return origin in link.heads or len(link.heads) < ORIGINS_MAX

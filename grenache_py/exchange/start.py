@@ -1,0 +1,107 @@
+"""
+Starting a node where the last one stopped: from what the store holds to clocks, books and fills.
+
+Pure. The order matters: the log and the clock first, because everything after may stamp entries.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from grenache_py.errors import ConfigError
+from grenache_py.exchange.effects.rows import MetaRow, Snapshot
+from grenache_py.exchange.fills.maker import Maker
+from grenache_py.exchange.fills.taker import Taker
+from grenache_py.exchange.heartbeat import Heartbeat
+from grenache_py.exchange.home.ledger import Ledger
+from grenache_py.exchange.home.own_orders import OwnOrders
+from grenache_py.exchange.replication.replica import Replica
+from grenache_py.exchange.signed_log.entries import Entry
+from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
+from grenache_py.exchange.signed_log.merkle import Signed
+
+__all__ = ["Start"]
+
+#: The first minute that epochs are counted from: 2026-01-01, in ms since 1970.
+EPOCHS_SINCE_MS = 1_767_225_600_000
+
+
+@attrs.frozen
+class Start:
+    """The parts of a node that are restored."""
+
+    clock: HybridClock
+    ledger: Ledger
+    maker: Maker
+    taker: Taker
+    replica: Replica
+    home: OwnOrders
+    heartbeat: Heartbeat
+
+    def restore(self, snapshot: Snapshot, new_epoch: bool, now: float) -> None:
+        """
+        Take up what ``snapshot`` holds.
+
+        Args:
+            new_epoch: close all own orders and begin a new log (docs/design/identity.rst#old-disk).
+
+        Raises:
+            ConfigError: it does not fit the configured markets.
+        """
+        self._check_markets(snapshot)
+        head = snapshot.head
+        if head is not None:
+            tail = [
+                (row.seq, Signed(row.payload, row.path, row.leaf, row.size, row.signature))
+                for row in snapshot.log_tail
+            ]
+            self.ledger.log.restore(head.epoch, head.seq, head.hash, tail)
+            self.clock.resume(*Entry.decode(head.payload).time)
+        for row in snapshot.orders:
+            # A stop that waits is not in the log, and its stamp must not be given out again.
+            self.clock.resume(row.time_ms, row.counter)
+        self.ledger.restore(snapshot)
+        self.home.restore()
+        self.maker.restore(snapshot)
+        self.replica.restore(snapshot, now)
+        self.taker.restore(snapshot, now)
+        if new_epoch:
+            self._begin_epoch(now)
+        elif head is not None:
+            self.heartbeat.listen_first(now)
+
+    def _begin_epoch(self, now: float) -> None:
+        """
+        Start a log that no lost entry can contradict.
+
+        Epochs are minutes since 2026, so that the next is above one that was forgotten.
+        """
+        minutes = (self.clock.read_ms(now) - EPOCHS_SINCE_MS) // 60_000
+        self.ledger.begin_epoch(max(minutes, self.ledger.log.epoch + 1))
+        self.home.cancel_all(now)
+
+    def _check_markets(self, snapshot: Snapshot) -> None:
+        """Ticks and lots are stored as counts: they must still mean what they meant."""
+        markets = self.ledger.markets
+        for market in markets.values():
+            for name, value in (
+                ("tick_units", market.tick.units),
+                ("tick_decimals", market.tick.decimals),
+                ("lot_units", market.lot.units),
+                ("lot_decimals", market.lot.decimals),
+            ):
+                meta = f"{name}:{market.symbol}"
+                stored = snapshot.meta.get(meta)
+                if stored is None:
+                    self.ledger.outbox.rows.append(MetaRow(meta, value))
+                elif stored != value:
+                    raise ConfigError(
+                        f"market {market.symbol} was traded here with another tick or lot;"
+                        " restore the old ones, or use a new data directory"
+                    )
+        for row in snapshot.orders:
+            if row.live and row.market not in markets:
+                raise ConfigError(
+                    f"there are open orders in market {row.market} here, which is not"
+                    f" configured; start with --market {row.market}:... and cancel them first"
+                )

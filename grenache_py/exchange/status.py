@@ -1,0 +1,124 @@
+"""
+How a peer is doing, as plain JSON values: for ``status``, ``peers.list`` and ``fills.in_doubt``.
+
+Pure. Reads the parts of a node and changes none of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from grenache_py.exchange.fills.maker import Maker
+from grenache_py.exchange.fills.taker import Taker
+from grenache_py.exchange.home.ledger import Ledger
+from grenache_py.exchange.peers.peering import Peering
+from grenache_py.exchange.replication.replica import Replica
+from grenache_py.exchange.replication.sync import Sync
+from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
+from grenache_py.exchange.signed_log.merkle import Verifier
+
+__all__ = ["NodeStatus"]
+
+
+@attrs.frozen
+class NodeStatus:
+    """What a node tells of itself."""
+
+    clock: HybridClock
+    ledger: Ledger
+    maker: Maker
+    taker: Taker
+    replica: Replica
+    sync: Sync
+    peering: Peering
+    verifier: Verifier
+    started: float
+
+    def status(self, alarms: list[str], now: float) -> dict[str, Any]:
+        """How this peer is doing, in plain JSON values."""
+        replica = self.replica
+        live = sum(len(origin.records) for origin in replica.origins.values())
+        now_ms = int(now * 1000)
+        return {
+            "peer": self.peering.me,
+            "network": self.peering.config.network,
+            "uptime_s": int(now - self.started),
+            "synced": self.sync.synced,
+            "serving": not alarms,
+            "alarms": alarms,
+            "links": len(self.peering.by_key),
+            "origins": {
+                home: {
+                    "epoch": origin.epoch,
+                    "seq": origin.seq,
+                    "live": len(origin.records),
+                    "visible": origin.visible,
+                    "complete": origin.complete,
+                    "frozen": origin.frozen,
+                    "age_ms": max(0, now_ms - origin.time[0]),
+                }
+                for home, origin in replica.origins.items()
+            },
+            "log": {
+                "epoch": self.ledger.log.epoch,
+                "seq": self.ledger.log.seq,
+                "hash": self.ledger.log.hash,
+            },
+            "orders": {"own": len(self.ledger.own), "remote": live},
+            "fills": {
+                "in_doubt": len(self.taker.intents),
+                "on_hold": sorted(self.taker.on_hold),
+                "requested": self.taker.requested,
+                "settled": self.taker.settled,
+                "asked_again": self.taker.asked_again,
+                "unknown_answers": self.taker.unknown_answers,
+                "answered": self.maker.filled,
+                "refused": self.maker.refused,
+                "repeated": self.maker.repeated,
+                "poisoned": self.maker.poisoned,
+                "unsettled_answers": self.maker.unsettled,
+            },
+            "gossip": {
+                "applied": replica.applied,
+                "signatures_checked": self.verifier.signatures_checked,
+                "published": self.peering.gossip.published,
+                "lines": self.peering.gossip.lines,
+            },
+            "clock_ahead_ms": max(0, self.clock.ms - now_ms),
+        }
+
+    def peers(self, now: float) -> list[dict[str, Any]]:
+        """The links, in plain JSON values; ``peer`` is None until a key is proven."""
+        behind = self.sync.behind()
+        return [
+            {
+                "peer": link.key or None,
+                "address": link.address,
+                "listen": link.listen or None,
+                "direction": "outbound" if link.outbound else "inbound",
+                "ready": link.ready,
+                "latency_ms": None if link.latency_s is None else round(link.latency_s * 1000, 2),
+                "score": round(self.peering.scores.of(link.key, now), 1) if link.key else None,
+                "synced": link.ready and link.key not in behind,
+                "connected_s": int(now - link.opened),
+                "heard_s_ago": round(max(0.0, now - link.heard), 1) if link.heard else None,
+            }
+            for link in self.peering.links.values()
+        ]
+
+    def in_doubt(self) -> list[dict[str, Any]]:
+        """Fills without a settled answer."""
+        markets = self.ledger.markets
+        return [
+            {
+                "fill": intent.fill.id,
+                "order": intent.fill.order,
+                "maker_home": intent.fill.maker_home,
+                "market": intent.fill.market,
+                "quantity": markets[intent.fill.market].format_quantity(intent.open_lots),
+                "deadline": intent.fill.deadline,
+            }
+            for intent in self.taker.intents.values()
+        ]

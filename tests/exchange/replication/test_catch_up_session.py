@@ -1,0 +1,225 @@
+"""A catch-up: whatever the neighbour answers, it ends once, and an honest one brings everything."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, cast
+
+import attrs
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grenache_py.errors import LocalProtocolError, RemoteProtocolError
+from grenache_py.exchange.node import ExchangeNode
+from grenache_py.exchange.peers.link import PeerLink
+from grenache_py.exchange.peers.requests import Answered
+from grenache_py.exchange.replication.catch_up_session import CatchUpSession
+from grenache_py.exchange.replication.catch_up_state import (
+    CATCH_UP_TRANSITIONS,
+    CatchUpEvent,
+    CatchUpState,
+)
+from grenache_py.exchange.replication.held_logs import HeldLogs
+from grenache_py.exchange.replication.intake import Intake
+from grenache_py.exchange.replication.origin_state import OriginState
+from grenache_py.exchange.replication.sync_responder import SyncResponder
+from grenache_py.exchange.signed_log.head import Head
+from tests.support.peers import Network
+
+ORDER = list(CatchUpState)
+Method = Callable[[Any, Any, float], Any]
+
+
+class Wire:
+    """Stands for the peering of both sides: keeps the requests of one, has the other answer."""
+
+    def __init__(self) -> None:
+        self.methods: dict[str, Method] = {}
+        self.open: list[tuple[str, dict[str, Any], Answered]] = []
+        self.gossip = self.scores = self
+        self.penalties = 0
+
+    def method(self, name: str, call: Method) -> None:
+        self.methods[name] = call
+
+    def request(self, link: Any, method: str, params: Any, answered: Answered, now: float) -> None:
+        if link.closing:
+            answered(None, None, now)
+        else:
+            self.open.append((method, params, answered))
+
+    def relay(self, *entry: Any) -> None: ...
+
+    def delivered(self, key: str, now: float) -> None: ...
+
+    def penalise(self, link: Any, points: float, reason: str, now: float) -> None:
+        self.penalties += 1
+
+    def ready(self) -> list[PeerLink]:
+        return []
+
+
+@attrs.define
+class OneLink:
+    """What a session needs of a link."""
+
+    id: int = 7
+    key: str = "b" * 64
+    ready: bool = True
+    closing: bool = False
+    heads: dict[str, Head] = attrs.Factory(dict)
+    told: dict[str, Head] = attrs.Factory(dict)
+    heads_again: float = 0.0
+
+
+@attrs.define
+class Rig:
+    """A peer that knows nothing, and a neighbour with ``orders`` orders."""
+
+    session: CatchUpSession
+    link: OneLink
+    wire: Wire
+    intake: Intake
+    here: ExchangeNode
+    there: ExchangeNode
+    now: float
+    ended: list[CatchUpState]
+
+    @classmethod
+    def of(cls, orders: int, seed: int = 1) -> Rig:
+        net = Network(2)
+        rng = random.Random(seed)
+        for _ in range(orders):
+            net.place(0, "sell", rng.randrange(1, 9), rng.randrange(100, 200))
+        net.run(10)  # a heartbeat
+        for _ in range(orders // 4):
+            net.place(0, "sell", 1, 300)  # after the heartbeat
+        wire, there, here = Wire(), net[0], net[1]
+        SyncResponder(cast(Any, wire), HeldLogs(there.ledger, there.replica), there.live)
+        intake = Intake(cast(Any, wire), HeldLogs(here.ledger, here.replica))
+        link = OneLink()
+        ended: list[CatchUpState] = []
+        session = CatchUpSession(
+            cast(PeerLink, link),
+            [there.key],
+            intake,
+            here.live,
+            lambda: ended.append(session.state),
+        )
+        return cls(session, link, wire, intake, here, there, net.now, ended)
+
+    def answer(self, kind: str, choice: int) -> None:
+        """Answer one of the open requests."""
+        if kind == "lost":
+            self.link.closing = True
+            self.session.abort(self.now)
+            return
+        if not self.wire.open:
+            return
+        method, params, answered = self.wire.open.pop(choice % len(self.wire.open))
+        sent = msgspec.json.decode(msgspec.json.encode(params))
+        honest = self.wire.methods[method](self.session.link, sent, self.now)
+        result = msgspec.json.decode(msgspec.json.encode(honest))
+        results: dict[str, tuple[Any, Any]] = {
+            "honest": (result, None),
+            "error": (None, {"code": -32602}),
+            "silence": (None, None),
+            "empty": ({}, None),
+            "pruned": ({**result, "pruned": True}, None),
+            "nonsense": ({name: [1, "x"] for name in (*result, "entries", "frame")}, None),
+        }
+        try:
+            answered(*results[kind], self.now)
+        except RemoteProtocolError:
+            assert kind not in ("honest", "error", "silence", "pruned")
+
+
+KINDS = ["honest"] * 8 + ["error", "silence", "empty", "pruned", "nonsense", "lost"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 40),
+    st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 20)), max_size=30),
+)
+def test_whatever_is_answered_a_session_goes_forward_and_ends_once(
+    orders: int, answers: list[tuple[str, int]]
+) -> None:
+    rig = Rig.of(orders)
+    session = rig.session
+    session.begin(rig.now)
+    states = [session.state]
+    for kind, choice in answers:
+        done = session.state is CatchUpState.DONE
+        asked = len(rig.wire.open)
+        rig.answer(kind, choice)
+        states.append(session.state)
+        if done:
+            assert len(rig.wire.open) <= asked, "it asks no more when it is over"
+    assert [ORDER.index(state) for state in states] == sorted(map(ORDER.index, states))
+    assert len(rig.ended) == (session.state is CatchUpState.DONE)
+    assert all(state is CatchUpState.DONE for state in rig.ended)
+    assert rig.wire.penalties == session.broke
+    assert rig.intake.illegal_transitions == 0
+
+
+@pytest.mark.parametrize("orders", [0, 1, 7, 60])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_honest_neighbour_brings_everything_in_whatever_order(orders: int, seed: int) -> None:
+    rig = Rig.of(orders, seed)
+    rng = random.Random(seed)
+    rig.session.begin(rig.now)
+    for _ in range(1_000):
+        if rig.session.state is CatchUpState.DONE:
+            break
+        rig.answer("honest", rng.randrange(20))
+    assert rig.session.state is CatchUpState.DONE and not rig.session.broke
+    ours, theirs = rig.here.live.set, rig.there.live.set
+    assert len(ours) == len(theirs)
+    assert ours.fingerprint(0, len(ours)) == theirs.fingerprint(0, len(theirs))
+    assert rig.here.replica.origins[rig.there.key].complete
+
+
+@given(st.lists(st.sampled_from(CatchUpEvent), max_size=10))
+def test_any_events_lead_to_a_state_or_are_refused(events: list[CatchUpEvent]) -> None:
+    state = CatchUpState.BEATS
+    for event in events:
+        try:
+            after = CATCH_UP_TRANSITIONS.next(state, event)
+        except LocalProtocolError as error:
+            assert event.name in str(error) and state.name in str(error)
+            continue
+        assert ORDER.index(after) > ORDER.index(state)
+        state = after
+
+
+def test_an_illegal_event_of_an_origin_costs_the_entry_and_is_counted() -> None:
+    rig = Rig.of(3)
+    entries = [draft.proof for _, draft in rig.there.ledger.log.tail]
+    link = cast(PeerLink, rig.link)
+    rig.intake.take(link, entries[0], rig.now)
+    origin = rig.here.replica.origins[rig.there.key]
+    origin.state = OriginState.FROZEN  # a bug: nothing froze it
+    for signed in entries[1:]:
+        rig.intake.take(link, signed, rig.now)
+    beats = sum('"beat":' in signed.payload for signed in entries[1:])
+    assert rig.intake.illegal_transitions == beats > 0
+    assert origin.state is OriginState.FROZEN
+
+
+def test_an_illegal_event_costs_the_session_and_is_counted() -> None:
+    rig = Rig.of(3)
+    rig.session.begin(rig.now)
+    rig.session.state = CatchUpState.RECORDS  # a bug: the heartbeats have not come
+    method, _, answered = rig.wire.open[0]
+    assert method == "sync.range"
+    rig.session._request("sync.reconcile", {}, rig.session._frame_came, rig.now)
+    _, _, frame_came = rig.wire.open[-1]
+    frame_came({"frame": ""}, None, rig.now)
+    assert rig.intake.illegal_transitions == 1
+    assert rig.session.state is CatchUpState.DONE and rig.session.broke
+    answered({"entries": []}, None, rig.now)  # too late: nothing happens
+    assert len(rig.ended) == 1
