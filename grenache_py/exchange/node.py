@@ -22,6 +22,7 @@ from grenache_py.exchange.effects.rows import MetaRow, Snapshot
 from grenache_py.exchange.errors import BUSY, OrderError
 from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.port import FillPort
+from grenache_py.exchange.fills.relay import FillRelay
 from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.heartbeat import Heartbeat
 from grenache_py.exchange.home.ledger import Ledger
@@ -123,8 +124,9 @@ class ExchangeNode:
             self._own_hash,
         )
         fill = (self.ledger, self.clock, self.outbox, sealer, verifier)
-        self.taker = Taker(*fill, others.epoch_of)
+        self.taker = Taker(*fill, others.log_of)
         self.maker = Maker(*fill, others.is_frozen, self.replica.records.find)
+        self.replica.on_entry = others.heard_entry
         others.attach(self.replica.origins, self.maker, self.taker)
         self.home = OwnOrders(self.ledger, self.clock, self.taker, config.live_orders_max)
         self.peering = Peering(
@@ -133,9 +135,9 @@ class ExchangeNode:
         self.discovered, self.goodbye = self.peering.discovered, self.peering.goodbye
         self.connect, self.ban = self.peering.dialling.connect, self.peering.ban
         self.sync = Sync(self.peering, HeldLogs(self.ledger, self.replica), self.live, rng, now)
-        self._fills = FillPort(
-            self.key, self.home, self.maker, self.taker, self._must_serve, self._cross
-        )
+        relay = FillRelay(self.key, self.peering, self.sync.intake.routes)
+        parts = (self.home, self.maker, self.taker, self.peering, relay)
+        self._fills = FillPort(self.key, *parts, self._must_serve, self._cross)
         self._fills.register(self.peering.method)
         self.peering.messages.check_complete()
         self.peering.on_ready.append(others.linked)
@@ -143,9 +145,9 @@ class ExchangeNode:
         self.peering.homes = others.visible
         self._heartbeat = Heartbeat(self.ledger, self.replica.origins, now)
         self._sweep_at = now + SWEEP_S
-        parts = (self.clock, self.ledger, self.maker, self.taker, self.replica)
-        self._status = NodeStatus(*parts, self.sync, self.peering, verifier, now)
-        start = Start(*parts, self.home, self._heartbeat)
+        held = (self.clock, self.ledger, self.maker, self.taker, self.replica)
+        self._status = NodeStatus(*held, self.sync, self.peering, verifier, now)
+        start = Start(*held, self.home, self._heartbeat)
         start.restore(snapshot, config.new_epoch, now)
 
     # Clients.
@@ -375,8 +377,7 @@ class ExchangeNode:
             (draft, self.key, Head(epoch, seq, draft.hash.hex())) for seq, draft in published
         )
         for key, method, params in messages:
-            answered = None if method == "fill.settled" else self._fills.answered
-            self.peering.transmit(key, method, params(), answered, now)
+            self._fills.send(key, method, params(), now)
         sends = self.peering.drain(now)
         floor = self.clock.raise_floor()
         if floor is not None:

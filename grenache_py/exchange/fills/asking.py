@@ -15,7 +15,9 @@ import attrs
 
 from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.fills.intent import Intent
+from grenache_py.exchange.fills.query import FillQuery, encode_query
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
+from grenache_py.exchange.signed_log.merkle import Sealer
 
 __all__ = ["Asking"]
 
@@ -35,6 +37,7 @@ class Asking:
 
     clock: HybridClock
     outbox: Outbox
+    sealer: Sealer
     intents: dict[str, Intent]
     asked_again: int = 0
     _timers: list[tuple[float, str]] = attrs.Factory(list)
@@ -80,10 +83,10 @@ class Asking:
 
     def _query(self, intent: Intent) -> None:
         fill = intent.fill
-        params: dict[str, object] = {
-            "fill": fill.id,
-            "order": fill.order,
-            "fill_seq": fill.fill_seq,
-            "deadline": fill.deadline,
-        }
-        self.outbox.messages.append((fill.maker_home, "fill.query", lambda: params))
+        query = FillQuery(
+            fill.id, fill.order, fill.maker_home, fill.taker_home, fill.fill_seq, fill.deadline
+        )
+        draft = self.sealer.add(encode_query(query))
+        self.outbox.messages.append(
+            (fill.maker_home, "fill.query", lambda: {"query": draft.proof.wire()})
+        )

@@ -10,7 +10,7 @@ doubt resolves as soon as its maker's home can be reached, whatever crashed in b
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -62,11 +62,14 @@ class Taker:
     Fills of own orders against other homes' orders.
 
     Attributes:
-        epoch_of: another home's log epoch as far as known here, None when it is unknown.
+        log_of: epoch and ``Origin.jumps`` of another home's log, None when that home must not be
+            asked for fills.
+        reachable: whether a message to a home has a way to go.
         on_hold: homes that let a fill time out and have not answered since; no new fills.
         intents: unsettled fills by id.
         requested, settled: counters of fills asked for, and of those that got their outcome.
         unknown_answers: a counter of answers to no open question.
+        settled_by_log: a counter of fills that the maker's log settled, without an answer.
     """
 
     ledger: Ledger
@@ -74,22 +77,25 @@ class Taker:
     outbox: Outbox
     sealer: Sealer
     verifier: Verifier
-    epoch_of: Callable[[str], int | None]
+    log_of: Callable[[str], tuple[int, int] | None]
+    reachable: Callable[[str], bool] = lambda home: True
     intents: dict[str, Intent] = attrs.Factory(dict)
     on_hold: set[str] = attrs.Factory(set)
     requested: int = 0
     settled: int = 0
     unknown_answers: int = 0
+    settled_by_log: int = 0
     _in_flight: Counter[str] = attrs.Factory(Counter)
     _fills_of: Counter[str] = attrs.Factory(Counter)
     _by_trade: dict[str, tuple[str, int]] = attrs.Factory(dict)
     _avoid: dict[str, float] = attrs.Factory(dict)
     _to_tell: dict[str, list[str]] = attrs.Factory(dict)
+    _by_deadline: dict[str, deque[Intent]] = attrs.Factory(dict)
     _asking: Asking = attrs.field(init=False)
 
     @_asking.default
     def _ask_of(self) -> Asking:
-        return Asking(self.clock, self.outbox, self.intents)
+        return Asking(self.clock, self.outbox, self.sealer, self.intents)
 
     @property
     def asked_again(self) -> int:
@@ -103,7 +109,8 @@ class Taker:
             home in self.on_hold
             or order_id in self._avoid
             or self._fills_of[home] >= FILLS_PER_HOME_MAX
-            or self.epoch_of(home) is None
+            or self.log_of(home) is None
+            or not self.reachable(home)
         ):
             return 0
         return max(0, maker.open - self._in_flight[order_id])
@@ -131,8 +138,8 @@ class Taker:
         live = taker.live
         market = self.ledger.markets[live.order.market]
         taker.fill_seq += 1
-        epoch = self.epoch_of(home)
-        assert epoch is not None, "planned a fill with an unknown home"
+        log_mark = self.log_of(home)
+        assert log_mark is not None, "planned a fill with an unknown home"
         fill = FillRequest(
             fill_id(live.order_id, home, self.ledger.home, taker.fill_seq),
             self.ledger.home,
@@ -142,7 +149,7 @@ class Taker:
             taker.fill_seq,
             market.format_quantity(committed),
             self.clock.read_ms(now) + DEADLINE_MS,
-            epoch,
+            log_mark[0],
             tuple(
                 (
                     leg.maker.order_id,
@@ -159,6 +166,7 @@ class Taker:
             taker,
             [(leg.maker.order_id, leg.lots, leg.maker.price_ticks) for leg in legs],
             now + RETRY_S_MIN,
+            log_mark=log_mark,
         )
         self.requested += 1
         self._watch(intent)
@@ -173,6 +181,11 @@ class Taker:
                 self._in_flight[order_id] += lots
                 self._by_trade[trade_id(intent.fill.id, order_id)] = (intent.fill.id, i)
         self._asking.watch(intent)
+        # Fills of one home in the order of their deadlines; the front is cleared of settled ones.
+        waiting = self._by_deadline.setdefault(intent.fill.maker_home, deque())
+        while waiting and waiting[0].fill.id not in self.intents:
+            waiting.popleft()
+        waiting.append(intent)
 
     def tick(self, now: float) -> None:
         """Ask again where no answer came in time; a home that lets that happen is put on hold."""
@@ -243,6 +256,26 @@ class Taker:
         if len(intent.seen) < len(intent.legs):
             return None
         return self._settle(intent, intent.seen, now)
+
+    def log_reached(self, home: str, time_ms: int, now: float) -> str | None:
+        """
+        An entry of a maker's log with this time was applied (docs/design/fills.rst#log-answer).
+
+        The maker trades a fill before its deadline or never, and its log has no gaps. Once the log
+        is beyond the deadline and each of its entries since the fill was asked has been seen here,
+        a trade that it did not show will not come: as good as the answer.
+
+        Returns:
+            the market to sweep when lots were released, else None.
+        """
+        waiting, swept = self._by_deadline.get(home), None
+        while waiting and waiting[0].fill.deadline < time_ms:
+            intent = waiting.popleft()
+            if intent.fill.id in self.intents and intent.log_mark == self.log_of(home):
+                self.settled_by_log += 1
+                outcomes = {i: intent.seen.get(i) for i in range(len(intent.legs))}
+                swept = self._settle(intent, outcomes, now) or swept
+        return swept
 
     def _settle(
         self, intent: Intent, outcomes: Mapping[int, TradeBody | None], now: float

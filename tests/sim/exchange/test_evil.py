@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from grenache_py.exchange.fills.messages import fill_id
+from grenache_py.exchange.fills.query import FillQuery, encode_query
 from grenache_py.exchange.peers.handshake import HandshakeError
 from grenache_py.exchange.signed_log.entries import GENESIS, HeartbeatBody
 from tests.sim.exchange.evil import EvilPeer
@@ -367,11 +368,12 @@ def test_nobody_can_make_the_fills_of_another_home_impossible() -> None:
     world.network.cut = {(taker.name, maker.name)}
     order = place(taker, "buy", 5, 1000)
     fill = fill_id(order, maker.identity.key, taker.identity.key, 1)
-    params = {"fill": fill, "order": order, "fill_seq": 1, "deadline": ms(world) + 10_000}
+    query = FillQuery(fill, order, maker.identity.key, taker.identity.key, 1, ms(world) + 10_000)
+    params = {"query": evil.signed(encode_query(query))}  # by another key than the taker's
     evil.send({"jsonrpc": "2.0", "id": 5, "method": "fill.query", "params": params})
     world.clock.run_until(world.clock.now + 1.0)
     [message] = [m for m in evil.received if m.get("id") == 5]
-    assert "a fill of yours" in message["error"]["message"]
+    assert "signature" in message["error"]["message"]
     world.network.cut = set()
     world.network.heal()
     world.clock.run_until(world.clock.now + 5.0)
