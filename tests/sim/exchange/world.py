@@ -187,7 +187,7 @@ class World:
                 listen="" if behind_nat and rng.random() < 0.5 else f"{name}:7071",
                 connect=connect,
                 outbound_target=rng.randrange(1, 3) if few else self.outbound_target,
-                # Everybody can dial p0, and it has room for everybody: so the network holds together.
+                # p0 has room for everybody, so that the network holds together.
                 inbound_max=rng.randrange(2, 4) if few and name != "p0" else 40,
                 strict=True,
             ),
