@@ -85,7 +85,7 @@ class Admission:
         handshake = link.handshake
         try:
             for answer in handshake.receive(message):
-                self._outgoing.send(link, line_of(answer))
+                self._outgoing.greet(link, line_of(answer))
         except HandshakeError as error:
             if not link.outbound and "id" in message:
                 self._outgoing.send(link, error_line(message["id"], error.code, str(error)))

@@ -156,7 +156,7 @@ class Peering:
             self.table.close(link, "too many connections", now)
         else:
             for message in handshake.begin():
-                self._outgoing.send(link, line_of(message))
+                self._outgoing.greet(link, line_of(message))
 
     def link_message(self, number: int, message: dict[str, Any], now: float) -> None:
         """
@@ -260,7 +260,7 @@ class Peering:
 
     def drain(self, now: float) -> list[Send | CloseLink | Dial]:
         """All that is to leave with the current batch, in order; its drafts are sealed."""
-        # Entries first: whoever gets an answer has then seen the state it speaks of, and does
+        # Answers to hellos first, or a busy peer would link with nobody. Then entries: whoever gets an answer has then seen the state it speaks of, and does
         # not plan its next fill with lots that the answer just took.
         return self._outgoing.drain(self.gossip.lines_for(self.by_key.values()))
 
