@@ -260,8 +260,9 @@ class Peering:
 
     def drain(self, now: float) -> list[Send | CloseLink | Dial]:
         """All that is to leave with the current batch, in order; its drafts are sealed."""
-        # Answers to hellos first, or a busy peer would link with nobody. Then entries: whoever gets an answer has then seen the state it speaks of, and does
-        # not plan its next fill with lots that the answer just took.
+        # Answers of handshakes first, or a busy peer would link with nobody. Then entries:
+        # whoever gets an answer has then seen the state it speaks of, and does not plan its next
+        # fill with lots that the answer just took.
         return self._outgoing.drain(self.gossip.lines_for(self.by_key.values()))
 
     # Time.
