@@ -18,6 +18,8 @@ __all__ = ["PeerConnection"]
 
 #: Bytes that may wait for one peer; about 20,000 log entries.
 PEER_QUEUE_BYTES_MAX = 16 * 1_048_576
+#: A link that is being closed is cut off after this time, whatever still waits.
+PEER_LEAVE_S = 2.0
 
 
 class PeerConnection(LineConnection):
@@ -28,6 +30,8 @@ class PeerConnection(LineConnection):
         link: its number, as the node knows it.
         address: ``host:port`` of the other end.
     """
+
+    leave_s = PEER_LEAVE_S
 
     def __init__(
         self,
@@ -59,6 +63,10 @@ class PeerConnection(LineConnection):
 
     def lost(self, reason: str) -> None:
         self._lost_to(self, reason)
+
+    def close(self) -> None:
+        super().close()
+        self._must_be_gone()
 
     def send(self, line: bytes) -> bool:
         """Queue a line; False if the link had to be given up because its queue is full."""
