@@ -261,9 +261,9 @@ class ExchangeNode:
 
     # Links.
 
-    def link_opened(self, link: int, outbound: bool, address: str, now: float) -> None:
+    def link_opened(self, link: int, outbound: bool, address: str, key: str, now: float) -> None:
         """A connection is up; ``link`` is the shell's number for it."""
-        self.peering.link_opened(link, outbound, address, now)
+        self.peering.link_opened(link, outbound, address, key, now)
 
     def link_message(self, link: int, message: dict[str, Any], now: float) -> None:
         """One JSON-RPC object arrived."""

@@ -23,11 +23,10 @@ __all__ = ["PEER_MESSAGES", "table_rst"]
 #: Cost of heads: 30 points a hundred.
 _HEADS = Cost(0, 30, 100, "heads")
 
-#: All messages. Costs were measured with 20,000 orders held; those of the handshake, of
+#: All messages. Costs were measured with 20,000 orders held; those of
 #: ``gossip.proof`` and of ``fill.request`` are sums of their signature checks (10 points each).
 PEER_MESSAGES = (
     PeerMessage("peer.hello", Cost(2), answered=True, proven=False),
-    PeerMessage("peer.prove", Cost(20), answered=True, proven=False),
     PeerMessage("peer.ping", Cost(2), answered=True),
     PeerMessage("peer.addresses", Cost(0, 15, 1, "record"), answered=False, decode=read_records),
     PeerMessage("peer.goodbye", Cost(2), answered=False),

@@ -33,6 +33,9 @@ DIAL_TIMEOUT_S = 30.0
 FAILURES_MAX = 6
 #: A record is passed on again only when it is this much newer, or names another address.
 RECORD_REFRESH_MS = 300_000
+#: An address that led to this very peer is not tried for so long. It may have been somebody
+#: between who led the dial back.
+OWN_S = 600.0
 #: Records older than this are not used: the peer would have renewed it.
 RECORD_AGE_MS_MAX = 3_600_000
 #: Records whose time is further ahead of this clock are not used.
@@ -72,7 +75,7 @@ class AddressBook:
         self._rng = rng
         self._places: dict[str, _Place] = {}
         self.records: dict[str, tuple[AddressRecord, Signed]] = {}
-        self._own: set[str] = set()  # addresses that lead to this very peer
+        self._own: dict[str, float] = {}  # addresses that lead to this very peer, until when
 
     def name(self, addresses: Iterable[str]) -> None:
         """Addresses the operator gave: tried for ever."""
@@ -81,10 +84,12 @@ class AddressBook:
             place.named = True
             place.failures, place.next_try = 0, 0.0
 
-    def hint(self, addresses: Iterable[str]) -> None:
+    def hint(self, addresses: Iterable[str], now: float) -> None:
         """Addresses the grapes gave."""
         for address in addresses:
-            if len(self._places) < ADDRESSES_MAX and address not in self._own:
+            if self._own.get(address, now) > now:
+                continue
+            if len(self._places) < ADDRESSES_MAX:
                 self._places.setdefault(address, _Place())
 
     def learn(self, signed: Signed, now: float) -> AddressRecord | None:
@@ -119,7 +124,7 @@ class AddressBook:
         if known is None and len(self.records) >= ADDRESSES_MAX:
             del self.records[min(self.records, key=lambda key: self.records[key][0].time)]
         self.records[record.peer] = (record, signed)
-        self.hint([record.address])
+        self.hint([record.address], now)
         place = self._places.get(record.address)
         if place is not None:
             place.key = record.peer
@@ -170,15 +175,31 @@ class AddressBook:
         place.next_try = now + wait * (0.75 + 0.5 * self._rng.random())
 
     def reached(self, address: str, key: str, now: float) -> None:
-        """A dial led to ``key``. The next one, should this link break, is not made at once."""
+        """
+        A dial led to ``key``. The next one, should this link break, is not made at once.
+
+        Where another peer signed that the address is its own, a dial has not reached it: whoever
+        squats there gets neither its place nor what waits for it.
+        """
         place = self._places.get(address)
-        if place is not None:
+        if place is None:
+            return
+        others = place.key not in {"", key} and self.address_of(place.key, now) == address
+        if others and not place.named:
+            self.failed(address, now)
+        else:
             place.key, place.failures, place.dialling_until = key, 0, 0.0
             place.next_try = now + BACKOFF_MIN_S * (0.5 + self._rng.random())
 
-    def is_own(self, address: str) -> None:
-        """Dialling ``address`` leads to this very peer: never again."""
-        self._own.add(address)
+    def is_own(self, address: str, now: float) -> None:
+        """Dialling ``address`` led to this very peer: not again soon, if nobody named it."""
+        if self.is_named(address):
+            self.failed(address, now)
+            return
+        self._own.pop(address, None)
+        self._own[address] = now + OWN_S
+        if len(self._own) > ADDRESSES_MAX:
+            del self._own[next(iter(self._own))]
         self._places.pop(address, None)
 
     def due(self, linked: set[str], now: float) -> list[str]:

@@ -28,6 +28,12 @@ class Outgoing:
     """The queue. A link that is closing takes no more lines."""
 
     _waiting: list[Send | CloseLink | Dial | _Unsealed] = attrs.Factory(list)
+    _greetings: list[Send] = attrs.Factory(list)
+
+    def greet(self, link: PeerLink, line: bytes) -> None:
+        """Queue a line of the handshake, which leaves before all else."""
+        if link.state is not _CLOSING:
+            self._greetings.append(Send(link.id, line))
 
     def send(self, link: PeerLink, line: bytes) -> None:
         """Queue a line."""
@@ -56,9 +62,11 @@ class Outgoing:
         self._waiting.append(Dial(address))
 
     def drain(self, first: Iterable[tuple[int, bytes]]) -> list[Send | CloseLink | Dial]:
-        """All that waits, the lines ``first`` before it; the batch is sealed."""
+        """All that waits: greetings, then the lines ``first``, then the rest; it is sealed."""
         waiting, self._waiting = self._waiting, []
+        greetings, self._greetings = self._greetings, []
         return [
+            *greetings,
             *(Send(number, line) for number, line in first),
             *(Send(item[0], item[1]()) if isinstance(item, tuple) else item for item in waiting),
         ]

@@ -215,9 +215,11 @@ class Network:
             self.connections.append(connection)
             peer.ends[near.link] = (connection, near)
             target.ends[far.link] = (connection, far)
-            peer.do(lambda node, now: node.link_opened(near.link, True, address, now))
+            # What TLS does for a daemon: each end learns whose key is at the other.
+            mine, other = peer.identity.key, target.identity.key
+            peer.do(lambda node, now: node.link_opened(near.link, True, address, other, now))
             target.do(
-                lambda node, now: node.link_opened(far.link, False, f"{peer.host}:50000", now)
+                lambda node, now: node.link_opened(far.link, False, f"{peer.host}:50000", mine, now)
             )
 
         source, where = peer.name, target.name if target else ""

@@ -71,7 +71,7 @@ def _nothing_but_a_copy(self: Forks, origin: Any, entry: Any, signed: Any) -> st
 
 def _one_boot(self: Admission, link: Any, peer: Any, now: float) -> None:
     """Whoever has a key is the one that had it before."""
-    known = self._table.by_key.get(peer.key)
+    known = self._table.by_key.get(link.key)
     if known is not None:
         peer = msgspec.structs.replace(peer, boot=known.boot)
     _proven(self, link, peer, now)
