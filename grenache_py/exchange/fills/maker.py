@@ -30,7 +30,7 @@ from grenache_py.exchange.fills.messages import (
 from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.home.transition import Transition
 from grenache_py.exchange.market.instrument import Market
-from grenache_py.exchange.market.matching import rests
+from grenache_py.exchange.market.matching import LEGS_MAX, rests
 from grenache_py.exchange.market.order import LiveOrder, Order, OrderKey, Side, Trade
 from grenache_py.exchange.replication.origin import RemoteOrder
 from grenache_py.exchange.signed_log.entries import (
@@ -95,6 +95,8 @@ class Maker:
         fill = decode_fill(fill_signed.payload)
         if fill.maker_home != self.ledger.home or fill.taker_home == self.ledger.home:
             raise RemoteProtocolError("this fill is not for this home")
+        if len(fill.legs) > LEGS_MAX:
+            raise RemoteProtocolError(f"a fill has at most {LEGS_MAX} legs")
         self.verifier.check(fill_signed, fill.taker_home)
         stored = self._answers.find(fill.id)
         if stored is not None:
