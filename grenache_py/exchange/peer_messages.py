@@ -42,7 +42,7 @@ PEER_MESSAGES = (
     PeerMessage("sync.records", Cost(70), answered=True),
     PeerMessage("fill.request", Cost(40), answered=True, decode=read_request),
     PeerMessage("fill.query", Cost(15), answered=True, decode=read_query),
-    PeerMessage("fill.settled", Cost(0, 40, 1000, "fills"), answered=False, decode=read_settled),
+    PeerMessage("fill.settled", Cost(10, 4, 100, "fills"), answered=False, decode=read_settled),
 )
 
 

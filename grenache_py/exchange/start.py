@@ -15,6 +15,7 @@ from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.heartbeat import Heartbeat
 from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.home.own_orders import OwnOrders
+from grenache_py.exchange.market.stored_steps import names_of
 from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.signed_log.entries import Entry
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
@@ -103,13 +104,7 @@ class Start:
         """Ticks and lots are stored as counts: they must still mean what they meant."""
         markets = self.ledger.markets
         for market in markets.values():
-            for name, value in (
-                ("tick_units", market.tick.units),
-                ("tick_decimals", market.tick.decimals),
-                ("lot_units", market.lot.units),
-                ("lot_decimals", market.lot.decimals),
-            ):
-                meta = f"{name}:{market.symbol}"
+            for meta, value in names_of(market).items():
                 stored = snapshot.meta.get(meta)
                 if stored is None:
                     self.ledger.outbox.rows.append(MetaRow(meta, value))

@@ -13,7 +13,7 @@ import attrs
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.fills.maker import Maker
-from grenache_py.exchange.fills.messages import FILLS_TOLD_MAX, fill_id
+from grenache_py.exchange.fills.messages import fill_id
 from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.peers.link import PeerLink
@@ -76,9 +76,8 @@ class FillPort:
             raise RemoteProtocolError("'fill' must be the id of a fill of yours, of 'order'")
         return _answer(self._maker.query(asked.fill, link.key, asked.deadline_ms, now))
 
-    def _settled(self, link: PeerLink, fills: list[str], now: float) -> None:
-        for fill in fills:
-            self._maker.settled(fill, link.key)
+    def _settled(self, link: PeerLink, settled: Signed, now: float) -> None:
+        self._maker.settled(settled)
 
     def answered(
         self, result: dict[str, Any] | None, error: dict[str, Any] | None, now: float
@@ -108,12 +107,9 @@ def read_query(params: PeerParams) -> _Query:
     return _Query(fill, order, seq, deadline)
 
 
-def read_settled(params: PeerParams) -> list[str]:
-    """The params of ``fill.settled``: ids of fills."""
-    fills = params.get("fills")
-    if not isinstance(fills, list) or len(fills) > FILLS_TOLD_MAX:
-        raise RemoteProtocolError(f"'fills' must be a list of at most {FILLS_TOLD_MAX} ids")
-    return [_id(fill) for fill in fills]
+def read_settled(params: PeerParams) -> Signed:
+    """The params of ``fill.settled``: the taker's signed word."""
+    return Signed.from_wire(params.get("settled"))
 
 
 def _answer(draft: Draft) -> Callable[[], dict[str, Any]]:
