@@ -30,6 +30,7 @@ from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, NewOrder, Trade
+from grenache_py.exchange.market.stored_steps import markets_of
 from grenache_py.exchange.other_homes import OtherHomes
 from grenache_py.exchange.peer_messages import PEER_MESSAGES
 from grenache_py.exchange.peers.peering import Peering, PeeringConfig
@@ -85,6 +86,7 @@ class ExchangeNode:
     Attributes:
         discovered, goodbye, connect, ban: see ``Peering`` and ``Dialling``.
         markets, books: by symbol.
+        known_markets: those, and any that orders of earlier times were in.
         ledger, home, taker, maker, replica, peering, sync: the parts; see their classes.
     """
 
@@ -99,6 +101,7 @@ class ExchangeNode:
         self.config = config
         self.key = identity.key
         self.markets = {market.symbol: market for market in config.markets}
+        self.known_markets = markets_of(snapshot.meta) | self.markets
         self.books = {symbol: Book(market) for symbol, market in self.markets.items()}
         self.clock = HybridClock(snapshot.meta.get("clock_floor_ms", 0))
         self.outbox = Outbox()
@@ -316,17 +319,6 @@ class ExchangeNode:
             for symbol in list(self.ledger.tape.new_prices):
                 self.home.fire_stops(symbol, now)
 
-    def _ask_whether_back(self, home: str, now: float) -> None:
-        """
-        A home on hold gets fills again when it answers a ping (docs/design/fills.rst#on-hold).
-        """
-
-        def answered(result: dict[str, Any] | None, error: object, then: float) -> None:
-            if result is not None:
-                self.taker.on_hold.discard(home)
-
-        self.peering.transmit(home, "peer.ping", {}, answered, now)
-
     def tick(self, now: float) -> None:
         """Do what is due. Call at ``next_deadline``; too early or too late does no harm."""
         self.home.expire(now)
@@ -337,8 +329,7 @@ class ExchangeNode:
             self.maker.collect(now)
             self.replica.tick(now)
             self._others.crossed.update(dict.fromkeys(self.books))
-            for home in sorted(self.taker.on_hold):
-                self._ask_whether_back(home, now)
+            self.taker.probe(now)
         if self._heartbeat.due(now) and not self.alarms():
             self._heartbeat.beat(now)
         self._settle_down(now)

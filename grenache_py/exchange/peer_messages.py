@@ -43,7 +43,7 @@ PEER_MESSAGES = (
     PeerMessage("fill.request", Cost(40), answered=True, decode=read_request),
     PeerMessage("fill.query", Cost(25), answered=True, decode=read_query),
     PeerMessage("fill.relay", Cost(10), answered=False, decode=read_relay),
-    PeerMessage("fill.settled", Cost(0, 40, 1000, "fills"), answered=False, decode=read_settled),
+    PeerMessage("fill.settled", Cost(10, 4, 100, "fills"), answered=False, decode=read_settled),
 )
 
 

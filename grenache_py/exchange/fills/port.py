@@ -13,7 +13,7 @@ import attrs
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.fills.maker import Maker
-from grenache_py.exchange.fills.messages import FILLS_TOLD_MAX, decode_fill
+from grenache_py.exchange.fills.messages import decode_fill
 from grenache_py.exchange.fills.query import decode_query
 from grenache_py.exchange.fills.relay import FillRelay, Reply
 from grenache_py.exchange.fills.taker import Taker
@@ -62,6 +62,7 @@ class FillPort:
         self._relay.arrived = {
             "fill.request": self._request_arrived,
             "fill.query": self._query_arrived,
+            "fill.settled": self._settled_arrived,
             "answer": self._answer_arrived,
         }
         self._peering.on_gone.append(self._relay.gone)
@@ -80,7 +81,7 @@ class FillPort:
         link = self._peering.by_key.get(home)
         if link is not None:
             self._peering.request(link, method, params, answered, now)
-        elif answered is not None and self._relay.send(home, method, params):
+        elif self._relay.send(home, method, params):
             self._peering.dial_peer(home, now)
         else:
             self._peering.transmit(home, method, params, answered, now)
@@ -115,12 +116,14 @@ class FillPort:
         asked = read_query(params)
         return decode_query(asked.payload).taker_home, self._queried_by(asked, now)
 
+    def _settled_arrived(self, params: PeerParams, now: float) -> None:
+        self._maker.settled(read_settled(params))
+
     def _answer_arrived(self, params: PeerParams, now: float) -> None:
         self.answered(dict(params), None, now)
 
-    def _settled(self, link: PeerLink, fills: list[str], now: float) -> None:
-        for fill in fills:
-            self._maker.settled(fill, link.key)
+    def _settled(self, link: PeerLink, settled: Signed, now: float) -> None:
+        self._maker.settled(settled)
 
     def answered(
         self, result: dict[str, Any] | None, error: dict[str, Any] | None, now: float
@@ -143,12 +146,9 @@ def read_query(params: PeerParams) -> Signed:
     return Signed.from_wire(params.get("query"))
 
 
-def read_settled(params: PeerParams) -> list[str]:
-    """The params of ``fill.settled``: ids of fills."""
-    fills = params.get("fills")
-    if not isinstance(fills, list) or len(fills) > FILLS_TOLD_MAX:
-        raise RemoteProtocolError(f"'fills' must be a list of at most {FILLS_TOLD_MAX} ids")
-    return [_id(fill) for fill in fills]
+def read_settled(params: PeerParams) -> Signed:
+    """The params of ``fill.settled``: the taker's signed word."""
+    return Signed.from_wire(params.get("settled"))
 
 
 def _answer(draft: Draft) -> Callable[[], dict[str, Any]]:

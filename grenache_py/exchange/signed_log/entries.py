@@ -29,10 +29,13 @@ from grenache_py.exchange.market.order import (
     TimeInForce,
     Trade,
 )
+from grenache_py.exchange.signed_log.merkle import PAYLOAD_BYTES_MAX
 
 __all__ = [
     "GENESIS",
+    "STATES_PER_ENTRY_MAX",
     "TRADES_PER_ENTRY_MAX",
+    "TRADE_BYTES_MAX",
     "Entry",
     "HeartbeatBody",
     "OrderBody",
@@ -44,6 +47,7 @@ __all__ = [
     "order_body",
     "order_from_body",
     "order_id",
+    "room_for_states",
     "state_body",
     "trade_body",
     "trade_from_body",
@@ -53,6 +57,14 @@ __all__ = [
 GENESIS = "0" * 64
 #: An entry stays far below a line: a larger step is written as several entries.
 TRADES_PER_ENTRY_MAX = 16
+#: States in one entry; a step that closes more orders is written as several entries.
+STATES_PER_ENTRY_MAX = 64
+#: Bytes of one trade with its comma, when its texts and numbers are as long as they may be.
+TRADE_BYTES_MAX = 471
+#: Likewise of one state.
+STATE_BYTES_MAX = 189
+#: Likewise of all of an entry but its trades and states: with an order, and a heartbeat.
+FRAME_BYTES_MAX = 800
 
 # Only lengths are checked here. ``check_texts`` checks the characters of a whole message at once:
 # a pattern for each member would call ``re`` for each, three quarters of the time of decoding.
@@ -136,7 +148,7 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froz
     time: Stamp
     order: OrderBody | None = None
     trades: Annotated[tuple[TradeBody, ...], msgspec.Meta(max_length=TRADES_PER_ENTRY_MAX)] = ()
-    states: Annotated[tuple[StateBody, ...], msgspec.Meta(max_length=64)] = ()
+    states: Annotated[tuple[StateBody, ...], msgspec.Meta(max_length=STATES_PER_ENTRY_MAX)] = ()
     beat: HeartbeatBody | None = None
 
     def encode(self) -> str:
@@ -276,6 +288,12 @@ def order_from_body(body: OrderBody, home: str, market: Market) -> Order:
         body.expires,
         *body.time,
     )
+
+
+def room_for_states(trades: int) -> int:
+    """How many states an entry with so many trades holds, however long their texts are."""
+    left = PAYLOAD_BYTES_MAX - FRAME_BYTES_MAX - trades * TRADE_BYTES_MAX
+    return min(STATES_PER_ENTRY_MAX, left // STATE_BYTES_MAX)
 
 
 def state_body(live: LiveOrder, market: Market) -> StateBody:

@@ -263,11 +263,14 @@ class Database:
         version = _pragma(connection, "user_version")
         if 0 < version < len(self._steps):
             copy(connection, f"{self.path}.schema{version}")
-        for number in range(version + 1, len(self._steps) + 1):
+        while version < len(self._steps):
+            # A new file is made whole or not at all: there is nothing in it to copy before.
+            step = self._steps[version] if version else ";".join(self._steps)
+            version = version + 1 if version else len(self._steps)
             connection.executescript(
-                f"BEGIN IMMEDIATE; {self._steps[number - 1]};"
+                f"BEGIN IMMEDIATE; {step};"
                 f"PRAGMA application_id = {APPLICATION_ID};"
-                f"PRAGMA user_version = {number}; COMMIT;"
+                f"PRAGMA user_version = {version}; COMMIT;"
             )
 
 

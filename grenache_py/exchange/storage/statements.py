@@ -23,6 +23,8 @@ import attrs
 from grenache_py.exchange.effects.rows import (
     AnswerGone,
     AnswerRow,
+    FillForgotten,
+    FillTraded,
     IntentRow,
     LogRow,
     MetaRow,
@@ -77,7 +79,7 @@ def _update(key: str, names: Sequence[str]) -> str:
     return f" ON CONFLICT ({key}) DO UPDATE SET {sets}"
 
 
-_ORDER_STATE = OrderRow._fields[OrderRow._fields.index("open") :]
+_ORDER_STATE = OrderRow._fields[OrderRow._fields.index("open") : -1]
 LOG_COLUMNS = LogRow._fields[2:]
 ORDER_VALUE = OrderRow._fields.index("value")
 EVENT_VALUE = OrderEventRow._fields.index("value")
@@ -106,6 +108,8 @@ STATEMENTS: dict[type, Statement] = {
     # The answer itself is final; only what is known about its taker changes.
     AnswerRow: _insert("answers", AnswerRow._fields, _update("fill_id", ["keep_ms", "unsettled"])),
     AnswerGone: Statement("DELETE FROM answers WHERE fill_id IN (", "?", ")"),
+    FillTraded: _insert("traded_fills", FillTraded._fields),
+    FillForgotten: Statement("DELETE FROM traded_fills WHERE number IN (", "?", ")"),
     OriginRow: _insert("origins", OriginRow._fields, _update("origin", OriginRow._fields[1:])),
     RecordRow: _insert("records", RecordRow._fields, _update("order_id", RecordRow._fields[1:])),
     RecordGone: Statement("DELETE FROM records WHERE order_id IN (", "?", ")"),

@@ -127,12 +127,22 @@ def test_an_upgrade_keeps_everything_and_a_copy_of_before(database: Database, pa
     newer.close()
     newer.open()  # once is enough
     newer.close()
-    before = sqlite3.connect(f"{path}.schema1")
-    assert before.execute("PRAGMA user_version").fetchone()[0] == 1
+    before = sqlite3.connect(f"{path}.schema{len(schema_steps())}")
+    assert before.execute("PRAGMA user_version").fetchone()[0] == len(schema_steps())
     assert before.execute("SELECT count(*) FROM orders").fetchone()[0] == 1
     before.close()
     with raises("refused", "run the newer grenache-py"):
         Database(path).open()
+
+
+def test_a_file_of_schema_1_is_upgraded(tmp_path: Path) -> None:
+    path = str(tmp_path / "old.sqlite")
+    old = Database(path, steps=schema_steps()[:1])
+    old.open()
+    old.connection.execute("INSERT INTO meta VALUES ('epoch', 4)")
+    old.close()
+    found = loaded(path)
+    assert (found.meta, found.traded_fills) == ({"epoch": 4}, [])
 
 
 def test_an_upgrade_that_fails_changes_nothing(database: Database, path: str) -> None:
@@ -146,10 +156,11 @@ def test_an_upgrade_that_fails_changes_nothing(database: Database, path: str) ->
 
 def test_an_upgrade_refuses_to_overwrite_an_older_copy(database: Database, path: str) -> None:
     database.close()
-    Path(f"{path}.schema1").write_text("precious")
+    copy = Path(f"{path}.schema{len(schema_steps())}")
+    copy.write_text("precious")
     with raises("refused", "move it away"):
         Database(path, steps=[*schema_steps(), NEXT]).open()
-    assert Path(f"{path}.schema1").read_text() == "precious"
+    assert copy.read_text() == "precious"
 
 
 # Copies.
