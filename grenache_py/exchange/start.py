@@ -51,9 +51,11 @@ class Start:
         self._check_markets(snapshot)
         head = snapshot.head
         if head is not None:
+            # The newest rows may reach back into the log of an earlier epoch, which is closed.
             tail = [
                 (row.seq, Signed(row.payload, row.path, row.leaf, row.size, row.signature))
                 for row in snapshot.log_tail
+                if row.epoch == head.epoch
             ]
             self.ledger.log.restore(head.epoch, head.seq, head.hash, tail)
             self.clock.resume(*Entry.decode(head.payload).time)
