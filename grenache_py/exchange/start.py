@@ -16,14 +16,11 @@ from grenache_py.exchange.heartbeat import Heartbeat
 from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.replication.replica import Replica
-from grenache_py.exchange.signed_log.entries import Entry
+from grenache_py.exchange.signed_log.entries import Entry, epoch_of_time
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["Start"]
-
-#: The first minute that epochs are counted from: 2026-01-01, in ms since 1970.
-EPOCHS_SINCE_MS = 1_767_225_600_000
 
 
 @attrs.frozen
@@ -78,8 +75,8 @@ class Start:
 
         Epochs are minutes since 2026, so that the next is above one that was forgotten.
         """
-        minutes = (self.clock.read_ms(now) - EPOCHS_SINCE_MS) // 60_000
-        self.ledger.begin_epoch(max(minutes, self.ledger.log.epoch + 1))
+        epoch = epoch_of_time(self.clock.read_ms(now))
+        self.ledger.begin_epoch(max(epoch, self.ledger.log.epoch + 1))
         self.home.cancel_all(now)
 
     def _check_markets(self, snapshot: Snapshot) -> None:

@@ -18,6 +18,7 @@ from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.message_table import PeerMethod, PeerParams
+from grenache_py.exchange.signed_log.hybrid_clock import TIME_MS_MAX
 from grenache_py.exchange.signed_log.merkle import Draft, Signed
 
 __all__ = ["FillPort", "read_query", "read_request", "read_settled"]
@@ -99,11 +100,11 @@ def read_request(params: PeerParams) -> _Request:
 def read_query(params: PeerParams) -> _Query:
     """The params of ``fill.query``."""
     deadline = params.get("deadline")
-    if type(deadline) is not int or deadline < 0:
+    if type(deadline) is not int or not 0 <= deadline <= TIME_MS_MAX:
         raise RemoteProtocolError("'deadline' must be a time in ms")
     fill = _id(params.get("fill"))
     order, seq = str(params.get("order")), params.get("fill_seq")
-    if type(seq) is not int:
+    if type(seq) is not int or not 0 <= seq <= 2**53:
         raise RemoteProtocolError("'fill' must be the id of a fill of yours, of 'order'")
     return _Query(fill, order, seq, deadline)
 
