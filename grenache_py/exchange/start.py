@@ -17,15 +17,12 @@ from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.market.stored_steps import names_of
 from grenache_py.exchange.replication.replica import Replica
-from grenache_py.exchange.signed_log.entries import Entry
+from grenache_py.exchange.signed_log.entries import Entry, epoch_of_time
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.merkle import PAYLOAD_BYTES_MAX, Signed
 from grenache_py.exchange.signed_log.own_log import READ_AGAIN_BYTES
 
 __all__ = ["Start"]
-
-#: The first minute that epochs are counted from: 2026-01-01, in ms since 1970.
-EPOCHS_SINCE_MS = 1_767_225_600_000
 
 
 @attrs.frozen
@@ -53,9 +50,11 @@ class Start:
         self._check_markets(snapshot)
         head = snapshot.head
         if head is not None:
+            # The newest rows may reach back into the log of an earlier epoch, which is closed.
             tail = [
                 (row.seq, Signed(row.payload, row.path, row.leaf, row.size, row.signature))
                 for row in snapshot.log_tail
+                if row.epoch == head.epoch
             ]
             self.ledger.log.restore(head.epoch, head.seq, head.hash, tail)
             if _readable(head):  # the stored floor is as good
@@ -96,8 +95,8 @@ class Start:
 
         Epochs are minutes since 2026, so that the next is above one that was forgotten.
         """
-        minutes = (self.clock.read_ms(now) - EPOCHS_SINCE_MS) // 60_000
-        self.ledger.begin_epoch(max(minutes, self.ledger.log.epoch + 1))
+        epoch = epoch_of_time(self.clock.read_ms(now))
+        self.ledger.begin_epoch(max(epoch, self.ledger.log.epoch + 1))
         self.home.cancel_all(now)
 
     def _check_markets(self, snapshot: Snapshot) -> None:

@@ -85,6 +85,7 @@ def trades_by_leg(
         if (
             body.price != market.format_price(price)
             or traded > lots
+            or body.time > intent.fill.deadline  # the maker's home refuses later than that
             or body.market != market.symbol
             or (body.maker_home, body.taker_home, body.taker, body.side)
             != (

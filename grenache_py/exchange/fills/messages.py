@@ -16,11 +16,13 @@ import msgspec
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.market.matching import LEGS_MAX
 from grenache_py.exchange.signed_log.entries import (
+    EPOCH_MAX,
     Count,
     HexId,
     HexKey,
     Money,
     Symbol,
+    TimeMs,
     TradeBody,
     check_texts,
 )
@@ -74,8 +76,8 @@ class FillRequest(
     order: HexId
     fill_seq: Count
     committed: Money
-    deadline: Count
-    epoch: Count
+    deadline: TimeMs
+    epoch: Annotated[int, msgspec.Meta(ge=1, le=EPOCH_MAX)]
     legs: Annotated[
         tuple[tuple[HexId, Money, Money], ...], msgspec.Meta(min_length=1, max_length=LEGS_READ_MAX)
     ]

@@ -11,7 +11,7 @@ import msgspec
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.fills.messages import fill_id
-from grenache_py.exchange.signed_log.entries import Count, HexId, HexKey, check_texts
+from grenache_py.exchange.signed_log.entries import Count, HexId, HexKey, TimeMs, check_texts
 
 __all__ = ["FillQuery", "decode_query", "encode_query"]
 
@@ -33,7 +33,7 @@ class FillQuery(
     maker_home: HexKey
     taker_home: HexKey
     fill_seq: Count
-    deadline: Count
+    deadline: TimeMs
 
 
 _query = msgspec.json.Decoder(FillQuery).decode

@@ -263,14 +263,11 @@ class Database:
         version = _pragma(connection, "user_version")
         if 0 < version < len(self._steps):
             copy(connection, f"{self.path}.schema{version}")
-        while version < len(self._steps):
-            # A new file is made whole or not at all: there is nothing in it to copy before.
-            step = self._steps[version] if version else ";".join(self._steps)
-            version = version + 1 if version else len(self._steps)
+        if version < len(self._steps):  # in one transaction: a new file is whole, or not there
             connection.executescript(
-                f"BEGIN IMMEDIATE; {step};"
+                f"BEGIN IMMEDIATE; {';'.join(self._steps[version:])};"
                 f"PRAGMA application_id = {APPLICATION_ID};"
-                f"PRAGMA user_version = {version}; COMMIT;"
+                f"PRAGMA user_version = {len(self._steps)}; COMMIT;"
             )
 
 

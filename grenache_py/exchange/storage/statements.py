@@ -43,7 +43,8 @@ __all__ = ["Shelf", "write"]
 # size is one prepared statement a type, kept by the connection.
 ROWS_MAX, DOZEN = 132, 12
 STATEMENTS_KEPT = 256
-SEQ_BITS = 40  # log.position = epoch << 40 | seq
+#: log.position = epoch << 36 | seq; 27 bits are left for the epoch, until the year 2281.
+SEQ_BITS = 36
 COUNTER_BITS = 20  # orders.position = time_ms << 20 | counter
 SEQ_MASK = (1 << SEQ_BITS) - 1
 INTEGER_MAX = 2**63 - 1
