@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from grenache_py.exchange.fills.port import read_query, read_request, read_settled
+from grenache_py.exchange.fills.relay import read_relay
 from grenache_py.exchange.peers.grafting import read_backoff
 from grenache_py.exchange.peers.message_table import Cost, PeerMessage
 from grenache_py.exchange.peers.peer_exchange import read_records
@@ -22,11 +23,10 @@ __all__ = ["PEER_MESSAGES", "table_rst"]
 #: Cost of heads: 30 points a hundred.
 _HEADS = Cost(0, 30, 100, "heads")
 
-#: All messages. Costs were measured with 20,000 orders held; those of the handshake, of
+#: All messages. Costs were measured with 20,000 orders held; those of
 #: ``gossip.proof`` and of ``fill.request`` are sums of their signature checks (10 points each).
 PEER_MESSAGES = (
     PeerMessage("peer.hello", Cost(2), answered=True, proven=False),
-    PeerMessage("peer.prove", Cost(20), answered=True, proven=False),
     PeerMessage("peer.ping", Cost(2), answered=True),
     PeerMessage("peer.addresses", Cost(0, 15, 1, "record"), answered=False, decode=read_records),
     PeerMessage("peer.goodbye", Cost(2), answered=False),
@@ -41,8 +41,9 @@ PEER_MESSAGES = (
     PeerMessage("sync.reconcile", Cost(100, 1, 50, "orders held"), answered=True),
     PeerMessage("sync.records", Cost(70), answered=True),
     PeerMessage("fill.request", Cost(40), answered=True, decode=read_request),
-    PeerMessage("fill.query", Cost(15), answered=True, decode=read_query),
-    PeerMessage("fill.settled", Cost(0, 40, 1000, "fills"), answered=False, decode=read_settled),
+    PeerMessage("fill.query", Cost(25), answered=True, decode=read_query),
+    PeerMessage("fill.relay", Cost(10), answered=False, decode=read_relay),
+    PeerMessage("fill.settled", Cost(10, 4, 100, "fills"), answered=False, decode=read_settled),
 )
 
 

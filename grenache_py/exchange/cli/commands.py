@@ -21,6 +21,7 @@ from grenache_py.exchange.cli.load import load
 from grenache_py.exchange.cli.markets import book, markets, trades, watch
 from grenache_py.exchange.cli.orders import buy, cancel, orders, replace, sell
 from grenache_py.exchange.cli.peer import backup, decide, doctor, doubts, peers, status
+from grenache_py.exchange.cli.peer_shell import peer_shell
 from grenache_py.exchange.cli.tool import EXIT_FAILED, EXIT_NOTHING, EXIT_USAGE, Tool
 from grenache_py.exchange.client.blocking import Refused
 from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_ORDER
@@ -89,7 +90,7 @@ def _tls(ca: str | None) -> ssl.SSLContext:
 for command in (
     *(buy, sell, cancel, replace, orders),
     *(book, trades, watch, markets),
-    *(status, doctor, peers, doubts, decide, backup),
+    *(status, doctor, peers, peer_shell, doubts, decide, backup),
     *(load, export, replay),
 ):
     exchange.add_command(command)

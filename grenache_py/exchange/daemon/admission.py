@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 
 from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
@@ -21,12 +22,14 @@ from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.exchange.daemon.commit_loop import CommitLoop
 from grenache_py.exchange.daemon.http import HTTPConnection
 from grenache_py.exchange.daemon.peer_connection import PeerConnection
+from grenache_py.exchange.daemon.secure_channel import Knock, SecureChannel, SecureChannels
+from grenache_py.exchange.peers.door import Door, Visitor
 from grenache_py.exchange.rates import RateLimits
 from grenache_py.wire.http.messages import Pages
 
 __all__ = ["ClientAdmission", "ClientPort", "HTTPPort", "PeerAdmission", "PeerPort"]
 
-#: Connections to the peer port at a time; the node keeps far fewer, this bounds a flood.
+#: Links at a time, those included that are just being closed; the node keeps far fewer.
 PEERS_MAX = 200
 #: What a page's stream never exceeds, whatever token it shows: no admin.
 STREAM_CEILING = frozenset({"read", "trade"})
@@ -94,33 +97,93 @@ class ClientAdmission:
 
 
 class PeerAdmission:
-    """Makes the connections to peers, those that are accepted and those that are dialled."""
+    """
+    Makes the connections to peers, those that are accepted and those that are dialled.
 
-    def __init__(self, clock: IReactorTime, commit_loop: CommitLoop) -> None:
+    Attributes:
+        door: the accepted ones that have proven no key.
+    """
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, commit_loop: CommitLoop, seed: bytes) -> None:
+        """
+        Args:
+            seed: of this peer's identity, 32 secret bytes.
+        """
+        self.door = Door(clock.seconds())
         self._clock = clock
         self._commit_loop = commit_loop
+        self._channels = SecureChannels(seed, clock)
         self._links = count(1)
+        self._visitors: dict[Visitor, Knock] = {}
+        self._dials: dict[PeerConnection, None] = {}
 
-    def accept(self, address: Any) -> PeerConnection | None:
-        """A connection to the peer port; None when there are too many."""
+    def accept(self, address: Any) -> Knock | None:
+        """A connection to the peer port; None when there are too many links."""
         if self._commit_loop.links >= PEERS_MAX:
             return None
-        place = f"{address.host}:{address.port}" if hasattr(address, "port") else "local"
-        return self._link(place, outbound=False)
+        place = f"{address.host}:{address.port}" if hasattr(address, "port") else "local:0"
+        visitor, evicted = self.door.enter(place)
+        if evicted is not None:
+            self._visitors[evicted].abort()
 
-    def dialled(self, address: str) -> PeerConnection:
+        def opened(connection: PeerConnection) -> None:
+            self._visitors.pop(visitor, None)
+            self.door.leave(visitor)
+            self._commit_loop.peer_input.link_opened(connection)
+
+        def unproven(connection: PeerConnection, reason: str) -> None:
+            self._visitors.pop(visitor, None)
+            self.door.refuse(visitor, "no_key" if visitor.ready else "silent")
+            self.log.debug("{address} proved no key: {reason}", address=place, reason=reason)
+
+        connection = self._connection(place, opened, unproven, outbound=False)
+        knock = Knock(self._clock, self._channels, connection, self.door, visitor)
+        self._visitors[visitor] = knock
+        return knock
+
+    def dialled(self, address: str) -> SecureChannel:
         """The connection to a peer that we called."""
-        return self._link(address, outbound=True)
 
-    def _link(self, address: str, *, outbound: bool) -> PeerConnection:
+        def opened(connection: PeerConnection) -> None:
+            self._dials.pop(connection, None)
+            self._commit_loop.peer_input.link_opened(connection)
+
+        def unproven(connection: PeerConnection, reason: str) -> None:
+            self._dials.pop(connection, None)
+            self.log.info("no link to {address}: {reason}", address=address, reason=reason)
+            self._commit_loop.peer_input.link_failed(address, reason)
+
+        connection = self._connection(address, opened, unproven, outbound=True)
+        self._dials[connection] = None
+        return self._channels.over(connection)
+
+    def stop(self) -> None:
+        """Close at once what has proven no key."""
+        for knock in list(self._visitors.values()):
+            knock.abort()
+        for dialled in list(self._dials):
+            dialled.abort()
+
+    def _connection(
+        self,
+        address: str,
+        opened: Callable[[PeerConnection], None],
+        unproven: Callable[[PeerConnection, str], None],
+        *,
+        outbound: bool,
+    ) -> PeerConnection:
         peer_input = self._commit_loop.peer_input
         return PeerConnection(
             self._clock,
             next(self._links),
             address,
-            lambda connection: peer_input.link_opened(connection, outbound),
+            opened,
             peer_input.peer_line,
             peer_input.link_lost,
+            outbound=outbound,
+            unproven=unproven,
         )
 
 

@@ -34,6 +34,7 @@ class StatusPages:
 
     Attributes:
         listen: returns where it listens, by ``client``, ``peer`` and ``http``.
+        door: returns what is known of connections to the peer port that have proven no key.
         advertise: the address that other peers are told, "" for the one they see.
     """
 
@@ -44,6 +45,7 @@ class StatusPages:
     discovery: Discovery
     listen: Callable[[], dict[str, list[str]]]
     advertise: str
+    door: Callable[[], dict[str, object]]
 
     def pages(self) -> Pages:
         """Every page of the HTTP port, by path."""
@@ -57,6 +59,7 @@ class StatusPages:
             "listen": self.listen(),
             "advertise": self.advertise or None,
             "clients": commit_loop.clients,
+            "door": self.door(),
             "subscriptions": len(self.feed),
             "gaps": self.feed.gaps,
             "requests": commit_loop.requests,

@@ -105,7 +105,7 @@ class ExchangeService(Service):
         nodes = NodeFactory(config, self.identity, rng, version, lambda: self.peer_port)
         self.commit_loop = CommitLoop(self.store, reactor, self.gateway, nodes.make, self._dial)
         peer_input = self.commit_loop.peer_input
-        self._peers = PeerAdmission(reactor, self.commit_loop)
+        self._peers = PeerAdmission(reactor, self.commit_loop, self.identity.seed)
         self._dialler = Dialler(reactor, self._peers.dialled, peer_input.link_failed)
         self._clients = ClientAdmission(
             reactor,
@@ -124,6 +124,7 @@ class ExchangeService(Service):
             self._discovery,
             self._listening,
             config.advertise,
+            self._peers.door.counters,
         )
 
     def _make_gateway(self, version: str, log_level: Callable[[str, str], None]) -> Gateway:
@@ -248,6 +249,7 @@ class ExchangeService(Service):
                 await maybeDeferred(port.stopListening)
         await self._discovery.stop()
         self._dialler.stop()
+        self._peers.stop()
         try:
             await deadline(
                 self.commit_loop.stop(), CLOSE_TIMEOUT_S, self._reactor, "the last answers"

@@ -52,6 +52,9 @@ _GRAPES = "grapes"
 RECORD_REFRESH_MS = 300_000
 #: ... or, when it names another address, this much: who moves all the time is not followed.
 RECORD_MOVE_MS = 10_000
+#: An address that led to this very peer is not tried for so long. It may have been somebody
+#: between who led the dial back.
+OWN_S = 600.0
 #: Records older than this are not used: the peer would have renewed it.
 RECORD_AGE_MS_MAX = 3_600_000
 #: Records whose time is further ahead of this clock are not used.
@@ -70,10 +73,19 @@ class AddressRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 @attrs.define
 class _Place:
-    """One address. ``key`` is who answered there last, "" when nobody has."""
+    """
+    One address.
+
+    Attributes:
+        key: who answered there last, "" when nobody has.
+        claimed: who signed last that it is its own.
+        contested: these are two.
+    """
 
     named: bool = False
     key: str = ""
+    claimed: str = ""
+    contested: bool = False
     failures: int = 0
     next_try: float = 0.0
     dialling_until: float = 0.0
@@ -105,7 +117,7 @@ class AddressBook:
         self._rng = rng
         self._places: dict[str, _Place] = {}
         self.records: dict[str, tuple[AddressRecord, Signed]] = {}
-        self._own: set[str] = set()  # addresses that lead to this very peer
+        self._own: dict[str, float] = {}  # addresses that lead to this very peer, until when
         self._told = Shares()  # places that nobody named or reached, by who told them
         self._crowds = Shares()  # the same places, by their network
         self._reached: dict[str, None] = {}  # those somebody answered at, the latest last
@@ -126,6 +138,8 @@ class AddressBook:
     def hint(self, addresses: Iterable[str], now: float) -> None:
         """Addresses the grapes gave."""
         for address in addresses:
+            if self._own.get(address, now) > now:
+                continue
             inner = inner_network(address)
             if inner is None or inner in self._local or (self._grapes_inside and inner != LOOPBACK):
                 self._add(address, _GRAPES)
@@ -137,7 +151,7 @@ class AddressBook:
 
     def _add(self, address: str, teller: str) -> None:
         """Take an address that somebody told, in place of another when there is no room."""
-        if address in self._places or address in self._own or inner_network(address) == NOWHERE:
+        if address in self._places or inner_network(address) == NOWHERE:
             return
         crowd = crowd_of(address)
         if inner_network(address) is None and self._crowds.count(crowd) >= PER_NETWORK_MAX:
@@ -202,7 +216,11 @@ class AddressBook:
                 del self.records[gone]
             self._record_shares.add(teller, record.peer)
         self.records[record.peer] = (record, signed)
-        self._add(record.address, teller)
+        if self._own.get(record.address, now) <= now:
+            self._add(record.address, teller)
+        place = self._places.get(record.address)
+        if place is not None:
+            place.claimed = record.peer
         return record
 
     def address_of(self, key: str, now: float) -> str | None:
@@ -255,21 +273,36 @@ class AddressBook:
         place.next_try = now + wait * (0.75 + 0.5 * self._rng.random())
 
     def reached(self, address: str, key: str, now: float) -> None:
-        """A dial led to ``key``. The next one, should this link break, is not made at once."""
-        place = self._places.get(address)
-        if place is not None:
-            place.key, place.failures, place.dialling_until = key, 0, 0.0
-            place.next_try = now + BACKOFF_MIN_S * (0.5 + self._rng.random())
-            self._proven(address)
-            if not place.named:
-                self._reached.pop(address, None)
-                self._reached[address] = None
-                if len(self._reached) > REACHED_MAX:
-                    self._forget(next(iter(self._reached)))
+        """
+        A dial led to ``key``. The next one, should this link break, is not made at once.
 
-    def is_own(self, address: str) -> None:
-        """Dialling ``address`` leads to this very peer: never again."""
-        self._own.add(address)
+        Where another peer signed that the address is its own, that one may be there all the same:
+        it is tried again, though seldom. Who lies about its address costs others no more than that.
+        """
+        place = self._places.get(address)
+        if place is None:
+            return
+        claimed = place.claimed
+        place.contested = claimed not in {"", key} and self.address_of(claimed, now) == address
+        place.key, place.failures, place.dialling_until = key, 0, 0.0
+        wait = BACKOFF_MAX_S if place.contested else BACKOFF_MIN_S
+        place.next_try = now + wait * (0.5 + self._rng.random())
+        self._proven(address)
+        if not place.named:
+            self._reached.pop(address, None)
+            self._reached[address] = None
+            if len(self._reached) > REACHED_MAX:
+                self._forget(next(iter(self._reached)))
+
+    def is_own(self, address: str, now: float) -> None:
+        """Dialling ``address`` led to this very peer: not again soon, if nobody named it."""
+        if self.is_named(address):
+            self.failed(address, now)
+            return
+        self._own.pop(address, None)
+        self._own[address] = now + OWN_S
+        if len(self._own) > ADDRESSES_MAX:
+            del self._own[next(iter(self._own))]
         if address in self._places:
             self._forget(address)
 
@@ -294,7 +327,8 @@ class AddressBook:
         ready: dict[str, list[str]] = {}
         busy: Counter[str] = Counter()
         for address, place in self._places.items():
-            if place.dialling_until > now or place.key in linked or address in held:
+            there = place.key in linked and not place.contested
+            if place.dialling_until > now or there or address in held:
                 busy[crowd_of(address)] += 1
             elif place.next_try <= now:
                 share = "named" if place.named else self._told.teller(address)

@@ -58,8 +58,12 @@ class Dialling:
         links = self._table.links.values()
         outbound = sum(link.outbound for link in links if not link.closing)
         dialled = 0
+        # An address that another peer's record names may lead to a link all the same.
+        open_links = {link.address for link in links if link.outbound and not link.closing}
         linked = {key: link.address for key, link in self._table.by_key.items()}
         for address in self._addresses.due(linked, now):
+            if address in open_links:
+                continue
             named = self._addresses.is_named(address)
             if not named and (outbound + dialled >= self._target or dialled >= AT_ONCE_MAX):
                 break

@@ -47,6 +47,12 @@ class Outgoing:
     _strict: bool = False
     too_long: int = 0
     _waiting: list[Send | CloseLink | Dial | _Unsealed] = attrs.Factory(list)
+    _greetings: list[Send] = attrs.Factory(list)
+
+    def greet(self, link: PeerLink, line: bytes) -> None:
+        """Queue a line of the handshake, which leaves before all else."""
+        if link.state is not _CLOSING:
+            self._greetings.append(Send(link.id, line))
 
     def send(self, link: PeerLink, line: bytes) -> None:
         """Queue a line."""
@@ -76,6 +82,10 @@ class Outgoing:
         if part:
             self.notify(link, method, {member: part})
 
+    def notify_later(self, link: PeerLink, method: str, params: Callable[[], PeerParams]) -> None:
+        """Likewise, with params that are made once the batch is sealed."""
+        self.send_later(link, lambda: notification_line(method, params()))
+
     def close(self, number: int, reason: str) -> None:
         """Have the shell close a link once what was queued before is out."""
         self._waiting.append(CloseLink(number, reason))
@@ -85,9 +95,11 @@ class Outgoing:
         self._waiting.append(Dial(address))
 
     def drain(self, first: Iterable[tuple[int, bytes]]) -> list[Send | CloseLink | Dial]:
-        """All that waits, the lines ``first`` before it; the batch is sealed."""
+        """All that waits: greetings, then the lines ``first``, then the rest; it is sealed."""
         waiting, self._waiting = self._waiting, []
+        greetings, self._greetings = self._greetings, []
         out: list[Send | CloseLink | Dial] = [
+            *greetings,
             *(Send(number, line) for number, line in first),
             *(Send(item[0], item[1]()) if isinstance(item, tuple) else item for item in waiting),
         ]

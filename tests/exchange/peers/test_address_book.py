@@ -9,8 +9,10 @@ import pytest
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.peers.address_book import (
+    ADDRESSES_MAX,
     BACKOFF_MAX_S,
     FAILURES_MAX,
+    OWN_S,
     RECORD_AGE_MS_MAX,
     AddressBook,
     AddressRecord,
@@ -52,13 +54,13 @@ def test_a_named_address_is_tried_for_ever_with_growing_pauses_up_to_a_ceiling()
 def test_a_ghost_is_forgotten_and_may_be_named_again() -> None:
     """A ghost: docs/failure-modes.rst#f21."""
     places, now = book(), NOW
-    places.hint(["ghost:1"], NOW)
+    places.hint(["ghost:1"], now)
     for _ in range(FAILURES_MAX):
         places.dial("ghost:1", now)
         places.failed("ghost:1", now)
         now += 2 * BACKOFF_MAX_S
     assert places.due({}, now) == []
-    places.hint(["ghost:1"], NOW)
+    places.hint(["ghost:1"], now)
     assert places.due({}, now) == ["ghost:1"]
 
 
@@ -71,12 +73,44 @@ def test_a_linked_peer_is_not_dialled_again_until_the_link_is_gone() -> None:
     assert places.due({}, NOW + 100) == ["a:1"]
 
 
-def test_our_own_address_is_never_dialled() -> None:
+def test_an_address_that_led_to_ourselves_is_not_dialled_for_ten_minutes() -> None:
+    """Not for ever: a relay may have led that one dial back."""
     places = book()
     places.hint(["me:1"], NOW)
-    places.is_own("me:1")
+    places.is_own("me:1", NOW)
     places.hint(["me:1"], NOW)
     assert places.due({}, NOW) == []
+    places.hint(["me:1"], NOW + OWN_S)
+    assert places.due({}, NOW + OWN_S) == ["me:1"]
+
+
+def test_an_address_the_operator_named_is_tried_again_though_it_led_to_ourselves() -> None:
+    places = book()
+    places.name(["b:1"])
+    places.dial("b:1", NOW)
+    places.is_own("b:1", NOW)
+    assert places.due({}, NOW) == []
+    assert places.due({}, NOW + 2.0) == ["b:1"]
+
+
+def test_addresses_that_led_to_ourselves_are_bounded() -> None:
+    places = book()
+    for port in range(ADDRESSES_MAX + 10):
+        places.is_own(f"me:{port}", NOW)
+    assert len(places._own) == ADDRESSES_MAX
+
+
+def test_who_squats_at_a_peers_address_does_not_take_its_place() -> None:
+    places = book()
+    places.learn(record(PEER, "p:1"), NOW, "n:1")
+    places.dial("p:1", NOW)
+    places.reached("p:1", LIAR.key, NOW)
+    assert places.due({LIAR.key: "l:9"}, NOW) == []
+    assert places.due({LIAR.key: "l:9"}, NOW + 100) == ["p:1"], (
+        "the peer itself is still looked for"
+    )
+    places.reached("p:1", PEER.key, NOW)
+    assert places.due({LIAR.key: "l:9", PEER.key: "q:9"}, NOW + 100) == []
 
 
 def test_news_is_passed_on_once() -> None:

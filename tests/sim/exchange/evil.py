@@ -73,7 +73,7 @@ class EvilPeer:
         for line in end.splitter.feed(data):
             message = json.loads(line)
             handshake = self._handshakes[end.link]
-            if not handshake.proven:
+            if handshake.peer is None:
                 for answer in handshake.receive(message):
                     self.send(answer)
                 continue
@@ -96,15 +96,12 @@ class EvilPeer:
         self.network.connections.append(connection)
         self.ends[near.link] = (connection, near)
         target.ends[far.link] = (connection, far)
-        token = f"{self.rng.getrandbits(128):032x}"
         markets = {m.symbol: (m.format_price(1), m.format_quantity(1)) for m in MARKETS}
-        hello = PeerHello(
-            key=self.identity.key, nonce=token, boot="0" * 32, network="sim", protocol=PROTOCOL,
-            markets=markets,
-        )  # fmt: skip
-        handshake = Handshake(self.identity, hello, True, 1e12)
+        hello = PeerHello(boot="0" * 32, network="sim", protocol=PROTOCOL, markets=markets)
+        handshake = Handshake(hello, True, 1e12)
         self._handshakes[near.link] = handshake
-        target.do(lambda node, now: node.link_opened(far.link, False, f"{self.host}:1", now))
+        key, address = self.identity.key, f"{self.host}:1"
+        target.do(lambda node, now: node.link_opened(far.link, False, address, key, now))
         for message in handshake.begin():
             self.send(message)
 

@@ -203,6 +203,7 @@ class Network:
                 target is None
                 or target.node is None
                 or target.paused
+                or target.behind_nat
                 or (peer.name, target.name) in self.cut
                 or (target.name, peer.name) in self.cut
             ):
@@ -214,9 +215,11 @@ class Network:
             self.connections.append(connection)
             peer.ends[near.link] = (connection, near)
             target.ends[far.link] = (connection, far)
-            peer.do(lambda node, now: node.link_opened(near.link, True, address, now))
+            # What TLS does for a daemon: each end learns whose key is at the other.
+            mine, other = peer.identity.key, target.identity.key
+            peer.do(lambda node, now: node.link_opened(near.link, True, address, other, now))
             target.do(
-                lambda node, now: node.link_opened(far.link, False, f"{peer.host}:50000", now)
+                lambda node, now: node.link_opened(far.link, False, f"{peer.host}:50000", mine, now)
             )
 
         source, where = peer.name, target.name if target else ""
@@ -338,6 +341,7 @@ class Peer:
         life: counts starts; what belongs to an earlier one is stale.
         on_commit, on_release: called with each batch when it is durable, and when it leaves.
         offset, drift: of its wall clock.
+        behind_nat: nobody can dial it, though it may say where it listens.
     """
 
     def __init__(
@@ -361,6 +365,7 @@ class Peer:
         self.offset = 0.0
         self.drift = 0.0
         self.paused = False
+        self.behind_nat = False
         self.store_failures = 0
         self.crash_at_commit = ""  # "before" or "after": die at the next commit
         self.release_before_commit = False  # an ablation
