@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import UNSET, Raw
 
 from grenache_py.exchange.client_port.answer import INTERNAL, Answer, Fault, Known, error_part
+from grenache_py.exchange.client_port.foreign import foreign_answer, looks_foreign
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.inline import QUIT, parse
 from grenache_py.exchange.client_port.methods import METHODS
@@ -84,6 +85,8 @@ class Session:
             requests = decode_requests(line)
         except Malformed as error:
             self.requests += 1
+            if looks_foreign(line):
+                return self._foreign(line)
             return Known(error.id, _malformed(error))
         if isinstance(requests, Request):
             part = self._call(requests, now)
@@ -106,7 +109,14 @@ class Session:
         message = f"A line has at most {LINE_BYTES_MAX} bytes; this connection ends here."
         return Answer([(None, error_line(None, TOO_LARGE, message))])
 
+    def _foreign(self, line: bytes) -> Answer:
+        self.client.leaving = True  # nothing that comes after this line is read
+        return Known(None, foreign_answer(line))
+
     def _command(self, line: bytes, now: float) -> Answer:
+        if looks_foreign(line):
+            self.requests += 1
+            return self._foreign(line)
         try:
             calls = parse(line.decode())
         except UnicodeDecodeError:

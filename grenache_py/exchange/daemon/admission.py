@@ -6,7 +6,7 @@ Shell: makes one connection for each that is accepted. A refused one is closed a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import count
 from typing import Any
 
@@ -148,8 +148,9 @@ class HTTPPort(_Port):
         clock: IReactorTime,
         pages: Pages,
         accept_stream: Callable[[Any], ClientConnection | None],
+        names: Collection[str],
     ) -> None:
-        super().__init__(lambda address: HTTPConnection(clock, pages, accept_stream))
+        super().__init__(lambda address: HTTPConnection(clock, pages, accept_stream, names))
 
 
 class PeerPort(_Port):

@@ -3,19 +3,17 @@ The HTTP port of a peer: the page, its live stream, health and metrics.
 
 Shell: one TCP connection, read by `TargetReader` and, once it is a stream, by websockets. That
 speaks the client port's JSON-RPC, one message a line, through the same session: one protocol to
-learn, one to guard. A browser carries a user's reach into places the user does not know of, so a
-stream is refused to pages from elsewhere (its ``Origin``), and where this port listens on the
-loopback interface, to names that merely resolve to it (DNS rebinding).
+learn, one to guard. A browser carries a user's reach into places the user does not know of, so
+requests of pages from elsewhere and of names that merely resolve to this machine are refused
+(docs/design/threat-model.rst#browser).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from importlib.resources import files
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -31,6 +29,7 @@ from grenache_py.wire.http.reader import ReaderLimits, TargetReader
 from grenache_py.wire.http.routes import HTTPRoute
 from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
+from grenache_py.wire.same_origin import refused_by_headers
 
 __all__ = ["ROUTES", "HTTPConnection", "static_pages"]
 
@@ -96,12 +95,15 @@ class HTTPConnection(Protocol):
         clock: IReactorTime,
         pages: Pages,
         make_stream: Callable[[Any], ClientConnection | None],
+        names: Collection[str] = (),
     ) -> None:
         """
         Args:
             pages: by path; called for each request.
             make_stream: given the peer's address; None when there are too many clients.
+            names: as in `same_origin.refusal`.
         """
+        self._names = names
         self._clock = clock
         self._pages = pages
         self._make_stream = make_stream
@@ -156,6 +158,10 @@ class HTTPConnection(Protocol):
             self._idle.reset(IDLE_S)
         path = request.url.partition("?")[0]
         close = not (request.http11 and request.keep_alive)
+        why_not = refused_by_headers(request.headers, self._names)
+        if why_not:
+            self._respond(_text(403, why_not), close=True)
+            return
         if path == "/ws":
             self._upgrade(request)
             return
@@ -211,13 +217,6 @@ class HTTPConnection(Protocol):
 
     def _upgrade(self, request: HTTPRequest) -> None:
         transport: Any = self.transport
-        headers = {
-            name.decode("ascii"): value.decode("latin-1") for name, value in request.headers.items()
-        }
-        why_not = _refuse_origin(headers, transport.getHost())
-        if why_not:
-            self._respond(_text(403, why_not), close=True)
-            return
         stream = self._make_stream(transport.getPeer())
         if stream is None:
             self._respond(_text(503, "There are too many clients; come back later."), close=True)
@@ -310,23 +309,3 @@ class HTTPConnection(Protocol):
     def abortConnection(self) -> None:
         """Close at once."""
         self._abort()
-
-
-def _refuse_origin(headers: dict[str, str], host: Any) -> str:
-    """Why a stream is refused to this page; "" when it is not."""
-    asked = headers.get("host", "")
-    origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != asked:
-        return "A page from elsewhere may not use this stream."
-    if _is_loopback(getattr(host, "host", "127.0.0.1")):
-        name = urlsplit(f"//{asked}").hostname or ""
-        if name != "localhost" and not _is_loopback(name):
-            return "This port is for this machine: call it 127.0.0.1 or localhost."
-    return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -196,7 +196,9 @@ class ExchangeService(Service):
         await self._listen("peer", config.peer, PeerPort(self._peers.accept))
         await self.commit_loop.start()
         await self._listen("client", config.client, ClientPort(self._clients.accept))
-        pages = HTTPPort(reactor, self._pages.pages(), self._clients.accept_stream)
+        pages = HTTPPort(
+            reactor, self._pages.pages(), self._clients.accept_stream, config.http_names
+        )
         await self._listen("http", config.http, pages)
         grapes = list(config.grapes)
         if self._grape is not None:
