@@ -8,7 +8,7 @@ memory, `History` is read from the store, and `Admin` is the daemon itself.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -29,8 +29,13 @@ __all__ = [
     "GatewayNode",
     "History",
     "Principal",
+    "StepFailed",
     "trades_behind",
 ]
+
+
+class StepFailed(Exception):
+    """A step of the node raised what it must not, so it may be half done; the cause says what."""
 
 
 class GatewayNode(Protocol):
@@ -175,6 +180,9 @@ class Principal:
         return wanted if wanted is None and self.grant.account is None else self.account(wanted)
 
 
+T = TypeVar("T")
+
+
 @attrs.define
 class Gateway:
     """
@@ -194,6 +202,21 @@ class Gateway:
     node: GatewayNode = attrs.field(init=False)  # set when the store is open
     check_token: Callable[[str], Grant | None] = lambda token: None
     closed: OrderError | None = None
+
+    def step(self, change: Callable[[GatewayNode], T]) -> T:
+        """
+        Have the node changed, and the result made of that: all of it, or nothing.
+
+        Raises:
+            OrderError: it was refused, and nothing has changed.
+            StepFailed: a bug of ours; what was done so far must not reach the disk.
+        """
+        try:
+            return change(self.node)
+        except OrderError:
+            raise
+        except Exception as error:  # no await in here
+            raise StepFailed from error
 
     def market(self, symbol: str) -> Market:
         """

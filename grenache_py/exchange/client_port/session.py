@@ -62,12 +62,12 @@ class Session:
         client: Principal,
         limits: RateLimits,
         now: float,
-        on_bug: Callable[[str], None],
+        on_bug: Callable[[str, Exception], None],
     ) -> None:
         """
         Args:
             on_bug: called, with the exception being handled, when a method raises what it
-                must not; the argument says which.
+                must not; the arguments say which, and what.
         """
         self._gateway = gateway
         self._limits = limits
@@ -143,8 +143,8 @@ class Session:
             return error_part(id, error.code, error.message, error.data)
         except Malformed as error:
             return error_part(id, error.code, error.message, error.data)
-        except Exception:  # no await in here: whatever a method raises is a bug of ours
-            self._on_bug(request.method)
+        except Exception as error:  # no await in here: whatever a method raises is a bug of ours
+            self._on_bug(request.method, error)
             return Fault(error_part(id, INTERNAL_ERROR, INTERNAL))
         if type(result) is not dict and (isinstance(result, AtSeal) or iscoroutine(result)):
             return result

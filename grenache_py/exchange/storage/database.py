@@ -336,6 +336,8 @@ def copy(connection: Connection, path: str) -> None:
     Raises:
         StoreError: ``path`` exists.
     """
+    if "\0" in path:
+        raise StoreError("refused", f"{path!r} is no path: it has a NUL in it")
     if os.path.exists(path):
         raise StoreError("refused", f"{path} exists: move it away, or choose another name")
     part = f"{path}.part"

@@ -15,6 +15,7 @@ from grenache_py.exchange.client_port.inline import COMMANDS, usage_of
 from grenache_py.exchange.client_port.methods import params as p
 from grenache_py.exchange.client_port.methods.registry import METHODS, AtSeal, MethodResult
 from grenache_py.exchange.errors import INVALID_PARAMS, NOT_AUTHORISED, OrderError, StoreError
+from grenache_py.options import host_and_port
 
 FILLS_LISTED_MAX = 200
 
@@ -61,21 +62,25 @@ def peers_connect(
     gateway: Gateway, client: Principal, params: p.Addressed, now: float
 ) -> MethodResult:
     """Connect to the peer at host:port."""
-    gateway.node.connect(params.address, now)
-    return {"connecting": params.address}
+    try:
+        address = host_and_port(params.address)
+    except ValueError as error:
+        raise OrderError(INVALID_PARAMS, f"The address {error}.", field="address") from None
+    gateway.step(lambda node: node.connect(address, now))
+    return {"connecting": address}
 
 
 @METHODS.method("peers.ban", p.PeerBan, "admin")
 def peers_ban(gateway: Gateway, client: Principal, params: p.PeerBan, now: float) -> MethodResult:
     """Close the links to a peer and refuse it for a while."""
-    gateway.node.ban(params.peer, params.seconds, now)
+    gateway.step(lambda node: node.ban(params.peer, params.seconds, now))
     return {"banned": params.peer, "seconds": params.seconds}
 
 
 @METHODS.method("peers.unban", p.PeerKey, "admin")
 def peers_unban(gateway: Gateway, client: Principal, params: p.PeerKey, now: float) -> MethodResult:
     """Let a banned peer in again."""
-    gateway.node.unban(params.peer, now)
+    gateway.step(lambda node: node.unban(params.peer, now))
     return {"unbanned": params.peer}
 
 
@@ -90,7 +95,7 @@ def fills_decide(
     gateway: Gateway, client: Principal, params: p.OneFill, now: float
 ) -> MethodResult:
     """Give up on a fill in doubt whose peer is gone for ever; its quantity becomes free."""
-    gateway.node.decide(params.fill, now)
+    gateway.step(lambda node: node.decide(params.fill, now))
     return {"fill": params.fill, "decided": True}
 
 
