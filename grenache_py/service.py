@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from grenache_py.deferreds import DeadlinePassed, deadline
 from grenache_py.errors import ConfigError
+from grenache_py.plain_text import harmless
 from grenache_py.sdnotify import Notifier, WatchdogService
 
 __all__ = ["Daemon", "at", "exit_readably", "place"]
@@ -61,7 +62,7 @@ class CannotStart(SystemExit, Exception):
 
 
 def _complain(name: str, error: BaseException | None) -> str:
-    line = f"{name}: {_sentence(error)}"
+    line = harmless(f"{name}: {_sentence(error)}")
     # Twisted has put a log in the place of sys.stderr by now, perhaps.
     print(line, file=sys.__stderr__, flush=True)
     return line
