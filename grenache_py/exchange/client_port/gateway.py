@@ -16,6 +16,7 @@ from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
 from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.reports import execution_report, trades_until
 from grenache_py.exchange.client_port.send_queue import SendQueue
+from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_MARKET, OrderError
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
@@ -151,6 +152,8 @@ class Principal:
         send_queue: where its notifications go.
         ceiling: the scopes that it never exceeds, whatever token it shows.
         leaving: set when it said ``quit``: closed once its answers are out.
+        source: whose wrong tokens are counted together, see `token_guesses.guesser`.
+        wrong_tokens: shown on this connection.
     """
 
     grant: Grant
@@ -158,6 +161,8 @@ class Principal:
     ceiling: frozenset[str] = ALL_SCOPES
     name: str = ""
     leaving: bool = False
+    source: str = ""
+    wrong_tokens: int = 0
 
     def account(self, wanted: str | None) -> str:
         """
@@ -192,6 +197,7 @@ class Gateway:
         history, admin: what the methods that wait are answered by.
         node: replaced when the store failed and was opened again.
         check_token: the grant behind a token, or None.
+        guesses: the wrong tokens that were shown.
         closed: what everybody is told while the node cannot be asked.
     """
 
@@ -202,6 +208,7 @@ class Gateway:
     node: GatewayNode = attrs.field(init=False)  # set when the store is open
     check_token: Callable[[str], Grant | None] = lambda token: None
     closed: OrderError | None = None
+    guesses: TokenGuesses = attrs.Factory(TokenGuesses)
 
     def step(self, change: Callable[[GatewayNode], T]) -> T:
         """

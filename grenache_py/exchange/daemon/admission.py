@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory
 from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.session import Session
+from grenache_py.exchange.client_port.token_guesses import guesser
 from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.exchange.daemon.commit_loop import CommitLoop
 from grenache_py.exchange.daemon.http import HTTPConnection
@@ -59,21 +60,22 @@ class ClientAdmission:
 
     def accept(self, address: object) -> ClientConnection | None:
         """A connection to the client port; None when there are too many."""
-        return self._client(self._first_grant(address))
+        return self._client(address, self._first_grant(address))
 
     def accept_stream(self, address: object) -> ClientConnection | None:
         """A page's stream: no admin, and no orders unless the operator or a token allows them."""
         scopes = self._first_grant(address).scopes & self._stream_scopes
-        return self._client(Grant(scopes), STREAM_CEILING)
+        return self._client(address, Grant(scopes), STREAM_CEILING)
 
     def _client(
-        self, grant: Grant, ceiling: frozenset[str] = ALL_SCOPES
+        self, address: object, grant: Grant, ceiling: frozenset[str] = ALL_SCOPES
     ) -> ClientConnection | None:
         commit_loop = self._commit_loop
         if commit_loop.clients >= self._clients_max:
             return None
         connection = ClientConnection(self._clock, commit_loop.client_line, commit_loop.client_lost)
-        client = Principal(grant, connection.send_queue, ceiling)
+        source = guesser(getattr(address, "host", ""))
+        client = Principal(grant, connection.send_queue, ceiling, source=source)
         connection.session = Session(
             self._gateway,
             client,

@@ -48,6 +48,11 @@ def exposition(status: Mapping[str, Any], commit_seconds: Histogram) -> str:
     out.counter("exchange_requests_total", "Requests of clients.", status["requests"])
     out.gauge("exchange_subscriptions", "Subscriptions of clients.", status["subscriptions"])
     out.counter("exchange_gaps_total", "Subscriptions of clients too slow.", status["gaps"])
+    out.counter(
+        "exchange_tokens_refused_total",
+        "Tokens of clients that were wrong, or not looked at after too many wrong ones.",
+        [({"reason": reason}, count) for reason, count in status["tokens"].items()],
+    )
     out.gauge("exchange_links", "Links to other peers.", status["links"])
     out.gauge("exchange_synced", "1 when all logs told of are held.", status["synced"])
     out.gauge("exchange_alarms", "Reasons not to serve.", len(status["alarms"]))

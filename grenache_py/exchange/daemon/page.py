@@ -13,6 +13,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from grenache_py.exchange.client_port.feed import Feed
+from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.daemon.http import static_pages
 from grenache_py.exchange.daemon.metrics import exposition, health
 from grenache_py.metrics import CONTENT_TYPE
@@ -41,6 +42,7 @@ class StatusPages:
     commit_loop: CommitLoop
     store: Store
     feed: Feed
+    guesses: TokenGuesses
     discovery: Discovery
     listen: Callable[[], dict[str, list[str]]]
     advertise: str
@@ -59,6 +61,7 @@ class StatusPages:
             "clients": commit_loop.clients,
             "subscriptions": len(self.feed),
             "gaps": self.feed.gaps,
+            "tokens": {"wrong": self.guesses.wrong, "not_looked_at": self.guesses.refused},
             "requests": commit_loop.requests,
             "commits": commit_loop.commits,
             "commit_rows": commit_loop.commit_rows,

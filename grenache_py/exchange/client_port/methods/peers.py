@@ -14,7 +14,14 @@ from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.inline import COMMANDS, usage_of
 from grenache_py.exchange.client_port.methods import params as p
 from grenache_py.exchange.client_port.methods.registry import METHODS, AtSeal, MethodResult
-from grenache_py.exchange.errors import INVALID_PARAMS, NOT_AUTHORISED, OrderError, StoreError
+from grenache_py.exchange.client_port.token_guesses import GUESSES_PER_CONNECTION
+from grenache_py.exchange.errors import (
+    INVALID_PARAMS,
+    NOT_AUTHORISED,
+    RATE_LIMITED,
+    OrderError,
+    StoreError,
+)
 from grenache_py.options import host_and_port
 
 FILLS_LISTED_MAX = 200
@@ -24,11 +31,7 @@ FILLS_LISTED_MAX = 200
 def hello(gateway: Gateway, client: Principal, params: p.Hello, now: float) -> MethodResult:
     """Say who you are and give your token; learn peer, network and markets."""
     if params.token is not None:
-        grant = gateway.check_token(params.token)
-        if grant is None:
-            raise OrderError(
-                NOT_AUTHORISED, "This token is not known here; check the daemon's token file."
-            )
+        grant = _grant(gateway, client, params.token, now)
         client.grant = Grant(grant.scopes & client.ceiling, grant.account)
     client.name = params.client
     facts = gateway.facts
@@ -43,6 +46,27 @@ def hello(gateway: Gateway, client: Principal, params: p.Hello, now: float) -> M
         "account": client.grant.account,
         "token_needed": facts.tokens_wanted and not client.grant.scopes,
     }
+
+
+def _grant(gateway: Gateway, client: Principal, token: str, now: float) -> Grant:
+    """What a token allows; wrong ones are counted, and too many end the connection."""
+    wait_ms = gateway.guesses.wait_ms(client.source, now)
+    if wait_ms or client.wrong_tokens >= GUESSES_PER_CONNECTION:
+        client.leaving = True
+        raise OrderError(
+            RATE_LIMITED,
+            "Too many wrong tokens came from here; this one was not looked at.",
+            retry_after_ms=wait_ms,
+        )
+    grant = gateway.check_token(token)
+    if grant is None:
+        gateway.guesses.was_wrong(client.source, now)
+        client.wrong_tokens += 1
+        client.leaving = client.leaving or client.wrong_tokens >= GUESSES_PER_CONNECTION
+        raise OrderError(
+            NOT_AUTHORISED, "This token is not known here; check the daemon's token file."
+        )
+    return grant
 
 
 @METHODS.method("ping", p.Nothing, "")
