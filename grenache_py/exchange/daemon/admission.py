@@ -29,6 +29,8 @@ __all__ = ["ClientAdmission", "ClientPort", "HTTPPort", "PeerAdmission", "PeerPo
 
 #: Connections to the peer port at a time; the node keeps far fewer, this bounds a flood.
 PEERS_MAX = 200
+#: Connections to the HTTP port at a time that are no streams; those count as clients.
+PAGE_CONNECTIONS_MAX = 256
 #: What a page's stream never exceeds, whatever token it shows: no admin.
 STREAM_CEILING = frozenset({"read", "trade"})
 
@@ -152,7 +154,18 @@ class HTTPPort(_Port):
         accept_stream: Callable[[Any], ClientConnection | None],
         names: Collection[str],
     ) -> None:
-        super().__init__(lambda address: HTTPConnection(clock, pages, accept_stream, names))
+        super().__init__(lambda address: self._connection())
+        self._made = (clock, pages, accept_stream, names)
+        self.pages_asked = 0  # connections that are no streams
+
+    def _connection(self) -> HTTPConnection | None:
+        if self.pages_asked >= PAGE_CONNECTIONS_MAX:
+            return None
+        self.pages_asked += 1
+        return HTTPConnection(*self._made, no_page=self._one_less)
+
+    def _one_less(self) -> None:
+        self.pages_asked -= 1
 
 
 class PeerPort(_Port):

@@ -22,18 +22,21 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from zope.interface import implementer
 
 from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.wire.http.messages import HTTPRequest, Page, Pages, Refusal
 from grenache_py.wire.http.reader import ReaderLimits, TargetReader
 from grenache_py.wire.http.routes import HTTPRoute
-from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState
+from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState, PauseReason
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from grenache_py.wire.same_origin import refused_by_headers
 
 __all__ = ["ROUTES", "HTTPConnection", "static_pages"]
 
 HEAD_BYTES_MAX = 16_384
+#: Of what has arrived, so much is read before it is seen whether the client takes the answers.
+PIECE_BYTES = 512
 IDLE_S = 30.0
 """Without a request for so long, a connection that is no stream is closed."""
 
@@ -82,9 +85,26 @@ def _text(status: int, sentence: str) -> Page:
     return Page(f"{sentence}\n".encode(), "text/plain; charset=utf-8", status)
 
 
+@implementer(IPushProducer)
+class _Writable:
+    """Tells a connection whether its transport has taken what was written."""
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self._connection = connection
+
+    def pauseProducing(self) -> None:
+        self._connection.written(False)
+
+    def resumeProducing(self) -> None:
+        self._connection.written(True)
+
+    def stopProducing(self) -> None:
+        """The transport is gone; `connectionLost` says so too."""
+
+
 class HTTPConnection(Protocol):
     """
-    One connection.
+    One connection. While its client does not take what was written, nothing of it is read.
 
     Once it is a stream, this is also the transport of its `ClientConnection`: each line written
     becomes a message.
@@ -96,13 +116,16 @@ class HTTPConnection(Protocol):
         pages: Pages,
         make_stream: Callable[[Any], ClientConnection | None],
         names: Collection[str] = (),
+        no_page: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
             pages: by path; called for each request.
             make_stream: given the peer's address; None when there are too many clients.
             names: as in `same_origin.refusal`.
+            no_page: called once, when no more pages will be asked for: gone, or a stream.
         """
+        self._no_page = no_page
         self._names = names
         self._clock = clock
         self._pages = pages
@@ -113,9 +136,15 @@ class HTTPConnection(Protocol):
         self._socket: ServerProtocol | None = None
         self._stream: ClientConnection | None = None
         self._idle: IDelayedCall | None = None
+        self._unread = b""  # requests that wait until the client takes earlier answers
+        self._held: set[PauseReason] = set()  # why nothing is read
+        self._writable: IPushProducer | None = _Writable(self)
+        self._of_stream: IPushProducer | None = None
 
     def connectionMade(self) -> None:
+        transport: Any = self.transport
         self._idle = self._clock.callLater(IDLE_S, self._idled)
+        transport.registerProducer(self._writable, True)
 
     def _idled(self) -> None:
         self._idle = None
@@ -128,6 +157,10 @@ class HTTPConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._happened(HTTPEvent.LOST)
         self._reader.close()
+        self._unread = b""
+        self._writable = None
+        if self._socket is None:
+            self._no_page()
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -138,11 +171,38 @@ class HTTPConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._socket is not None:
             self._frames(data)
-            return
-        if self.state is HTTPState.READING:
-            self._reader.receive(data)
-            if self._stream is not None and self._reader.unread:
-                self._frames(self._reader.unread)
+        elif self.state is HTTPState.READING:
+            self._unread += data
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read requests, a few at a time, as long as the client takes the answers."""
+        was_stream = self._socket is not None
+        while self._unread and not self._held and self.state is HTTPState.READING:
+            piece, self._unread = self._unread[:PIECE_BYTES], self._unread[PIECE_BYTES:]
+            self._reader.receive(piece)
+        if self._socket is not None and not was_stream:
+            frames, self._unread = self._reader.unread + self._unread, b""
+            self._frames(frames)
+
+    def written(self, all_of_it: bool) -> None:
+        """The client has not taken what was written (False), or now it has."""
+        self._hold(PauseReason.WRITING, not all_of_it)
+        producer = self._of_stream
+        if producer is not None:
+            (producer.resumeProducing if all_of_it else producer.pauseProducing)()
+        elif all_of_it:
+            self._read_on()
+
+    def _hold(self, reason: PauseReason, held: bool) -> None:
+        """Stop reading while there is any reason to; ``reason`` begins or ends."""
+        transport: Any = self.transport
+        before = bool(self._held)
+        (self._held.add if held else self._held.discard)(reason)
+        if self._held and not before:
+            transport.pauseProducing()
+        elif before and not self._held and self.state is not HTTPState.CLOSED:
+            transport.resumeProducing()
 
     # What the reader says. Nothing is done with a body, so an answer does not wait for it.
 
@@ -201,13 +261,16 @@ class HTTPConnection(Protocol):
         transport: Any = self.transport
         transport.write(head.encode() + (page.body if body else b""))
         if close:
-            self._happened(HTTPEvent.CLOSE)
-            transport.loseConnection()
+            self._close()
 
     def _close(self) -> None:
         transport: Any = self.transport
         if HTTP_TRANSITIONS.allows(self.state, HTTPEvent.CLOSE):
             self._happened(HTTPEvent.CLOSE)
+        self._unread = b""
+        if self._writable is not None:  # or the transport would wait for it
+            self._writable = None
+            transport.unregisterProducer()
         transport.loseConnection()
 
     def _happened(self, event: HTTPEvent) -> None:
@@ -230,14 +293,14 @@ class HTTPConnection(Protocol):
         transport.write(b"".join(socket.data_to_send()))
         if socket.state is not State.OPEN:
             stream.connectionLost()
-            self._happened(HTTPEvent.CLOSE)
-            transport.loseConnection()
+            self._close()
             return
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
         self._happened(HTTPEvent.ASKED)  # the stream is the answer
         self._reader.stop()
+        self._no_page()
         self._socket = socket
         self._stream = stream
         stream.makeConnection(self)
@@ -281,23 +344,21 @@ class HTTPConnection(Protocol):
 
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
         """See IConsumer."""
-        transport: Any = self.transport
-        transport.registerProducer(producer, streaming)
+        self._of_stream = producer
+        if PauseReason.WRITING in self._held:
+            producer.pauseProducing()
 
     def unregisterProducer(self) -> None:
         """See IConsumer."""
-        transport: Any = self.transport
-        transport.unregisterProducer()
+        self._of_stream = None
 
     def pauseProducing(self) -> None:
         """Read no more for now."""
-        transport: Any = self.transport
-        transport.pauseProducing()
+        self._hold(PauseReason.STREAM, True)
 
     def resumeProducing(self) -> None:
         """Read again."""
-        transport: Any = self.transport
-        transport.resumeProducing()
+        self._hold(PauseReason.STREAM, False)
 
     def loseConnection(self) -> None:
         """Close once everything is written."""
