@@ -41,6 +41,12 @@ def exposition(status: Mapping[str, Any], commit_seconds: Histogram) -> str:
     out.gauge("exchange_uptime_seconds", "Since the node was made.", status["uptime_s"])
     out.gauge("exchange_store_ok", "0 while the store cannot be used.", status["store"] == "ok")
     out.gauge("exchange_store_bytes", "Size of the database.", status["store_bytes"])
+    out.gauge("exchange_wal_bytes", "Size of the write-ahead log.", status["wal"]["bytes"])
+    out.gauge(
+        "exchange_wal_held_seconds",
+        "Since a program's transaction has kept the log from beginning anew; 0: none does.",
+        status["wal"]["held_s"] or 0,
+    )
     out.counter("exchange_commits_total", "Transactions written.", status["commits"])
     out.counter("exchange_commit_rows_total", "Rows written.", status["commit_rows"])
     out.histogram("exchange_commit_seconds", "From batch to disk.", commit_seconds)

@@ -67,6 +67,7 @@ class StatusPages:
             "commit_rows": commit_loop.commit_rows,
             "store": commit_loop.failed or "ok",
             "store_bytes": self.store.size_bytes,
+            "wal": self.store.wal,
             "grapes": self.discovery.status(),
         }
 
