@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService, Service
@@ -64,7 +64,8 @@ class CannotStart(SystemExit, Exception):
 def _complain(name: str, error: BaseException | None) -> str:
     line = harmless(f"{name}: {_sentence(error)}")
     # Twisted has put a log in the place of sys.stderr by now, perhaps.
-    print(line, file=sys.__stderr__, flush=True)
+    with suppress(OSError, ValueError):  # full, closed or without a reader
+        print(line, file=sys.__stderr__, flush=True)
     return line
 
 
@@ -168,5 +169,6 @@ class Daemon(MultiService):
 def _leave(code: int) -> NoReturn:
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:
-            stream.flush()
+            with suppress(OSError, ValueError):  # full, closed or without a reader
+                stream.flush()
     os._exit(code)
