@@ -12,7 +12,8 @@ import pytest
 
 from tests.sim.exchange.__main__ import FAILED
 from tests.sim.exchange.ablations import fills_after_questions
-from tests.sim.exchange.world import EVIL_MUST_HAPPEN, MUST_HAPPEN, World, run, shape
+from tests.sim.exchange.kinds import EVIL_MUST_HAPPEN, MUST_HAPPEN
+from tests.sim.exchange.world import World, run, shape
 
 
 @pytest.mark.parametrize("first", range(0, 80, 20))
