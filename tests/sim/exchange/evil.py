@@ -399,7 +399,7 @@ class Nuisance(EvilPeer):
 
     def _homes(self) -> None:
         """Homes that say one thing and are never heard of again."""
-        for _ in range(5):
+        for _ in range(2):
             entry, _ = self._stranger().entry_at((self._now_ms(), 1), 1, GENESIS, beat=self._beat())
             self.notify("gossip.publish", entries=[entry])
 

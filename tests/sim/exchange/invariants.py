@@ -284,17 +284,13 @@ class Checker:
                         self._entry_left(home, signed["payload"]) for signed in entries
                     ]
                 if self.evil and self._is_evil(peer, item.link):
-                    continue  # it may ask for the same again and again
+                    continue  # it may ask for the same again and again, or be gone
                 for digest in hashes:
                     self._once((peer.name, peer.life, item.link, digest))
 
     def _is_evil(self, peer: Peer, link: int) -> bool:
-        connection, end = peer.ends.get(link, (None, None))
-        return (
-            connection is not None
-            and end is not None
-            and connection.other(end).peer.identity.key in self.evil
-        )
+        known = peer.ends.get(link)
+        return known is None or known[0].other(known[1]).peer.identity.key in self.evil
 
     def _answer_left(self, home: str, message: dict[str, Any]) -> None:
         signed = message.get("result", {}).get("answer") if "result" in message else None

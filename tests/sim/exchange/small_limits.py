@@ -15,7 +15,7 @@ from unittest import mock
 import attrs
 
 from grenache_py.exchange import heartbeat
-from grenache_py.exchange.fills import taker
+from grenache_py.exchange.fills import maker, taker
 from grenache_py.exchange.home import ledger
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.peers import requests
@@ -23,7 +23,7 @@ from grenache_py.exchange.replication import origin, origin_table, replica
 from grenache_py.exchange.signed_log import own_log
 from grenache_py.exchange.storage import snapshot
 
-__all__ = ["LIMITS", "Limit", "configured", "reached", "small", "started"]
+__all__ = ["LIMITS", "Limit", "configured", "healed", "reached", "small", "started"]
 
 
 @attrs.frozen
@@ -36,7 +36,7 @@ class Limit:
         patches: what is replaced while a seed runs: (module, name, value).
         config: members of ``NodeConfig``, instead of their defaults.
         inbound_max: likewise of ``PeeringConfig``.
-        start: called with each new node.
+        start, heal: called with each new node, and when there are to be no limits any more.
     """
 
     reached: Callable[[ExchangeNode], bool]
@@ -44,10 +44,16 @@ class Limit:
     config: dict[str, Any] = attrs.field(factory=dict)
     inbound_max: int | None = None
     start: Callable[[ExchangeNode], None] = lambda node: None
+    heal: Callable[[ExchangeNode], None] = lambda node: None
 
 
 def _few_answers(node: ExchangeNode) -> None:
     node.maker.answers_max = 20
+
+
+def _many_answers(node: ExchangeNode) -> None:
+    """Answers are kept for a minute: a backlog would outlast the checks."""
+    node.maker.answers_max = maker.ANSWERS_MAX
 
 
 def _inbound(node: ExchangeNode) -> int:
@@ -61,10 +67,13 @@ def _fills(node: ExchangeNode) -> int:
 
 #: By name.
 LIMITS = {
-    "answers": Limit(lambda node: len(node.maker._answers) >= 20, start=_few_answers),
+    "answers": Limit(
+        lambda node: len(node.maker._answers) >= 20, start=_few_answers, heal=_many_answers
+    ),
     "live orders": Limit(lambda node: len(node.ledger.own) >= 12, config={"live_orders_max": 12}),
     "closed orders": Limit(
-        lambda node: len(node.ledger.closed) >= 10, ((ledger, "CLOSED_KEPT_MAX", 10),)
+        lambda node: len(node.ledger.closed) >= 10,
+        ((ledger, "CLOSED_KEPT_MAX", 10), (snapshot, "CLOSED_ORDERS_MAX", 10)),
     ),
     "fills of a home": Limit(lambda node: _fills(node) >= 2, ((taker, "FILLS_PER_HOME_MAX", 2),)),
     "early entries": Limit(
@@ -116,6 +125,12 @@ def started(names: Sequence[str], node: ExchangeNode) -> None:
     """Set those that are a node's own."""
     for name in names:
         LIMITS[name].start(node)
+
+
+def healed(names: Sequence[str], node: ExchangeNode) -> None:
+    """Lift those that would outlast a seed."""
+    for name in names:
+        LIMITS[name].heal(node)
 
 
 def reached(names: Sequence[str], node: ExchangeNode) -> list[str]:

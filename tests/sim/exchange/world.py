@@ -447,6 +447,8 @@ class World:
             error = peer.offset + clock.now * peer.drift
             peer.offset, peer.drift = max(-1.5, min(1.5, error)), 0.0
             self.restart(peer)
+            if peer.node is not None:
+                small_limits.healed(self.limits, peer.node)
 
     # One run.
 
@@ -479,9 +481,7 @@ class World:
             at += 5.0
         clock.run_until(CHAOS_S, 2_000_000)
         self.heal()
-        # Answers are kept for a minute; where few may be, those that wait need some more of them.
-        quiet_s = QUIET_S + (150.0 if "answers" in self.limits else 0.0)
-        self.clock.run_until(CHAOS_S + quiet_s, 2_000_000)
+        self.clock.run_until(CHAOS_S + QUIET_S, 2_000_000)
         self.checker.replicas(self.peers)
         self._until_quiet()
         self.checker.signatures(self.peers)
