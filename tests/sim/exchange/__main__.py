@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.sim.exchange.invariants import Violation
-from tests.sim.exchange.kinds import ALL, EVIL_MUST_HAPPEN, MUST_HAPPEN
+from tests.sim.exchange.kinds import ALL, EVIL_MUST_HAPPEN, MUST_HAPPEN, WIDE_MUST_HAPPEN
 from tests.sim.exchange.world import Report, built, run
 
 __all__ = ["main"]
@@ -119,7 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
     if failed and not options.kinds:
         with FAILED.open("a") as kept:
             kept.writelines(line.split(":")[0].removeprefix("seed ") + "\n" for line in failed)
-    never = [name for name in (*MUST_HAPPEN, *EVIL_MUST_HAPPEN) if not sometimes[name]]
+    wanted = (*MUST_HAPPEN, *WIDE_MUST_HAPPEN, *EVIL_MUST_HAPPEN)
+    never = [name for name in wanted if not sometimes[name]]
     if never and options.seeds >= SEEDS_OF_ALL:
         print(f"never happened: {', '.join(never)}")
         return 1

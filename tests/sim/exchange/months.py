@@ -45,7 +45,7 @@ class Months(World):
         self._day(self.peers, 0)
         away = rng.choice(self.peers)
         away.crash()
-        self.network.count("a month away")
+        self.network.count("months")
         others = [peer for peer in self.peers if peer is not away]
         for day in range(1, DAYS + 1):
             self._night(others, day)

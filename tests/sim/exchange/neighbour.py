@@ -37,6 +37,7 @@ class Liar:
         *("prunes", "grafts", "wants", "says goodbye", "drops addresses"),
         *("settles for others", "asks for others", "drops fills"),
     )
+    IN_CATCH_UPS = frozenset(("no difference", "other differences", "pruned records"))
     #: Which of them twist what it says anyway, and which method or member of a result.
     _OF = {
         "drops entries": "gossip.publish",

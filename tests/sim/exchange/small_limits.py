@@ -25,6 +25,9 @@ from grenache_py.exchange.storage import snapshot
 
 __all__ = ["LIMITS", "Limit", "configured", "healed", "reached", "small", "started"]
 
+#: A quiet seed asks a home for more fills than this in a minute.
+ANSWERS_FEW = 5
+
 
 @attrs.frozen
 class Limit:
@@ -48,7 +51,7 @@ class Limit:
 
 
 def _few_answers(node: ExchangeNode) -> None:
-    node.maker.answers_max = 20
+    node.maker.answers_max = ANSWERS_FEW
 
 
 def _many_answers(node: ExchangeNode) -> None:

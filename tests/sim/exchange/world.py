@@ -138,6 +138,8 @@ class World:
             evil, attacks = True, forced
         if "origins" in limits and "homes" not in (attacks or ()):
             evil, attacks = True, (*(attacks or ()), "homes")  # somebody has to fill the table
+        if Liar.IN_CATCH_UPS.intersection(lies) and "tail" not in limits:
+            limits = (*limits, "tail")  # short tails make catch-ups, which these lie in
         self.kinds = (*faults, *wide) if drawn else (*faults, *(k for k in wide if k in also))
         self.limits = limits
         self.wide = Wide(self, wide, wide_rng)
