@@ -246,10 +246,12 @@ def main(arguments: list[str]) -> int:
     failed = 0
     for name in chosen.attack or ATTACKS:
         guarded = name == "guesses"
-        with tempfile.TemporaryDirectory(prefix="evil-") as place_of:
-            with Scene(Path(place_of), guarded) as scene:
-                peace = place(scene.client, chosen.seconds, 1)
-                row = scene.attacked(name, chosen.seconds, peace)
+        with (
+            tempfile.TemporaryDirectory(prefix="evil-") as place_of,
+            Scene(Path(place_of), guarded) as scene,
+        ):
+            peace = place(scene.client, chosen.seconds, 1)
+            row = scene.attacked(name, chosen.seconds, peace)
         print(row, flush=True)
         failed += bool(row.wrong)
     print(f"{failed} rows failed" if failed else "all rows hold")
