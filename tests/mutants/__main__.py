@@ -28,7 +28,12 @@ from tests.mutants.runner import MutantRunner
 ROOT = Path(__file__).parents[2]
 INSIDE = "--inside-the-copy"
 #: The unit tests that judge a room: its own, its neighbours', and those of the node they make.
-TESTS = (*(f"tests/exchange/{room}" for room in ROOMS), "tests/exchange/test_node.py")
+TESTS = (
+    *(f"tests/exchange/{room}" for room in ROOMS),
+    "tests/exchange/peers",
+    "tests/exchange/test_node.py",
+    "tests/exchange/test_peer_messages.py",
+)
 
 
 def main(arguments: list[str]) -> int:
