@@ -14,7 +14,7 @@ from tests.evil.__main__ import Row, Scene, main, place
 from tests.evil.attacks import ATTACKS
 
 #: Attacks whose row does not hold yet (docs/design/threat-model.rst#open).
-OPEN = frozenset({"unread-http", "page-post", "guesses"})
+OPEN = frozenset({"silent-peer", "unread-http", "page-post", "guesses"})
 
 
 @pytest.mark.network
