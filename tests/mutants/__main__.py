@@ -42,6 +42,7 @@ def main(arguments: list[str]) -> int:
     options.add_argument("--sample", type=int, default=1000, help="0: all")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--rooms", default=",".join(ROOMS))
+    options.add_argument("--budget", type=float, default=20.0, help="seconds of tests a mutant")
     options.add_argument("--goal", type=float, default=0.0, help="percent to be killed")
     options.add_argument(INSIDE, action="store_true", help=argparse.SUPPRESS)
     chosen = options.parse_args(arguments)
@@ -91,7 +92,7 @@ def judge(chosen: argparse.Namespace) -> int:
             path, function, diff = mutant.name
             print(f"\n# {outcome}\n{path} {function}", *diff, sep="\n", flush=True)
 
-    runner = MutantRunner(sample, told)
+    runner = MutantRunner(sample, told, chosen.budget)
     quiet = ["-p", "no:twisted", "-p", "no:terminal", "-m", "not network and not interop"]
     quiet += ["-o", "addopts=--strict-markers --import-mode=importlib -p no:cacheprovider"]
     tests = [path for path in TESTS if Path(path).exists()]

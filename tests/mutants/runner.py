@@ -17,6 +17,7 @@ import sys
 import time
 import types
 from collections import defaultdict
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,15 @@ class MutantRunner:
 
     Args:
         told: called with each mutant and its outcome: "killed", "timeout", "survived", "no test".
+        budget_s: the tests of one mutant that take longer, all together, are left out: the slowest.
 
     Attributes:
         failed: tests that fail without any mutant.
         judged: whether the whole sample has run.
     """
 
-    def __init__(self, mutants: list[Mutant], told: Any) -> None:
+    def __init__(self, mutants: list[Mutant], told: Any, budget_s: float) -> None:
+        self._budget_s = budget_s
         self._mutants = mutants
         self._told = told
         self._calls: dict[tuple[str, str], set[int]] = defaultdict(set)
@@ -88,10 +91,15 @@ class MutantRunner:
             return True
         for mutant in self._mutants:
             functions = self._calls[mutant.path, mutant.function]
-            tests = sorted(functions, key=self._seconds.__getitem__)
+            tests = self._quickest(functions)
             self._told(mutant, self._outcome(session, mutant, tests) if tests else "no test")
         self.judged = True
         return True
+
+    def _quickest(self, tests: set[int]) -> list[int]:
+        ordered = sorted(tests, key=self._seconds.__getitem__)
+        ends = accumulate(map(self._seconds.__getitem__, ordered))
+        return [test for test, end in zip(ordered, ends, strict=True) if end <= self._budget_s]
 
     def _outcome(self, session: pytest.Session, mutant: Mutant | None, tests: list[int]) -> str:
         child = os.fork()
