@@ -18,6 +18,8 @@ Prints a table; ends with 1 when a row fails.
 from __future__ import annotations
 
 import argparse
+import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +32,7 @@ import attrs
 
 from grenache_py.exchange.client.blocking import CannotReach, Client, Refused
 from tests.evil.attacks import ATTACKS, MARKER
-from tests.soak.daemons import MARKET, ROOT, Daemon, free_port, wait_for
+from tests.soak.daemons import MARKET, ROOT, Daemon, wait_for
 
 RATIO_MAX = 3.0
 MEMORY_GROWTH_MIB_MAX = 100.0
@@ -74,6 +76,18 @@ class Row:
 HEADING = f"{'attack':<16}{'orders':>8}{'p99 ms':>10}{'ratio':>8}{'MiB more':>10}"
 
 
+def free_port() -> int:
+    """A free port below those that the kernel gives to the attackers' own ends."""
+    while True:
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
 class Victim(Daemon):
     """A daemon with all its ports, and the honest peer beside it."""
 
@@ -92,6 +106,7 @@ class Victim(Daemon):
             tokens.chmod(0o600)
             options += ["--tokens", str(tokens)]
         super().__init__(directory, *options)
+        self.address = f"127.0.0.1:{free_port()}"
         self._guarded = guarded
 
     def client(self) -> Client:
@@ -152,6 +167,7 @@ class Scene:
         self.directory = directory
         self.victim = Victim(directory / "victim", guarded)
         self._honest = Daemon(directory / "honest", "--connect", self.victim.address)
+        self._honest.address = f"127.0.0.1:{free_port()}"
         self._stack = ExitStack()
 
     def __enter__(self) -> Scene:
@@ -175,6 +191,7 @@ class Scene:
         victim, on_peers = self.victim, ATTACKS[name].port == "peer"
         before, links = victim.memory_mib(), _link_of(victim)
         newcomer = Daemon(self.directory / f"newcomer-{name}", "--connect", victim.address)
+        newcomer.address = f"127.0.0.1:{free_port()}"
         faults: list[str] = []
         taken: list[float] = []
         evil = victim.attack(name)
