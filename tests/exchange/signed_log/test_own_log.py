@@ -1,62 +1,80 @@
-"""The head and tail of a home's own log, as a start takes them up."""
+"""The own log: numbered without a gap, chained by hashes, the newest entries in memory."""
 
 from __future__ import annotations
 
-import random
-
-import pytest
-
-from grenache_py.exchange.signed_log.entries import HeartbeatBody
+from grenache_py.exchange.signed_log.entries import GENESIS, Entry, HeartbeatBody
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.keys import Identity
-from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed
-from grenache_py.exchange.signed_log.own_log import OwnLog
+from grenache_py.exchange.signed_log.live_set import element
+from grenache_py.exchange.signed_log.merkle import Sealer
+from grenache_py.exchange.signed_log.own_log import TAIL_ENTRIES_MAX, OwnLog
 
-IDENTITY = Identity.from_seed(random.Random(1).randbytes(32))
-
-
-def log_of(entries: int) -> tuple[OwnLog, list[tuple[int, Signed]]]:
-    """A log, and what the store holds of it."""
-    log = OwnLog(IDENTITY.key, Sealer(IDENTITY, "test"), HybridClock(0))
-    drafts: list[Draft] = []
-    for _ in range(entries):
-        drafts.append(log.append(1_000.0, beat=HeartbeatBody(20_000, 0, "0" * 64)))
-    return log, [
-        (seq, Signed(draft.payload, b"", 0, 1, b"")) for seq, draft in enumerate(drafts, 1)
-    ]
+ALICE = Identity.from_seed(b"a" * 32)
+NOW = 1_790_000_000.0
 
 
-def restored(log: OwnLog, tail: list[tuple[int, Signed]]) -> OwnLog:
-    again, _ = log_of(0)
-    again.restore(log.epoch, log.seq, log.hash, tail)
-    return again
+def a_log() -> OwnLog:
+    return OwnLog(ALICE.key, Sealer(ALICE, "test"), HybridClock())
 
 
-def test_a_start_takes_up_the_whole_tail() -> None:
-    log, rows = log_of(9)
-    again = restored(log, rows)
-    found = again.range(1, 9)
-    assert found is not None
-    assert [draft.payload for draft in found] == [signed.payload for _, signed in rows]
+def test_entries_are_numbered_and_each_names_the_one_before() -> None:
+    log = a_log()
+    beat = HeartbeatBody(20_000, 0, "0" * 64)
+    drafts = [log.append(NOW), log.append(NOW, beat=beat), log.append(NOW + 1)]
+    entries = [Entry.decode(draft.payload) for draft in drafts]
+    assert [entry.seq for entry in entries] == [1, 2, 3]
+    assert {(entry.home, entry.epoch) for entry in entries} == {(ALICE.key, 1)}
+    before = [GENESIS, *(draft.hash.hex() for draft in drafts)]
+    assert [entry.prev for entry in entries] == before[:-1]
+    assert (log.seq, log.hash) == (3, before[-1])
+    assert sorted(entry.time for entry in entries) == [entry.time for entry in entries]
+    assert (entries[0].beat, entries[1].beat) == (None, beat)
 
 
-@pytest.mark.parametrize("kept", [{2}, {1, 2, 4}])
-def test_what_is_kept_for_live_orders_among_pruned_entries_is_not_taken_for_others(
-    kept: set[int],
-) -> None:
-    """A range would be counted from the wrong entry: wrong ones were served, or none at all."""
-    log, rows = log_of(9)
-    again = restored(log, [row for row in rows if row[0] > 5 or row[0] in kept])
-    assert again.range(5, 9) is None
-    found = again.range(6, 9)
-    assert found is not None
-    assert [draft.payload for draft in found] == [signed.payload for _, signed in rows[5:]]
+def test_a_stamp_that_was_taken_before_is_used() -> None:
+    log = a_log()
+    stamp = log.stamp(NOW)
+    later = Entry.decode(log.append(NOW + 9, stamp=stamp).payload)
+    assert later.time == stamp
+    assert log.time_ms(NOW) == stamp[0]
+    assert log.time_ms(NOW + 9) == stamp[0] + 9_000
 
 
-def test_entries_of_an_older_epoch_are_not_taken_for_those_of_the_newest() -> None:
-    _, older = log_of(20)
-    log, rows = log_of(9)
-    again = restored(log, [*older, *rows])
-    found = again.range(1, 9)
-    assert found is not None
-    assert [draft.payload for draft in found] == [signed.payload for _, signed in rows]
+def test_a_range_is_whole_or_nothing() -> None:
+    log = a_log()
+    assert log.range(1, 1) is None
+    drafts = [log.append(NOW) for _ in range(5)]
+    assert log.range(1, 5) == drafts
+    assert log.range(2, 3) == drafts[1:3]
+    assert log.range(4, 99) == drafts[3:]
+    assert log.range(6, 9) == []
+
+
+def test_only_the_newest_entries_stay_in_memory() -> None:
+    log = a_log()
+    drafts = [log.append(NOW) for _ in range(TAIL_ENTRIES_MAX + 2)]
+    assert log.range(2, 3) is None
+    assert log.range(3, 3) == [drafts[2]]
+
+
+def test_a_restored_log_goes_on_where_it_ended() -> None:
+    log = a_log()
+    log.append(NOW)
+    drafts = [log.append(NOW), log.append(NOW)]
+    log._sealer.seal()
+    again = a_log()
+    again.append(NOW)  # forgotten
+    again.restore(7, 3, log.hash, [(2, drafts[0].proof), (3, drafts[1].proof)])
+    assert (again.epoch, again.seq, again.hash) == (7, 3, log.hash)
+    assert again.range(1, 3) is None
+    kept = again.range(2, 3)
+    assert kept is not None
+    assert [draft.hash for draft in kept] == [draft.hash for draft in drafts]
+    following = Entry.decode(again.append(NOW).payload)
+    assert (following.epoch, following.seq, following.prev) == (7, 4, log.hash)
+
+
+def test_an_element_is_of_one_order_at_one_version() -> None:
+    assert element("a" * 32, 1) == element("a" * 32, 1)
+    assert len({element("a" * 32, 1), element("a" * 32, 2), element("b" * 32, 1)}) == 3
+    assert 0 <= element("a" * 32, 1) < 1 << 256
