@@ -19,6 +19,8 @@ from grenache_py.exchange.peers.peer_exchange import read_records
 
 __all__ = ["PEER_MESSAGES", "table_rst"]
 
+#: A neighbour that answers no question about logs for so long has stalled.
+STALL_S = 3.0
 #: Cost of heads: 30 points a hundred.
 _HEADS = Cost(0, 30, 100, "heads")
 
@@ -37,9 +39,9 @@ PEER_MESSAGES = (
     PeerMessage("gossip.want", Cost(60), answered=False),
     PeerMessage("gossip.proof", Cost(20), answered=False),
     PeerMessage("sync.heads", _HEADS, answered=False),
-    PeerMessage("sync.range", Cost(60), answered=True),
-    PeerMessage("sync.reconcile", Cost(100, 1, 50, "orders held"), answered=True),
-    PeerMessage("sync.records", Cost(70), answered=True),
+    PeerMessage("sync.range", Cost(60), answered=True, stall_s=STALL_S),
+    PeerMessage("sync.reconcile", Cost(100, 1, 50, "orders held"), answered=True, stall_s=STALL_S),
+    PeerMessage("sync.records", Cost(70), answered=True, stall_s=STALL_S),
     PeerMessage("fill.request", Cost(40), answered=True, decode=read_request),
     PeerMessage("fill.query", Cost(15), answered=True, decode=read_query),
     PeerMessage("fill.settled", Cost(0, 40, 1000, "fills"), answered=False, decode=read_settled),

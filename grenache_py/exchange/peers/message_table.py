@@ -9,6 +9,7 @@ and so is a row that nobody registered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Any, TypeAlias
 
 import attrs
@@ -61,6 +62,8 @@ class PeerMessage:
         decode: makes of the params what the method is called with. None: the method is handed
             the members as they came, and reads them as it needs them.
         proven: only a peer that proved its key may say it.
+        stall_s: of a request: a neighbour that answers none of its kind for so long has stalled.
+            REQUEST_TIMEOUT_S (``requests.py``) is the end in any case.
     """
 
     name: str
@@ -68,6 +71,7 @@ class PeerMessage:
     answered: bool
     decode: Decode | None = None
     proven: bool = True
+    stall_s: float = inf
 
 
 class MessageTable:
@@ -75,12 +79,13 @@ class MessageTable:
     The rows, and the method that carries out each.
 
     Attributes:
+        rows: by name.
         methods: by name, as far as they are registered.
         bound: the same with the rows' decoders, ready to be called.
     """
 
     def __init__(self, rows: Iterable[PeerMessage]) -> None:
-        self._rows = {row.name: row for row in rows}
+        self.rows = {row.name: row for row in rows}
         self.methods: dict[str, PeerMethod] = {}
         self.bound: dict[str, tuple[Decode | None, PeerMethod]] = {}
 
@@ -91,7 +96,7 @@ class MessageTable:
         Raises:
             LocalProtocolError: the name has no row, or is taken already.
         """
-        row = self._rows.get(name)
+        row = self.rows.get(name)
         if row is None:
             raise LocalProtocolError(f"{name} is not in the table of peer messages")
         if name in self.methods:
@@ -104,6 +109,6 @@ class MessageTable:
         Raises:
             LocalProtocolError: a row has no method; the message names all such rows.
         """
-        missing = [name for name in self._rows if name not in self.methods]
+        missing = [name for name in self.rows if name not in self.methods]
         if missing:
             raise LocalProtocolError(f"no method carries out {', '.join(missing)}")

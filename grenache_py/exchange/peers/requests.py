@@ -43,6 +43,7 @@ class PeerRequests:
         table: MessageTable,
     ) -> None:
         self._bound = table.bound
+        self._rows = table.rows
         self._outgoing = outgoing
         self._penalise = penalise
         self._next_id = 0
@@ -52,13 +53,16 @@ class PeerRequests:
     ) -> None:
         """
         Ask one neighbour. ``answered`` is called once: with the result, or with the error
-        object, or with neither when the link ended or ``REQUEST_TIMEOUT_S`` passed.
+        object, or with neither when the link ended, when ``REQUEST_TIMEOUT_S`` passed, or when
+        the link has stalled (``stall_s`` of the message's row).
         """
         if len(link.pending) >= PENDING_MAX or link.closing:
             answered(None, None, now)
             return
         self._next_id += 1
-        link.pending[self._next_id] = PendingRequest(method, answered, now + REQUEST_TIMEOUT_S)
+        link.pending[self._next_id] = PendingRequest(
+            method, answered, now, now + REQUEST_TIMEOUT_S, self._rows[method].stall_s
+        )
         self._outgoing.send(link, request_line(method, params, self._next_id))
 
     def cancel(self, link: PeerLink, now: float) -> None:
@@ -71,7 +75,9 @@ class PeerRequests:
         """Give up on questions whose deadline has passed."""
         for number, pending in list(link.pending.items()):
             # Whoever learns that it waited in vain may close the link, which answers the rest.
-            if pending.deadline <= now and link.pending.pop(number, None) is not None:
+            stalled = max(pending.asked, link.answered) + pending.stall_s <= now
+            late = stalled or pending.deadline <= now
+            if late and link.pending.pop(number, None) is not None:
                 pending.answered(None, None, now)
 
     def called(self, link: PeerLink, message: dict[str, Any], now: float) -> None:
@@ -122,6 +128,8 @@ class PeerRequests:
         pending = link.pending.pop(number, None) if isinstance(number, int) else None
         if pending is None:
             return  # late, or never asked: nothing to do
+        if pending.stall_s < REQUEST_TIMEOUT_S:
+            link.answered = now
         result, error = message.get("result"), message.get("error")
         if isinstance(result, dict):
             answer: tuple[dict[str, Any] | None, dict[str, Any] | None] = (result, None)

@@ -15,6 +15,7 @@ from grenache_py.exchange.peers.link import ORIGINS_MAX, PeerLink
 from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.peers.requests import PeerParams, PeerResult
 from grenache_py.exchange.replication.held_logs import HeldLogs
+from grenache_py.exchange.replication.helpers import Helpers
 from grenache_py.exchange.replication.received import Received
 from grenache_py.exchange.signed_log.head import NO_HEAD, Head
 from grenache_py.exchange.signed_log.merkle import Signed
@@ -34,6 +35,7 @@ class Intake:
         received: entries that came.
         illegal_transitions: events that the state of an origin or of a catch-up did not allow: each
             is a bug, and cost the entry or the catch-up in which it happened.
+        helpers: whom to ask next.
         consider: called with an origin, a link that may hold more of its log, and the time.
     """
 
@@ -42,6 +44,7 @@ class Intake:
         self.held_logs = held_logs
         self._replica = held_logs.replica
         self._forks = held_logs.replica.forks
+        self.helpers = Helpers()
         self.received = self.illegal_transitions = 0
         self.consider: Callable[[str, PeerLink, float], None] = lambda origin, link, now: None
         peering.method("gossip.publish", self._published)
@@ -71,6 +74,8 @@ class Intake:
             return
         if received.novel:
             self.peering.scores.delivered(link.key, now)
+            link.delivered += 1
+            link.delivered_at = now
         self.came(link, received, now)
 
     def came(self, link: PeerLink, received: Received, now: float) -> None:
@@ -95,7 +100,8 @@ class Intake:
 
     def broken_promise(self, link: PeerLink, now: float) -> None:
         """``link`` told of entries and did not deliver them: others are asked for a while."""
-        if link.ready:
+        self.helpers.broke(link.key, now)
+        if link.ready and now >= link.heads_again:  # one stall is one fault, however much it holds
             link.heads.clear()
             link.heads_again = now + DISTRUST_S
             self.peering.penalise(link, -3.0, "what it told of did not come", now)

@@ -24,6 +24,7 @@ from grenache_py.exchange.replication.catch_up_state import (
 )
 from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.intake import Intake
+from grenache_py.exchange.replication.missing import Missing
 from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.replication.sync_responder import SyncResponder
 from grenache_py.exchange.signed_log.head import Head
@@ -73,6 +74,8 @@ class OneLink:
     heads: dict[str, Head] = attrs.Factory(dict)
     told: dict[str, Head] = attrs.Factory(dict)
     heads_again: float = 0.0
+    delivered: int = 0
+    delivered_at: float = 0.0
 
 
 @attrs.define
@@ -107,7 +110,8 @@ class Rig:
             [there.key],
             intake,
             here.live,
-            lambda: ended.append(session.state),
+            Missing(here.replica.adoption.table),
+            lambda session: ended.append(session.state),
         )
         return cls(session, link, wire, intake, here, there, net.now, ended)
 
