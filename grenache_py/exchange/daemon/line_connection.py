@@ -79,6 +79,14 @@ class LineConnection(Protocol):
         """The connection is gone."""
         raise NotImplementedError
 
+    def serve(self, inbox: deque[bytes]) -> bool:
+        """Take lines for one turn; whether it ended with lines left, and comes again at once."""
+        left = LINES_PER_TURN_MAX
+        while inbox and left and not self._closing and self.may_take():
+            left -= 1
+            self.line(inbox.popleft())
+        return bool(inbox) and not left
+
     def may_take(self) -> bool:
         """Whether the next line may be taken now."""
         return self.unreleased < UNRELEASED_MAX
@@ -139,14 +147,9 @@ class LineConnection(Protocol):
             self._leave_if_done()
             return
         inbox = self._inbox
-        left = LINES_PER_TURN_MAX
-        while inbox and left and not self._closing and self.may_take():
-            left -= 1
-            self.line(inbox.popleft())
-        if inbox:
-            if not left and self._again is None:
-                self._again = self._clock.callLater(0, self._work_again)
-        elif self._splitter.too_long and not self._too_long_told:
+        if self.serve(inbox) and self._again is None:
+            self._again = self._clock.callLater(0, self._work_again)
+        if not inbox and self._splitter.too_long and not self._too_long_told:
             self._too_long_told = True
             self.too_long()
         self._read(not inbox and self.may_take() and not self._splitter.too_long)

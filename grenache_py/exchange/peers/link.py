@@ -121,6 +121,8 @@ class PeerLink:
         delivered: entries and orders that it was the first to bring.
         delivered_at: when it last did, or was taken into the mesh.
         answered: when it last answered a question that must not stall.
+        points: of what it asked for, not paid yet (``turns.py``).
+        answer_bytes: of the answers it got, likewise.
         mesh: entries are pushed to it at once (``mesh.py``).
         mesh_again: not grafted before this time.
     """
@@ -145,9 +147,17 @@ class PeerLink:
     delivered: int = 0
     delivered_at: float = 0.0
     answered: float = 0.0
+    points: int = 0
+    answer_bytes: int = 0
     mesh: bool = False
     mesh_again: float = 0.0
     pending: dict[int, PendingRequest] = attrs.Factory(dict)
+
+    def bill(self) -> tuple[int, int]:
+        """Points and bytes of answers since the last bill."""
+        points, size = self.points, self.answer_bytes
+        self.points = self.answer_bytes = 0
+        return points, size
 
     @property
     def ready(self) -> bool:

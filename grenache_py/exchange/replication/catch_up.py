@@ -107,9 +107,8 @@ class CatchUp:
                 helped[link] = found[:SESSION_ORIGINS_MAX]
         if not helped:
             return
-        # How much each promises decides only between those of whom nothing else is known.
-        rank = self._intake.helpers.rank
-        chosen = min(helped, key=lambda link: (rank(link), -len(helped[link])))
+        # How much each promises says nothing: of equals, chance decides.
+        chosen = min(helped, key=self._intake.helpers.rank)
         session = CatchUpSession(
             chosen, helped[chosen], self._intake, self._live, self._missing, self._ended
         )

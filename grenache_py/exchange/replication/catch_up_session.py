@@ -21,7 +21,7 @@ from grenache_py.exchange.replication.catch_up_state import (
     CatchUpEvent,
     CatchUpState,
 )
-from grenache_py.exchange.replication.intake import Intake
+from grenache_py.exchange.replication.intake import ENTRY_POINTS, Intake
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.messages import read_entries, read_frame
 from grenache_py.exchange.replication.missing import Missing
@@ -224,6 +224,7 @@ class CatchUpSession:
             raise RemoteProtocolError("'records' must hold one or two signed entries each")
         order = Signed.from_wire(pair[0])
         state = Signed.from_wire(pair[1]) if len(pair) == 2 else order
+        self.link.points += ENTRY_POINTS * len(pair)
         if self._replica.adoption.adopt_record(order, state, now):
             self.adopted += 1
             self.link.delivered += 1
