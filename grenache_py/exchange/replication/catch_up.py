@@ -15,7 +15,7 @@ from grenache_py.exchange.peers.scores import network_prefix
 from grenache_py.exchange.replication.catch_up_session import CatchUpSession
 from grenache_py.exchange.replication.intake import Intake
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
-from grenache_py.exchange.replication.missing import Missing
+from grenache_py.exchange.replication.missing_orders import MissingOrders
 from grenache_py.exchange.signed_log.head import NO_HEAD, Head
 
 __all__ = ["CatchUp"]
@@ -48,7 +48,7 @@ class CatchUp:
         self._held_logs = intake.held_logs
         self._live = live
         self._rng = rng
-        self._missing = Missing(intake.held_logs.replica.adoption.table)
+        self._missing = MissingOrders(intake.held_logs.replica.adoption.table)
         self._under_way: list[CatchUpSession] = []
         self._not_before = now
         self.adopted = self.sessions = self.broken = 0

@@ -24,7 +24,7 @@ from grenache_py.exchange.replication.catch_up_state import (
 from grenache_py.exchange.replication.intake import ENTRY_POINTS, Intake
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.messages import read_entries, read_frame
-from grenache_py.exchange.replication.missing import Missing
+from grenache_py.exchange.replication.missing_orders import MissingOrders
 from grenache_py.exchange.replication.origin import RemoteOrder
 from grenache_py.exchange.replication.reconciliation import Reconciliation
 from grenache_py.exchange.replication.record_pages import RecordPage, pages
@@ -69,7 +69,7 @@ class CatchUpSession:
         origins: list[str],
         intake: Intake,
         live: LiveSetIndex,
-        missing: Missing,
+        missing: MissingOrders,
         ended: Callable[[CatchUpSession], None],
     ) -> None:
         self.link = link

@@ -25,7 +25,7 @@ from grenache_py.exchange.replication.catch_up_state import (
 )
 from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.intake import Intake
-from grenache_py.exchange.replication.missing import Missing
+from grenache_py.exchange.replication.missing_orders import MissingOrders
 from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.replication.sync_responder import SyncResponder
 from grenache_py.exchange.signed_log.head import Head
@@ -115,7 +115,7 @@ class Rig:
             [there.key],
             intake,
             here.live,
-            Missing(here.replica.adoption.table),
+            MissingOrders(here.replica.adoption.table),
             lambda session: ended.append(session.state),
         )
         return cls(session, link, wire, intake, here, there, net.now, ended)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
-from grenache_py.exchange.replication.missing import Missing
+from grenache_py.exchange.replication.missing_orders import MissingOrders
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.origin_state import (
     ORIGIN_TRANSITIONS,
@@ -186,7 +186,7 @@ class Story:
     def __init__(self) -> None:
         self.net = Network(1)
         self.replica = self.net[0].replica
-        self.missing = Missing(self.replica.adoption.table)
+        self.missing = MissingOrders(self.replica.adoption.table)
         author, forked = Author(self.net.now), Author(self.net.now)
         live: dict[str, int] = {}
 
@@ -261,7 +261,7 @@ class Story:
         self.net.settle()
         self.net.restart(0)
         self.replica = self.net[0].replica
-        self.missing = Missing(self.replica.adoption.table)
+        self.missing = MissingOrders(self.replica.adoption.table)
 
 
 DEEDS: list[Callable[[Story, int], None]] = [

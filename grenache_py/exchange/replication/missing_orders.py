@@ -15,14 +15,14 @@ from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.replication.origin_table import OriginTable
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS
 
-__all__ = ["Missing"]
+__all__ = ["MissingOrders"]
 
 #: What is held is what the home signed, or nothing of it is believed.
 _SETTLED = frozenset({OriginState.VERIFIED, OriginState.FROZEN})
 
 
 @attrs.define
-class Missing:
+class MissingOrders:
     """
     Drops what is missing at a helper once its home's fingerprint or a second peer agrees.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grenache_py.exchange.replication.missing import Missing
+from grenache_py.exchange.replication.missing_orders import MissingOrders
 from grenache_py.exchange.replication.origin import Origin, RemoteOrder
 from grenache_py.exchange.signed_log.entries import HeartbeatBody
 from grenache_py.exchange.signed_log.live_set import element
@@ -27,7 +27,7 @@ class Held:
         total = sum(element(order_id, 1) for order_id in ids[:live]) % (1 << 256)
         beat = author.entry(beat=HeartbeatBody(20_000, live, f"{total:064x}"))
         self.replica.adoption.adopt_head(beat, net.now)
-        self.missing = Missing(self.replica.adoption.table)
+        self.missing = MissingOrders(self.replica.adoption.table)
         self.ids = ids
 
     @property
