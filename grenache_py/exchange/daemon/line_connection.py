@@ -44,7 +44,7 @@ class LineConnection(Protocol):
 
     Attributes:
         send_queue: what waits to be written.
-        unreleased: lines taken whose consequences are not durable yet.
+        unreleased: requests taken whose consequences are not durable yet.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -82,10 +82,11 @@ class LineConnection(Protocol):
     def serve(self, inbox: deque[bytes]) -> bool:
         """Take lines for one turn; whether it ended with lines left, and comes again at once."""
         left = LINES_PER_TURN_MAX
-        while inbox and left and not self._closing and self.may_take():
-            left -= 1
+        while inbox and left > 0 and not self._closing and self.may_take():
+            before = self.unreleased
             self.line(inbox.popleft())
-        return bool(inbox) and not left
+            left -= max(1, self.unreleased - before)  # a batch is many requests
+        return bool(inbox) and left <= 0
 
     def may_take(self) -> bool:
         """Whether the next line may be taken now."""

@@ -1,5 +1,5 @@
 """
-Orders that are held here and that a helper does not have: closed, or hidden by it?
+Orders that are held here and that a helper does not have: it hides them, or they are closed.
 
 Pure. See docs/design/sync.rst#missing. One neighbour's word is not enough to drop an order.
 """

@@ -63,6 +63,25 @@ def test_a_few_lines_in_one_turn_and_then_the_others() -> None:
     assert len(greedy.received()) == 1_000
 
 
+def test_a_batch_counts_as_the_requests_that_it_holds() -> None:
+    """64 lines of 100 requests each were carried out in one turn; their answers took 48 MB."""
+    peer = Peer()
+    greedy, other = peer.connect(), peer.connect()
+    one = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    batch = b"[" + b",".join([one] * 100) + b"]\n"
+    greedy.lines.dataReceived(batch * 64)
+    assert greedy.lines.unreleased == 100, "one of them a turn"
+    other.lines.dataReceived(b"ping\n")
+    peer.store.held = []
+    peer.turn(1)
+    assert len(other.received()) == 1
+    for _ in range(200):
+        peer.turn(1)
+        assert greedy.lines.unreleased < UNRELEASED_MAX + 100
+    assert len(greedy.received()) == 64, "nothing is refused"
+    assert greedy.lines.unreleased == 0
+
+
 def test_a_client_that_never_reads_is_not_read_from_and_then_cut_off() -> None:
     peer = Peer()
     deaf = peer.connect()
