@@ -73,19 +73,10 @@ class AddressRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 @attrs.define
 class _Place:
-    """
-    One address.
-
-    Attributes:
-        key: who answered there last, "" when nobody has.
-        claimed: who signed last that it is its own.
-        contested: these are two.
-    """
+    """One address. ``key`` is who answered there last, "" when nobody has."""
 
     named: bool = False
     key: str = ""
-    claimed: str = ""
-    contested: bool = False
     failures: int = 0
     next_try: float = 0.0
     dialling_until: float = 0.0
@@ -138,20 +129,20 @@ class AddressBook:
     def hint(self, addresses: Iterable[str], now: float) -> None:
         """Addresses the grapes gave."""
         for address in addresses:
-            if self._own.get(address, now) > now:
-                continue
             inner = inner_network(address)
             if inner is None or inner in self._local or (self._grapes_inside and inner != LOOPBACK):
-                self._add(address, _GRAPES)
+                self._add(address, _GRAPES, now)
 
     def _believable(self, address: str, told_at: str) -> bool:
         """Whether an address may be dialled because the neighbour at ``told_at`` tells it."""
         inner = inner_network(address)
         return inner is None or (inner != NOWHERE and inner == inner_network(told_at))
 
-    def _add(self, address: str, teller: str) -> None:
+    def _add(self, address: str, teller: str, now: float) -> None:
         """Take an address that somebody told, in place of another when there is no room."""
         if address in self._places or inner_network(address) == NOWHERE:
+            return
+        if self._own.get(address, now) > now:
             return
         crowd = crowd_of(address)
         if inner_network(address) is None and self._crowds.count(crowd) >= PER_NETWORK_MAX:
@@ -216,11 +207,7 @@ class AddressBook:
                 del self.records[gone]
             self._record_shares.add(teller, record.peer)
         self.records[record.peer] = (record, signed)
-        if self._own.get(record.address, now) <= now:
-            self._add(record.address, teller)
-        place = self._places.get(record.address)
-        if place is not None:
-            place.claimed = record.peer
+        self._add(record.address, teller, now)
         return record
 
     def address_of(self, key: str, now: float) -> str | None:
@@ -245,7 +232,7 @@ class AddressBook:
         """Note that ``address`` is about to be dialled; False when it is being dialled already."""
         place = self._places.get(address)
         if place is None:
-            self._add(address, "")
+            self._add(address, "", now)
             place = self._places.get(address)
         if place is None or place.dialling_until > now:
             return False
@@ -265,7 +252,7 @@ class AddressBook:
         place.dialling_until = 0.0
         place.failures += 1
         if not place.named and place.failures >= (
-            REACHED_FAILURES_MAX if place.key else FAILURES_MAX
+            REACHED_FAILURES_MAX if address in self._reached else FAILURES_MAX
         ):
             self._forget(address)
             return
@@ -276,23 +263,19 @@ class AddressBook:
         """
         A dial led to ``key``. The next one, should this link break, is not made at once.
 
-        Where another peer signed that the address is its own, that one may be there all the same:
-        it is tried again, though seldom. Who lies about its address costs others no more than that.
+        Records that name the address do not count: anybody can sign one. Who answered is what
+        the channel proves, and messages wait for a key, not for an address.
         """
         place = self._places.get(address)
-        if place is None:
-            return
-        claimed = place.claimed
-        place.contested = claimed not in {"", key} and self.address_of(claimed, now) == address
-        place.key, place.failures, place.dialling_until = key, 0, 0.0
-        wait = BACKOFF_MAX_S if place.contested else BACKOFF_MIN_S
-        place.next_try = now + wait * (0.5 + self._rng.random())
-        self._proven(address)
-        if not place.named:
-            self._reached.pop(address, None)
-            self._reached[address] = None
-            if len(self._reached) > REACHED_MAX:
-                self._forget(next(iter(self._reached)))
+        if place is not None:
+            place.key, place.failures, place.dialling_until = key, 0, 0.0
+            place.next_try = now + BACKOFF_MIN_S * (0.5 + self._rng.random())
+            self._proven(address)
+            if not place.named:
+                self._reached.pop(address, None)
+                self._reached[address] = None
+                if len(self._reached) > REACHED_MAX:
+                    self._forget(next(iter(self._reached)))
 
     def is_own(self, address: str, now: float) -> None:
         """Dialling ``address`` led to this very peer: not again soon, if nobody named it."""
@@ -327,8 +310,7 @@ class AddressBook:
         ready: dict[str, list[str]] = {}
         busy: Counter[str] = Counter()
         for address, place in self._places.items():
-            there = place.key in linked and not place.contested
-            if place.dialling_until > now or there or address in held:
+            if place.dialling_until > now or place.key in linked or address in held:
                 busy[crowd_of(address)] += 1
             elif place.next_try <= now:
                 share = "named" if place.named else self._told.teller(address)

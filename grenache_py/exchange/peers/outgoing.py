@@ -68,6 +68,10 @@ class Outgoing:
         """Tell one neighbour something that has no answer."""
         self.send(link, notification_line(method, params))
 
+    def notify_later(self, link: PeerLink, method: str, params: Callable[[], PeerParams]) -> None:
+        """Likewise, with params that are made once the batch is sealed."""
+        self.send_later(link, lambda: notification_line(method, params()))
+
     def notify_list(self, link: PeerLink, method: str, member: str, items: Iterable[Any]) -> None:
         """Tell one neighbour a list, in as few messages as lines of at most 65,536 bytes allow."""
         part: list[Raw] = []
@@ -81,10 +85,6 @@ class Outgoing:
             size += len(raw) + 1
         if part:
             self.notify(link, method, {member: part})
-
-    def notify_later(self, link: PeerLink, method: str, params: Callable[[], PeerParams]) -> None:
-        """Likewise, with params that are made once the batch is sealed."""
-        self.send_later(link, lambda: notification_line(method, params()))
 
     def close(self, number: int, reason: str) -> None:
         """Have the shell close a link once what was queued before is out."""

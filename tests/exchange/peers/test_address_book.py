@@ -100,19 +100,6 @@ def test_addresses_that_led_to_ourselves_are_bounded() -> None:
     assert len(places._own) == ADDRESSES_MAX
 
 
-def test_who_squats_at_a_peers_address_does_not_take_its_place() -> None:
-    places = book()
-    places.learn(record(PEER, "p:1"), NOW, "n:1")
-    places.dial("p:1", NOW)
-    places.reached("p:1", LIAR.key, NOW)
-    assert places.due({LIAR.key: "l:9"}, NOW) == []
-    assert places.due({LIAR.key: "l:9"}, NOW + 100) == ["p:1"], (
-        "the peer itself is still looked for"
-    )
-    places.reached("p:1", PEER.key, NOW)
-    assert places.due({LIAR.key: "l:9", PEER.key: "q:9"}, NOW + 100) == []
-
-
 def test_news_is_passed_on_once() -> None:
     places = book()
     assert places.learn(record(PEER, "p:1"), NOW, "n:1") is not None
