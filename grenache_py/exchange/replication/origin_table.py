@@ -186,6 +186,9 @@ class OriginTable:
         state_signed = Signed.from_row(SignedRow(*kept[8:13]))
         entry = Entry.decode(order_signed.payload)
         newest = Entry.decode(state_signed.payload)
+        # Neighbours would refuse it, and count it against this peer.
+        entry.check_canonical(order_signed.payload)
+        newest.check_canonical(state_signed.payload)
         for body in newest.states:
             if body.order_id == kept.order_id and entry.order is not None:
                 self.records.insert(origin, order_signed, entry, state_signed, body, newest.seq)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from sys import intern
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -285,7 +286,8 @@ def order_body(order: Order, market: Market) -> OrderBody:
         (order.time_ms, order.counter),
         None if order.price_ticks is None else market.format_price(order.price_ticks),
         None if order.stop_ticks is None else market.format_price(order.stop_ticks),
-        order.time_in_force,
+        # Read from the disk it is another object than the default, and would be written out.
+        intern(order.time_in_force),  # type: ignore[arg-type]
         order.post_only,
         order.expires_ms,
     )

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.market.order import Order
 from grenache_py.exchange.peers.mesh import LINE_BYTES, pack
-from grenache_py.exchange.signed_log.entries import Entry
+from grenache_py.exchange.signed_log.entries import Entry, order_body
 from grenache_py.exchange.signed_log.merkle import PAYLOAD_BYTES_MAX, Signed
 from tests.exchange.replication.test_replica import ALICE, Author
-from tests.support.peers import Network
+from tests.support.peers import BTC, Network
 
 
 def padded(payload: str) -> str:
@@ -60,7 +61,7 @@ def test_a_heartbeat_to_adopt_is_canonical_too() -> None:
     beat = {"lease_ms": 20_000, "live": 0, "fingerprint": "0" * 64}
     good = author.entry(beat=beat).payload
     with pytest.raises(RemoteProtocolError, match="canonical"):
-        net[0].replica.adoption.adopt_head(author.signed(padded(good)), [], net.now)
+        net[0].replica.adoption.adopt_head(author.signed(padded(good)), net.now)
 
 
 @pytest.mark.parametrize("amount", ["1.0", "0.0", "1.50", "0.500000000000000000"])
@@ -115,3 +116,15 @@ def test_what_is_encoded_here_is_canonical() -> None:
     author = Author(1_790_000_000.0)
     for signed in (author.order(), author.state(2, "0", reason="cancelled")):
         assert Entry.decode(signed.payload).encode() == signed.payload
+
+
+def test_an_order_that_was_read_from_the_disk_is_published_in_the_same_spelling() -> None:
+    """msgspec leaves out a default only when it is the very object."""
+    read = "".join(["g", "tc"])
+    order = Order(
+        "0" * 32, ALICE.key, "BTC-USD", "sell", "limit", read, 100, None, 1, False, None, 1, 1
+    )  # type: ignore[arg-type]
+    entry = Entry(ALICE.key, 1, 1, "0" * 64, (1, 1), order_body(order, BTC))
+    entry.check_canonical(entry.encode())
+    assert "gtc" not in entry.encode()
+    Entry.decode(entry.encode()).check_canonical(entry.encode())
