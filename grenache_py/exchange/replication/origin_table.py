@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import attrs
 
-from grenache_py.exchange.effects.rows import OriginRow, Snapshot
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.effects.rows import OriginRow, RecordGone, RecordRow, Snapshot
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.signed_log.entries import Entry
@@ -83,12 +84,27 @@ class OriginTable:
         """Take back what an earlier life of this peer stored; no order stands in a book yet."""
         for row in snapshot.origins:
             self.origins[row.origin] = Origin.restored(row)
+        unreadable: list[str] = []
         for kept in snapshot.records:
-            origin = self.origins[kept.origin]
-            order_signed = Signed.from_row(SignedRow(*kept[3:8]))
-            state_signed = Signed.from_row(SignedRow(*kept[8:13]))
-            entry = Entry.decode(order_signed.payload)
-            newest = Entry.decode(state_signed.payload)
-            body = next(state for state in newest.states if state.order_id == kept.order_id)
-            self.records.insert(origin, order_signed, entry, state_signed, body, newest.seq)
+            try:
+                self._restore_record(kept)
+            except (RemoteProtocolError, KeyError):
+                unreadable.append(kept.order_id)
         self.records.rows.clear()  # they are stored already
+        # Their home's next heartbeat names them, and they are fetched again.
+        self.records.rows.update((order_id, RecordGone(order_id)) for order_id in unreadable)
+
+    def _restore_record(self, kept: RecordRow) -> None:
+        """
+        Raises:
+            RemoteProtocolError, KeyError: the row is damaged; nothing is restored.
+        """
+        order_signed = Signed.from_row(SignedRow(*kept[3:8]))
+        state_signed = Signed.from_row(SignedRow(*kept[8:13]))
+        entry = Entry.decode(order_signed.payload)
+        newest = Entry.decode(state_signed.payload)
+        if entry.order is None:
+            raise RemoteProtocolError("the entry publishes no order")
+        body = {state.order_id: state for state in newest.states}[kept.order_id]
+        origin = self.origins[kept.origin]
+        self.records.insert(origin, order_signed, entry, state_signed, body, newest.seq)
