@@ -92,7 +92,7 @@ class Peering:
         self._stopping = False
         self._heartbeat_at = now + rng.random() * 0.1
 
-        self._outgoing = outgoing = Outgoing()
+        self._outgoing = outgoing = Outgoing(config.strict)
         self.notify, self.notify_later = outgoing.notify, outgoing.notify_later
         self.table = table = LinkTable(outgoing, config.strict)
         self.links, self.by_key, self.ready = table.links, table.by_key, table.ready
@@ -104,7 +104,9 @@ class Peering:
         self._requests = PeerRequests(outgoing, self.penalise, self.messages)
         self.on_gone = table.on_gone
         self.on_gone.append(self._requests.cancel)
-        self.addresses = AddressBook(self.me, verifier, rng)
+        own = config.listen.rpartition(":")[0]
+        local = {own} - {""}
+        self.addresses = AddressBook(self.me, verifier, rng, local, config.grapes)
         self.addresses.name(config.connect)
         self.dialling = Dialling(table, self.addresses, outgoing, config.outbound_target)
         self.peer_exchange = PeerExchange(self.me, config.listen, self.addresses, sealer, outgoing)
@@ -304,18 +306,16 @@ class Peering:
         """A link became ready: say hello to its peer, and what waited for it."""
         self._grafting.joined(link)
         records = self.peer_exchange.sample(now)
-        if records:
-            self.notify(link, "peer.addresses", {"records": records})
+        self._outgoing.notify_list(link, "peer.addresses", "records", records)
         self.peer_exchange.tell(self.ready(), now, link)
         for method, params, answered in self._undelivered.take(link.key):
             self.request(link, method, params, answered, now)
 
     def _addresses_told(self, link: PeerLink, records: list[Signed], now: float) -> PeerResult:
-        fresh = self.peer_exchange.heard(records, now)
-        if fresh:
-            for other in self.ready():
-                if other is not link and (self.gossip.flood or other.mesh):
-                    self.notify(other, "peer.addresses", {"records": fresh})
+        fresh = self.peer_exchange.heard(records, now, link.address)
+        for other in self.ready():
+            if other is not link and (self.gossip.flood or other.mesh):
+                self._outgoing.notify_list(other, "peer.addresses", "records", fresh)
         return None
 
     def _goodbye_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:

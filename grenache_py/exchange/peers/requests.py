@@ -21,6 +21,8 @@ from grenache_py.wire.jsonrpc import error_line, request_line, result_line
 
 __all__ = ["Answered", "PeerParams", "PeerRequests", "PeerResult"]
 
+#: Characters of a request's id.
+ID_LENGTH_MAX = 64
 #: How long an answer may take.
 REQUEST_TIMEOUT_S = 10.0
 
@@ -135,4 +137,7 @@ class PeerRequests:
 
 def _id(message: dict[str, Any]) -> Any:
     number = message.get("id")
-    return number if isinstance(number, (int, str)) else None
+    # It is written into the answer, which must fit a line whatever the question was.
+    if isinstance(number, str) and len(number) <= ID_LENGTH_MAX:
+        return number
+    return number if isinstance(number, int) and abs(number) < 2**64 else None

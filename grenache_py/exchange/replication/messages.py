@@ -6,6 +6,7 @@ Pure. Every ``read_`` function raises RemoteProtocolError, which names the membe
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from typing import Any
 
@@ -36,6 +37,9 @@ __all__ = [
 RANGE_MAX = 256
 
 
+_is_hex = re.compile("[0-9a-f]*").fullmatch
+
+
 def read_heads(params: PeerParams) -> list[tuple[str, Head]]:
     """The heads a message tells, by origin."""
     heads = params.get("heads")
@@ -54,6 +58,7 @@ def read_heads(params: PeerParams) -> list[tuple[str, Head]]:
             or not 0 <= item[2] <= SEQ_MAX
             or not isinstance(item[3], str)
             or len(item[3]) != 64
+            or not _is_hex(item[0] + item[3])
         ):
             raise RemoteProtocolError("a head must be [origin, epoch, seq, hash]")
         out.append((item[0], Head(item[1], item[2], item[3])))
@@ -83,7 +88,7 @@ def read_entries(result: dict[str, Any]) -> list[Signed] | None:
 def read_key(params: PeerParams, name: str) -> str:
     """A home's key: 64 hex digits."""
     value = params.get(name)
-    if not isinstance(value, str) or len(value) != 64:
+    if not isinstance(value, str) or len(value) != 64 or not _is_hex(value):
         raise RemoteProtocolError(f"{name!r} must be a key of 64 hex digits")
     return value
 

@@ -84,27 +84,26 @@ class OriginTable:
         """Take back what an earlier life of this peer stored; no order stands in a book yet."""
         for row in snapshot.origins:
             self.origins[row.origin] = Origin.restored(row)
-        unreadable: list[str] = []
+        unreadable = list[RecordGone]()
         for kept in snapshot.records:
             try:
                 self._restore_record(kept)
-            except (RemoteProtocolError, KeyError):
-                unreadable.append(kept.order_id)
+            except RemoteProtocolError:
+                # The next heartbeat of its home shows that it is missing, and it is fetched again.
+                unreadable.append(RecordGone(kept.order_id))
         self.records.rows.clear()  # they are stored already
-        # Their home's next heartbeat names them, and they are fetched again.
-        self.records.rows.update((order_id, RecordGone(order_id)) for order_id in unreadable)
+        self.records.rows.update((row.order_id, row) for row in unreadable)
 
     def _restore_record(self, kept: RecordRow) -> None:
-        """
-        Raises:
-            RemoteProtocolError, KeyError: the row is damaged; nothing is restored.
-        """
+        origin = self.origins.get(kept.origin)
+        if origin is None:
+            raise RemoteProtocolError("its home is not held")
         order_signed = Signed.from_row(SignedRow(*kept[3:8]))
         state_signed = Signed.from_row(SignedRow(*kept[8:13]))
         entry = Entry.decode(order_signed.payload)
         newest = Entry.decode(state_signed.payload)
-        if entry.order is None:
-            raise RemoteProtocolError("the entry publishes no order")
-        body = {state.order_id: state for state in newest.states}[kept.order_id]
-        origin = self.origins[kept.origin]
-        self.records.insert(origin, order_signed, entry, state_signed, body, newest.seq)
+        for body in newest.states:
+            if body.order_id == kept.order_id and entry.order is not None:
+                self.records.insert(origin, order_signed, entry, state_signed, body, newest.seq)
+                return
+        raise RemoteProtocolError("its newest entry says nothing of it")

@@ -33,7 +33,7 @@ def test_homes_at_both_ends_of_a_chain_trade(length: int) -> None:
     for number in range(length):
         assert not net[number].taker.intents
         conserved(net[number])
-    # Each peer between passed on the request, the answer, and that it is settled.
+    # The request, the answer, and that it is settled: one message each for each peer between.
     assert [relay(net, number).passed_on for number in range(1, length - 1)] == [3] * (length - 2)
 
 
