@@ -480,6 +480,7 @@ class Peer:
             try:
                 message = decode_message(line)
             except Malformed:
+                self.do(lambda node, now: node.peering.not_a_message(end.link, now))
                 continue
             self.do(lambda node, now, m=message: node.link_message(end.link, m, now))
 
