@@ -20,6 +20,7 @@ import attrs
 from grenache_py.exchange.effects.batch import Batch, BookChanged, Outbox
 from grenache_py.exchange.effects.rows import MetaRow, Snapshot
 from grenache_py.exchange.errors import BUSY, OrderError
+from grenache_py.exchange.fills.giving_up import GivingUp
 from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.port import FillPort
 from grenache_py.exchange.fills.relay import FillRelay
@@ -142,6 +143,7 @@ class ExchangeNode:
         parts = (self.home, self.maker, self.taker, self.peering, relay)
         self._fills = FillPort(self.key, *parts, self._must_serve, self._cross)
         self._fills.register(self.peering.method)
+        self._giving_up = GivingUp(self.taker, self.peering.reachable)
         self.peering.messages.check_complete()
         self.peering.on_ready.append(others.linked)
         self.peering.admission.on_clone = others.clone_seen
@@ -207,12 +209,12 @@ class ExchangeNode:
 
     def decide(self, fill_id: str, now: float) -> None:
         """
-        Give up on a fill in doubt whose maker is gone for ever; see ``Taker.decide``.
+        Give up on a fill in doubt whose maker is gone for ever; see ``GivingUp.decide``.
 
         Raises:
-            OrderError: no such fill is in doubt.
+            OrderError: no such fill is in doubt, or its maker was just asked.
         """
-        self.taker.decide(fill_id, now)
+        self._giving_up.decide(fill_id, now)
         self._settle_down(now)
 
     def order(self, order_id: str) -> LiveOrder | None:

@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 
 from grenache_py.exchange.effects.batch import CloseLink, Dial, Event, Send
+from grenache_py.exchange.fills.messages import Settled, encode
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, NewOrder
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.signed_log.keys import Identity
+from grenache_py.exchange.signed_log.merkle import Sealer, Signed
 from grenache_py.exchange.storage.database import Database
 from tests.support.memory_database import MemoryDatabase
 
@@ -185,3 +187,12 @@ def conserved(node: ExchangeNode) -> None:
     for own in [*node.ledger.own.values(), *node.ledger.closed.values()]:
         live = own.live
         assert min(live.open, live.reserved, live.filled, live.closed) >= 0, live
+
+
+def settlement(taker: int, maker: str, *fills: str, says: str | None = None) -> Signed:
+    """The signed word of peer ``taker`` that it has the answers to ``fills``; or a lie of it."""
+    identity = Identity.from_seed(bytes([taker + 1]) * 32)
+    sealer = Sealer(identity, "test")
+    draft = sealer.add(encode(Settled(says or identity.key, maker, fills)))
+    sealer.seal()
+    return draft.proof

@@ -355,6 +355,10 @@ class Taker:
                 self.outbox.messages.append((home, "fill.settled", partial(_settlement, draft)))
         self._to_tell.clear()
 
+    def ask_outcome(self, intent: Intent) -> None:
+        """Ask what became of a fill, which makes it impossible if its maker does not know it."""
+        self._asking.query(intent.fill)
+
     def decide(self, fill: str, now: float) -> str | None:
         """
         Give up on a fill whose maker is gone for ever, by order of the operator.

@@ -346,6 +346,9 @@ def test_an_operator_can_give_up_on_a_fill_whose_maker_is_gone(net: Network) -> 
     [doubt] = net[TAKER].in_doubt()
     net.cut(MAKER)
     before = net[TAKER].ledger.log.seq
+    with pytest.raises(OrderError, match="was asked"):  # its address is known: who can tell
+        net[TAKER].decide(doubt["fill"], net.now)
+    net.now += 5
     net[TAKER].decide(doubt["fill"], net.now)
     net.settle()
     assert (buy.reserved, buy.open, net[TAKER].in_doubt()) == (0, 10, [])

@@ -92,7 +92,8 @@ def test_forgotten_settles_nothing_at_the_taker(net: Network) -> None:
     buy = net.place(TAKER, "buy", 15, 100)
     net[TAKER].replica.origins[net[MAKER].key].jumps += 1  # or the maker's log would be the answer
     net[MAKER].maker._answers.traded.horizon_ms = int(net.now * 1000) + 60_000
-    net.run(60)
+    with mock.patch.object(Taker, "log_reached", lambda self, home, time_ms, now: None):
+        net.run(60)
     assert net.counts["error"] > 1
     assert (buy.reserved, buy.filled, len(net[TAKER].taker.intents)) == (15, 0, 1)
 
@@ -186,7 +187,7 @@ def test_a_home_on_hold_comes_off_when_it_answers_about_a_fill_that_was_given_up
     net.place(TAKER, "buy", 10, 100)
     net.run(3)
     [doubt] = net[TAKER].in_doubt()
-    net[TAKER].decide(doubt["fill"], net.now)
+    net[TAKER].taker.decide(doubt["fill"], net.now)
     net.run(3)
     assert set(net[TAKER].taker.on_hold) == {net[MAKER].key}
     net.lost = set()
@@ -209,3 +210,33 @@ def test_an_answer_that_its_home_did_not_sign_takes_nobody_off_hold(net: Network
     with pytest.raises(RemoteProtocolError):
         taker.answer(forged.proof, net.now)
     assert taker.on_hold
+
+
+# Giving up (docs/design/fills.rst#giving-up).
+
+
+def test_a_maker_that_can_be_reached_is_asked_before_its_fill_is_given_up(net: Network) -> None:
+    net.place(MAKER, "sell", 10, 100)
+    net.lost = {"result", "gossip.publish"}
+    buy = net.place(TAKER, "buy", 10, 100)
+    [doubt] = net[TAKER].in_doubt()
+    net.lost = {"gossip.publish"}
+    with pytest.raises(OrderError, match="was asked") as error:
+        net[TAKER].decide(doubt["fill"], net.now)
+    assert error.value.data["retry_after_ms"] == 5_000
+    net.settle()
+    assert (buy.filled, net[TAKER].in_doubt()) == (10, [])  # it had traded
+
+
+def test_a_maker_that_was_asked_and_says_nothing_is_given_up_the_second_time(net: Network) -> None:
+    net.place(MAKER, "sell", 10, 100)
+    net.lost = {"fill.request", "fill.query"}
+    buy = net.place(TAKER, "buy", 10, 100)
+    [doubt] = net[TAKER].in_doubt()
+    for _ in range(2):
+        with pytest.raises(OrderError, match="decide again"):
+            net[TAKER].decide(doubt["fill"], net.now)
+        net.run(2)
+    net.run(2)
+    net[TAKER].decide(doubt["fill"], net.now)
+    assert (buy.reserved, net[TAKER].in_doubt()) == (0, [])

@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.fills.maker import DEADLINE_MS_MAX
 from grenache_py.exchange.fills.messages import FillRequest, decode_answer, encode, fill_id
 from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.merkle import Sealer, Signed
-from tests.support.peers import Network
+from tests.support.peers import Network, settlement
 
 MAKER, TAKER = 0, 1
 
@@ -196,10 +197,11 @@ def test_an_answer_is_kept_for_a_minute_after_its_deadline() -> None:
     net = asking.net
     fill = asking.fill()
     first = asking.ask(fill)
-    net[MAKER].maker.settled(fill.id, net[TAKER].key)
+    net[MAKER].maker.settled(settlement(TAKER, net[MAKER].key, fill.id))
     net.lost |= {"fill.query"}
     net.run(60)
     assert asking.ask(fill) == first
     assert net[MAKER].maker.repeated == 1
     net.run(20)
-    assert asking.ask(fill).why == "late"
+    with pytest.raises(OrderError, match="forgotten"):
+        asking.ask(fill)

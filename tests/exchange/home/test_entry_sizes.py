@@ -90,3 +90,18 @@ def test_without_the_split_a_step_is_refused_before_it_is_acknowledged(net: Netw
     assert net[0].ledger.log.seq == seq
     net.restart(0)  # as the commit loop does after such an error
     assert len(list(net[0].open_orders())) == 80
+
+
+@pytest.mark.parametrize("column", ["order_payload", "state_payload"])
+def test_a_damaged_copy_of_anothers_order_is_fetched_again(net: Network, column: str) -> None:
+    for price in (100, 101, 102):
+        net.place(0, "sell", 1, price)
+    net.peers[1].database.connection.execute(f"UPDATE records SET {column} = '{{' WHERE number = 2")
+    net.restart(1)
+    net.link(0, 1)
+    net.run(30)
+    assert net.book(1) == net.book(0)
+    net.restart(1)
+    net.link(0, 1)
+    net.run(1)
+    assert net.book(1) == net.book(0)

@@ -306,7 +306,7 @@ def test_a_maker_that_answers_pings_and_no_fill_gets_no_more_fills() -> None:
         evil.notify("gossip.publish", entries=[beat])
     assert taker.node is not None
     assert evil.identity.key in taker.node.peering.by_key
-    assert len(taker.node.taker.intents) == 1, "an order was sent to it after the first"
+    assert taker.node.taker.requested == 1, "an order was sent to it after the first"
 
 
 def test_a_maker_never_denies_a_trade_that_it_signed() -> None:
@@ -330,8 +330,9 @@ def test_a_maker_never_denies_a_trade_that_it_signed() -> None:
     if evil.identity.key not in maker.node.peering.by_key:
         evil.dial(maker)
         world.clock.run_until(world.clock.now + 1.0)
-    query = {"fill": fill, "order": order, "fill_seq": 1, "deadline": deadline}
-    evil.send({"jsonrpc": "2.0", "id": 9, "method": "fill.query", "params": query})
+    query = FillQuery(fill, order, maker.identity.key, evil.identity.key, 1, deadline)
+    params = {"query": evil.signed(encode_query(query))}
+    evil.send({"jsonrpc": "2.0", "id": 9, "method": "fill.query", "params": params})
     world.clock.run_until(world.clock.now + 1.0)
     [message] = [m for m in evil.received if m.get("id") == 9 and "method" not in m]
     assert message.get("error", {}).get("code") == FORGOTTEN, message
