@@ -12,10 +12,10 @@ from grenache_py.errors import ConfigError
 from grenache_py.exchange.effects.rows import MetaRow, Snapshot
 from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.taker import Taker
-from grenache_py.exchange.heartbeat import Heartbeat
 from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.replication.replica import Replica
+from grenache_py.exchange.serving import Serving
 from grenache_py.exchange.signed_log.entries import Entry, epoch_of_time
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.merkle import Signed
@@ -25,7 +25,12 @@ __all__ = ["Start"]
 
 @attrs.frozen
 class Start:
-    """The parts of a node that are restored."""
+    """
+    The parts of a node that are restored.
+
+    Attributes:
+        others_known: the operator named addresses of other peers.
+    """
 
     clock: HybridClock
     ledger: Ledger
@@ -33,7 +38,8 @@ class Start:
     taker: Taker
     replica: Replica
     home: OwnOrders
-    heartbeat: Heartbeat
+    serving: Serving
+    others_known: bool
 
     def restore(self, snapshot: Snapshot, new_epoch: bool, now: float) -> None:
         """
@@ -47,6 +53,8 @@ class Start:
         """
         self._check_markets(snapshot)
         head = snapshot.head
+        restarted = head is not None and not new_epoch
+        self.serving.begin(restarted, self.others_known or bool(snapshot.origins), now)
         if head is not None:
             # The newest rows may reach back into the log of an earlier epoch, which is closed.
             tail = [
@@ -66,8 +74,6 @@ class Start:
         self.taker.restore(snapshot, now)
         if new_epoch:
             self._begin_epoch(now)
-        elif head is not None:
-            self.heartbeat.listen_first(now)
 
     def _begin_epoch(self, now: float) -> None:
         """

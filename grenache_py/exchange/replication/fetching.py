@@ -174,7 +174,8 @@ class Fetching:
     def _range_came(self, origin: str, link: PeerLink, result: dict[str, Any], now: float) -> None:
         entries = read_entries(result)
         if entries is None:
-            self.behind.add(origin)
+            if origin != self._peering.me:  # of its own log nobody else tells a home
+                self.behind.add(origin)
             return
         before = self._held_logs.head(origin)
         for signed in entries:

@@ -8,6 +8,7 @@ import pytest
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import BUSY, CANNOT_FILL, OrderError
 from grenache_py.exchange.fills.messages import decode_answer
+from grenache_py.exchange.serving import LISTEN_S
 from grenache_py.exchange.signed_log.entries import Entry
 from grenache_py.exchange.signed_log.merkle import Signed
 from tests.support.peers import Network, conserved
@@ -52,6 +53,7 @@ def test_the_quantity_is_reserved_on_disk_before_the_fill_leaves(net: Network) -
     assert (found.open, found.reserved, len(net[TAKER].in_doubt())) == (0, 15, 1)
     net.lost = set()
     net.link(MAKER, TAKER)
+    net.run(LISTEN_S + 1)
     assert net[TAKER].order(buy.order_id).status == "filled"  # type: ignore[union-attr]
     everywhere_the_same(net)
 

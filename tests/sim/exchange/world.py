@@ -66,6 +66,8 @@ MUST_HAPPEN = (
     "disk fault after",
     "slow commit",
     "clock jump",
+    "clock hours",
+    "clock hours at start",
     "pause",
     "fill repeated",
     "fill refused",
@@ -382,14 +384,22 @@ class World:
         peer.offset += self.rng.uniform(-10.0, 10.0)
 
     def _hours(self) -> None:
-        """A clock is hours wrong for a moment, as when a virtual machine wakes up."""
+        """A clock is hours wrong for a moment, as when a virtual machine wakes up or boots."""
         self.network.count("clock hours")
         peer = self.rng.choice(self.peers)
         hours = self.rng.choice((-3.0, -1.0, 1.0, 3.0)) * 3600.0
         peer.offset += hours
+        # A home that boots has to reach somebody who knows the time.
+        cut = any(peer.name in pair for pair in self.network.cut)
+        up = peer.node is not None and not peer.paused
+        if up and not cut and self.rng.random() < 0.4:
+            self.network.count("clock hours at start")
+            peer.crash()
+            self.restart(peer)
 
         def back() -> None:
-            peer.offset -= hours
+            if self.clock.now < CHAOS_S:  # then NTP comes back
+                peer.offset -= hours
 
         self.clock.after(self.rng.uniform(0.5, 3.0), back)
 
