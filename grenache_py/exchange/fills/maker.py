@@ -90,7 +90,8 @@ class Maker:
 
         Raises:
             RemoteProtocolError: signatures, ids or units do not fit; nothing is stored.
-            OrderError: busy, or the deadline is far away by this clock; not final: the taker keeps its reservation and asks again.
+            OrderError: busy, or the deadline is far away by this clock; not final: the taker
+                keeps its reservation and asks again.
         """
         fill = decode_fill(fill_signed.payload)
         if fill.maker_home != self.ledger.home or fill.taker_home == self.ledger.home:
