@@ -9,7 +9,7 @@ from __future__ import annotations
 import attrs
 
 from grenache_py.errors import ConfigError
-from grenache_py.exchange.effects.rows import MetaRow, Snapshot
+from grenache_py.exchange.effects.rows import LogRow, MetaRow, Snapshot
 from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.home.ledger import Ledger
@@ -56,11 +56,9 @@ class Start:
         restarted = head is not None and not new_epoch
         self.serving.begin(restarted, self.others_known or bool(snapshot.origins), now)
         if head is not None:
-            # The newest rows may reach back into the log of an earlier epoch, which is closed.
             tail = [
                 (row.seq, Signed(row.payload, row.path, row.leaf, row.size, row.signature))
-                for row in snapshot.log_tail
-                if row.epoch == head.epoch
+                for row in _tail_of(snapshot, head.epoch)
             ]
             self.ledger.log.restore(head.epoch, head.seq, head.hash, tail)
             self.clock.resume(*Entry.decode(head.payload).time)
@@ -110,3 +108,8 @@ class Start:
                     f"there are open orders in market {row.market} here, which is not"
                     f" configured; start with --market {row.market}:... and cancel them first"
                 )
+
+
+def _tail_of(snapshot: Snapshot, epoch: int) -> list[LogRow]:
+    """The newest rows of one epoch: they may reach back into the log of an earlier one."""
+    return [row for row in snapshot.log_tail if row.epoch == epoch]
