@@ -21,9 +21,6 @@ BEAT_ENTRIES = 500
 LEASE_MS = 20_000
 #: Heartbeats of all homes together, a second, at most.
 BEATS_PER_S_MAX = 50
-#: A restarted home first listens this long to what others hold of its log: should its disk be
-#: an old copy, it must not sign a second history.
-LISTEN_S = 3.0
 
 
 class Heartbeat:
@@ -39,10 +36,6 @@ class Heartbeat:
         self._origins = origins
         self._at = now
         self._seq = 0
-
-    def listen_first(self, now: float) -> None:
-        """This home restarted: put the first heartbeat off."""
-        self._at = now + LISTEN_S
 
     @property
     def at(self) -> float:

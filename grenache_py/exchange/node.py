@@ -19,7 +19,6 @@ import attrs
 
 from grenache_py.exchange.effects.batch import Batch, BookChanged, Outbox
 from grenache_py.exchange.effects.rows import MetaRow, Snapshot
-from grenache_py.exchange.errors import BUSY, OrderError
 from grenache_py.exchange.fills.giving_up import GivingUp
 from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.port import FillPort
@@ -34,12 +33,14 @@ from grenache_py.exchange.market.order import LiveOrder, NewOrder, Trade
 from grenache_py.exchange.market.stored_steps import markets_of
 from grenache_py.exchange.other_homes import OtherHomes
 from grenache_py.exchange.peer_messages import PEER_MESSAGES
+from grenache_py.exchange.peers.neighbour_clocks import NeighbourClocks
 from grenache_py.exchange.peers.peering import Peering, PeeringConfig
 from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.replication.sync import Sync
+from grenache_py.exchange.serving import Serving
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.keys import Identity
@@ -85,6 +86,7 @@ class ExchangeNode:
         now: wall time in seconds, as in every method.
 
     Attributes:
+        serving, alarms: whether this home may sign and serve; see ``Serving``.
         discovered, goodbye, connect, ban: see ``Peering`` and ``Dialling``.
         markets, books: by symbol.
         known_markets: those, and any that orders of earlier times were in.
@@ -131,17 +133,27 @@ class ExchangeNode:
         self.taker = Taker(*fill, others.log_of)
         self.maker = Maker(*fill, others.is_frozen, self.replica.records.find)
         self.replica.on_entry = others.heard_entry
-        others.attach(self.replica.origins, self.maker, self.taker)
         self.home = OwnOrders(self.ledger, self.clock, self.taker, config.live_orders_max)
         self.peering = Peering(
             config.peering, identity, sealer, verifier, self.markets, PEER_MESSAGES, rng, now
         )
+        self.serving = serving = Serving(
+            self.clock,
+            NeighbourClocks(self.peering.table),
+            self.peering.ready,
+            self.replica.alarms,
+            lambda: self.peering.admission.own_clone,
+        )
+        self.alarms = serving.alarms
+        others.attach(self.replica.origins, self.maker, self.taker, lambda: serving.silent)
         self.discovered, self.goodbye = self.peering.discovered, self.peering.goodbye
         self.connect, self.ban = self.peering.dialling.connect, self.peering.ban
         self.sync = Sync(self.peering, HeldLogs(self.ledger, self.replica), self.live, rng, now)
         relay = FillRelay(self.key, self.peering, self.sync.intake.routes)
         parts = (self.home, self.maker, self.taker, self.peering, relay)
-        self._fills = FillPort(self.key, *parts, self._must_serve, self._cross)
+        self._fills = FillPort(
+            self.key, *parts, serving.must_sign, lambda: serving.silent, self._cross
+        )
         self._fills.register(self.peering.method)
         self._giving_up = GivingUp(self.taker, self.peering.reachable)
         self.peering.messages.check_complete()
@@ -151,8 +163,8 @@ class ExchangeNode:
         self._heartbeat = Heartbeat(self.ledger, self.replica.origins, now)
         self._sweep_at = now + SWEEP_S
         held = (self.clock, self.ledger, self.maker, self.taker, self.replica)
-        self._status = NodeStatus(*held, self.sync, self.peering, verifier, now)
-        start = Start(*held, self.home, self._heartbeat)
+        self._status = NodeStatus(*held, self.sync, self.peering, verifier, serving, now)
+        start = Start(*held, self.home, serving, bool(config.peering.connect))
         start.restore(snapshot, config.new_epoch, now)
 
     # Clients.
@@ -164,7 +176,7 @@ class ExchangeNode:
         Raises:
             OrderError: it was refused and nothing happened.
         """
-        self._must_serve()
+        self.serving.must_take()
         self._settle_down(now)  # those that waited longer come first
         live = self.home.place(new, now)
         self._settle_down(now)
@@ -177,14 +189,14 @@ class ExchangeNode:
         Raises:
             OrderError: unknown, or closed already.
         """
-        self._must_serve()
+        self.serving.must_sign()
         return self.home.cancel(order_id, now, account)
 
     def cancel_all(
         self, now: float, market: str | None = None, account: str | None = None
     ) -> list[LiveOrder]:
         """Cancel all own orders of a market and an account (None: of all)."""
-        self._must_serve()
+        self.serving.must_sign()
         return self.home.cancel_all(now, market, account)
 
     def replace(
@@ -201,7 +213,7 @@ class ExchangeNode:
         Raises:
             OrderError: unknown, closed, or the new values make no sense; nothing changed.
         """
-        self._must_serve()
+        self.serving.must_take()
         self._settle_down(now)
         live = self.home.replace(order_id, now, quantity_lots, price_ticks, account)
         self._settle_down(now)
@@ -214,6 +226,7 @@ class ExchangeNode:
         Raises:
             OrderError: no such fill is in doubt, or its maker was just asked.
         """
+        self.serving.must_sign()
         self._giving_up.decide(fill_id, now)
         self._settle_down(now)
 
@@ -251,19 +264,6 @@ class ExchangeNode:
         """The newest number of an account's order updates; 0 when there was none."""
         return self.ledger.event_seqs.get(account, 0)
 
-    def alarms(self) -> list[str]:
-        """
-        Why this home must not serve (docs/design/identity.rst#old-disk); empty when all is well.
-        """
-        alarms = list(self.replica.alarms)
-        if self.peering.admission.own_clone:
-            alarms.append("another process proves this peer's key: two daemons, one identity")
-        return alarms
-
-    def _must_serve(self) -> None:
-        if self.replica.alarms or self.peering.admission.own_clone:
-            raise OrderError(BUSY, f"this peer does not serve: {self.alarms()[0]}")
-
     # Links.
 
     def link_opened(self, link: int, outbound: bool, address: str, key: str, now: float) -> None:
@@ -290,7 +290,7 @@ class ExchangeNode:
 
     def status(self, now: float) -> dict[str, Any]:
         """How this peer is doing, in plain JSON values."""
-        return self._status.status(self.alarms(), now)
+        return self._status.status(now)
 
     def peers(self, now: float) -> list[dict[str, Any]]:
         """The links, in plain JSON values; ``peer`` is None until a key is proven."""
@@ -313,6 +313,8 @@ class ExchangeNode:
 
     def _settle_down(self, now: float) -> None:
         """What follows from what happened since the last call: expiries, crossed books, stops."""
+        if self.serving.silent:
+            return
         self.home.expire(now)
         crossed = self._others.crossed
         while crossed:
@@ -323,24 +325,29 @@ class ExchangeNode:
 
     def tick(self, now: float) -> None:
         """Do what is due. Call at ``next_deadline``; too early or too late does no harm."""
-        self.home.expire(now)
-        self.taker.tick(now)
+        self.serving.tick(now)
+        silent = self.serving.silent
+        if not silent:
+            self.home.expire(now)
+            self.taker.tick(now)
         self.peering.tick(now)
         if now >= self._sweep_at or self._sweep_at > now + SWEEP_S:
             self._sweep_at = now + SWEEP_S
             self.maker.collect(now)
             self.replica.tick(now)
             self._others.crossed.update(dict.fromkeys(self.books))
-            self.taker.probe(now)
-        if self._heartbeat.due(now) and not self.alarms():
+            if not silent:
+                self.taker.probe(now)
+        if self._heartbeat.due(now) and not silent:
             self._heartbeat.beat(now)
         self._settle_down(now)
 
     def next_deadline(self) -> float:
         """When ``tick`` next has work, in seconds."""
-        beat_at = self._heartbeat.at if not self.alarms() else self._sweep_at
-        deadlines = [beat_at, self._sweep_at, self.peering.next_deadline()]
-        deadlines += filter(None, (self.taker.next_deadline(), self.home.next_expiry()))
+        deadlines = [self._sweep_at, self.peering.next_deadline()]
+        if not self.serving.silent:
+            deadlines.append(self._heartbeat.at)
+            deadlines += filter(None, (self.taker.next_deadline(), self.home.next_expiry()))
         return min(deadlines)
 
     def take_batch(self, now: float) -> Batch:
@@ -354,7 +361,7 @@ class ExchangeNode:
         self._settle_down(now)
         self.taker.tell_settled()
         self.ledger.writer.close()
-        if self._heartbeat.due_by_entries():
+        if not self.serving.silent and self._heartbeat.due_by_entries():
             self._heartbeat.beat(now)
         outbox = self.outbox
         messages, outbox.messages = outbox.messages, []

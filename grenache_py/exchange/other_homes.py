@@ -7,7 +7,7 @@ sides of fills ask whether a home may be traded with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.fills.maker import Maker
@@ -29,12 +29,14 @@ class OtherHomes:
 
     Attributes:
         crossed: markets whose book may be crossed and is to be swept: a set in a fixed order.
-        origins: what the replica holds of each; set with ``attach``, like ``maker`` and ``taker``.
+        origins: what the replica holds of each; set with ``attach``, like ``maker``, ``taker`` and
+            ``silent``, which tells that this home must sign nothing now.
     """
 
     origins: Mapping[str, Origin]
     maker: Maker
     taker: Taker
+    silent: Callable[[], bool]
 
     def __init__(
         self,
@@ -50,9 +52,16 @@ class OtherHomes:
         self._ledger = ledger
         self._clones: set[str] = set()
 
-    def attach(self, origins: Mapping[str, Origin], maker: Maker, taker: Taker) -> None:
+    def attach(
+        self,
+        origins: Mapping[str, Origin],
+        maker: Maker,
+        taker: Taker,
+        silent: Callable[[], bool],
+    ) -> None:
         """Set what could not be made before this object; call it once, before anything else."""
         self.origins, self.maker, self.taker = origins, maker, taker
+        self.silent = silent
 
     def heard_order(self, live: LiveOrder) -> None:
         """An order of another home is new or changed."""
@@ -65,6 +74,9 @@ class OtherHomes:
     def heard_trade(self, body: TradeBody, home: str, now: float) -> None:
         """An applied entry of ``home`` tells of a trade."""
         if body.taker_home == self._key and home == body.maker_home:
+            if self.silent():
+                self.taker.not_by_log(body.id)
+                return  # to settle it is to sign; it is asked about afterwards
             market = self.taker.trade_seen(body, now)
             if market is not None:
                 self.crossed[market] = None
@@ -79,7 +91,8 @@ class OtherHomes:
 
     def linked(self, link: PeerLink, now: float) -> None:
         """A link became ready: fills that wait for its home's answer are asked about again."""
-        self.taker.linked(link.key, now)
+        if not self.silent():  # afterwards all of them are asked about
+            self.taker.linked(link.key, now)
 
     def clone_seen(self, key: str, now: float) -> None:
         """Two machines prove ``key``: no more fills with that home."""
@@ -87,7 +100,7 @@ class OtherHomes:
 
     def heard_entry(self, home: str, time_ms: int, now: float) -> None:
         """An entry of ``home`` was applied, and all that it tells was taken in."""
-        market = self.taker.log_reached(home, time_ms, now)
+        market = None if self.silent() else self.taker.log_reached(home, time_ms, now)
         if market is not None:
             self.crossed[market] = None
 

@@ -12,11 +12,11 @@ from grenache_py.errors import ConfigError, RemoteProtocolError
 from grenache_py.exchange.effects.rows import LogRow, MetaRow, Snapshot
 from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.taker import Taker
-from grenache_py.exchange.heartbeat import Heartbeat
 from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.market.stored_steps import names_of
 from grenache_py.exchange.replication.replica import Replica
+from grenache_py.exchange.serving import Serving
 from grenache_py.exchange.signed_log.entries import Entry, epoch_of_time
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.merkle import PAYLOAD_BYTES_MAX, Signed
@@ -27,7 +27,12 @@ __all__ = ["Start"]
 
 @attrs.frozen
 class Start:
-    """The parts of a node that are restored."""
+    """
+    The parts of a node that are restored.
+
+    Attributes:
+        others_known: the operator named addresses of other peers.
+    """
 
     clock: HybridClock
     ledger: Ledger
@@ -35,7 +40,8 @@ class Start:
     taker: Taker
     replica: Replica
     home: OwnOrders
-    heartbeat: Heartbeat
+    serving: Serving
+    others_known: bool
 
     def restore(self, snapshot: Snapshot, new_epoch: bool, now: float) -> None:
         """
@@ -49,12 +55,12 @@ class Start:
         """
         self._check_markets(snapshot)
         head = snapshot.head
+        restarted = head is not None and not new_epoch
+        self.serving.begin(restarted, self.others_known or bool(snapshot.origins), now)
         if head is not None:
-            # The newest rows may reach back into the log of an earlier epoch, which is closed.
             tail = [
                 (row.seq, Signed(row.payload, row.path, row.leaf, row.size, row.signature))
-                for row in snapshot.log_tail
-                if row.epoch == head.epoch
+                for row in _tail_of(snapshot, head.epoch)
             ]
             self.ledger.log.restore(head.epoch, head.seq, head.hash, tail)
             if _readable(head):  # the stored floor is as good
@@ -71,8 +77,6 @@ class Start:
         self.taker.restore(snapshot, now)
         if new_epoch:
             self._begin_epoch(now)
-        elif head is not None:
-            self.heartbeat.listen_first(now)
 
     def _check_entries(self, snapshot: Snapshot) -> None:
         """
@@ -127,3 +131,8 @@ def _readable(row: LogRow) -> bool:
     except RemoteProtocolError:
         return False
     return len(row.payload) <= PAYLOAD_BYTES_MAX
+
+
+def _tail_of(snapshot: Snapshot, epoch: int) -> list[LogRow]:
+    """The newest rows of one epoch: they may reach back into the log of an earlier one."""
+    return [row for row in snapshot.log_tail if row.epoch == epoch]

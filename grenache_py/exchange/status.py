@@ -16,6 +16,7 @@ from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.replication.sync import Sync
+from grenache_py.exchange.serving import Serving
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.merkle import Verifier
 
@@ -34,20 +35,24 @@ class NodeStatus:
     sync: Sync
     peering: Peering
     verifier: Verifier
+    serving: Serving
     started: float
 
-    def status(self, alarms: list[str], now: float) -> dict[str, Any]:
+    def status(self, now: float) -> dict[str, Any]:
         """How this peer is doing, in plain JSON values."""
         replica = self.replica
         live = sum(len(origin.records) for origin in replica.origins.values())
         now_ms = int(now * 1000)
+        alarms, clocks = self.serving.alarms(), self.serving.clock_offset
         return {
             "peer": self.peering.me,
             "network": self.peering.config.network,
             "uptime_s": int(now - self.started),
             "synced": self.sync.synced,
-            "serving": not alarms,
+            "serving": not (alarms or self.serving.listening),
+            "listening": self.serving.listening,
             "alarms": alarms,
+            "warnings": self.serving.warnings(),
             "links": len(self.peering.by_key),
             "origins": {
                 home: {
@@ -87,6 +92,8 @@ class NodeStatus:
                 "lines": self.peering.gossip.lines,
             },
             "clock_ahead_ms": max(0, self.clock.ms - now_ms),
+            "clock_off_ms": None if clocks is None else round(clocks.ahead_s * 1000),
+            "clocks_heard": 0 if clocks is None else clocks.neighbours,
         }
 
     def peers(self, now: float) -> list[dict[str, Any]]:
@@ -99,6 +106,9 @@ class NodeStatus:
                 "listen": link.listen or None,
                 "direction": "outbound" if link.outbound else "inbound",
                 "ready": link.ready,
+                "clock_off_ms": (
+                    None if link.clock_ahead_s is None else round(link.clock_ahead_s * 1000)
+                ),
                 "latency_ms": None if link.latency_s is None else round(link.latency_s * 1000, 2),
                 "score": round(self.peering.scores.of(link.key, now), 1),
                 "synced": link.ready and link.key not in behind,

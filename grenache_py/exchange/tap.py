@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import random
 import sys
+import time
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
@@ -21,6 +22,7 @@ from grenache_py.exchange.daemon.config import TABLE, ExchangeConfig, from_setti
 from grenache_py.exchange.daemon.service import ExchangeService
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.service import GrapeService
+from grenache_py.reactor_clock import go_forward
 from grenache_py.service import Daemon, place
 
 __all__ = ["Options", "makeService"]
@@ -68,6 +70,7 @@ def _daemon(options: Options) -> Daemon:
     from twisted.internet import reactor
 
     running: Any = reactor
+    clock: Any = go_forward(running, time.time, time.monotonic)
     config = options.exchange
     rng = random.SystemRandom()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -83,7 +86,13 @@ def _daemon(options: Options) -> Daemon:
         )
         grape = GrapeService(grape_config, running, rng)
     exchange = ExchangeService(
-        config, running, rng, version("grenache-py"), grape=grape, log_level=options.levels.set
+        config,
+        running,
+        rng,
+        version("grenache-py"),
+        clock=clock,
+        grape=grape,
+        log_level=options.levels.set,
     )
     return Daemon(
         "exchange",

@@ -14,6 +14,7 @@ import os
 import random
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from grenache_py.commandline import DaemonOptions, allow_files, service_for_runn
 from grenache_py.errors import ConfigError
 from grenache_py.grape.config import TABLE, GrapeConfig, from_settings
 from grenache_py.logs import begin
+from grenache_py.reactor_clock import go_forward
 from grenache_py.service import Daemon
 
 __all__ = ["Options", "main", "makeService"]
@@ -155,6 +157,7 @@ def _daemon(options: Options) -> Daemon:
     from grenache_py.grape.service import GrapeService
 
     running: Any = reactor
+    go_forward(running, time.time, time.monotonic)
     allow_files(options.grape.connections_max + SPARE_FILES)
     _collect_less()
     grape = GrapeService(options.grape, running, random.SystemRandom())

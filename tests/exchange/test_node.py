@@ -8,6 +8,7 @@ import pytest
 
 from grenache_py.exchange.effects.batch import BookChanged, Send, Traded
 from grenache_py.exchange.replication.messages import fitting
+from grenache_py.exchange.serving import LISTEN_S
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from grenache_py.wire.jsonrpc import result_line
 from tests.support.peers import Network, conserved
@@ -109,6 +110,7 @@ def test_random_trading_with_restarts_ends_in_agreement() -> None:
             for other in range(4):
                 if other != dead:
                     net.link(dead, other)
+            net.run(LISTEN_S)
         net.run(0.25)
     net.run(60)
     hashes = {peer.node.books["BTC-USD"].state_hash() for peer in net.peers}
@@ -137,7 +139,7 @@ def test_nothing_leaves_before_the_batch_that_makes_it_durable() -> None:
     assert not net.peers[0].events
     batch = net[0].take_batch(net.now)
     rows = {type(row).__name__ for row in batch.rows}
-    assert {"LogRow", "OrderRow", "OrderEventRow", "MetaRow"} <= rows
+    assert {"LogRow", "OrderRow", "OrderEventRow"} <= rows
     assert any(isinstance(send, Send) for send in batch.sends)
     assert net[1].replica.records.find(live.order_id) is None
     assert net[0].take_batch(net.now).rows == []

@@ -7,6 +7,7 @@ Pure: judges what ``status`` and ``peers.list`` said, and asks its caller to try
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -14,6 +15,8 @@ import attrs
 __all__ = ["Finding", "examine"]
 
 CLOCK_OFF_MS_MAX = 1_000
+#: Beyond it peers do not take each other's entries.
+CLOCK_CUT_OFF_MS = 5_000
 LINK_LATENCY_MS_MAX = 1_000
 SEEN_S_MAX = 60.0
 LOG_HELD_S_MAX = 60.0
@@ -70,7 +73,10 @@ def examine(
 
 def _identity(status: dict[str, Any]) -> Finding:
     alarms = status["alarms"]
-    if alarms:
+    if status.get("listening"):
+        found = "listens to other peers first, because it was restarted"
+        return Finding("identity", "warning", found, "Wait some seconds.")
+    if alarms and not alarms[0].startswith("this machine's clock"):
         return Finding(
             "identity",
             "bad",
@@ -109,7 +115,22 @@ def _clock(status: dict[str, Any], asked_at: float, answered_at: float) -> Findi
     if ahead > CLOCK_OFF_MS_MAX:
         advice = "Run an NTP service here; a peer whose clock is more than 5 s off is not heard."
         return Finding("clock", "bad", f"{ahead} ms behind the clocks of other peers", advice)
-    return Finding("clock", "good", "agrees with this machine and the other peers")
+    heard, off_ms = status.get("clocks_heard", 0), status.get("clock_off_ms") or 0
+    if heard and abs(off_ms) > CLOCK_OFF_MS_MAX:
+        own, other = _utc(time_ms), _utc(time_ms - off_ms)
+        return Finding(
+            "clock",
+            "bad" if abs(off_ms) > CLOCK_CUT_OFF_MS else "warning",
+            f"the daemon's says {own}, that of {heard} other peers {other}",
+            "Run an NTP service on both; a peer whose clock is more than 5 s off is not heard.",
+        )
+    if not heard:
+        return Finding("clock", "good", "agrees with this machine; no other peer told its time")
+    return Finding("clock", "good", f"agrees with this machine and {heard} other peers")
+
+
+def _utc(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _grapes(grapes: dict[str, Any]) -> list[Finding]:

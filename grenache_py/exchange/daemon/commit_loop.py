@@ -48,10 +48,13 @@ if TYPE_CHECKING:
     from grenache_py.exchange.node import ExchangeNode
     from grenache_py.exchange.storage.store import Store
 
-__all__ = ["CommitLoop"]
+__all__ = ["TICK_S_MAX", "CommitLoop"]
 
 #: Upper bounds of the histogram of commits.
 COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
+
+#: The node is called so often at least, whatever its deadlines say.
+TICK_S_MAX = 2.0
 
 #: What a client is told whose request was on its way to the disk when that failed.
 LOST = (
@@ -103,6 +106,7 @@ class CommitLoop:
         self._answers = AnswerQueue(self._background, self.kick, self.guarded.method_failed)
         self._scheduled: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
+        self._armed_for = 0.0
         self._idle: list[Deferred[None]] = []
 
     @property
@@ -282,10 +286,12 @@ class CommitLoop:
         deadline = node.next_deadline()
         timer = self._timer
         if timer is not None and timer.active():
-            if timer.getTime() <= deadline:
+            if self._armed_for <= deadline:
                 return  # too early does no harm: it will be armed again then
             timer.cancel()
-        delay = max(0.0, deadline - self._clock.seconds())
+        self._armed_for = deadline
+        # Deadlines are wall time, which may be put back.
+        delay = min(max(0.0, deadline - self._clock.seconds()), TICK_S_MAX)
         self._timer = self._clock.callLater(delay, self._tick)
 
     def _tick(self) -> None:

@@ -72,6 +72,9 @@ class NodeFactory:
             now,
         )
         node.peering.on_ready.append(self._log_linked)
+        node.serving.on_change.append(self._log_alarms)
+        if node.serving.listening:
+            self.log.info("listening to other peers for some seconds before orders are taken")
         node.peering.on_gone.append(partial(self._log_unlinked, node))
         return node
 
@@ -84,6 +87,14 @@ class NodeFactory:
         """What other peers are told: with no host, they take the one they see."""
         port = self._peer_port()
         return self._config.advertise or ("" if port is None else f":{port}")
+
+    def _log_alarms(self, alarms: list[str], warnings: list[str]) -> None:
+        for text in alarms:
+            self.log.error("alarm: {alarm}", alarm=text)
+        for text in warnings:
+            self.log.warn("warning: {warning}", warning=text)
+        if not alarms and not warnings:
+            self.log.info("no alarm and no warning any more")
 
     def _log_linked(self, link: PeerLink, now: float) -> None:
         self.log.info(

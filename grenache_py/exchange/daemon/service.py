@@ -16,7 +16,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -83,11 +83,13 @@ class ExchangeService(Service):
         rng: random.Random,
         version: str,
         *,
+        clock: IReactorTime | None = None,
         grape: EmbeddedGrape | None = None,
         log_level: Callable[[str, str], None] = lambda level, namespace: None,
     ) -> None:
         """
         Args:
+            clock: the time that orders are stamped with; None: the reactor's.
             grape: started and stopped with this service, and asked for other peers.
             log_level: changes what is logged.
 
@@ -96,6 +98,7 @@ class ExchangeService(Service):
         """
         self._config = config
         self._reactor = reactor
+        self._clock = clock = reactor if clock is None else clock
         self._grape = grape
         self._ready: OneShot[str] = OneShot()
         self._background = Background(self.log)
@@ -104,12 +107,12 @@ class ExchangeService(Service):
         self.store = Store(config.data, reactor, accept_copy=config.new_epoch)
         self.gateway = self._make_gateway(version, log_level)
         nodes = NodeFactory(config, self.identity, rng, version, lambda: self.peer_port)
-        self.commit_loop = CommitLoop(self.store, reactor, self.gateway, nodes.make, self._dial)
+        self.commit_loop = CommitLoop(self.store, clock, self.gateway, nodes.make, self._dial)
         peer_input = self.commit_loop.peer_input
         self._peers = PeerAdmission(reactor, self.commit_loop, self.identity.seed)
         self._dialler = Dialler(reactor, self._peers.dialled, peer_input.link_failed)
         self._clients = ClientAdmission(
-            reactor,
+            clock,
             self.commit_loop,
             self.gateway,
             RateLimits(config.connection_rate, config.account_rate),
@@ -118,7 +121,7 @@ class ExchangeService(Service):
         )
         self._discovery = Discovery(reactor, rng, config.service_name, peer_input.discovered)
         self._pages = StatusPages(
-            reactor,
+            clock,
             self.commit_loop,
             self.store,
             self.gateway.feed,
@@ -146,7 +149,7 @@ class ExchangeService(Service):
                 self.identity.key,
                 config.network,
                 version,
-                reactor.seconds(),
+                self._clock.seconds(),
                 tokens_wanted=tokens is not None,
             ),
             check_token=lambda token: None if tokens is None else tokens.grant(token),
@@ -215,7 +218,7 @@ class ExchangeService(Service):
             self._grape.startService()
             grapes.append(f"http://127.0.0.1:{self._grape.api_port}")
         self._discovery.start(grapes, self.peer_port)
-        pruning = Pruning(self.store, reactor, lambda: self.commit_loop.requests)
+        pruning = Pruning(self.store, self._clock, lambda: self.commit_loop.requests)
         self._background.spawn("forgetting old history", pruning.run())
 
     async def _listen(self, name: str, endpoints: Iterable[str], factory: Factory) -> None:

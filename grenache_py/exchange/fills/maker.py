@@ -91,7 +91,8 @@ class Maker:
 
         Raises:
             RemoteProtocolError: signatures, ids or units do not fit; nothing is stored.
-            OrderError: busy, or forgotten; not final: the taker keeps its reservation.
+            OrderError: busy, or forgotten, or the deadline is far away by this clock; not final:
+                the taker keeps its reservation and asks again.
         """
         fill = decode_fill(fill_signed.payload)
         if fill.maker_home != self.ledger.home or fill.taker_home == self.ledger.home:
@@ -110,7 +111,7 @@ class Maker:
             # Unwritten on purpose: a repeat will be late too, for the clock never steps back.
             return self._refuse(fill.id, fill.taker_home, "late")
         if fill.deadline > now_ms + DEADLINE_MS_MAX + AHEAD_MS_MAX:
-            raise RemoteProtocolError("the fill's deadline is too far away")
+            raise _too_far()
         self._make_room()
         market = self.ledger.markets.get(fill.market)
         if taker is None or market is None:
@@ -265,7 +266,7 @@ class Maker:
             self._must_know(fill_id, deadline)
             return self._refuse(fill_id, taker_home, "late")
         if deadline > now_ms + DEADLINE_MS_MAX + AHEAD_MS_MAX:
-            raise RemoteProtocolError("the fill's deadline is too far away")
+            raise _too_far()
         self._make_room()
         self.poisoned += 1
         return self._store_refusal(fill_id, taker_home, deadline, "unknown")
@@ -328,3 +329,10 @@ class Maker:
 
     def _store(self, fill_id: str, stored: StoredAnswer) -> None:
         self._answers.put(fill_id, stored)
+
+
+def _too_far() -> OrderError:
+    """No fault of the taker's home as long as this clock may be the wrong one."""
+    return OrderError(
+        BUSY, "the fill's deadline is too far away by this clock", retry_after_ms=1000
+    )

@@ -41,6 +41,7 @@ class FillPort:
     Args:
         relay: the way to homes that are not neighbours.
         must_serve: raises OrderError while this home does not serve.
+        silent: tells that it must sign nothing: to settle a fill is to sign.
         crossed: called with a market whose book may be crossed after an answer.
     """
 
@@ -51,6 +52,7 @@ class FillPort:
     _peering: Peering
     _relay: FillRelay
     _must_serve: Callable[[], None]
+    _silent: Callable[[], bool]
     _crossed: Callable[[str], None]
 
     def register(self, method: Callable[[str, PeerMethod], None]) -> None:
@@ -129,7 +131,7 @@ class FillPort:
         self, result: dict[str, Any] | None, error: dict[str, Any] | None, now: float
     ) -> None:
         """What came back of a fill: an answer settles it, anything else leaves it in doubt."""
-        if result is None:
+        if result is None or self._silent():
             return
         market = self._taker.answer(Signed.from_wire(result.get("answer")), now)
         if market is not None:

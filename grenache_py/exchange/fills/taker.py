@@ -280,6 +280,12 @@ class Taker:
         self.on_hold.pop(intent.fill.maker_home, None)
         return self._settle(intent, intent.seen, now)
 
+    def not_by_log(self, trade: str) -> None:
+        """A trade was shown and not taken in: of its fill, the log is no answer any more."""
+        intent = self.intents.get(self._by_trade.get(trade, ("", 0))[0])
+        if intent is not None:
+            intent.log_mark = None
+
     def log_reached(self, home: str, time_ms: int, now: float) -> str | None:
         """
         An entry of a maker's log with this time was applied (docs/design/fills.rst#log-answer).

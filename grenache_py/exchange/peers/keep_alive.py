@@ -6,12 +6,16 @@ Pure. Called once a heartbeat for every link.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import attrs
 
 from grenache_py.exchange.peers.clones import CloneCheck
 from grenache_py.exchange.peers.link import LinkState, PeerLink
 from grenache_py.exchange.peers.link_table import LinkTable
 from grenache_py.exchange.peers.requests import PeerRequests
+from grenache_py.exchange.signed_log.hybrid_clock import TIME_MS_MAX
 
 __all__ = ["PING_IDLE_S", "KeepAlive"]
 
@@ -19,6 +23,8 @@ __all__ = ["PING_IDLE_S", "KeepAlive"]
 PING_IDLE_S = 10.0
 #: A link ends when so many pings were not answered.
 PINGS_MISSED_MAX = 3
+#: Each neighbour is pinged so often for the time its clock says.
+CLOCK_S = 5.0
 
 
 @attrs.frozen
@@ -47,13 +53,20 @@ class KeepAlive:
                 self._table.close(link, f"no answer to {PINGS_MISSED_MAX} pings", now)
                 return
             self._ping(link, now)
-        elif link.latency_s is None and not link.ping_sent:
+        elif not link.ping_sent or not link.ping_sent <= now < link.ping_sent + CLOCK_S:
             self._ping(link, now)
 
     def _ping(self, link: PeerLink, now: float) -> None:
-        def answered(result: object, error: object, then: float) -> None:
+        def answered(result: dict[str, Any] | None, error: object, then: float) -> None:
             if result is not None:
-                link.latency_s = max(0.0, then - now)
+                link.latency_s = latency_s = max(0.0, then - now)
+                time_ms = result.get("time")
+                if type(time_ms) is int and 0 <= time_ms <= TIME_MS_MAX:
+                    ahead_s = (now + then) / 2 - time_ms / 1000
+                    # When it was read is known to half the way there and back.
+                    sure_s = max(0.0, abs(ahead_s) - latency_s / 2)
+                    link.clock_ahead_s = math.copysign(sure_s, ahead_s)
+                    link.clock_at = then
 
         link.ping_sent = now
         link.pings_missed += 1

@@ -116,6 +116,8 @@ class PeerLink:
         listen: ``host:port`` it can be dialled at, "" when it cannot.
         state: changed by ``LinkTable`` only, along ``LINK``.
         heard: when the last message came.
+        clock_ahead_s, clock_at: this clock less the other side's, in seconds, and when that was
+            measured; None before.
         heads: the heads it told of, by origin.
         heads_again: it did not deliver what it promised; its heads are not believed until then.
         told: the heads it was told, or told of itself, by origin.
@@ -142,6 +144,8 @@ class PeerLink:
     ping_sent: float = 0.0
     pings_missed: int = 0
     latency_s: float | None = None
+    clock_ahead_s: float | None = None
+    clock_at: float = 0.0
     heads: dict[str, Head] = attrs.Factory(dict)
     heads_again: float = 0.0
     told: dict[str, Head] = attrs.Factory(dict)

@@ -140,7 +140,7 @@ class Peering:
         self.on_heartbeat: Callable[[list[PeerLink], float], None] = lambda lazy, now: None
         self.homes: Callable[[], int] = lambda: len(self.by_key)
         self.method("peer.hello", _too_late)
-        self.method("peer.ping", lambda link, params, now: {})
+        self.method("peer.ping", lambda link, params, now: {"time": int(now * 1000)})
         self.method("peer.addresses", self._addresses_told)
         self.method("peer.goodbye", self._goodbye_told)
         self.method("gossip.graft", self._grafting.graft_told)

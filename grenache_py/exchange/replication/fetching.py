@@ -213,7 +213,8 @@ class Fetching:
     def _range_came(self, origin: str, link: PeerLink, result: dict[str, Any], now: float) -> None:
         entries = read_entries(result)
         if entries is None:
-            self._is_pruned(origin, link, now)
+            if origin != self._peering.me:  # of its own log nobody else tells a home
+                self._is_pruned(origin, link, now)
             return
         self._pruned.pop(origin, None)
         before = self._held_logs.head(origin)

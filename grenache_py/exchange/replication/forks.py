@@ -68,7 +68,9 @@ class Forks:
             self.verifier.check(signed, self.home)
             self._alarm(
                 f"the network knows entry {entry.epoch}/{entry.seq} of this home, which this"
-                " disk does not: it is an old copy, or another process uses the same identity"
+                " disk does not: it is an old copy, or another process uses the same identity."
+                " Stop this one and start the newest copy of its data directory. If there is none,"
+                " start once with --new-epoch, which gives up the open orders"
             )
 
     def _alarm(self, why: str) -> None:

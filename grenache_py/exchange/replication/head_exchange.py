@@ -48,8 +48,16 @@ class HeadExchange:
     # Telling.
 
     def joined(self, link: PeerLink) -> None:
-        """A link opened: tell it everything."""
-        self._tell(link, self._held_logs.heads())
+        """
+        A link opened: tell it everything.
+
+        Its own log, too, when its lease is long over: its disk may be an old copy.
+        """
+        heads = dict(self._held_logs.heads())
+        own = self._held_logs.head(link.key)
+        if own.seq:
+            heads[link.key] = own
+        self._tell(link, heads)
 
     def heartbeat(self, links: list[PeerLink], lazy: list[PeerLink], now: float) -> None:
         """

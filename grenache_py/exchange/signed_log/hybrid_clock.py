@@ -18,6 +18,8 @@ late, write nothing, crash, start again with an earlier wall clock, and accept t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 __all__ = [
     "AHEAD_MS_MAX",
     "COUNTER_MAX",
@@ -51,6 +53,7 @@ class HybridClock:
 
     Attributes:
         ms, counter: the newest stamp that was given out or merged.
+        may_leap: tells whether a leap is to be followed at once.
     """
 
     def __init__(self, floor_ms: int = 0) -> None:
@@ -59,6 +62,7 @@ class HybridClock:
         self.floor_ms = floor_ms
         # How far the wall clock may raise this one at once; 0 while it rests.
         self._reach_ms = TIME_MS_MAX
+        self.may_leap: Callable[[], bool] = lambda: False
 
     @property
     def resting(self) -> bool:
@@ -99,7 +103,9 @@ class HybridClock:
 
     def _follows(self, wall_ms: int) -> bool:
         """Whether a wall clock that is ahead is believed; after a leap it is not any more."""
-        if wall_ms - self.ms <= self._reach_ms and wall_ms <= TIME_MS_MAX:
+        if wall_ms > TIME_MS_MAX:
+            return False
+        if wall_ms - self.ms <= self._reach_ms or (self._reach_ms and self.may_leap()):
             return True
         self.rest()
         return False

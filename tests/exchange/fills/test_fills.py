@@ -8,6 +8,7 @@ import pytest
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import BUSY, CANNOT_FILL, OrderError
 from grenache_py.exchange.fills.messages import decode_answer
+from grenache_py.exchange.serving import LISTEN_S
 from grenache_py.exchange.signed_log.entries import Entry
 from grenache_py.exchange.signed_log.merkle import Signed
 from tests.support.peers import Network, conserved
@@ -52,6 +53,7 @@ def test_the_quantity_is_reserved_on_disk_before_the_fill_leaves(net: Network) -
     assert (found.open, found.reserved, len(net[TAKER].in_doubt())) == (0, 15, 1)
     net.lost = set()
     net.link(MAKER, TAKER)
+    net.run(LISTEN_S + 1)
     assert net[TAKER].order(buy.order_id).status == "filled"  # type: ignore[union-attr]
     everywhere_the_same(net)
 
@@ -411,3 +413,22 @@ def test_a_home_that_does_not_serve_says_busy(net: Network) -> None:
         net.place(MAKER, "sell", 10, 100)
     assert caught.value.code == BUSY
     assert "its disk is old" in caught.value.message
+
+
+def test_a_trade_that_was_shown_while_nothing_may_be_signed_is_not_denied_by_the_log(
+    net: Network,
+) -> None:
+    net.place(MAKER, "sell", 15, 100)
+    net.lost = {"result"}
+    others = net[TAKER]._others
+    silent = others.silent
+    others.silent = lambda: True  # the maker's log shows the trade, and it is not taken in
+    buy = net.place(TAKER, "buy", 15, 100)
+    others.silent = silent
+    net.lost = {"result", "fill.request", "fill.query"}
+    net.run(20)
+    assert (buy.reserved, net[TAKER].taker.settled_by_log) == (15, 0)
+    net.lost = set()
+    net.run(31)
+    assert (buy.status, buy.filled) == ("filled", 15)
+    everywhere_the_same(net)

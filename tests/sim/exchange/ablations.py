@@ -22,6 +22,7 @@ from unittest import mock
 
 import attrs
 
+from grenache_py.exchange import start
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.fills import maker
 from grenache_py.exchange.fills.maker import Maker
@@ -38,6 +39,7 @@ from grenache_py.exchange.replication.intake import Intake
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from tests.sim.exchange.invariants import Violation
+from tests.sim.exchange.network import Peer
 from tests.sim.exchange.world import CHAOS_S, Flow, World, run
 
 __all__ = ["ABLATIONS", "Ablation", "seeds_until_found", "switched_off"]
@@ -379,6 +381,30 @@ ABLATIONS = (
             (HybridClock, "resume", lambda self, ms, counter: None),
         ),
         faults=("crash", "clock jump"),
+    ),
+    Ablation(
+        "the machine's clock is taken with its jumps, and followed",
+        20,
+        ("L", "3.5", "I"),
+        (
+            (Peer, "wall", Peer._machine_clock),
+            (HybridClock, "_follows", lambda self, wall_ms: True),
+        ),
+        faults=("clock hours",),
+    ),
+    Ablation(
+        "a clock that leapt is followed at once",
+        20,
+        ("L", "3.5", "I"),
+        ((HybridClock, "_follows", lambda self, wall_ms: True),),
+        faults=("clock hours",),
+    ),
+    Ablation(
+        "entries of an earlier epoch are taken for the present one's",
+        20,
+        ("L", "I"),
+        ((start, "_tail_of", lambda snapshot, epoch: snapshot.log_tail),),
+        faults=("new epoch", "crash", "partition"),
     ),
     Ablation(
         "every entry is forwarded, known or not",

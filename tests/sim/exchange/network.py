@@ -16,6 +16,7 @@ from typing import Any
 
 import attrs
 
+from grenache_py.exchange.daemon.commit_loop import TICK_S_MAX
 from grenache_py.exchange.effects.batch import Batch, CloseLink, Dial, Send
 from grenache_py.exchange.effects.rows import Row, Snapshot
 from grenache_py.exchange.market.instrument import Market
@@ -23,6 +24,7 @@ from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.signed_log.keys import Ed25519, Identity
 from grenache_py.exchange.storage.database import Database
 from grenache_py.exchange.storage.retention import Retention, plan
+from grenache_py.steady_clock import SteadyClock
 from grenache_py.wire.jsonlines import LineSplitter
 from grenache_py.wire.jsonrpc import Malformed, decode_message
 from tests.support.memory_database import MemoryDatabase
@@ -403,7 +405,9 @@ class Peer:
         self._committing = False
         self._turning = False
         self._timer: Timer | None = None
+        self._ticked_at = 0.0
         self._queue: list[Callable[[], None]] = []
+        self.steady = self._steady_clock()
         network.listeners[self.address] = self
 
     @property
@@ -411,8 +415,15 @@ class Peer:
         return f"{self.host}:7071"
 
     def wall(self) -> float:
+        """The time as the daemon takes it: the machine's clock without its jumps."""
+        return self.steady.seconds()
+
+    def _machine_clock(self) -> float:
         now = self.network.clock.now
         return EPOCH_S + now * (1.0 + self.drift) + self.offset
+
+    def _steady_clock(self) -> SteadyClock:
+        return SteadyClock(self._machine_clock, lambda: self.network.clock.now)
 
     def new_link(self) -> int:
         self._links += 1
@@ -424,6 +435,7 @@ class Peer:
         assert self.node is None
         self.life += 1
         self._committing = False
+        self.steady = self._steady_clock()  # another process
         self.node = ExchangeNode(
             self.config, self.identity, self.disk.load(), self.rng, self.wall()
         )
@@ -564,17 +576,21 @@ class Peer:
                 self.do(lambda node, now, n=item.link: node.link_closed(n, now))
 
     def _arm(self) -> None:
+        now = self.network.clock.now
         if self._timer is not None:
             self._timer.cancel()
         if self.node is None:
             return
         wait = (self.node.next_deadline() - self.wall()) / (1.0 + self.drift)
+        if wait > TICK_S_MAX:  # the clock was put back; what comes meanwhile must not delay it
+            wait = max(self._ticked_at + TICK_S_MAX - now, 0.0)
         life = self.life
 
         def tick() -> None:
             if self.life == life:
+                self._ticked_at = self.network.clock.now
                 self.do(lambda node, now: node.tick(now))
                 if self._committing:
                     self._arm()
 
-        self._timer = self.network.clock.after(min(max(wait, 0.001), 60.0), tick)
+        self._timer = self.network.clock.after(max(wait, 0.001), tick)

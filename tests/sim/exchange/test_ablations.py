@@ -22,6 +22,7 @@ from grenache_py.exchange.replication.catch_up import CatchUp
 from grenache_py.exchange.replication.forks import Forks
 from grenache_py.exchange.replication.helpers import Helpers
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
+from grenache_py.exchange.serving import Serving
 from grenache_py.exchange.signed_log.merkle import Verifier, leaf_hash
 from tests.sim.exchange import test_evil as evil
 from tests.sim.exchange import test_false_promises as promises
@@ -115,6 +116,10 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
     ),
     "an own entry nobody remembers is no alarm": (
         (Forks, "own_entry", lambda self, entry, signed: None),
+        network.test_an_old_disk_is_noticed_before_it_lies,
+    ),
+    "a restarted home serves before it has listened": (
+        (Serving, "begin", lambda self, restarted, others_known, now: self._clock.trust(now)),
         network.test_an_old_disk_is_noticed_before_it_lies,
     ),
     "one key at two places is no alarm": (

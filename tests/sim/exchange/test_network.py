@@ -300,6 +300,8 @@ def test_an_old_disk_is_noticed_before_it_lies() -> None:
     forgetful.disk.forget(3)
     world.checker.amnesia.add(forgetful.identity.key)
     forgetful.start()
+    for number in range(60):  # its clients do not wait
+        world.clock.after(number * 0.1, lambda: world.place(forgetful))
     world.clock.run_until(world.clock.now + 10.0)
     assert forgetful.node is not None
     assert forgetful.node.alarms()

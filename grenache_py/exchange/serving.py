@@ -1,0 +1,189 @@
+"""
+Whether this home may serve: after it has listened, without an alarm, by a clock that is right.
+
+Pure. A home that was restarted says nothing in its own name before it has listened to what its
+neighbours hold of its log: its disk may be an old copy (docs/design/identity.rst#old-disk). Its
+wall clock, and one that leapt, is believed when the neighbours agree or nobody is there
+(docs/design/log.rst#clock-rests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+from grenache_py.exchange.errors import BUSY, OrderError
+from grenache_py.exchange.peers.link import PeerLink
+from grenache_py.exchange.peers.neighbour_clocks import ENOUGH, ClockOffset, NeighbourClocks
+from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
+
+__all__ = ["ALONE_S", "LISTEN_S", "Serving"]
+
+#: A restarted home listens so long, from its first link on.
+LISTEN_S = 3.0
+#: It serves without when nobody could be reached for so long.
+ALONE_S = 10.0
+#: When only one neighbour says that the clock is wrong, either may be right: so long it has a say.
+DOUBT_S = 90.0
+#: A difference to the neighbours' clocks that an operator is warned of ...
+CLOCK_WARNING_S = 1.0
+#: ... and one beyond which they do not take this home's entries.
+CLOCK_ALARM_S = AHEAD_MS_MAX / 1000
+
+
+class Serving:
+    """
+    See the module.
+
+    Attributes:
+        on_change: called with the alarms and warnings when others came, or some went.
+        listening: this home was restarted and has not heard its neighbours yet.
+    """
+
+    def __init__(
+        self,
+        clock: HybridClock,
+        clocks: NeighbourClocks,
+        ready: Callable[[], list[PeerLink]],
+        proofs: list[str],
+        own_clone: Callable[[], bool],
+    ) -> None:
+        """
+        Args:
+            ready: the links that are used.
+            proofs: what proves that this home must not sign any more.
+            own_clone: whether another process uses this home's key.
+        """
+        self.on_change: list[Callable[[list[str], list[str]], None]] = []
+        self.listening = False
+        self._clock = clock
+        clock.may_leap = lambda: not ready()  # nobody is there to ask
+        self._clocks = clocks
+        self._ready = ready
+        self._proofs = proofs
+        self._own_clone = own_clone
+        self._since = 0.0  # listening, or with a clock that rests
+        self._linked_at: float | None = None
+        self._rested = False
+        self._clock_alarm = self._clock_warning = ""
+        self._said: tuple[list[str], bool, bool] = ([], False, False)
+
+    def begin(self, restarted: bool, others_known: bool, now: float) -> None:
+        """
+        This process started.
+
+        Args:
+            restarted: there is a log, and no operator's word that it may be old.
+            others_known: there are other homes, or addresses to look for them at.
+        """
+        if restarted and others_known:
+            self._clock.rest()
+            self.listening = self._rested = True
+            self._since = now
+        else:
+            self._clock.trust(now)
+
+    def tick(self, now: float) -> None:
+        """See whether it is over; call it every second."""
+        links = self._ready()
+        self._since = min(self._since, now)  # when the clock was put back
+        if self.listening:
+            if links and (self._linked_at is None or self._linked_at > now):
+                self._linked_at = now
+            if self._linked_at is None:
+                self.listening = now < self._since + ALONE_S
+            else:
+                self.listening = now < self._linked_at + LISTEN_S
+        elif self._clock.resting:
+            if not self._rested:  # it leapt just now
+                self._rested, self._since = True, now
+            if self._believed(bool(links), now):
+                self._clock.trust(now)
+                self._rested = False
+        self._look(now)
+
+    def _believed(self, linked: bool, now: float) -> bool:
+        """Whether a clock that rests is to be followed again."""
+        found = self._clocks.offset(self._since)
+        if found is None:
+            return not linked or now >= self._since + ALONE_S
+        if abs(found.ahead_s) <= CLOCK_ALARM_S:
+            return True
+        return found.neighbours < ENOUGH and now >= self._since + DOUBT_S
+
+    def _look(self, now: float) -> None:
+        found = self.clock_offset
+        off = 0.0 if found is None else abs(found.ahead_s)
+        text = "" if found is None or off <= CLOCK_WARNING_S else _clocks_differ(found, now)
+        wrong = off > CLOCK_ALARM_S and (
+            self._clock.resting or (found is not None and found.neighbours >= ENOUGH)
+        )
+        self._clock_alarm = f"{text}; new orders are refused until then" if wrong else ""
+        self._clock_warning = text if not wrong else ""
+        said = (self.alarms_but_clock(), wrong, bool(self._clock_warning))
+        if said != self._said:
+            self._said = said
+            for tell in self.on_change:
+                tell(self.alarms(), self.warnings())
+
+    @property
+    def clock_offset(self) -> ClockOffset | None:
+        """How far the clock is from the neighbours'."""
+        return self._clocks.offset()
+
+    @property
+    def silent(self) -> bool:
+        """Whether this home must sign nothing at all."""
+        return self.listening or bool(self._proofs) or self._own_clone()
+
+    def must_sign(self) -> None:
+        """
+        Raises:
+            OrderError: this home must sign nothing.
+        """
+        if self.listening:
+            raise OrderError(
+                BUSY,
+                "this peer was restarted and listens to its neighbours first; ask again in some"
+                " seconds",
+                retry_after_ms=1000,
+            )
+        if self._proofs or self._own_clone():
+            raise OrderError(BUSY, f"this peer does not serve: {self.alarms_but_clock()[0]}")
+
+    def must_take(self) -> None:
+        """
+        Raises:
+            OrderError: this home must take no new orders.
+        """
+        self.must_sign()
+        if self._clock_alarm:
+            raise OrderError(BUSY, f"this peer does not serve: {self._clock_alarm}")
+
+    def alarms(self) -> list[str]:
+        """Why this home does not serve; empty when all is well."""
+        return [*self.alarms_but_clock(), *filter(None, [self._clock_alarm])]
+
+    def alarms_but_clock(self) -> list[str]:
+        """Those that nothing but an operator ends."""
+        alarms = list(self._proofs)
+        if self._own_clone():
+            alarms.append("another process proves this peer's key: two daemons, one identity")
+        return alarms
+
+    def warnings(self) -> list[str]:
+        """What will become a reason."""
+        return list(filter(None, [self._clock_warning]))
+
+
+def _clocks_differ(found: ClockOffset, now: float) -> str:
+    """Name both clocks."""
+    who = "a neighbour's" if found.neighbours == 1 else f"the {found.neighbours} neighbours'"
+    return (
+        f"this machine's clock says {_utc(now)}, {who} {_utc(now - found.ahead_s)}: set the wrong"
+        " one right, with an NTP service"
+    )
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
