@@ -68,18 +68,6 @@ def test_every_make_target_that_a_document_names_exists() -> None:
             assert target in targets, f"{document.name}: make {target}"
 
 
-def test_every_module_the_architecture_names_exists() -> None:
-    text = (ROOT / "ARCHITECTURE.rst").read_text()
-    package = ROOT / "grenache_py"
-    rooms = re.search(r"(?s)from the inside out\n-+\n(.*?)\n\w[^\n]*\n---", text)
-    assert rooms
-    for name in re.findall(r"``([a-z_]+)``", rooms.group(1)):
-        assert (package / "exchange" / f"{name}.py").exists(), name
-    for name in re.findall(r"``([a-z_/]+\.py)``", text):
-        places = (ROOT, package, package / "dht", package / "exchange")
-        assert any((place / name).exists() for place in places), name
-
-
 def test_every_log_line_the_operators_guide_explains_is_one() -> None:
     guide = (ROOT / "docs" / "operator.rst").read_text()
     (table,) = re.findall(r"(?s)\nline +what to do\n=[= ]+\n(.*?)\n===", guide)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from grenache_py.exchange.fills.port import read_query, read_request, read_settled
+from grenache_py.exchange.fills.relay import read_relay
 from grenache_py.exchange.peers.grafting import read_backoff
 from grenache_py.exchange.peers.message_table import Cost, PeerMessage
 from grenache_py.exchange.peers.peer_exchange import read_records
@@ -40,8 +41,9 @@ PEER_MESSAGES = (
     PeerMessage("sync.reconcile", Cost(100, 1, 50, "orders held"), answered=True),
     PeerMessage("sync.records", Cost(70), answered=True),
     PeerMessage("fill.request", Cost(40), answered=True, decode=read_request),
-    PeerMessage("fill.query", Cost(15), answered=True, decode=read_query),
-    PeerMessage("fill.settled", Cost(0, 40, 1000, "fills"), answered=False, decode=read_settled),
+    PeerMessage("fill.query", Cost(25), answered=True, decode=read_query),
+    PeerMessage("fill.relay", Cost(10), answered=False, decode=read_relay),
+    PeerMessage("fill.settled", Cost(10, 4, 100, "fills"), answered=False, decode=read_settled),
 )
 
 

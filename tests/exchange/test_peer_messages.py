@@ -130,8 +130,16 @@ def test_requests_have_an_id_and_notifications_have_none(monkeypatch: pytest.Mon
     net.place(1, "buy", 4, 100)
     net.lost = {"fill.request"}
     net.place(1, "buy", 4, 100)
+    net.restart(1)  # or the maker's log would be the answer
+    for other in (0, 2):
+        net.link(1, other)
     net.run(40)  # it did not arrive: it is asked about
     net.lost = set()
+    net.place(3, "sell", 1, 90)
+    net.link(3, 2)
+    net.place(1, "buy", 1, 90)  # 3 is no neighbour of 1: 2 passes it on
+    net.run(1)
+    net.cut(3)
     for number in range(1_150):
         net.place(0, "sell", 10, 101 + number % 7)
     net.run(6)

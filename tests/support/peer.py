@@ -151,6 +151,7 @@ class Peer:
         self.dialled: list[str] = []
         self.limits = RateLimits(rate, account_rate)
         self.shut_down: list[bool] = []
+        self.markets: tuple[Market, ...] = (MARKET,)
         history = StoreHistory(self.store, self.identity.key)
         admin = DaemonAdmin(
             self.store,
@@ -173,7 +174,7 @@ class Peer:
         self.commit_loop.guarded.method_failed(name)
 
     def _make_node(self, snapshot: Snapshot, now: float) -> ExchangeNode:
-        config = NodeConfig(PeeringConfig("main", strict=True), (MARKET,))
+        config = NodeConfig(PeeringConfig("main", strict=True), self.markets)
         return ExchangeNode(config, self.identity, snapshot, random.Random(1), now)
 
     def restart(self) -> None:

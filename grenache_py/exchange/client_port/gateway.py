@@ -39,6 +39,8 @@ class GatewayNode(Protocol):
     @property
     def markets(self) -> Mapping[str, Market]: ...
     @property
+    def known_markets(self) -> Mapping[str, Market]: ...
+    @property
     def books(self) -> Mapping[str, Book]: ...
     def place(self, new: NewOrder, now: float) -> LiveOrder: ...
     def cancel(self, order_id: str, now: float, account: str | None = None) -> LiveOrder: ...
@@ -210,15 +212,28 @@ class Gateway:
             )
         return market
 
+    def known_market(self, symbol: str) -> Market:
+        """
+        Return a market whose history is kept, also when it is no longer traded here.
+
+        Raises:
+            OrderError: -32000.
+        """
+        return self.node.known_markets.get(symbol) or self.market(symbol)
+
+    def market_of(self, live: LiveOrder) -> Market:
+        """Return an order's market; an old order's may be no longer traded here."""
+        return self.known_market(live.order.market)
+
     def report(self, live: LiveOrder) -> dict[str, Any]:
         """The execution report of an own order in memory."""
         trades = self.node.trades_of(live.order_id) if live.filled else ()
-        return execution_report(live, self.node.markets[live.order.market], trades)
+        return execution_report(live, self.market_of(live), trades)
 
     def found_report(self, found: Found) -> dict[str, Any]:
         """The execution report of an order read from the store."""
         live, trades = found
-        return execution_report(live, self.node.markets[live.order.market], trades)
+        return execution_report(live, self.market_of(live), trades)
 
 
 def trades_behind(node: GatewayNode | None, copy: LiveOrder) -> Iterable[Trade]:

@@ -49,6 +49,10 @@ class Outgoing:
         """Tell one neighbour something that has no answer."""
         self.send(link, notification_line(method, params))
 
+    def notify_later(self, link: PeerLink, method: str, params: Callable[[], PeerParams]) -> None:
+        """Likewise, with params that are made once the batch is sealed."""
+        self.send_later(link, lambda: notification_line(method, params()))
+
     def close(self, number: int, reason: str) -> None:
         """Have the shell close a link once what was queued before is out."""
         self._waiting.append(CloseLink(number, reason))

@@ -67,7 +67,7 @@ class Peering:
         methods: what carries out each message; others add theirs with ``method``.
         ready: the ready links, in the order they became so.
         penalise, ignored: see ``Penalties``.
-        notify: tells one neighbour something that has no answer.
+        notify, notify_later: tell one neighbour something that has no answer; see ``Outgoing``.
         on_ready, on_gone: called with a link that became, or ceased to be, ready.
         on_heartbeat: called once a second with the links to tell lazily what moved.
         homes: how many live homes there are, this one not counted.
@@ -93,7 +93,7 @@ class Peering:
         self._heartbeat_at = now + rng.random() * 0.1
 
         self._outgoing = outgoing = Outgoing()
-        self.notify = outgoing.notify
+        self.notify, self.notify_later = outgoing.notify, outgoing.notify_later
         self.table = table = LinkTable(outgoing, config.strict)
         self.links, self.by_key, self.ready = table.links, table.by_key, table.ready
         self.scores = Scores()
@@ -243,6 +243,16 @@ class Peering:
             if answered:
                 answered(None, None, now)
         elif not self.addresses.waiting(address, now):
+            self.dialling.dial(address, now)
+
+    def dial_peer(self, key: str, now: float) -> None:
+        """Begin a dial to a peer whose address is known, unless one has just failed."""
+        address = self.addresses.address_of(key, now)
+        if (
+            address is not None
+            and not self.scores.banned(key, now)
+            and not self.addresses.waiting(address, now)
+        ):
             self.dialling.dial(address, now)
 
     def reachable(self, key: str, now: float) -> bool:

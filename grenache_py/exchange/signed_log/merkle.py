@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple, Protocol
 
 from msgspec import Meta, Struct, ValidationError, convert, json
 
-from grenache_py.errors import RemoteProtocolError
+from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 from grenache_py.exchange.signed_log.keys import Identity, Scheme
 
 __all__ = [
@@ -169,7 +169,14 @@ class Sealer:
         self._drafts: list[Draft] = []
 
     def add(self, payload: str) -> Draft:
-        """Queue ``payload`` for the next ``seal``."""
+        """
+        Queue ``payload`` for the next ``seal``.
+
+        Raises:
+            LocalProtocolError: no other peer would take it; nothing is queued.
+        """
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            raise LocalProtocolError(f"a payload of {len(payload)} bytes: nobody would read it")
         draft = Draft(payload, leaf_hash(payload))
         self._drafts.append(draft)
         return draft

@@ -263,11 +263,11 @@ class Database:
         version = _pragma(connection, "user_version")
         if 0 < version < len(self._steps):
             copy(connection, f"{self.path}.schema{version}")
-        for number in range(version + 1, len(self._steps) + 1):
+        if version < len(self._steps):  # in one transaction: a new file is whole, or not there
             connection.executescript(
-                f"BEGIN IMMEDIATE; {self._steps[number - 1]};"
+                f"BEGIN IMMEDIATE; {';'.join(self._steps[version:])};"
                 f"PRAGMA application_id = {APPLICATION_ID};"
-                f"PRAGMA user_version = {number}; COMMIT;"
+                f"PRAGMA user_version = {len(self._steps)}; COMMIT;"
             )
 
 

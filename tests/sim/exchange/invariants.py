@@ -262,15 +262,13 @@ class Checker:
         """
         An answer may be forgotten long after its fill's deadline; "late" follows it then.
 
-        Only where that changes nothing: it traded nothing, or its taker has all of it on disk.
+        Only where that is true: a fill that traded must never be called late.
         """
         before = msgspec.json.decode(stored)
         return (
             late["why"] == "late"
             and (home, before["fill"]) in self.answers_gone
-            and all(
-                (before["taker_home"], trade["id"]) in self.trades for trade in before["trades"]
-            )
+            and not before["trades"]
         )
 
     def _entry_left(self, home: str, payload: str) -> bytes:

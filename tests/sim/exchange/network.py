@@ -203,6 +203,7 @@ class Network:
                 target is None
                 or target.node is None
                 or target.paused
+                or target.behind_nat
                 or (peer.name, target.name) in self.cut
                 or (target.name, peer.name) in self.cut
             ):
@@ -340,6 +341,7 @@ class Peer:
         life: counts starts; what belongs to an earlier one is stale.
         on_commit, on_release: called with each batch when it is durable, and when it leaves.
         offset, drift: of its wall clock.
+        behind_nat: nobody can dial it, though it may say where it listens.
     """
 
     def __init__(
@@ -363,6 +365,7 @@ class Peer:
         self.offset = 0.0
         self.drift = 0.0
         self.paused = False
+        self.behind_nat = False
         self.store_failures = 0
         self.crash_at_commit = ""  # "before" or "after": die at the next commit
         self.release_before_commit = False  # an ablation

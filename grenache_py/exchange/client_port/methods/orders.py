@@ -159,8 +159,11 @@ def order_replace(
     if live is None or account not in (None, live.account):
         unknown = OrderError(UNKNOWN_ORDER, f"There is no order {order_id} here.")
         return _or_closed(gateway, account, order_id, unknown)
-    market = gateway.node.markets[live.order.market]
+    market = gateway.market_of(live)
     lots = None if params.quantity is None else market.quantity_lots(params.quantity)
+    if lots is not None and params.order_id is None:
+        # The client's own id names this order and those it replaced: so to ask again is safe.
+        lots -= live.used_before
     ticks = None if params.price is None else market.price_ticks(params.price)
     return gateway.report(
         gateway.node.replace(order_id, now, quantity_lots=lots, price_ticks=ticks, account=account)
@@ -196,7 +199,7 @@ async def order_list(
 ) -> dict[str, Any]:
     """List orders, newest first, by page."""
     if params.market is not None:
-        gateway.market(params.market)
+        gateway.known_market(params.market)
     account = client.filter(params.account)
     found = await gateway.history.orders(
         params.market, account, params.status, params.after, params.limit + 1
@@ -304,7 +307,7 @@ async def _missed(
             raise
         seq += len(found)
         yield [
-            order_update(account, number, live, gateway.node.markets, trades)
+            order_update(account, number, live, gateway.market_of(live), trades)
             for number, live, trades in found
         ]
         answered = True
