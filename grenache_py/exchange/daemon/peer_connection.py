@@ -26,7 +26,7 @@ from grenache_py.exchange.daemon.channel_states import (
     ChannelState,
 )
 from grenache_py.exchange.daemon.line_connection import LineConnection
-from grenache_py.exchange.errors import NOT_AUTHORISED
+from grenache_py.exchange.errors import NOT_AUTHORISED, TOO_LARGE
 from grenache_py.exchange.peers.certificate import key_of
 from grenache_py.wire.jsonrpc import error_line
 
@@ -149,7 +149,9 @@ class PeerConnection(LineConnection):
             if not self._greeted:
                 self._greeted = True
                 if len(line) > HELLO_BYTES_MAX:
-                    self._take(self, None)
+                    message = f"A hello has at most {HELLO_BYTES_MAX} bytes; this link ends here."
+                    self.send(error_line(None, TOO_LARGE, message))
+                    self.close()
                     return
             self._take(self, line)
 
