@@ -10,11 +10,11 @@ rebinding"). So such a name has to be one that the operator gave.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-__all__ = ["host_is_ours", "refusal"]
+__all__ = ["host_is_ours", "refusal", "refused_by_headers"]
 
 #: Endings that public name servers do not serve (RFC 6761, RFC 6762, RFC 8375, ICANN 2024).
 _PRIVATE_ENDINGS = (".localhost", ".local", ".home.arpa", ".internal", ".test")
@@ -62,7 +62,10 @@ def refusal(host: str | None, origin: str | None, names: Collection[str] = ()) -
         A sentence for the answer; "" when the request may go on.
     """
     if host is not None and not host_is_ours(host, names):
-        return "This port does not go by the name in the Host header."
+        return (
+            "This port does not go by the name in the Host header;"
+            " its operator can say that it does (--allow-host)."
+        )
     if origin is None:
         return ""
     try:
@@ -78,3 +81,13 @@ def refusal(host: str | None, origin: str | None, names: Collection[str] = ()) -
     except ValueError:
         same = False
     return "" if same else "Pages of other sites may not use this port."
+
+
+def refused_by_headers(headers: Mapping[bytes, bytes], names: Collection[str] = ()) -> str:
+    """The same as `refusal`, of a request's headers by name in lower case."""
+    host, origin = headers.get(b"host"), headers.get(b"origin")
+    return refusal(
+        None if host is None else host.decode("latin-1"),
+        None if origin is None else origin.decode("latin-1"),
+        names,
+    )

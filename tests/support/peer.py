@@ -169,9 +169,9 @@ class Peer:
         Deferred.fromCoroutine(self.commit_loop.start())
         self.turn()
 
-    def method_failed(self, name: str) -> None:
+    def method_failed(self, name: str, error: Exception) -> None:
         self.bugs.append(name)
-        self.commit_loop.guarded.method_failed(name)
+        self.commit_loop.guarded.method_failed(name, error)
 
     def _make_node(self, snapshot: Snapshot, now: float) -> ExchangeNode:
         config = NodeConfig(PeeringConfig("main", strict=True), self.markets)

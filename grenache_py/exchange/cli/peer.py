@@ -21,7 +21,7 @@ import msgspec
 from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.diagnosis import examine
 from grenache_py.exchange.cli.peer_shell import PeerTalk
-from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool
+from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool, say_json
 
 __all__ = ["backup", "decide", "doctor", "doubts", "peers", "status"]
 
@@ -59,7 +59,7 @@ def doctor(tool: Tool) -> None:
         state, links, began, time.time(), lambda address: _why_not(address, state["peer"]), _find
     )
     if tool.json:
-        click.echo(msgspec.json.encode([attrs.asdict(finding) for finding in findings]))
+        say_json([attrs.asdict(finding) for finding in findings])
     else:
         tool.show(show.findings_table(findings), fold=True)
     if any(finding.verdict == "bad" for finding in findings):

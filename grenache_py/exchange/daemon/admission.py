@@ -6,7 +6,7 @@ Shell: makes one connection for each that is accepted. A refused one is closed a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import count
 from typing import Any
 
@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.session import Session
+from grenache_py.exchange.client_port.token_guesses import guesser
 from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.exchange.daemon.commit_loop import CommitLoop
 from grenache_py.exchange.daemon.http import HTTPConnection
@@ -31,6 +32,8 @@ __all__ = ["ClientAdmission", "ClientPort", "HTTPPort", "PeerAdmission", "PeerPo
 
 #: Links at a time, those included that are just being closed; the node keeps far fewer.
 PEERS_MAX = 200
+#: Connections to the HTTP port at a time that are no streams; those count as clients.
+PAGE_CONNECTIONS_MAX = 256
 #: What a page's stream never exceeds, whatever token it shows: no admin.
 STREAM_CEILING = frozenset({"read", "trade"})
 
@@ -62,21 +65,22 @@ class ClientAdmission:
 
     def accept(self, address: object) -> ClientConnection | None:
         """A connection to the client port; None when there are too many."""
-        return self._client(self._first_grant(address))
+        return self._client(address, self._first_grant(address))
 
     def accept_stream(self, address: object) -> ClientConnection | None:
         """A page's stream: no admin, and no orders unless the operator or a token allows them."""
         scopes = self._first_grant(address).scopes & self._stream_scopes
-        return self._client(Grant(scopes), STREAM_CEILING)
+        return self._client(address, Grant(scopes), STREAM_CEILING)
 
     def _client(
-        self, grant: Grant, ceiling: frozenset[str] = ALL_SCOPES
+        self, address: object, grant: Grant, ceiling: frozenset[str] = ALL_SCOPES
     ) -> ClientConnection | None:
         commit_loop = self._commit_loop
         if commit_loop.clients >= self._clients_max:
             return None
         connection = ClientConnection(self._clock, commit_loop.client_line, commit_loop.client_lost)
-        client = Principal(grant, connection.send_queue, ceiling)
+        source = guesser(getattr(address, "host", ""))
+        client = Principal(grant, connection.send_queue, ceiling, source=source)
         connection.session = Session(
             self._gateway,
             client,
@@ -211,8 +215,20 @@ class HTTPPort(_Port):
         clock: IReactorTime,
         pages: Pages,
         accept_stream: Callable[[Any], ClientConnection | None],
+        names: Collection[str],
     ) -> None:
-        super().__init__(lambda address: HTTPConnection(clock, pages, accept_stream))
+        super().__init__(lambda address: self._connection())
+        self._made = (clock, pages, accept_stream, names)
+        self.pages_asked = 0  # connections that are no streams
+
+    def _connection(self) -> HTTPConnection | None:
+        if self.pages_asked >= PAGE_CONNECTIONS_MAX:
+            return None
+        self.pages_asked += 1
+        return HTTPConnection(*self._made, no_page=self._one_less)
+
+    def _one_less(self) -> None:
+        self.pages_asked -= 1
 
 
 class PeerPort(_Port):

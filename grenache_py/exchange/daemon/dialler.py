@@ -15,6 +15,8 @@ from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from grenache_py.options import host_and_port
+
 __all__ = ["Dialler"]
 
 #: Seconds in which a connection must be open.
@@ -60,7 +62,11 @@ class Dialler:
         if self._stopped or len(self._dials) >= DIALS_MAX:
             self._reactor.callLater(0, self._failed, address, "too many dials")
             return
-        host, _, port = address.rpartition(":")
+        try:
+            host, _, port = host_and_port(address).rpartition(":")
+        except ValueError as error:  # whoever named it, it must not stop who asked for the dial
+            self._reactor.callLater(0, self._failed, address, f"an address {error}")
+            return
         endpoint = HostnameEndpoint(
             self._reactor, host.strip("[]"), int(port), timeout=DIAL_TIMEOUT_S
         )

@@ -13,6 +13,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from grenache_py.exchange.client_port.feed import Feed
+from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.daemon.http import static_pages
 from grenache_py.exchange.daemon.metrics import exposition, health
 from grenache_py.metrics import CONTENT_TYPE
@@ -42,6 +43,7 @@ class StatusPages:
     commit_loop: CommitLoop
     store: Store
     feed: Feed
+    guesses: TokenGuesses
     discovery: Discovery
     listen: Callable[[], dict[str, list[str]]]
     advertise: str
@@ -62,11 +64,13 @@ class StatusPages:
             "door": self.door(),
             "subscriptions": len(self.feed),
             "gaps": self.feed.gaps,
+            "tokens": {"wrong": self.guesses.wrong, "not_looked_at": self.guesses.refused},
             "requests": commit_loop.requests,
             "commits": commit_loop.commits,
             "commit_rows": commit_loop.commit_rows,
             "store": commit_loop.failed or "ok",
             "store_bytes": self.store.size_bytes,
+            "wal": self.store.wal,
             "grapes": self.discovery.status(),
         }
 

@@ -11,6 +11,7 @@ happen in time.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -26,8 +27,10 @@ from grenache_py.exchange.daemon.channel_states import (
     ChannelState,
 )
 from grenache_py.exchange.daemon.line_connection import LineConnection
+from grenache_py.exchange.daemon.link_turns import LinkTurns
 from grenache_py.exchange.errors import NOT_AUTHORISED, TOO_LARGE
 from grenache_py.exchange.peers.certificate import key_of
+from grenache_py.exchange.peers.turns import Turn, line_points
 from grenache_py.wire.jsonrpc import error_line
 
 __all__ = ["PROOF_S", "PeerConnection"]
@@ -58,6 +61,8 @@ class PeerConnection(LineConnection):
         outbound: opened by us.
         key: of the other side, "" before TLS has proven it.
         channel_state: how far the connection has come.
+        turn: what it may have carried out, and owes.
+        turns: says when; set by who takes the lines.
     """
 
     leave_s = PEER_LEAVE_S
@@ -85,6 +90,8 @@ class PeerConnection(LineConnection):
         self.outbound = outbound
         self.key = ""
         self.channel_state = ChannelState.CONNECTED
+        self.turn = Turn()
+        self.turns: LinkTurns | None = None
         self._opened = opened
         self._take = take
         self._lost_to = lost
@@ -154,6 +161,24 @@ class PeerConnection(LineConnection):
                     self.close()
                     return
             self._take(self, line)
+
+    def serve(self, inbox: deque[bytes]) -> bool:
+        turns, turn = self.turns, self.turn
+        if turns is None or not inbox or not self.may_take():
+            return False
+        pause_s = turn.answers_wait_s(self._clock.seconds())
+        if pause_s:
+            if self._again is None:
+                self._again = self._clock.callLater(pause_s, self._work_again)
+            return False
+        if turns.begin(turn):
+            while inbox and not self._closing and self.may_take() and turns.takes_line(turn):
+                line = inbox.popleft()
+                turns.pay(turn, line_points(line), 0)
+                self.line(line)
+        if inbox and not self._closing and self.may_take():
+            turns.queue(self)
+        return False
 
     def too_long(self) -> None:
         self._take(self, None)

@@ -6,8 +6,11 @@ Shell: has the node take each, and keeps which connections wait for that to be d
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IReactorTime
+
 from grenache_py.exchange.daemon.connection_sets import ConnectionSets
 from grenache_py.exchange.daemon.guarded_node import GuardedNode
+from grenache_py.exchange.daemon.link_turns import LinkTurns
 from grenache_py.exchange.daemon.loop_states import NodeState
 from grenache_py.exchange.daemon.peer_connection import PeerConnection
 from grenache_py.exchange.errors import TOO_LARGE
@@ -15,6 +18,9 @@ from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from grenache_py.wire.jsonrpc import Malformed, decode_message, error_line
 
 __all__ = ["PeerInput"]
+
+#: What it costs to refuse a line that is no message.
+MALFORMED_POINTS = 2
 
 
 class PeerInput:
@@ -27,11 +33,14 @@ class PeerInput:
             each line; whoever commits takes the list and leaves an empty one.
     """
 
-    def __init__(self, guarded: GuardedNode, connections: ConnectionSets) -> None:
+    def __init__(
+        self, guarded: GuardedNode, connections: ConnectionSets, clock: IReactorTime
+    ) -> None:
         self.lines_refused = 0
         self.unreleased: list[PeerConnection] = []
         self._guarded = guarded
         self._connections = connections
+        self._turns = LinkTurns(clock)
 
     def link_opened(self, connection: PeerConnection) -> None:
         """A connection to a peer is there, and its key proven."""
@@ -41,6 +50,7 @@ class PeerInput:
         link, address, key = connection.link, connection.address, connection.key
         outbound = connection.outbound
         self._connections.links[link] = connection
+        connection.turns = self._turns
         self._guarded.ask(
             "a new link", lambda node, now: node.link_opened(link, outbound, address, key, now)
         )
@@ -51,7 +61,8 @@ class PeerInput:
 
     def peer_line(self, connection: PeerConnection, line: bytes | None) -> None:
         """Carry out a line of a peer; None for one that was too long."""
-        if self._guarded.node is None or connection.link not in self._connections.links:
+        node = self._guarded.node
+        if node is None or connection.link not in self._connections.links:
             return
         if line is None:
             message = f"A line has at most {LINE_BYTES_MAX} bytes; this link ends here."
@@ -62,9 +73,13 @@ class PeerInput:
         try:
             message_object = decode_message(line)
         except Malformed as error:
+            refused = node.peering.links.get(connection.link)
+            if refused is None or refused.closing:
+                return  # the one before ended it
             self.lines_refused += 1
             connection.send(error_line(error.id, error.code, error.message, error.data))
             connection.flush()
+            self._turns.pay(connection.turn, MALFORMED_POINTS, 0)
             bad = connection.link
             self._guarded.ask(
                 "a line that is no message",
@@ -73,15 +88,16 @@ class PeerInput:
             return
         connection.unreleased += 1
         self.unreleased.append(connection)
-        link = connection.link
+        link, turn, pay = connection.link, connection.turn, self._turns.pay
         self._guarded.ask(
             f"a message of peer {connection.address}",
-            lambda node, now: node.link_message(link, message_object, now),
+            lambda node, now: pay(turn, *node.link_message(link, message_object, now)),
         )
 
     def link_lost(self, connection: PeerConnection, reason: str) -> None:
         """A connection to a peer is gone."""
         link = connection.link
+        self._turns.leave(connection)
         if self._connections.links.pop(link, None) is not None:
             self._guarded.ask("the end of a link", lambda node, now: node.link_closed(link, now))
 

@@ -138,7 +138,8 @@ class Admission:
             self._exchange.seen_from(link, peer.seen)
         elif self._inbound_full(link):
             notify = self._outgoing.notify
-            notify(link, "peer.addresses", {"records": self._exchange.sample(now)})
+            records = self._exchange.sample(now)
+            self._outgoing.notify_list(link, "peer.addresses", "records", records)
             notify(link, "peer.goodbye", {"reason": "full"})
             self._table.close(link, "this peer has all the links it takes", now)
             return

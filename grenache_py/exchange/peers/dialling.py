@@ -60,7 +60,8 @@ class Dialling:
         dialled = 0
         # An address that another peer's record names may lead to a link all the same.
         open_links = {link.address for link in links if link.outbound and not link.closing}
-        for address in self._addresses.due(set(self._table.by_key), now):
+        linked = {key: link.address for key, link in self._table.by_key.items()}
+        for address in self._addresses.due(linked, now):
             if address in open_links:
                 continue
             named = self._addresses.is_named(address)

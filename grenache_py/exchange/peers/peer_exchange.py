@@ -112,14 +112,18 @@ class PeerExchange:
         """Some good records, as they travel."""
         return [signed.wire() for signed in self._book.sample(RECORDS_PER_MESSAGE_MAX, now)]
 
-    def heard(self, records: Iterable[Signed], now: float) -> list[Wire]:
+    def heard(self, records: Iterable[Signed], now: float, told_at: str) -> list[Wire]:
         """
         Take the records of a ``peer.addresses``; give those that are to be passed on.
+
+        Args:
+            told_at: ``host:port`` of the neighbour that told them.
 
         Raises:
             RemoteProtocolError: one is malformed, or not signed by its peer.
         """
-        return [signed.wire() for signed in records if self._book.learn(signed, now) is not None]
+        learn = self._book.learn
+        return [signed.wire() for signed in records if learn(signed, now, told_at) is not None]
 
 
 def _network(address: str) -> str:

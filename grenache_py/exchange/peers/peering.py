@@ -35,7 +35,13 @@ from grenache_py.exchange.peers.message_table import MessageTable, PeerMessage
 from grenache_py.exchange.peers.outgoing import Outgoing
 from grenache_py.exchange.peers.peer_exchange import PeerExchange
 from grenache_py.exchange.peers.penalties import Penalties
-from grenache_py.exchange.peers.requests import Answered, PeerParams, PeerRequests, PeerResult
+from grenache_py.exchange.peers.requests import (
+    REFUSED_POINTS,
+    Answered,
+    PeerParams,
+    PeerRequests,
+    PeerResult,
+)
 from grenache_py.exchange.peers.scores import Scores
 from grenache_py.exchange.peers.undelivered import Message, Undelivered
 from grenache_py.exchange.rates import TokenBucket
@@ -47,6 +53,8 @@ __all__ = ["Peering", "PeeringConfig"]
 
 #: Deadlines, pings, the mesh and dials are looked after this often.
 HEARTBEAT_S = 1.0
+#: The most expensive message of a handshake, a proof, checks one signature and makes one.
+HANDSHAKE_POINTS = 20
 
 # Looking a member up in its enum costs more than a global name in Python 3.10.
 _READY, _HANDSHAKING = LinkState.READY, LinkState.HANDSHAKING
@@ -92,7 +100,7 @@ class Peering:
         self._stopping = False
         self._heartbeat_at = now + rng.random() * 0.1
 
-        self._outgoing = outgoing = Outgoing()
+        self._outgoing = outgoing = Outgoing(config.strict)
         self.notify, self.notify_later = outgoing.notify, outgoing.notify_later
         self.table = table = LinkTable(outgoing, config.strict)
         self.links, self.by_key, self.ready = table.links, table.by_key, table.ready
@@ -104,7 +112,9 @@ class Peering:
         self._requests = PeerRequests(outgoing, self.penalise, self.messages)
         self.on_gone = table.on_gone
         self.on_gone.append(self._requests.cancel)
-        self.addresses = AddressBook(self.me, verifier, rng)
+        own = config.listen.rpartition(":")[0]
+        local = {own} - {""}
+        self.addresses = AddressBook(self.me, verifier, rng, local, config.grapes)
         self.addresses.name(config.connect)
         self.dialling = Dialling(table, self.addresses, outgoing, config.outbound_target)
         self.peer_exchange = PeerExchange(self.me, config.listen, self.addresses, sealer, outgoing)
@@ -159,18 +169,21 @@ class Peering:
         if link.state is _HANDSHAKING:
             self.table.close(link, "the first line is no hello", now)
 
-    def link_message(self, number: int, message: dict[str, Any], now: float) -> None:
+    def link_message(self, number: int, message: dict[str, Any], now: float) -> tuple[int, int]:
         """
         One JSON-RPC object came. Whatever it is, at worst this link ends
         (docs/failure-modes.rst#f33).
+
+        Returns:
+            what this link has to pay: points, and bytes of answers (``turns.py``).
         """
         link = self.links.get(number)
         if link is None or link.state is _CLOSING:
-            return
+            return 0, 0
         if link.bucket.take(now):
             self.penalise(link, -5.0, "too many messages", now)
             self._requests.refuse(link, message, RATE_LIMITED, "too many messages; slow down")
-            return
+            return REFUSED_POINTS, 0
         link.heard = now
         link.pings_missed = 0
         state = link.state
@@ -180,9 +193,12 @@ class Peering:
             else:
                 self._requests.returned(link, message, now)
         elif state is _HANDSHAKING:
+            link.points += HANDSHAKE_POINTS
             self.admission.handshake(link, message, now)
         elif state is _CONTESTED:
+            link.points += REFUSED_POINTS
             self._clone_check.heard(link, message, now)
+        return link.bill()
 
     def link_closed(self, number: int, now: float) -> None:
         """A connection is gone."""
@@ -304,18 +320,16 @@ class Peering:
         """A link became ready: say hello to its peer, and what waited for it."""
         self._grafting.joined(link)
         records = self.peer_exchange.sample(now)
-        if records:
-            self.notify(link, "peer.addresses", {"records": records})
+        self._outgoing.notify_list(link, "peer.addresses", "records", records)
         self.peer_exchange.tell(self.ready(), now, link)
         for method, params, answered in self._undelivered.take(link.key):
             self.request(link, method, params, answered, now)
 
     def _addresses_told(self, link: PeerLink, records: list[Signed], now: float) -> PeerResult:
-        fresh = self.peer_exchange.heard(records, now)
-        if fresh:
-            for other in self.ready():
-                if other is not link and (self.gossip.flood or other.mesh):
-                    self.notify(other, "peer.addresses", {"records": fresh})
+        fresh = self.peer_exchange.heard(records, now, link.address)
+        for other in self.ready():
+            if other is not link and (self.gossip.flood or other.mesh):
+                self._outgoing.notify_list(other, "peer.addresses", "records", fresh)
         return None
 
     def _goodbye_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:

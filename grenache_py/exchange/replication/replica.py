@@ -95,6 +95,7 @@ class Replica:
         known = self.forks.known(origin, entry, signed)
         if known is not None:
             return Received(known, origin)
+        entry.check_canonical(signed.payload)
         digest = self._verifier.check(signed, entry.home).hex()
         if entry.time[0] - int(now * 1000) > AHEAD_MS_MAX:
             return Received("early", origin)

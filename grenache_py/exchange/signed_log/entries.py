@@ -30,7 +30,7 @@ from grenache_py.exchange.market.order import (
     Trade,
 )
 from grenache_py.exchange.signed_log.hybrid_clock import COUNTER_MAX, TIME_MS_MAX
-from grenache_py.exchange.signed_log.merkle import PAYLOAD_BYTES_MAX
+from grenache_py.exchange.signed_log.merkle import PAYLOAD_BYTES_MAX, check_canonical
 
 __all__ = [
     "EPOCHS_AHEAD_MAX",
@@ -171,6 +171,15 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froz
     states: Annotated[tuple[StateBody, ...], msgspec.Meta(max_length=STATES_PER_ENTRY_MAX)] = ()
     beat: HeartbeatBody | None = None
 
+    def check_canonical(self, payload: str) -> None:
+        """
+        Check that ``payload`` is the one spelling of this entry.
+
+        Raises:
+            RemoteProtocolError: it is padded, or spelled otherwise.
+        """
+        check_canonical("log entry", self, payload)
+
     def encode(self) -> str:
         """The payload, byte for byte as it is hashed, signed, stored and sent."""
         return msgspec.json.encode(self).decode()
@@ -178,7 +187,8 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froz
     @classmethod
     def decode(cls, payload: str) -> Entry:
         """
-        Parse a payload. The signature is not checked here.
+        Parse a payload. Not checked here: the signature, and, for what is held already or only
+        read, whether it is canonical.
 
         Raises:
             RemoteProtocolError: it is not an entry; the message names the member.
@@ -220,7 +230,8 @@ def epoch_of_time(time_ms: int) -> int:
 
 _decode = msgspec.json.Decoder(Entry).decode
 _is_hex = re.compile("[0-9a-f]*").fullmatch
-_AMOUNT = r"(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,18})?"
+# No zeros at the end: an amount has one spelling, and "0" alone is nothing.
+_AMOUNT = r"(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{0,17}[1-9])?"
 _are_amounts = re.compile(f"{_AMOUNT}(?: {_AMOUNT})*").fullmatch
 
 

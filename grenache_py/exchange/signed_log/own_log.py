@@ -110,10 +110,17 @@ class OwnLog:
         return [self.tail[seq - start][1] for seq in range(first, min(last, self.seq) + 1)]
 
     def restore(self, epoch: int, seq: int, hash: str, tail: Sequence[tuple[int, Signed]]) -> None:
-        """Continue where the stored log ends."""
+        """
+        Continue where the stored log ends.
+
+        Args:
+            tail: its newest stored entries. What was pruned, or is of an older epoch, leaves a
+                gap in their numbers; only what follows the last gap is kept.
+        """
         self.epoch, self.seq, self.hash = epoch, seq, hash
         self.tail.clear()
-        self.tail.extend(
-            (number, Draft(signed.payload, leaf_hash(signed.payload), signed))
-            for number, signed in tail
-        )
+        for number, signed in reversed(tail):
+            if number != seq - len(self.tail) or len(self.tail) == self.tail.maxlen:
+                break
+            draft = Draft(signed.payload, leaf_hash(signed.payload), signed)
+            self.tail.appendleft((number, draft))

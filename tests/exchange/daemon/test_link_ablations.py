@@ -44,11 +44,6 @@ def first_is_believed(self: PeerExchange, link: Any, address: str) -> None:
     self._host = self._host or address.rpartition(":")[0]
 
 
-def squatter_is_reached(self: AddressBook, address: str, key: str, now: float) -> None:
-    place = self._places[address]
-    place.key, place.dialling_until, place.next_try = key, 0.0, now + 1.0
-
-
 ABLATIONS: dict[str, tuple[Any, str, Any, Callable[[], None]]] = {
     "the name in a certificate is believed": (
         peer_connection, "key_of", name_of,
@@ -73,10 +68,6 @@ ABLATIONS: dict[str, tuple[Any, str, Any, Callable[[], None]]] = {
     "a line that is no message is free": (
         Peering, "not_a_message", lambda self, number, now: None,
         admission.test_a_million_lines_that_are_no_messages_cost_what_ten_malformed_ones_do,
-    ),
-    "who squats at an address has it": (
-        AddressBook, "reached", squatter_is_reached,
-        addresses.test_who_squats_at_a_peers_address_does_not_take_its_place,
     ),
     "an address that led to ourselves never does anything else": (
         AddressBook, "is_named", lambda self, address: False,

@@ -33,8 +33,8 @@ def test_homes_at_both_ends_of_a_chain_trade(length: int) -> None:
     for number in range(length):
         assert not net[number].taker.intents
         conserved(net[number])
-    # There and back, each peer between passed on one message each way.
-    assert [relay(net, number).passed_on for number in range(1, length - 1)] == [2] * (length - 2)
+    # The request, the answer, and that it is settled: one message each for each peer between.
+    assert [relay(net, number).passed_on for number in range(1, length - 1)] == [3] * (length - 2)
 
 
 def test_a_question_and_its_answer_find_their_way_too() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grenache_py.exchange.peers.link import LinkState, PeerLink
+from grenache_py.exchange.signed_log.merkle import Sealer
 from tests.support.far_ends import ME, OTHERS, FarEnds
 
 
@@ -86,6 +87,11 @@ def test_a_banned_peer_proves_its_key_in_vain_until_it_is_let_back() -> None:
 
 def test_who_finds_no_room_is_told_addresses_and_goodbye() -> None:
     ends = FarEnds(inbound_max=1)
+    text = f'{{"peer":"{OTHERS[2].key}","address":"c:3","time":{int(ends.now * 1000)}}}'
+    sealer = Sealer(OTHERS[2], "test")
+    draft = sealer.add(text)
+    sealer.seal()
+    ends.peering.addresses.learn(draft.proof, ends.now, "c:1")
     for number in (0, 1):
         ends.open(number, number, boot=1, outbound=False)
         settle(ends)

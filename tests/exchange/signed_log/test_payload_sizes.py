@@ -24,6 +24,8 @@ from grenache_py.exchange.fills.messages import (
 from grenache_py.exchange.market.instrument import COUNT_MAX, Step
 from grenache_py.exchange.signed_log.entries import (
     FRAME_BYTES_MAX,
+    LEASE_MS_MAX,
+    SEQ_MAX,
     STATE_BYTES_MAX,
     STATES_PER_ENTRY_MAX,
     TRADE_BYTES_MAX,
@@ -34,9 +36,10 @@ from grenache_py.exchange.signed_log.entries import (
     StateBody,
     TradeBody,
     check_texts,
+    epoch_of_time,
     room_for_states,
 )
-from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
+from grenache_py.exchange.signed_log.hybrid_clock import COUNTER_MAX, TIME_MS_MAX, HybridClock
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.merkle import PAYLOAD_BYTES_MAX, Sealer, Signed
 from grenache_py.exchange.signed_log.own_log import OwnLog
@@ -47,22 +50,23 @@ SYMBOL = "S" * 32
 ID = "a" * 32
 KEY = "b" * 64
 COUNT = 2**53
+TIME = TIME_MS_MAX
+STAMP = TIME, COUNTER_MAX
+EPOCH = epoch_of_time(TIME)
 
-TRADE = TradeBody(ID, SYMBOL, MONEY, MONEY, "sell", ID, ID, KEY, KEY, COUNT)
+TRADE = TradeBody(ID, SYMBOL, MONEY, MONEY, "sell", ID, ID, KEY, KEY, TIME)
 STATE = StateBody(ID, COUNT, MONEY, MONEY, MONEY, "cancelled")
-ORDER = OrderBody(
-    ID, SYMBOL, "sell", "stop_limit", MONEY, (COUNT, COUNT), MONEY, MONEY, "gtc", True, COUNT
-)
-BEAT = HeartbeatBody(COUNT, COUNT, KEY)
+ORDER = OrderBody(ID, SYMBOL, "sell", "stop_limit", MONEY, STAMP, MONEY, MONEY, "gtc", True, COUNT)
+BEAT = HeartbeatBody(LEASE_MS_MAX, COUNT, KEY)
 
 
 def entry(trades: int, states: int) -> Entry:
     return Entry(
         KEY,
-        COUNT,
-        COUNT,
+        EPOCH,
+        SEQ_MAX,
         KEY,
-        (COUNT, COUNT),
+        STAMP,
         ORDER,
         (TRADE,) * trades,
         (STATE,) * states,
@@ -104,8 +108,8 @@ def test_the_longest_fill_its_answer_and_its_settlement_are_read() -> None:
         ID,
         COUNT,
         MONEY,
-        COUNT,
-        COUNT,
+        TIME,
+        EPOCH,
         tuple((f"{n:032x}", MONEY, MONEY) for n in range(LEGS_MAX)),
         False,
     )

@@ -420,10 +420,10 @@ def test_the_file_says_whose_it_is(database: Database, path: str) -> None:
     assert int.from_bytes(header[68:72], "big") == APPLICATION_ID
 
 
-def test_schema_2_numbers_the_log_anew_and_keeps_every_entry(path: str) -> None:
+def test_schema_3_numbers_the_log_anew_and_keeps_every_entry(path: str) -> None:
     """Epochs are minutes since 2026: 22 bits of them ended in December 2033."""
-    first, second = schema_steps()[:2]
-    old = Database(path, steps=[first])
+    first, second, third = schema_steps()[:3]
+    old = Database(path, steps=[first, second])
     old.open()
     rows = [(epoch, seq) for epoch in (1, 16, 4_000_000) for seq in (1, 2, 900)]
     old.connection.executemany(
@@ -431,7 +431,7 @@ def test_schema_2_numbers_the_log_anew_and_keeps_every_entry(path: str) -> None:
         [(epoch << 40 | seq, f"{epoch}/{seq}") for epoch, seq in rows],
     )
     old.close()
-    upgraded = Database(path, steps=[first, second])
+    upgraded = Database(path, steps=[first, second, third])
     upgraded.open()
     found = [
         (row.epoch, row.seq, row.hash) for row in snapshot.all_log_entries(upgraded.connection)

@@ -17,12 +17,14 @@ from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.peers.admission import Admission
 from grenache_py.exchange.peers.mesh import Mesh
 from grenache_py.exchange.peers.scores import Scores
-from grenache_py.exchange.replication import replica
+from grenache_py.exchange.replication import catch_up, replica
 from grenache_py.exchange.replication.catch_up import CatchUp
 from grenache_py.exchange.replication.forks import Forks
+from grenache_py.exchange.replication.helpers import Helpers
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.signed_log.merkle import Verifier, leaf_hash
 from tests.sim.exchange import test_evil as evil
+from tests.sim.exchange import test_false_promises as promises
 from tests.sim.exchange import test_network as network
 from tests.sim.exchange.ablations import ABLATIONS, Ablation, seeds_until_found
 from tests.sim.exchange.world import run
@@ -129,6 +131,18 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
     "signatures are not looked at": (
         (Verifier, "check", lambda self, signed, key: leaf_hash(signed.payload)),
         evil.test_forged_entries_change_nothing_and_are_soon_not_read_any_more,
+    ),
+    "one helper at a time": (
+        (catch_up, "SESSIONS_MAX", 1),
+        lambda: promises.held_up(dials=True),
+    ),
+    "who promises helps": (
+        (Helpers, "rank", lambda self, link: (0.0, True, -len(link.heads))),
+        lambda: promises.held_up(dials=True),
+    ),
+    "who broke a promise is believed": (
+        (Helpers, "broken", lambda self, key: False),
+        lambda: promises.held_up(dials=True),
     ),
     "nobody is ever banned": (
         (Scores, "banned", lambda self, key, now: False),
