@@ -211,7 +211,7 @@ class Peer:
         self.turn()
         return lines, transport
 
-    def connection(self, number: int = 1) -> tuple[PeerConnection, StringTransport]:
+    def connection(self, number: int = 1, key: str = "") -> tuple[PeerConnection, StringTransport]:
         """Another peer connects, its key proven; it has said nothing."""
         peer_input = self.commit_loop.peer_input
         lines = PeerConnection(
@@ -225,6 +225,6 @@ class Peer:
         )
         transport = StringTransport()
         lines.makeConnection(transport)
-        lines.proven(Identity.from_seed(bytes([100 + number]) * 32).key)
+        lines.proven(key or Identity.from_seed(bytes([100 + number]) * 32).key)
         self.turn()
         return lines, transport

@@ -52,7 +52,7 @@ def examine(
 
     Args:
         asked_at, answered_at: this machine's time, in seconds, round the call of ``status``.
-        can_connect: why nobody answers at an address; "" when somebody does.
+        can_connect: why this peer does not answer at an address, with its key; "" when it does.
         find: the addresses that a grape (a URL) knows under a name, or why it does not say.
     """
     if status["store"] != "ok":
@@ -215,7 +215,7 @@ def _reachable(status: dict[str, Any], can_connect: Callable[[str], str]) -> Fin
             f"{address}, from this machine only",
             "To trade with other machines listen with --peer tcp:7071.",
         )
-    return Finding("reachable", "good", f"{address} answers from here")
+    return Finding("reachable", "good", f"{address} answers from here, with this peer's key")
 
 
 def _links(status: dict[str, Any], links: list[dict[str, Any]]) -> Finding:

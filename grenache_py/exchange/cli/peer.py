@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import sys
 import time
 from http.client import HTTPException
@@ -21,6 +20,7 @@ import msgspec
 
 from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.diagnosis import examine
+from grenache_py.exchange.cli.peer_shell import PeerTalk
 from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool, say_json
 
 __all__ = ["backup", "decide", "doctor", "doubts", "peers", "status"]
@@ -55,7 +55,9 @@ def doctor(tool: Tool) -> None:
     began = time.time()
     state = tool.call("status")
     links = tool.call("peers.list")["peers"] if state["store"] == "ok" else []
-    findings = examine(state, links, began, time.time(), _can_connect, _find)
+    findings = examine(
+        state, links, began, time.time(), lambda address: _why_not(address, state["peer"]), _find
+    )
     if tool.json:
         say_json([attrs.asdict(finding) for finding in findings])
     else:
@@ -78,14 +80,14 @@ def _find(grape: str, name: str) -> list[str] | str:
     return [str(address) for address in found] if isinstance(found, list) else str(found)
 
 
-def _can_connect(address: str) -> str:
-    """Why nobody answers at ``host:port``; "" when somebody does."""
-    host, _, port = address.rpartition(":")
+def _why_not(address: str, peer: str) -> str:
+    """Why ``peer`` does not answer at ``host:port``; "" when it does."""
     try:
-        socket.create_connection((host.strip("[]"), int(port)), 3).close()
-    except (OSError, ValueError) as error:
-        return str(getattr(error, "strerror", None) or error)
-    return ""
+        talk = PeerTalk(address)
+    except (click.ClickException, ValueError) as error:
+        return str(getattr(error, "message", error))
+    talk.close()
+    return "" if talk.key == peer else f"another key answers: {talk.key or 'none'}"
 
 
 @click.command()

@@ -53,7 +53,8 @@ class PeerTalk:
         try:
             self._socket = socket.create_connection((host.strip("[]"), int(port)), TIMEOUT_S)
         except (OSError, OverflowError) as error:
-            raise click.ClickException(f"{address}: {getattr(error, 'strerror', error)}") from None
+            why = getattr(error, "strerror", None) or error
+            raise click.ClickException(str(why)) from None
         self._tls = SSL.Connection(identity_context(seed), None)
         self._tls.set_connect_state()
         try:
@@ -61,7 +62,7 @@ class PeerTalk:
         except (SSL.Error, OSError):
             self.close()
             raise click.ClickException(
-                f"{address} does not speak TLS as peers do. Is it a client port?"
+                "it does not speak TLS as peers do; is it a client port?"
             ) from None
         self.key = key_of(self._tls)
 
@@ -153,7 +154,7 @@ def peer_shell(tool: Tool, address: str, network: str, no_hello: bool, no_pong: 
     try:
         talk = PeerTalk(address)
     except click.ClickException as error:
-        click.echo(f"exchange: {error.message}", err=True)
+        click.echo(f"exchange: {address}: {error.message}", err=True)
         sys.exit(EXIT_FAILED)
     click.echo(f"peer {talk.key or 'without an ed25519 key'}", err=True)
     click.echo(f"this talk's key {talk.me}", err=True)

@@ -125,7 +125,7 @@ class PeerAdmission:
 
     def accept(self, address: Any) -> Knock | None:
         """A connection to the peer port; None when there are too many links."""
-        if self._commit_loop.links >= PEERS_MAX:
+        if not self._commit_loop.room_for_link(PEERS_MAX):
             return None
         place = f"{address.host}:{address.port}" if hasattr(address, "port") else "local:0"
         visitor, evicted = self.door.enter(place)

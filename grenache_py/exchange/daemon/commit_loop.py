@@ -119,10 +119,9 @@ class CommitLoop:
         """How many clients are connected."""
         return len(self._connections.clients)
 
-    @property
-    def links(self) -> int:
-        """How many peers are connected."""
-        return len(self._connections.links)
+    def room_for_link(self, links_max: int) -> bool:
+        """Whether another peer may connect, when there are at most ``links_max`` links."""
+        return self._connections.room_for_link(links_max)
 
     @property
     def failed(self) -> str:

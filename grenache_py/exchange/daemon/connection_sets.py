@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from grenache_py.exchange.client_port.send_queue import SendQueue
+from grenache_py.exchange.daemon.channel_states import ChannelState
 from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.exchange.daemon.line_connection import LineConnection
 from grenache_py.exchange.daemon.peer_connection import PeerConnection
@@ -43,6 +44,16 @@ class ConnectionSets:
             client = clients.get(queue)
             if client is not None:
                 client.flush()
+
+    def room_for_link(self, links_max: int) -> bool:
+        """Whether one more link fits; the oldest that is being closed anyway is cut off for it."""
+        if len(self.links) < links_max:
+            return True
+        for link in self.links.values():
+            if link.channel_state is ChannelState.CLOSING and not link.aborted:
+                link.abort()
+                return True
+        return False
 
     def drop_links(self) -> None:
         """Close every link at once, dropping what is queued, and forget them."""

@@ -47,6 +47,7 @@ class LineConnection(Protocol):
     Attributes:
         send_queue: what waits to be written.
         unreleased: requests taken whose consequences are not durable yet.
+        aborted: it was closed at once.
         leave_s: once all is written, the connection must be gone in this time.
     """
 
@@ -58,6 +59,7 @@ class LineConnection(Protocol):
         self._inbox: deque[bytes] = deque()
         self.send_queue = SendQueue()
         self.unreleased = 0
+        self.aborted = False
         self._reading = True
         self._write_blocked = False
         self._input_ended = False
@@ -210,7 +212,7 @@ class LineConnection(Protocol):
 
     def abort(self) -> None:
         """Close at once, dropping what is queued."""
-        self._closing = True
+        self._closing = self.aborted = True
         if not self._lost:
             transport: Any = self.transport
             transport.abortConnection()

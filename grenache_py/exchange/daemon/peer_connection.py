@@ -28,7 +28,7 @@ from grenache_py.exchange.daemon.channel_states import (
 )
 from grenache_py.exchange.daemon.line_connection import LineConnection
 from grenache_py.exchange.daemon.link_turns import LinkTurns
-from grenache_py.exchange.errors import NOT_AUTHORISED
+from grenache_py.exchange.errors import NOT_AUTHORISED, TOO_LARGE
 from grenache_py.exchange.peers.certificate import key_of
 from grenache_py.exchange.peers.turns import Turn, line_points
 from grenache_py.wire.jsonrpc import error_line
@@ -156,7 +156,9 @@ class PeerConnection(LineConnection):
             if not self._greeted:
                 self._greeted = True
                 if len(line) > HELLO_BYTES_MAX:
-                    self._take(self, None)
+                    message = f"A hello has at most {HELLO_BYTES_MAX} bytes; this link ends here."
+                    self.send(error_line(None, TOO_LARGE, message))
+                    self.close()
                     return
             self._take(self, line)
 

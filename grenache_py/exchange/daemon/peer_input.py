@@ -61,7 +61,8 @@ class PeerInput:
 
     def peer_line(self, connection: PeerConnection, line: bytes | None) -> None:
         """Carry out a line of a peer; None for one that was too long."""
-        if self._guarded.node is None or connection.link not in self._connections.links:
+        node = self._guarded.node
+        if node is None or connection.link not in self._connections.links:
             return
         if line is None:
             message = f"A line has at most {LINE_BYTES_MAX} bytes; this link ends here."
@@ -72,6 +73,9 @@ class PeerInput:
         try:
             message_object = decode_message(line)
         except Malformed as error:
+            refused = node.peering.links.get(connection.link)
+            if refused is None or refused.closing:
+                return  # the one before ended it
             self.lines_refused += 1
             connection.send(error_line(error.id, error.code, error.message, error.data))
             connection.flush()

@@ -150,8 +150,7 @@ def proven(peer: Peer, number: int) -> tuple[PeerConnection, StringTransport, Pe
     assert peer.commit_loop.node is not None
     peering = peer.commit_loop.node.peering
     link = peering.links[number]
-    link.key = f"{number:064x}"
-    peering.table.accept(link, peer.clock.seconds())
+    assert link.ready
     transport.clear()
     return lines, transport, link
 
@@ -173,9 +172,9 @@ def test_a_peer_that_talks_nonsense_is_told_and_pays_ten_points(line: bytes) -> 
     assert peer.commit_loop.peer_input.lines_refused == 11
 
 
-def test_before_a_key_is_proven_one_line_that_is_no_message_ends_the_link() -> None:
+def test_a_first_line_that_is_no_message_ends_the_link() -> None:
     peer = Peer()
-    lines, transport = peer.link()
+    lines, transport = peer.connection()
     transport.clear()
     lines.dataReceived(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
     peer.turn()

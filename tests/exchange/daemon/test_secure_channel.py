@@ -16,8 +16,8 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
-from grenache_py.exchange.daemon.admission import PeerAdmission
-from grenache_py.exchange.daemon.peer_connection import PROOF_S
+from grenache_py.exchange.daemon.admission import PEERS_MAX, PeerAdmission
+from grenache_py.exchange.daemon.peer_connection import HELLO_BYTES_MAX, PROOF_S
 from grenache_py.exchange.daemon.secure_channel import (
     CLIENT_HELLO_BYTES_MAX,
     NOT_TLS,
@@ -101,6 +101,8 @@ def test_the_key_of_the_certificate_is_the_peer() -> None:
     [link] = port.links()
     assert (link["peer"], link["ready"]) == (OTHER.key, False)
     assert key_of(channel.getHandle()) == port.peer.identity.key
+    assert channel.getHandle().get_protocol_version_name() == "TLSv1.3"
+    assert channel.getHandle().get_cipher_name() == "TLS_CHACHA20_POLY1305_SHA256"
     assert stranger.heard == b"", "who dialled speaks first"
     channel.write(hello())
     pump(*ends, clock=port.clock)
@@ -359,3 +361,29 @@ def test_everything_is_cut_off_when_the_daemon_stops() -> None:
     pump(*ends)
     assert all(end.closed for end in ends)
     assert port.admission._visitors == {} and port.admission._dials == {}
+
+
+def test_links_on_their_way_out_keep_nobody_out() -> None:
+    """Fresh keys are free: whoever proves one after the other and is thrown out gets no place."""
+    port = Port()
+    for n in range(PEERS_MAX):
+        key = Identity.from_seed(n.to_bytes(32, "big")).key
+        lines, transport = port.peer.connection(1_000 + n, key)
+        lines.pauseProducing()
+        lines.send(b"never read\n")
+        lines.close()
+        assert not transport.disconnected
+    stranger = Stranger()
+    channel = over_tls(stranger, identity_context(OTHER.seed))
+    ends = port.dialled_by(channel)
+    channel.write(hello())
+    pump(*ends, clock=port.clock)
+    assert [link["peer"] for link in port.links() if link["ready"]] == [OTHER.key]
+
+
+def test_a_hello_that_is_too_long_is_refused_with_a_sentence() -> None:
+    peer = Peer()
+    lines, transport = peer.connection()
+    lines.dataReceived(b"{" + b" " * HELLO_BYTES_MAX + b"}\n")
+    assert b"A hello has at most 16384 bytes" in transport.value()
+    assert transport.disconnecting

@@ -73,7 +73,7 @@ class EvilPeer:
         for line in end.splitter.feed(data):
             message = json.loads(line)
             handshake = self._handshakes[end.link]
-            if handshake.peer is None:
+            if handshake.peer is None and "error" not in message:
                 for answer in handshake.receive(message):
                     self.send(answer)
                 continue

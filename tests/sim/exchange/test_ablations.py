@@ -28,7 +28,6 @@ from tests.sim.exchange import test_evil as evil
 from tests.sim.exchange import test_false_promises as promises
 from tests.sim.exchange import test_network as network
 from tests.sim.exchange.ablations import ABLATIONS, Ablation, seeds_until_found
-from tests.sim.exchange.network import CheapScheme
 from tests.sim.exchange.world import run
 
 
@@ -137,10 +136,6 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
     "signatures are not looked at": (
         (Verifier, "check", lambda self, signed, key: leaf_hash(signed.payload)),
         evil.test_forged_entries_change_nothing_and_are_soon_not_read_any_more,
-    ),
-    "keys need no proof": (
-        (CheapScheme, "verify", lambda self, key, message, signature: True),
-        evil.test_a_clone_of_a_neighbours_key_cannot_be_faked,
     ),
     "one helper at a time": (
         (catch_up, "SESSIONS_MAX", 1),

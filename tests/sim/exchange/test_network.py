@@ -322,7 +322,8 @@ def test_links_between_the_same_two_peers_come_down_to_one() -> None:
     assert len(a.ends) == len(b.ends) == 1
 
 
-def test_a_peer_that_dials_itself_stops_doing_so() -> None:
+def test_a_peer_that_dials_itself_hardly_does_so_any_more() -> None:
+    """Somebody between may have led the dial back; so what the operator named is tried again."""
     world = quiet_world(2)
     peer = world.peers[0]
     peer.do(lambda node, now: node.connect(peer.address, now))
@@ -330,7 +331,9 @@ def test_a_peer_that_dials_itself_stops_doing_so() -> None:
     assert peer.node is not None
     dials = peer.node.peering.dialling.dials
     world.clock.run_until(world.clock.now + 60.0)
-    assert peer.node.peering.dialling.dials == dials
+    assert 0 < peer.node.peering.dialling.dials - dials <= 6
+    world.clock.run_until(world.clock.now + 600.0)
+    assert peer.node.peering.dialling.dials - dials <= 6 + 600 / (0.75 * 60)
     assert not peer.node.alarms()
 
 
