@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from grenache_py.exchange.daemon.connection_sets import ConnectionSets
 from grenache_py.exchange.daemon.guarded_node import GuardedNode
+from grenache_py.exchange.daemon.link_refusals import LinkRefusals
 from grenache_py.exchange.daemon.loop_states import NodeState
 from grenache_py.exchange.daemon.peer_connection import PeerConnection
 from grenache_py.exchange.errors import TOO_LARGE
@@ -27,8 +28,11 @@ class PeerInput:
             each line; whoever commits takes the list and leaves an empty one.
     """
 
-    def __init__(self, guarded: GuardedNode, connections: ConnectionSets) -> None:
+    def __init__(
+        self, guarded: GuardedNode, connections: ConnectionSets, refusals: LinkRefusals
+    ) -> None:
         self.lines_refused = 0
+        self.refusals = refusals
         self.unreleased: list[PeerConnection] = []
         self._guarded = guarded
         self._connections = connections
