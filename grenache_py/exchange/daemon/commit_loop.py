@@ -262,6 +262,8 @@ class CommitLoop:
                 self._dial(send.address)
         for connection in grown:
             connection.flush()
+        if grown:
+            self._connections.bound_links()
         for connection in peers:
             connection.unreleased -= 1
         for connection in dict.fromkeys(peers):
