@@ -219,6 +219,15 @@ def _reachable(status: dict[str, Any], can_connect: Callable[[str], str]) -> Fin
 
 
 def _links(status: dict[str, Any], links: list[dict[str, Any]]) -> Finding:
+    refused = (status.get("links_refused") or {}).get("last")
+    if refused:
+        return Finding(
+            "links",
+            "warning",
+            f"{len(links)}; refused was {refused}",
+            "Both peers need the same --network, and the same tick and lot in each market they"
+            " share; --connect names a port that was given with --peer.",
+        )
     if not links:
         return Finding(
             "links",

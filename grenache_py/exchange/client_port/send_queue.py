@@ -17,6 +17,8 @@ from grenache_py.wire.jsonrpc import notification_line
 __all__ = ["SendQueue"]
 
 NOTES_MAX = 1_000
+#: Of all subscriptions of one connection and its answers: then the one whose turn it is gets a gap.
+QUEUE_BYTES_MAX = 4 * 1_048_576
 #: Of one subscription, waiting while its client does not read; beyond either it gets a gap.
 NOTES_BYTES_MAX = 1_048_576
 
@@ -81,7 +83,11 @@ class SendQueue:
             by one ``gap``, and the subscription must be ended.
         """
         count = self._counts.setdefault(subscription, [0, 0])
-        if count[0] >= NOTES_MAX or count[1] + len(line) > NOTES_BYTES_MAX:
+        if (
+            count[0] >= NOTES_MAX
+            or count[1] + len(line) > NOTES_BYTES_MAX
+            or self.size + len(line) > QUEUE_BYTES_MAX
+        ):
             self.gap(subscription)
             return False
         count[0] += 1
@@ -112,6 +118,13 @@ class SendQueue:
         elif count is not None and count[0]:
             self.size -= count[1]
             self._queue = deque(item for item in self._queue if item[0] != subscription)
+
+    def clear(self) -> None:
+        """Forget everything: nobody will read it."""
+        self._queue.clear()
+        self._counts.clear()
+        self._gates.clear()
+        self.size = 0
 
     def take(self, bytes_max: int) -> bytes:
         """Return the oldest lines, at least one and then up to about ``bytes_max``."""

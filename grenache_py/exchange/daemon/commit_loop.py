@@ -31,6 +31,7 @@ from grenache_py.exchange.daemon.answer_queue import AnswerQueue, Answers
 from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.exchange.daemon.connection_sets import ConnectionSets
 from grenache_py.exchange.daemon.guarded_node import UNDONE, GuardedNode
+from grenache_py.exchange.daemon.link_refusals import LinkRefusals
 from grenache_py.exchange.daemon.loop_states import (
     TURN_TRANSITIONS,
     TurnEvent,
@@ -102,7 +103,7 @@ class CommitLoop:
         self._recovery = Recovery(clock, self.start)
         self._connections = ConnectionSets(clock)
         self.guarded = GuardedNode(clock, gateway, make_node, self.kick)
-        self.peer_input = PeerInput(self.guarded, self._connections, clock)
+        self.peer_input = PeerInput(self.guarded, self._connections, clock, LinkRefusals(clock))
         self._answers = AnswerQueue(self._background, self.kick, self.guarded.method_failed)
         self._scheduled: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
@@ -257,17 +258,15 @@ class CommitLoop:
             elif isinstance(send, CloseLink):
                 connection = links.get(send.link)
                 if connection is not None:
-                    self.log.debug(
-                        "closing the link to {peer}: {reason}",
-                        peer=connection.address,
-                        reason=send.reason,
-                    )
+                    self.peer_input.refusals.closed(connection.address, send.reason)
                     connection.flush()
                     connection.close()
             else:
                 self._dial(send.address)
         for connection in grown:
             connection.flush()
+        if grown:
+            self._connections.bound_links()
         for connection in peers:
             connection.unreleased -= 1
         for connection in dict.fromkeys(peers):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
 from grenache_py.exchange.client_port.send_queue import SendQueue
 from grenache_py.exchange.daemon.channel_states import ChannelState
@@ -19,6 +20,8 @@ from grenache_py.exchange.daemon.peer_connection import PeerConnection
 
 __all__ = ["ConnectionSets"]
 
+#: Bytes that wait for all links together.
+LINKS_UNREAD_BYTES_MAX = 64 * 1_048_576
 #: How long to wait before looking again whether all have closed.
 CLOSED_PAUSE_S = 0.02
 
@@ -31,6 +34,8 @@ class ConnectionSets:
         clients: by the queue of what waits for them, which is how subscriptions know them.
         links: by number, which is how the node knows them.
     """
+
+    log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -54,6 +59,23 @@ class ConnectionSets:
                 link.abort()
                 return True
         return False
+
+    def bound_links(self) -> None:
+        """While too much waits for all peers together, give up the link that has most of it."""
+        total = sum(link.send_queue.size for link in self.links.values())
+        while total > LINKS_UNREAD_BYTES_MAX:
+            fullest = max(self.links.values(), key=lambda link: link.send_queue.size)
+            waiting = fullest.send_queue.size
+            if not waiting:
+                return
+            total -= waiting
+            fullest.send_queue.clear()
+            fullest.abort()
+            self.log.warn(
+                "the link to {peer} is given up: it does not read, and {waiting} bytes waited",
+                peer=fullest.address,
+                waiting=waiting,
+            )
 
     def drop_links(self) -> None:
         """Close every link at once, dropping what is queued, and forget them."""

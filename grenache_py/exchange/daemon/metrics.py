@@ -60,6 +60,11 @@ def exposition(status: Mapping[str, Any], commit_seconds: Histogram) -> str:
         [({"reason": reason}, count) for reason, count in status["tokens"].items()],
     )
     out.gauge("exchange_links", "Links to other peers.", status["links"])
+    out.counter(
+        "exchange_links_refused_total",
+        "Links that ended because the two peers do not fit together, or one does not answer.",
+        [({"reason": r}, n) for r, n in sorted(status["links_refused"].items()) if r != "last"],
+    )
     out.gauge("exchange_synced", "1 when all logs told of are held.", status["synced"])
     out.gauge("exchange_alarms", "Reasons not to serve.", len(status["alarms"]))
     out.gauge(

@@ -64,6 +64,7 @@ class StatusPages:
             "door": self.door(),
             "subscriptions": len(self.feed),
             "gaps": self.feed.gaps,
+            "links_refused": commit_loop.peer_input.refusals.status(),
             "tokens": {"wrong": self.guesses.wrong, "not_looked_at": self.guesses.refused},
             "requests": commit_loop.requests,
             "commits": commit_loop.commits,

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from grenache_py.exchange.daemon.connection_sets import ConnectionSets
 from grenache_py.exchange.daemon.guarded_node import GuardedNode
+from grenache_py.exchange.daemon.link_refusals import LinkRefusals
 from grenache_py.exchange.daemon.link_turns import LinkTurns
 from grenache_py.exchange.daemon.loop_states import NodeState
 from grenache_py.exchange.daemon.peer_connection import PeerConnection
@@ -34,9 +35,14 @@ class PeerInput:
     """
 
     def __init__(
-        self, guarded: GuardedNode, connections: ConnectionSets, clock: IReactorTime
+        self,
+        guarded: GuardedNode,
+        connections: ConnectionSets,
+        clock: IReactorTime,
+        refusals: LinkRefusals,
     ) -> None:
         self.lines_refused = 0
+        self.refusals = refusals
         self.unreleased: list[PeerConnection] = []
         self._guarded = guarded
         self._connections = connections

@@ -128,3 +128,15 @@ def test_a_grape_that_does_not_answer_is_named() -> None:
 
 def test_one_grape_is_compared_with_nothing() -> None:
     assert "rings" not in found(status(grapes={"urls": ["http://a:1"]}))
+
+
+def test_a_program_that_holds_the_log_and_a_link_that_was_refused_are_shown() -> None:
+    state = status()
+    state["wal"] = {"bytes": 300 * 1_048_576, "held_s": 90.0}
+    state["links_refused"] = {"market": 3, "last": "10.0.0.7:7071: market BTC-USD has tick 1"}
+    findings = found(state)
+    assert findings["store"].verdict == "warning" and "300.0 MiB" in findings["store"].found
+    assert "exchange.sqlite" in findings["store"].advice
+    assert findings["links"].verdict == "warning" and "has tick 1" in findings["links"].found
+    state["wal"]["held_s"] = 5.0  # a backup
+    assert found(state)["store"].verdict == "good"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from websockets.client import ClientProtocol
@@ -12,6 +13,8 @@ from websockets.frames import Frame
 from websockets.uri import parse_uri
 
 from grenache_py.exchange.client_port.access import Grant
+from grenache_py.exchange.client_port.send_queue import QUEUE_BYTES_MAX, SendQueue
+from grenache_py.exchange.daemon import connection_sets
 from grenache_py.exchange.daemon.admission import PAGE_CONNECTIONS_MAX, HTTPPort
 from grenache_py.exchange.daemon.client_connection import UNREAD_BYTES_MAX
 from grenache_py.exchange.daemon.http import IDLE_S, HTTPConnection, static_pages
@@ -123,3 +126,30 @@ def test_the_connections_that_ask_for_pages_are_bounded_and_streams_are_not_amon
     for connection in made:
         connection.connectionLost(Failure(ConnectionDone()))
     assert port.pages_asked == 0
+
+
+def test_what_waits_for_all_links_together_is_bounded_and_the_fullest_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_sets, "LINKS_UNREAD_BYTES_MAX", 100_000)
+    peer = Peer()
+    links = [peer.link(number) for number in range(1, 6)]
+    for lines, _ in links:
+        lines.pauseProducing()  # what a transport does whose buffer is full
+    sets = peer.commit_loop._connections
+    for size, (lines, _) in zip((10_000, 90_000, 20_000, 30_000, 5_000), links, strict=True):
+        lines.send(b"x" * size)
+    sets.bound_links()
+    gone = [transport.disconnected or transport.disconnecting for _, transport in links]
+    assert gone == [False, True, False, False, False]
+    assert sum(lines.send_queue.size for lines, _ in links) <= 100_000
+
+
+def test_the_notifications_of_all_subscriptions_of_a_connection_are_bounded() -> None:
+    queue = SendQueue()
+    gaps = 0
+    for number in range(100):
+        for _ in range(20):
+            gaps += not queue.note(f"book:{number}", b"x" * 50_000)
+    assert gaps > 0
+    assert queue.size <= QUEUE_BYTES_MAX + gaps * 200
