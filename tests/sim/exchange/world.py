@@ -304,7 +304,7 @@ class World:
     ) -> LiveOrder:
         """Change an order, and see that it keeps its place, or loses it: docs/matching.rst."""
         live = node.order(order_id)
-        if live is None or move == 0:
+        if live is None or move == 0 or live.order.market not in node.markets:
             price = None
         else:
             price = self._middle(node.markets[live.order.market]) + move
