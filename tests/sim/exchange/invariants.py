@@ -2,7 +2,7 @@
 What must hold whatever happens, checked from outside.
 
 The codes, I1 to I15 and L1 to L7, are those of docs/design/distributed-core.rst#invariants; O1 to
-O8 are those of docs/simulator.rst#order-rules.
+O10 are those of docs/simulator.rst#order-rules.
 The checker sees what each home commits and what each home lets out, keeps its own books of
 both, and never asks the code under test whether it is right.
 """

@@ -46,6 +46,9 @@ ALL = (
 NOT_YET: tuple[tuple[str, str], ...] = (
     ("nat", "lead"),
     ("few links", "lead"),
+    ("limit: inbound links", "lead"),
+    ("limit: requests of a link", "lead"),
+    ("limit: live orders", "limits"),
     ("clock hours", "clocks"),
     ("markets differ", "lead"),
     ("evil: stamps", "clocks"),

@@ -45,7 +45,7 @@ def test_an_evil_peer_breaks_nothing_among_the_others() -> None:
 RARE = (
     *("neighbour: no difference", "neighbour: other differences", "neighbour: pruned records"),
     *("neighbour: pruned range", "neighbour: drops answers", "neighbour: no pong"),
-    *("neighbour: drops fills", "limit: early entries", "limit: requests of a link"),
+    *("neighbour: drops fills", "limit: early entries", "limit: answers"),
 )
 EACH = (
     *(name for name in WIDE_MUST_HAPPEN if not name.startswith("a day") and name not in RARE),

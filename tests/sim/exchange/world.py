@@ -304,7 +304,7 @@ class World:
     ) -> LiveOrder:
         """Change an order, and see that it keeps its place, or loses it: docs/matching.rst."""
         live = node.order(order_id)
-        if live is None or move == 0:
+        if live is None or move == 0 or live.order.market not in node.markets:
             price = None
         else:
             price = self._middle(node.markets[live.order.market]) + move
@@ -491,7 +491,7 @@ class World:
         return self.report()
 
     def _still_trades(self) -> None:
-        """L8: whatever was done to them, homes take orders, and trade with each other."""
+        """O10: whatever was done to them, homes take orders, and trade with each other."""
         if len(self.peers) < 2 or "live orders" in self.limits:
             return
         seller, buyer = self.rng.sample(self.peers, 2)
@@ -505,11 +505,11 @@ class World:
             try:
                 lives.append(peer.do(lambda node, now, order=order: node.place(order, now)))
             except OrderError as error:
-                raise Violation(f"L8: {peer.name} refuses an honest order: {error}") from None
+                raise Violation(f"O10: {peer.name} refuses an honest order: {error}") from None
             self.clock.run_until(self.clock.now + 3.0)
         self.clock.run_until(self.clock.now + 3.0)
         if not lives[1].filled:
-            raise Violation(f"L8: {buyer.name} cannot buy what is for sale: {lives[1]}")
+            raise Violation(f"O10: {buyer.name} cannot buy what is for sale: {lives[1]}")
         self.network.count("still trades")
 
     def _until_quiet(self) -> None:
