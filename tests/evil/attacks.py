@@ -26,7 +26,7 @@ import attrs
 SOCKETS = 200
 #: Bytes of requests an attack that does not read sends on one connection at most.
 UNREAD_BYTES_MAX = 64_000_000
-MARKER = "from a web page"
+MARKER = "from-a-web-page"
 
 
 @attrs.frozen

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.evil.__main__ import Row, Scene, main, place
-from tests.evil.attacks import ATTACKS
+from tests.evil.attacks import ATTACKS, MARKER, PLACE
+from tests.support.peer import Peer
 
 #: Attacks whose row does not hold yet (docs/design/threat-model.rst#open).
-OPEN = frozenset({"silent-peer", "unread-http", "page-post", "guesses"})
+OPEN = frozenset({"silent-peer", "half-peer", "unread-http", "page-post", "guesses"})
 
 
 @pytest.mark.network
@@ -31,6 +32,12 @@ def test_a_row_says_what_is_wrong() -> None:
     assert str(Row("silent-peer", 9, 1.0, 2.9, 3.0, ())).endswith("holds")
     slow = str(Row("silent-peer", 9, 1.0, 3.1, 3.0, ("the daemon died",)))
     assert slow.endswith("FAILED: the daemon died; p99 above 3 times that in peace")
+
+
+def test_what_the_page_sends_is_an_order_that_a_daemon_takes() -> None:
+    """Otherwise the row would hold whatever the daemon does."""
+    client = Peer().connect()
+    assert client.ask(PLACE.rstrip())["result"]["client_order_id"] == MARKER
 
 
 def test_an_attack_that_nobody_knows_is_refused() -> None:

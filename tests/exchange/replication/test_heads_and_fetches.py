@@ -209,6 +209,9 @@ def test_a_neighbours_own_entries_tell_its_head_only_while_there_is_room(
     told.net.place(1, "buy", 1, 53)
     assert set(told.link.heads) == {"0" * 64}
     assert told.net.book(0)[0][0] == (53, 1)  # the entry itself is taken
+    told.link.heads = {told.key: Head(1, 1, HASH)}
+    told.net.place(1, "buy", 1, 54)
+    assert told.link.heads == {told.key: told.head}  # one that is in the table is kept true
 
 
 def test_entries_must_be_a_list_that_is_not_empty() -> None:
