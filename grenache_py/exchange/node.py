@@ -263,9 +263,9 @@ class ExchangeNode:
         """A connection is up; ``link`` is the shell's number for it."""
         self.peering.link_opened(link, outbound, address, now)
 
-    def link_message(self, link: int, message: dict[str, Any], now: float) -> None:
-        """One JSON-RPC object arrived."""
-        self.peering.link_message(link, message, now)
+    def link_message(self, link: int, message: dict[str, Any], now: float) -> tuple[int, int]:
+        """One JSON-RPC object arrived; what the link has to pay (``Peering.link_message``)."""
+        return self.peering.link_message(link, message, now)
 
     def link_closed(self, link: int, now: float) -> None:
         """A connection is gone."""

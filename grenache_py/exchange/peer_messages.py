@@ -16,33 +16,78 @@ from grenache_py.exchange.fills.port import read_query, read_request, read_settl
 from grenache_py.exchange.peers.grafting import read_backoff
 from grenache_py.exchange.peers.message_table import Cost, PeerMessage
 from grenache_py.exchange.peers.peer_exchange import read_records
+from grenache_py.exchange.replication.intake import ENTRY_POINTS
+from grenache_py.exchange.replication.messages import (
+    read_frame,
+    read_heads,
+    read_proof,
+    read_published,
+    read_range,
+    read_records_wanted,
+    read_want,
+)
 
 __all__ = ["PEER_MESSAGES", "table_rst"]
 
+#: A neighbour that answers no question about logs for so long has stalled.
+STALL_S = 3.0
 #: Cost of heads: 30 points a hundred.
 _HEADS = Cost(0, 30, 100, "heads")
 
-#: All messages. Costs were measured with 20,000 orders held; those of the handshake, of
-#: ``gossip.proof`` and of ``fill.request`` are sums of their signature checks (10 points each).
+#: All messages. Measured, with 20,000 orders held: ``peer.ping``, ``peer.addresses``, entries (a
+#: known one costs KNOWN_POINTS), heads, ``sync.range``, ``sync.reconcile`` (500, and 2,000 with
+#: 100,000 orders), ``sync.records``, ``fill.query``, ``fill.settled``, and a signature check: 10.
+#: Estimated: ``peer.hello``, ``peer.goodbye``, ``gossip.graft`` and ``gossip.prune`` as a ping;
+#: ``gossip.want`` as ``sync.range``; ``peer.prove``, ``gossip.proof`` and ``fill.request`` as the
+#: sum of their signature checks and, for a fill, of the entry that it brings. What decoding a line
+#: costs comes on top (``LINE_POINT_BYTES`` in ``turns.py``).
 PEER_MESSAGES = (
     PeerMessage("peer.hello", Cost(2), answered=True, proven=False),
     PeerMessage("peer.prove", Cost(20), answered=True, proven=False),
     PeerMessage("peer.ping", Cost(2), answered=True),
-    PeerMessage("peer.addresses", Cost(0, 15, 1, "record"), answered=False, decode=read_records),
+    PeerMessage(
+        "peer.addresses",
+        Cost(0, 15, 1, "record"),
+        answered=False,
+        decode=read_records,
+        count=len,
+    ),
     PeerMessage("peer.goodbye", Cost(2), answered=False),
-    PeerMessage("gossip.publish", Cost(0, 30, 1, "entry"), answered=False),
+    # Entries are decoded one by one as they are taken: an entry that is malformed costs neither
+    # those before it nor, where gossip of the link is not read any more, any work at all.
+    PeerMessage(
+        "gossip.publish",
+        Cost(0, ENTRY_POINTS, 1, "entry"),
+        answered=False,
+        decode=read_published,
+        counted_later=True,
+    ),
     PeerMessage("gossip.graft", Cost(2), answered=False),
     PeerMessage("gossip.prune", Cost(2), answered=False, decode=read_backoff),
-    PeerMessage("gossip.have", _HEADS, answered=False),
-    PeerMessage("gossip.want", Cost(60), answered=False),
-    PeerMessage("gossip.proof", Cost(20), answered=False),
-    PeerMessage("sync.heads", _HEADS, answered=False),
-    PeerMessage("sync.range", Cost(60), answered=True),
-    PeerMessage("sync.reconcile", Cost(100, 1, 50, "orders held"), answered=True),
-    PeerMessage("sync.records", Cost(70), answered=True),
+    PeerMessage("gossip.have", _HEADS, answered=False, decode=read_heads, count=len),
+    PeerMessage("gossip.want", Cost(60), answered=False, decode=read_want),
+    PeerMessage("gossip.proof", Cost(20), answered=False, decode=read_proof),
+    PeerMessage("sync.heads", _HEADS, answered=False, decode=read_heads, count=len),
+    PeerMessage("sync.range", Cost(60), answered=True, decode=read_range, stall_s=STALL_S),
+    PeerMessage(
+        "sync.reconcile",
+        Cost(100, 1, 50, "orders held"),
+        answered=True,
+        decode=read_frame,
+        stall_s=STALL_S,
+    ),
+    PeerMessage(
+        "sync.records", Cost(70), answered=True, decode=read_records_wanted, stall_s=STALL_S
+    ),
     PeerMessage("fill.request", Cost(40), answered=True, decode=read_request),
     PeerMessage("fill.query", Cost(15), answered=True, decode=read_query),
-    PeerMessage("fill.settled", Cost(0, 40, 1000, "fills"), answered=False, decode=read_settled),
+    PeerMessage(
+        "fill.settled",
+        Cost(0, 40, 1000, "fills"),
+        answered=False,
+        decode=read_settled,
+        count=len,
+    ),
 )
 
 

@@ -86,11 +86,20 @@ _READY, _CLOSING = LinkState.READY, LinkState.CLOSING
 
 @attrs.frozen
 class PendingRequest:
-    """A request of ours: who to tell of the result (None: it failed), and until when."""
+    """
+    A request of ours.
+
+    Attributes:
+        answered: who to tell of the result (None: it failed).
+        asked, deadline: since when, and until when at most.
+        stall_s: how long the link may bring no answer to questions like this one.
+    """
 
     method: str
     answered: Callable[[dict[str, Any] | None, dict[str, Any] | None, float], None]
+    asked: float
     deadline: float
+    stall_s: float
 
 
 @attrs.define(eq=False)
@@ -109,6 +118,11 @@ class PeerLink:
         heads: the heads it told of, by origin.
         heads_again: it did not deliver what it promised; its heads are not believed until then.
         told: the heads it was told, or told of itself, by origin.
+        delivered: entries and orders that it was the first to bring.
+        delivered_at: when it last did, or was taken into the mesh.
+        answered: when it last answered a question that must not stall.
+        points: of what it asked for, not paid yet (``turns.py``).
+        answer_bytes: of the answers it got, likewise.
         mesh: entries are pushed to it at once (``mesh.py``).
         mesh_again: not grafted before this time.
     """
@@ -130,9 +144,20 @@ class PeerLink:
     heads: dict[str, Head] = attrs.Factory(dict)
     heads_again: float = 0.0
     told: dict[str, Head] = attrs.Factory(dict)
+    delivered: int = 0
+    delivered_at: float = 0.0
+    answered: float = 0.0
+    points: int = 0
+    answer_bytes: int = 0
     mesh: bool = False
     mesh_again: float = 0.0
     pending: dict[int, PendingRequest] = attrs.Factory(dict)
+
+    def bill(self) -> tuple[int, int]:
+        """Points and bytes of answers since the last bill."""
+        points, size = self.points, self.answer_bytes
+        self.points = self.answer_bytes = 0
+        return points, size
 
     @property
     def ready(self) -> bool:

@@ -35,6 +35,8 @@ FLOOD_PEERS_MAX = 50
 D, D_LOW, D_HIGH, D_LAZY = 6, 4, 8, 6
 #: The part of the links outside the mesh that is told lazily.
 GOSSIP_FACTOR = 0.25
+#: A link of the mesh that is the first with nothing for so long is replaced.
+USELESS_S = 60.0
 #: A pruned link is not grafted again before.
 PRUNE_BACKOFF_S = 60.0
 #: A heads message of this many origins stays below a line.
@@ -147,8 +149,10 @@ class Mesh:
             self._rng.shuffle(mesh)
             mesh.sort(key=lambda link: not link.outbound)
             prune = mesh[D:]
+        else:
+            graft, prune = self._replacement(mesh, links, now)
         for link in graft:
-            link.mesh = True
+            link.mesh, link.delivered_at = True, now
         for link in prune:
             link.mesh, link.mesh_again = False, now + PRUNE_BACKOFF_S
         self._wanting = len(mesh) + len(graft) - len(prune) < D
@@ -158,6 +162,20 @@ class Mesh:
             count = min(len(others), max(D_LAZY, int(len(others) * GOSSIP_FACTOR)))
             lazy = self._rng.sample(others, count)
         return graft, prune, lazy
+
+    def _replacement(
+        self, mesh: list[PeerLink], links: list[PeerLink], now: float
+    ) -> tuple[list[PeerLink], list[PeerLink]]:
+        """
+        A link to graft and the one to prune for it: it takes all pushes and brings nothing that
+        others have not brought before.
+        """
+        since = now - USELESS_S
+        useless = [link for link in mesh if max(link.delivered_at, link.opened) <= since]
+        free = [link for link in links if not link.mesh and link.mesh_again <= now]
+        if self.flood or not useless or not free or len(useless) == len(mesh):
+            return [], []
+        return [self._rng.choice(free)], [self._rng.choice(useless)]
 
     def grafted(self, link: PeerLink, others: Iterable[PeerLink], now: float) -> float | None:
         """
@@ -172,7 +190,7 @@ class Mesh:
             if sum(other.mesh for other in others) >= D_HIGH + 4:
                 link.mesh_again = now + PRUNE_BACKOFF_S
                 return PRUNE_BACKOFF_S
-            link.mesh = True
+            link.mesh, link.delivered_at = True, now
         return None
 
     def pruned(self, link: PeerLink, backoff_s: float, now: float) -> None:

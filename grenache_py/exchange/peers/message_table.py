@@ -9,6 +9,7 @@ and so is a row that nobody registered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Any, TypeAlias
 
 import attrs
@@ -42,6 +43,10 @@ class Cost:
     of: int = 1
     unit: str = ""
 
+    def points(self, count: int) -> int:
+        """What it is for ``count`` things, rounded up."""
+        return self.base - (-self.each * count // self.of)
+
     def __str__(self) -> str:
         if not self.each:
             return str(self.base)
@@ -56,18 +61,26 @@ class PeerMessage:
 
     Attributes:
         name: the JSON-RPC method.
-        cost: declared, not charged yet.
+        cost: taken off the turn of the link that says it (``turns.py``).
         answered: a request, which has an ``id``; otherwise a notification.
         decode: makes of the params what the method is called with. None: the method is handed
             the members as they came, and reads them as it needs them.
+        count: of what ``decode`` returned, how many things there are to be paid for. None: as
+            many as orders are held, when ``each`` is not 0; or see ``counted_later``.
+        counted_later: the method adds the things to ``PeerLink.points`` as it meets them.
         proven: only a peer that proved its key may say it.
+        stall_s: of a request: a neighbour that answers none of its kind for so long has stalled.
+            REQUEST_TIMEOUT_S (``requests.py``) is the end in any case.
     """
 
     name: str
     cost: Cost
     answered: bool
     decode: Decode | None = None
+    count: Callable[[Any], int] | None = None
+    counted_later: bool = False
     proven: bool = True
+    stall_s: float = inf
 
 
 class MessageTable:
@@ -75,14 +88,17 @@ class MessageTable:
     The rows, and the method that carries out each.
 
     Attributes:
+        rows: by name.
+        orders_held: how many live orders this peer holds, which some costs depend on.
         methods: by name, as far as they are registered.
-        bound: the same with the rows' decoders, ready to be called.
+        bound: the same with their rows, ready to be called.
     """
 
     def __init__(self, rows: Iterable[PeerMessage]) -> None:
-        self._rows = {row.name: row for row in rows}
+        self.rows = {row.name: row for row in rows}
+        self.orders_held: Callable[[], int] = lambda: 0
         self.methods: dict[str, PeerMethod] = {}
-        self.bound: dict[str, tuple[Decode | None, PeerMethod]] = {}
+        self.bound: dict[str, tuple[PeerMessage, PeerMethod]] = {}
 
     def method(self, name: str, call: PeerMethod) -> None:
         """
@@ -91,19 +107,26 @@ class MessageTable:
         Raises:
             LocalProtocolError: the name has no row, or is taken already.
         """
-        row = self._rows.get(name)
+        row = self.rows.get(name)
         if row is None:
             raise LocalProtocolError(f"{name} is not in the table of peer messages")
         if name in self.methods:
             raise LocalProtocolError(f"two methods are named {name}")
         self.methods[name] = call
-        self.bound[name] = (row.decode, call)
+        self.bound[name] = (row, call)
+
+    def points(self, row: PeerMessage, decoded: Any) -> int:
+        """What a message costs, given what its row's ``decode`` returned."""
+        cost = row.cost
+        if not cost.each or row.counted_later:
+            return cost.base
+        return cost.points(self.orders_held() if row.count is None else row.count(decoded))
 
     def check_complete(self) -> None:
         """
         Raises:
             LocalProtocolError: a row has no method; the message names all such rows.
         """
-        missing = [name for name in self._rows if name not in self.methods]
+        missing = [name for name in self.rows if name not in self.methods]
         if missing:
             raise LocalProtocolError(f"no method carries out {', '.join(missing)}")

@@ -35,7 +35,13 @@ from grenache_py.exchange.peers.message_table import MessageTable, PeerMessage
 from grenache_py.exchange.peers.outgoing import Outgoing
 from grenache_py.exchange.peers.peer_exchange import PeerExchange
 from grenache_py.exchange.peers.penalties import Penalties
-from grenache_py.exchange.peers.requests import Answered, PeerParams, PeerRequests, PeerResult
+from grenache_py.exchange.peers.requests import (
+    REFUSED_POINTS,
+    Answered,
+    PeerParams,
+    PeerRequests,
+    PeerResult,
+)
 from grenache_py.exchange.peers.scores import Scores
 from grenache_py.exchange.peers.undelivered import Message, Undelivered
 from grenache_py.exchange.rates import TokenBucket
@@ -47,6 +53,8 @@ __all__ = ["Peering", "PeeringConfig"]
 
 #: Deadlines, pings, the mesh and dials are looked after this often.
 HEARTBEAT_S = 1.0
+#: The most expensive message of a handshake, a proof, checks one signature and makes one.
+HANDSHAKE_POINTS = 20
 
 # Looking a member up in its enum costs more than a global name in Python 3.10.
 _READY, _HANDSHAKING = LinkState.READY, LinkState.HANDSHAKING
@@ -158,18 +166,21 @@ class Peering:
             for message in handshake.begin():
                 self._outgoing.send(link, line_of(message))
 
-    def link_message(self, number: int, message: dict[str, Any], now: float) -> None:
+    def link_message(self, number: int, message: dict[str, Any], now: float) -> tuple[int, int]:
         """
         One JSON-RPC object came. Whatever it is, at worst this link ends
         (docs/failure-modes.rst#f33).
+
+        Returns:
+            what this link has to pay: points, and bytes of answers (``turns.py``).
         """
         link = self.links.get(number)
         if link is None or link.state is _CLOSING:
-            return
+            return 0, 0
         if link.bucket.take(now):
             self.penalise(link, -5.0, "too many messages", now)
             self._requests.refuse(link, message, RATE_LIMITED, "too many messages; slow down")
-            return
+            return REFUSED_POINTS, 0
         link.heard = now
         link.pings_missed = 0
         state = link.state
@@ -179,9 +190,28 @@ class Peering:
             else:
                 self._requests.returned(link, message, now)
         elif state is _HANDSHAKING:
+            link.points += HANDSHAKE_POINTS
             self.admission.handshake(link, message, now)
         elif state is _CONTESTED:
+            link.points += REFUSED_POINTS
             self._clone_check.heard(link, message, now)
+        return link.bill()
+
+    def link_malformed(self, number: int, now: float) -> bool:
+        """
+        A line came that is no message.
+
+        Returns:
+            whether the link goes on: who has proven its key may be wrong a few times.
+        """
+        link = self.links.get(number)
+        if link is None or link.state is _CLOSING:
+            return False
+        if not link.key:
+            self.table.close(link, "a line that is no message, before any key", now)
+        else:
+            self.penalise(link, -10.0, "a line that is no message", now)
+        return not link.closing
 
     def link_closed(self, number: int, now: float) -> None:
         """A connection is gone."""

@@ -21,6 +21,10 @@ from grenache_py.wire.jsonrpc import error_line, request_line, result_line
 
 __all__ = ["Answered", "PeerParams", "PeerRequests", "PeerResult"]
 
+#: What it costs to refuse a message that has no price of its own.
+REFUSED_POINTS = 2
+#: What an answer costs; entries in it are paid for one by one, as those of ``gossip.publish``.
+ANSWER_POINTS = 2
 #: How long an answer may take.
 REQUEST_TIMEOUT_S = 10.0
 
@@ -43,6 +47,8 @@ class PeerRequests:
         table: MessageTable,
     ) -> None:
         self._bound = table.bound
+        self._rows = table.rows
+        self._table = table
         self._outgoing = outgoing
         self._penalise = penalise
         self._next_id = 0
@@ -52,13 +58,16 @@ class PeerRequests:
     ) -> None:
         """
         Ask one neighbour. ``answered`` is called once: with the result, or with the error
-        object, or with neither when the link ended or ``REQUEST_TIMEOUT_S`` passed.
+        object, or with neither when the link ended, when ``REQUEST_TIMEOUT_S`` passed, or when
+        the link has stalled (``stall_s`` of the message's row).
         """
         if len(link.pending) >= PENDING_MAX or link.closing:
             answered(None, None, now)
             return
         self._next_id += 1
-        link.pending[self._next_id] = PendingRequest(method, answered, now + REQUEST_TIMEOUT_S)
+        link.pending[self._next_id] = PendingRequest(
+            method, answered, now, now + REQUEST_TIMEOUT_S, self._rows[method].stall_s
+        )
         self._outgoing.send(link, request_line(method, params, self._next_id))
 
     def cancel(self, link: PeerLink, now: float) -> None:
@@ -71,7 +80,9 @@ class PeerRequests:
         """Give up on questions whose deadline has passed."""
         for number, pending in list(link.pending.items()):
             # Whoever learns that it waited in vain may close the link, which answers the rest.
-            if pending.deadline <= now and link.pending.pop(number, None) is not None:
+            stalled = max(pending.asked, link.answered) + pending.stall_s <= now
+            late = stalled or pending.deadline <= now
+            if late and link.pending.pop(number, None) is not None:
                 pending.answered(None, None, now)
 
     def called(self, link: PeerLink, message: dict[str, Any], now: float) -> None:
@@ -80,29 +91,34 @@ class PeerRequests:
         bound = self._bound.get(name) if isinstance(name, str) else None
         if bound is None:
             self.refuse(link, message, NO_SUCH_METHOD, f"there is no method {str(name)[:60]!r}")
+            link.points += REFUSED_POINTS
             self._penalise(link, -1.0, "unknown method", now)
             return
         if not isinstance(params, dict):
             self.refuse(link, message, INVALID_PARAMS, "params must be an object")
+            link.points += REFUSED_POINTS
             self._penalise(link, -10.0, "params are no object", now)
             return
-        decode, call = bound
+        row, call = bound
         try:
-            result = call(link, params if decode is None else decode(params), now)
+            decoded = params if row.decode is None else row.decode(params)
+            link.points += self._table.points(row, decoded)
+            result = call(link, decoded, now)
         except OrderError as error:
             self.refuse(link, message, error.code, error.message, error.data)
             return
         except RemoteProtocolError as error:
             self.refuse(link, message, INVALID_PARAMS, str(error))
+            link.points += REFUSED_POINTS
             self._penalise(link, -10.0, f"{name}: {error}", now)
             return
         if "id" in message and not link.closing:
             number = _id(message)
             if callable(result):
                 later = result
-                self._outgoing.send_later(link, lambda: result_line(number, later()))
+                self._outgoing.send_later(link, lambda: _counted(link, number, later()))
             else:
-                self._outgoing.send(link, result_line(number, result or {}))
+                self._outgoing.send(link, _counted(link, number, result or {}))
 
     def refuse(
         self,
@@ -120,8 +136,11 @@ class PeerRequests:
         """Take an answer of the other side; one that was not asked for means nothing."""
         number = message.get("id")
         pending = link.pending.pop(number, None) if isinstance(number, int) else None
+        link.points += ANSWER_POINTS
         if pending is None:
             return  # late, or never asked: nothing to do
+        if pending.stall_s < REQUEST_TIMEOUT_S:
+            link.answered = now
         result, error = message.get("result"), message.get("error")
         if isinstance(result, dict):
             answer: tuple[dict[str, Any] | None, dict[str, Any] | None] = (result, None)
@@ -131,6 +150,12 @@ class PeerRequests:
             pending.answered(*answer, now)
         except RemoteProtocolError as fault:
             self._penalise(link, -10.0, f"answer to {pending.method}: {fault}", now)
+
+
+def _counted(link: PeerLink, number: Any, result: dict[str, Any]) -> bytes:
+    line = result_line(number, result)
+    link.answer_bytes += len(line)
+    return line
 
 
 def _id(message: dict[str, Any]) -> Any:

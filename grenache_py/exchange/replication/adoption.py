@@ -9,7 +9,7 @@ in order, as always.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import attrs
 
@@ -110,16 +110,13 @@ class Adoption:
                 return published, newest, state
         raise RemoteProtocolError(f"the state entry says nothing of order {order.id}")
 
-    def adopt_head(self, beat_signed: Signed, gone: Iterable[str], now: float) -> Received:
+    def adopt_head(self, beat_signed: Signed, now: float) -> Received:
         """
         Jump to a heartbeat of an origin whose live set has been adopted.
 
         The heartbeat is signed by the origin, so the neighbour cannot invent it. What was
         published after it is then applied as always. The log after the heartbeat, or the next
         heartbeat, proves the set, or makes the origin unsure again.
-
-        Args:
-            gone: ids of orders here that the neighbour, who is further than we, does not have.
 
         Returns:
             ``applied``, and what had been waiting to follow; ``known`` when the heartbeat is not
@@ -147,10 +144,6 @@ class Adoption:
         table.origins[origin.home] = origin
         if entry.epoch > origin.epoch:
             table.begin_epoch(origin, entry.epoch)
-        for order_id in gone:
-            record = origin.records.get(order_id)
-            if record is not None:
-                table.records.drop(origin, record)
         if ahead:
             self.clock.merge(*entry.time, now)
             origin.jump(entry, beat, beat_signed, digest)

@@ -21,9 +21,10 @@ from grenache_py.exchange.replication.catch_up_state import (
     CatchUpEvent,
     CatchUpState,
 )
-from grenache_py.exchange.replication.intake import Intake
+from grenache_py.exchange.replication.intake import ENTRY_POINTS, Intake
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.messages import read_entries, read_frame
+from grenache_py.exchange.replication.missing_orders import MissingOrders
 from grenache_py.exchange.replication.origin import RemoteOrder
 from grenache_py.exchange.replication.reconciliation import Reconciliation
 from grenache_py.exchange.replication.record_pages import RecordPage, pages
@@ -35,6 +36,12 @@ __all__ = ["CatchUpSession"]
 
 #: Requests of one session under way.
 _REQUESTS_AT_ONCE = 16
+#: A session that has taken over nothing for so long is slow: another neighbour is asked as well.
+SLOW_S = 2.0
+#: A session that has taken over nothing for so long since it began is given up.
+NOTHING_S = 30.0
+#: A session that takes over fewer records in so many seconds is given up: some 25 kB/s.
+RECORDS_PER_WINDOW, WINDOW_S = 100, 10.0
 #: Frames after which the differences found so far are fetched.
 _ROUNDS_MAX = 2_000
 
@@ -46,6 +53,7 @@ class CatchUpSession:
     Args:
         link: to that neighbour.
         origins: the logs to catch up on.
+        missing: judges what the neighbour does not have.
         ended: called once, when the session is over; before its logs go on when it ended well.
 
     Attributes:
@@ -61,7 +69,8 @@ class CatchUpSession:
         origins: list[str],
         intake: Intake,
         live: LiveSetIndex,
-        ended: Callable[[], None],
+        missing: MissingOrders,
+        ended: Callable[[CatchUpSession], None],
     ) -> None:
         self.link = link
         self.state = CatchUpState.BEATS
@@ -72,9 +81,12 @@ class CatchUpSession:
         self._held_logs = intake.held_logs
         self._replica = intake.held_logs.replica
         self._live = live
+        self._missing = missing
         self._ended = ended
         self._asking = Reconciliation(live.set)
         self._rounds = 0
+        self._adopted_at = self._window_at = 0.0
+        self._window_from = 0
         self._beats_wanted = RequestQueue(self._ask_beat, _REQUESTS_AT_ONCE, origins[::-1])
         self._records_wanted = RequestQueue[RecordPage](self._ask_page, _REQUESTS_AT_ONCE, [])
 
@@ -83,17 +95,41 @@ class CatchUpSession:
 
     def begin(self, now: float) -> None:
         """Ask for the first heartbeats."""
+        self._adopted_at = self._window_at = now
         self._ask_beats(now)
+
+    def slow(self, now: float) -> bool:
+        """Whether it has brought nothing for a while."""
+        return now >= self._adopted_at + SLOW_S
+
+    def too_slow(self, now: float) -> bool:
+        """Whether it brings so little that its place is better given to another neighbour."""
+        if not self.adopted:
+            return now >= self._adopted_at + NOTHING_S
+        if now < self._window_at + WINDOW_S:
+            return False
+        came = self.adopted - self._window_from
+        self._window_at, self._window_from = now, self.adopted
+        return came < RECORDS_PER_WINDOW
+
+    def give_up(self, now: float) -> None:
+        """End early because it is too slow: no fault, but others are asked before."""
+        if self.state is not CatchUpState.DONE:
+            self._break_off()
+            self._intake.helpers.put_last(self.link.key, now)
 
     def abort(self, now: float) -> None:
         """End early, unless it is over. What came is kept; the next session brings the rest."""
         if self.state is not CatchUpState.DONE:
-            self._happened(CatchUpEvent.BROKE)
-            self.broke = True
-            self._beats_wanted.waiting.clear()
-            self._records_wanted.waiting.clear()
-            self._ended()
+            self._break_off()
             self._intake.broken_promise(self.link, now)
+
+    def _break_off(self) -> None:
+        self._happened(CatchUpEvent.BROKE)
+        self.broke = True
+        self._beats_wanted.waiting.clear()
+        self._records_wanted.waiting.clear()
+        self._ended(self)
 
     def _request(self, method: str, params: dict[str, Any], came: Answered, now: float) -> None:
         """
@@ -164,7 +200,7 @@ class CatchUpSession:
     def _ask_records(self, now: float) -> None:
         if self._records_wanted.send(now) and self.state is CatchUpState.RECORDS:
             self._happened(CatchUpEvent.RECORDS_CAME)
-            self._ended()
+            self._ended(self)
             self._go_on(now)
 
     def _ask_page(self, page: RecordPage, now: float) -> None:
@@ -188,7 +224,11 @@ class CatchUpSession:
             raise RemoteProtocolError("'records' must hold one or two signed entries each")
         order = Signed.from_wire(pair[0])
         state = Signed.from_wire(pair[1]) if len(pair) == 2 else order
-        self.adopted += self._replica.adoption.adopt_record(order, state, now)
+        self.link.points += ENTRY_POINTS * len(pair)
+        if self._replica.adoption.adopt_record(order, state, now):
+            self.adopted += 1
+            self.link.delivered += 1
+            self._adopted_at = now
 
     # DONE.
 
@@ -199,22 +239,27 @@ class CatchUpSession:
             if not entries:
                 continue
             before = self._held_logs.head(origin)
-            # The neighbour lacks these, and had applied all entries up to this one before.
-            upto = Entry.decode(entries[-1].payload)
-            closed = [
-                record.order_id
-                for record in gone
-                if record.home == upto.home and record.state_seq <= upto.seq
-            ]
-            received = self._replica.adoption.adopt_head(entries[0], closed, now)
+            received = self._replica.adoption.adopt_head(entries[0], now)
             self._intake.came(self.link, received, now)
             for signed in entries[1:]:
                 self._intake.take(self.link, signed, now)
+            self._judge_missing(Entry.decode(entries[-1].payload), gone, now)
             theirs = self.link.heads.get(origin, before)
             if before.position == self._held_logs.head(origin).position < theirs.position:
                 self.link.heads.pop(origin)  # it promised more than it has
             else:
                 self._intake.consider(origin, self.link, now)
+
+    def _judge_missing(self, upto: Entry, gone: list[RemoteOrder], now: float) -> None:
+        """The neighbour lacks the orders ``gone``, and had applied all entries up to ``upto``."""
+        origin = self._replica.origins.get(upto.home)
+        if origin is None:
+            return
+        lacked = [r for r in gone if r.home == upto.home and r.state_seq <= upto.seq]
+        only = all(link.key == self.link.key for link in self._intake.peering.ready())
+        self._missing.said(origin, lacked, self.link.key, only)
+        if not origin.complete:
+            self._intake.helpers.put_last(self.link.key, now)
 
     def _not_there(self) -> list[RemoteOrder]:
         """The live orders of other homes that this side has and the neighbour has not."""

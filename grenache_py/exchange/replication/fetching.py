@@ -15,7 +15,7 @@ from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.replication.catch_up import CatchUp
 from grenache_py.exchange.replication.intake import Intake
 from grenache_py.exchange.replication.messages import RANGE_MAX, read_entries
-from grenache_py.exchange.signed_log.head import Head
+from grenache_py.exchange.signed_log.head import NO_HEAD, Head
 
 __all__ = ["Fetching"]
 
@@ -27,8 +27,10 @@ YOUNG_MAX = 64
 ANNOUNCED_S = 1.0
 #: An announced entry that was asked for and does not come within this time counts against the link.
 WANT_S = 3.0
-#: Ranges being fetched at once.
-FETCHES_MAX = 64
+#: How long a second neighbour has to bring what a first one says it does not hold any more.
+SECOND_OPINION_S = 5.0
+#: Ranges being fetched at once, in all and from one neighbour.
+FETCHES_MAX, LINK_FETCHES_MAX = 64, 8
 
 
 @attrs.define
@@ -55,6 +57,7 @@ class Fetching:
         self._held_logs = intake.held_logs
         self._catch_up = catch_up
         self._fetches: dict[str, _Fetch] = {}
+        self._pruned: dict[str, tuple[str, float]] = {}  # origin -> key, wait until
         self._announced: dict[str, tuple[int, float]] = {}  # origin -> link, wait for it until
         self.behind: set[str] = set()
         self.fetched = 0
@@ -80,7 +83,7 @@ class Fetching:
         theirs = link.heads.get(origin)
         if theirs is None or self._held_logs.frozen(origin):
             return
-        if origin in self._fetches or len(self._fetches) >= FETCHES_MAX:
+        if origin in self._fetches or self._busy(link):
             return
         if theirs.position == mine.position:
             if theirs.hash != mine.hash:
@@ -89,6 +92,8 @@ class Fetching:
             return
         if theirs.position < mine.position:
             return
+        if origin in self._pruned and self._pruned[origin][0] == link.key:
+            return  # another neighbour is asked
         announced = self._announced.pop(origin, None)
         if announced is not None and announced[0] == link.id and now < announced[1]:
             self._announced[origin] = announced
@@ -112,6 +117,14 @@ class Fetching:
         else:
             self.behind.add(origin)
 
+    def _busy(self, link: PeerLink) -> bool:
+        """Whether as much is being fetched as may be, in all or from this neighbour."""
+        fetches = self._fetches.values()
+        return (
+            len(fetches) >= FETCHES_MAX
+            or sum(fetch.link == link.id for fetch in fetches) >= LINK_FETCHES_MAX
+        )
+
     def catch_up(self, now: float) -> None:
         """Have everything reconciled that is too far behind."""
         behind, self.behind = self.behind, set()
@@ -134,6 +147,10 @@ class Fetching:
                 link = links.get(fetch.link)
                 if link is not None:
                     self._intake.broken_promise(link, now)
+        for origin, (_, until) in list(self._pruned.items()):
+            if until <= now:
+                del self._pruned[origin]
+                self.behind.add(origin)
         for origin, (number, _) in list(self._announced.items()):
             if number not in links:
                 del self._announced[origin]
@@ -171,11 +188,34 @@ class Fetching:
             now,
         )
 
+    def _is_pruned(self, origin: str, link: PeerLink, now: float) -> None:
+        """
+        ``link`` does not hold the entries any more, or says so.
+
+        A log is given up, and its live set taken, only when a second neighbour says the same or
+        there is no second.
+        """
+        mine = self._held_logs.head(origin).position
+        others = [
+            other
+            for other in self._peering.ready()
+            if other.key != link.key
+            and other.heads.get(origin, NO_HEAD).position > mine
+            and not self._intake.helpers.broken(other.key)
+        ]
+        if origin in self._pruned or not others:
+            self._pruned.pop(origin, None)
+            self.behind.add(origin)
+            return
+        self._pruned[origin] = link.key, now + SECOND_OPINION_S
+        self.consider(origin, min(others, key=self._intake.helpers.rank), now)
+
     def _range_came(self, origin: str, link: PeerLink, result: dict[str, Any], now: float) -> None:
         entries = read_entries(result)
         if entries is None:
-            self.behind.add(origin)
+            self._is_pruned(origin, link, now)
             return
+        self._pruned.pop(origin, None)
         before = self._held_logs.head(origin)
         for signed in entries:
             self._intake.take(link, signed, now)

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.mesh import HEADS_PER_MESSAGE_MAX
-from grenache_py.exchange.peers.requests import PeerParams, PeerResult
+from grenache_py.exchange.peers.requests import PeerResult
 from grenache_py.exchange.replication.fetching import Fetching
 from grenache_py.exchange.replication.intake import Intake, has_room
-from grenache_py.exchange.replication.messages import read_heads
 from grenache_py.exchange.signed_log.head import NO_HEAD, Head
 
 __all__ = ["HeadExchange"]
@@ -91,8 +90,7 @@ class HeadExchange:
 
     # Hearing.
 
-    def _heads_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
-        heads = read_heads(params)
+    def _heads_told(self, link: PeerLink, heads: list[tuple[str, Head]], now: float) -> PeerResult:
         if now < link.heads_again:
             return None
         for origin, head in heads:
@@ -107,8 +105,7 @@ class HeadExchange:
             self._fetching.catch_up(now)
         return None
 
-    def _have_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
-        heads = read_heads(params)
+    def _have_told(self, link: PeerLink, heads: list[tuple[str, Head]], now: float) -> PeerResult:
         if now < link.heads_again:
             return None
         for origin, head in heads:

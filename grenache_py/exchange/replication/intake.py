@@ -9,18 +9,22 @@ Proofs that a home signed two histories (``gossip.proof``) come and go here too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from grenache_py.errors import LocalProtocolError, RemoteProtocolError
+from grenache_py.errors import LocalProtocolError
 from grenache_py.exchange.peers.link import ORIGINS_MAX, PeerLink
 from grenache_py.exchange.peers.peering import Peering
-from grenache_py.exchange.peers.requests import PeerParams, PeerResult
+from grenache_py.exchange.peers.requests import PeerResult
 from grenache_py.exchange.replication.held_logs import HeldLogs
+from grenache_py.exchange.replication.helpers import Helpers
 from grenache_py.exchange.replication.received import Received
 from grenache_py.exchange.signed_log.head import NO_HEAD, Head
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["Intake", "has_room"]
+__all__ = ["ENTRY_POINTS", "KNOWN_POINTS", "Intake", "has_room"]
 
+#: What an entry costs that is checked, and one that is known already.
+ENTRY_POINTS, KNOWN_POINTS = 30, 1
 #: A neighbour that promised entries and did not deliver them is not believed for so long.
 DISTRUST_S = 30.0
 
@@ -34,6 +38,7 @@ class Intake:
         received: entries that came.
         illegal_transitions: events that the state of an origin or of a catch-up did not allow: each
             is a bug, and cost the entry or the catch-up in which it happened.
+        helpers: whom to ask next.
         consider: called with an origin, a link that may hold more of its log, and the time.
     """
 
@@ -42,15 +47,13 @@ class Intake:
         self.held_logs = held_logs
         self._replica = held_logs.replica
         self._forks = held_logs.replica.forks
+        self.helpers = Helpers()
         self.received = self.illegal_transitions = 0
         self.consider: Callable[[str, PeerLink, float], None] = lambda origin, link, now: None
         peering.method("gossip.publish", self._published)
         peering.method("gossip.proof", self._proof_told)
 
-    def _published(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
-        entries = params.get("entries")
-        if not isinstance(entries, list) or not entries:
-            raise RemoteProtocolError("'entries' must be a list of signed entries")
+    def _published(self, link: PeerLink, entries: list[Any], now: float) -> PeerResult:
         if not self.peering.ignored(link, now):
             for item in entries:
                 self.take(link, Signed.from_wire(item), now)
@@ -64,6 +67,7 @@ class Intake:
             RemoteProtocolError: it is not valid, and an honest neighbour would have noticed.
         """
         self.received += 1
+        link.points += ENTRY_POINTS
         try:
             received = self._replica.receive(signed, now)
         except LocalProtocolError:
@@ -71,6 +75,10 @@ class Intake:
             return
         if received.novel:
             self.peering.scores.delivered(link.key, now)
+            link.delivered += 1
+            link.delivered_at = now
+        elif received.verdict == "known":
+            link.points += KNOWN_POINTS - ENTRY_POINTS
         self.came(link, received, now)
 
     def came(self, link: PeerLink, received: Received, now: float) -> None:
@@ -95,16 +103,16 @@ class Intake:
 
     def broken_promise(self, link: PeerLink, now: float) -> None:
         """``link`` told of entries and did not deliver them: others are asked for a while."""
-        if link.ready:
+        self.helpers.broke(link.key, now)
+        if link.ready and now >= link.heads_again:  # one stall is one fault, however much it holds
             link.heads.clear()
             link.heads_again = now + DISTRUST_S
             self.peering.penalise(link, -3.0, "what it told of did not come", now)
 
     # Proofs.
 
-    def _proof_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
-        first, second = params.get("first"), params.get("second")
-        home = self._forks.prove(Signed.from_wire(first), Signed.from_wire(second))
+    def _proof_told(self, link: PeerLink, proof: tuple[Signed, Signed], now: float) -> PeerResult:
+        home = self._forks.prove(*proof)
         if home is not None:
             self._tell_proof(home, link)
         return None

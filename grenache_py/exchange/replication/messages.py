@@ -7,7 +7,7 @@ Pure. Every ``read_`` function raises RemoteProtocolError, which names the membe
 from __future__ import annotations
 
 from base64 import b64decode
-from typing import Any
+from typing import Any, NamedTuple
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.peers.mesh import HEADS_PER_MESSAGE_MAX, LINE_BYTES
@@ -19,6 +19,7 @@ from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = [
     "RANGE_MAX",
+    "Asked",
     "bound_wire",
     "fitting",
     "read_bound",
@@ -27,11 +28,65 @@ __all__ = [
     "read_heads",
     "read_key",
     "read_number",
+    "read_proof",
+    "read_published",
+    "read_range",
+    "read_records_wanted",
     "read_short",
+    "read_want",
 ]
 
 #: Entries of one answer.
 RANGE_MAX = 256
+#: Live orders that one request may ask for.
+RECORDS_PER_REQUEST_MAX = 80
+
+
+class Asked(NamedTuple):
+    """Entries ``first`` to ``last`` of a log, at most ``RANGE_MAX``."""
+
+    origin: str
+    epoch: int
+    first: int
+    last: int
+
+
+def read_want(params: PeerParams) -> Asked:
+    """The params of ``gossip.want``."""
+    origin, epoch = read_key(params, "origin"), read_number(params, "epoch")
+    first, last = read_number(params, "first"), read_number(params, "last")
+    return Asked(origin, epoch, first, min(last, first + RANGE_MAX - 1))
+
+
+def read_range(params: PeerParams) -> Asked | str:
+    """The params of ``sync.range``; a log's key when its newest heartbeat is asked for."""
+    return read_key(params, "origin") if params.get("beat") is True else read_want(params)
+
+
+def read_records_wanted(params: PeerParams) -> list[bytes] | tuple[int, int]:
+    """The params of ``sync.records``: short ids, or the places between which all is asked for."""
+    if "range" in params:
+        places = params["range"]
+        if not isinstance(places, list) or len(places) != 2:
+            raise RemoteProtocolError("'range' must be two places")
+        return read_bound(places[0]), read_bound(places[1])
+    ids = params.get("ids")
+    if not isinstance(ids, list) or len(ids) > RECORDS_PER_REQUEST_MAX:
+        raise RemoteProtocolError("'ids' must be a list of at most 80 element ids")
+    return [read_short(text) for text in ids]
+
+
+def read_proof(params: PeerParams) -> tuple[Signed, Signed]:
+    """The params of ``gossip.proof``: two entries that contradict each other."""
+    return Signed.from_wire(params.get("first")), Signed.from_wire(params.get("second"))
+
+
+def read_published(params: PeerParams) -> list[Any]:
+    """The params of ``gossip.publish``: entries, each still as it came."""
+    entries = params.get("entries")
+    if not isinstance(entries, list) or not entries:
+        raise RemoteProtocolError("'entries' must be a list of signed entries")
+    return entries
 
 
 def read_heads(params: PeerParams) -> list[tuple[str, Head]]:

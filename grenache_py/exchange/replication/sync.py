@@ -80,7 +80,11 @@ class Sync:
     def behind(self) -> dict[str, Head]:
         """Logs we want of which a neighbour holds more than we do, with the highest head told."""
         best: dict[str, Head] = {}
-        for link in self._peering.ready():
+        links = self._peering.ready()
+        # Who broke a promise could go on promising for ever. It is believed again when there is
+        # nobody else to know from.
+        broken = self.intake.helpers.broken
+        for link in [link for link in links if not broken(link.key)] or links:
             for origin, head in link.heads.items():
                 held = best.get(origin) or self._held_logs.head(origin)
                 if (
@@ -114,7 +118,10 @@ class Sync:
 
     def _heartbeat(self, lazy: list[PeerLink], now: float) -> None:
         links = self._peering.ready()
+        helpers = self.intake.helpers
+        helpers.expire(now)
         self._heads.heartbeat(links, lazy, now)
         self._fetching.expire(now)
-        self._fetching.consider_all(links, now)
+        self.catchup.heartbeat(now)
+        self._fetching.consider_all(sorted(links, key=helpers.rank), now)
         self._fetching.catch_up(now)

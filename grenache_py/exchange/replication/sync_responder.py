@@ -13,31 +13,23 @@ from typing import Any
 
 import attrs
 
-from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.mesh import LINE_BYTES
 from grenache_py.exchange.peers.peering import Peering
-from grenache_py.exchange.peers.requests import PeerParams, PeerResult
+from grenache_py.exchange.peers.requests import PeerResult
 from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.live_set_key import short_id
 from grenache_py.exchange.replication.messages import (
-    RANGE_MAX,
+    RECORDS_PER_REQUEST_MAX,
+    Asked,
     bound_wire,
     fitting,
-    read_bound,
-    read_frame,
-    read_key,
-    read_number,
-    read_short,
 )
 from grenache_py.exchange.replication.reconciliation import respond
 from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["SyncResponder"]
-
-#: Live orders that one request may ask for.
-RECORDS_PER_REQUEST_MAX = 80
 
 
 class SyncResponder:
@@ -49,55 +41,51 @@ class SyncResponder:
         self._live = live
         peering.method("gossip.want", self._want_asked)
         peering.method("sync.range", self._range_asked)
+        peering.messages.orders_held = lambda: len(live.set)
         peering.method("sync.reconcile", self._reconcile_asked)
         peering.method("sync.records", self._records_asked)
 
-    def _want_asked(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
-        entries = self._entries(params)
+    def _want_asked(self, link: PeerLink, asked: Asked, now: float) -> PeerResult:
+        entries = self._entries(asked)
         if entries:
+            link.answer_bytes += sum(signed.wire_bytes for signed in entries)
             self._peering.notify(
                 link, "gossip.publish", {"entries": [signed.wire() for signed in entries]}
             )
         return None
 
-    def _range_asked(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
-        if params.get("beat") is True:
-            entries = self._held_logs.since_beat(read_key(params, "origin"))
+    def _range_asked(self, link: PeerLink, asked: Asked | str, now: float) -> PeerResult:
+        if isinstance(asked, str):
+            entries = self._held_logs.since_beat(asked)
             if entries is not None:
                 entries = fitting(entries)
         else:
-            entries = self._entries(params)
+            entries = self._entries(asked)
         if entries is None:
             return {"pruned": True}
         return {"entries": [signed.wire() for signed in entries]}
 
-    def _entries(self, params: PeerParams) -> list[Signed] | None:
-        origin, epoch = read_key(params, "origin"), read_number(params, "epoch")
-        first, last = read_number(params, "first"), read_number(params, "last")
-        entries = self._held_logs.entries(origin, epoch, first, min(last, first + RANGE_MAX - 1))
+    def _entries(self, asked: Asked) -> list[Signed] | None:
+        entries = self._held_logs.entries(*asked)
         return None if entries is None else fitting(entries)
 
-    def _reconcile_asked(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
-        frame = read_frame(params)
+    def _reconcile_asked(self, link: PeerLink, frame: bytes, now: float) -> PeerResult:
         return {"frame": b64encode(respond(self._live.set, frame)).decode()}
 
-    def _records_asked(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
-        if "range" in params:
-            return self._records_between(params["range"])
-        ids = params.get("ids")
-        if not isinstance(ids, list) or len(ids) > RECORDS_PER_REQUEST_MAX:
-            raise RemoteProtocolError("'ids' must be a list of at most 80 element ids")
+    def _records_asked(
+        self, link: PeerLink, wanted: list[bytes] | tuple[int, int], now: float
+    ) -> PeerResult:
+        if isinstance(wanted, tuple):
+            return self._records_between(*wanted)
         page = _Page()
-        for place, text in enumerate(ids):
-            if not self._put(page, read_short(text)):
+        for place, short in enumerate(wanted):
+            if not self._put(page, short):
                 return page.answer(answered=place)  # the asker asks again for the rest
-        return page.answer(answered=len(ids))
+        return page.answer(answered=len(wanted))
 
-    def _records_between(self, places: object) -> PeerResult:
-        if not isinstance(places, list) or len(places) != 2:
-            raise RemoteProtocolError("'range' must be two places")
+    def _records_between(self, first: int, end: int) -> PeerResult:
         live = self._live.set
-        low, high = (live.rank(read_bound(place)) for place in places)
+        low, high = live.rank(first), live.rank(end)
         page = _Page()
         for key in live.keys(low, min(high, low + RECORDS_PER_REQUEST_MAX)):
             if not self._put(page, short_id(key)):

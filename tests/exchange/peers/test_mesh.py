@@ -14,6 +14,7 @@ from grenache_py.exchange.peers.mesh import (
     D_LOW,
     FLOOD_PEERS_MAX,
     LINE_BYTES,
+    USELESS_S,
     D,
     Mesh,
     pack,
@@ -111,3 +112,22 @@ def test_lines_stay_below_the_limit_and_nothing_is_lost() -> None:
     assert all(len(line) <= LINE_BYTES + 200 for line in lines)
     together = [e for line in lines for e in json.loads(line)["params"]["entries"]]
     assert together == [json.loads(raw) for raw in raws]
+
+
+def test_a_link_of_the_mesh_that_is_the_first_with_nothing_for_a_minute_is_replaced() -> None:
+    everybody, talk = links(20), gossip()
+    homes = FLOOD_PEERS_MAX + 1
+    graft, _, _ = talk.heartbeat(everybody, homes, now=100.0)
+    *useful, useless = graft
+    for link in useful:
+        link.delivered_at = 100.0 + USELESS_S - 1.0
+    assert talk.heartbeat(everybody, homes, now=99.0 + USELESS_S)[:2] == ([], [])
+    graft, prune, _ = talk.heartbeat(everybody, homes, now=100.0 + USELESS_S)
+    assert prune == [useless] and not useless.mesh
+    assert len(graft) == 1 and graft[0] is not useless and graft[0].mesh
+    assert sum(link.mesh for link in everybody) == D
+    # The new one has its minute too; and while nothing is said at all, nobody is blamed.
+    for link in useful:
+        link.delivered_at = 150.0 + USELESS_S
+    assert talk.heartbeat(everybody, homes, now=150.0 + USELESS_S)[:2] == ([], [])
+    assert talk.heartbeat(everybody, homes, now=1_000.0 + USELESS_S)[:2] == ([], [])

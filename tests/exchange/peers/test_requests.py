@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from grenache_py.exchange.peer_messages import PEER_MESSAGES
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.message_table import MessageTable
 from grenache_py.exchange.peers.outgoing import Outgoing
@@ -11,7 +12,7 @@ from grenache_py.exchange.peers.requests import REQUEST_TIMEOUT_S, PeerRequests
 
 
 def test_giving_up_on_one_question_may_end_the_link_and_answers_the_rest_once() -> None:
-    calls = PeerRequests(Outgoing(), lambda *args: None, MessageTable(()))
+    calls = PeerRequests(Outgoing(), lambda *args: None, MessageTable(PEER_MESSAGES))
     link = PeerLink(1, True, "b:1", 0.0, None, None)  # type: ignore[arg-type]
     told: list[str] = []
 

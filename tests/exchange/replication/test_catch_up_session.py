@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 from grenache_py.exchange.node import ExchangeNode
+from grenache_py.exchange.peer_messages import PEER_MESSAGES
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.requests import Answered
 from grenache_py.exchange.replication.catch_up_session import CatchUpSession
@@ -24,12 +25,14 @@ from grenache_py.exchange.replication.catch_up_state import (
 )
 from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.intake import Intake
+from grenache_py.exchange.replication.missing_orders import MissingOrders
 from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.replication.sync_responder import SyncResponder
 from grenache_py.exchange.signed_log.head import Head
 from tests.support.peers import Network
 
 ORDER = list(CatchUpState)
+DECODE = {row.name: row.decode for row in PEER_MESSAGES}
 Method = Callable[[Any, Any, float], Any]
 
 
@@ -39,7 +42,7 @@ class Wire:
     def __init__(self) -> None:
         self.methods: dict[str, Method] = {}
         self.open: list[tuple[str, dict[str, Any], Answered]] = []
-        self.gossip = self.scores = self
+        self.gossip = self.scores = self.messages = self
         self.penalties = 0
 
     def method(self, name: str, call: Method) -> None:
@@ -73,6 +76,11 @@ class OneLink:
     heads: dict[str, Head] = attrs.Factory(dict)
     told: dict[str, Head] = attrs.Factory(dict)
     heads_again: float = 0.0
+    delivered: int = 0
+    delivered_at: float = 0.0
+    points: int = 0
+    answer_bytes: int = 0
+    outbound: bool = True
 
 
 @attrs.define
@@ -107,7 +115,8 @@ class Rig:
             [there.key],
             intake,
             here.live,
-            lambda: ended.append(session.state),
+            MissingOrders(here.replica.adoption.table),
+            lambda session: ended.append(session.state),
         )
         return cls(session, link, wire, intake, here, there, net.now, ended)
 
@@ -121,7 +130,9 @@ class Rig:
             return
         method, params, answered = self.wire.open.pop(choice % len(self.wire.open))
         sent = msgspec.json.decode(msgspec.json.encode(params))
-        honest = self.wire.methods[method](self.session.link, sent, self.now)
+        decode = DECODE[method]
+        assert decode is not None
+        honest = self.wire.methods[method](self.session.link, decode(sent), self.now)
         result = msgspec.json.decode(msgspec.json.encode(honest))
         results: dict[str, tuple[Any, Any]] = {
             "honest": (result, None),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grenache_py.errors import LocalProtocolError, RemoteProtocolError
+from grenache_py.exchange.replication.missing_orders import MissingOrders
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.origin_state import (
     ORIGIN_TRANSITIONS,
@@ -185,6 +186,7 @@ class Story:
     def __init__(self) -> None:
         self.net = Network(1)
         self.replica = self.net[0].replica
+        self.missing = MissingOrders(self.replica.adoption.table)
         author, forked = Author(self.net.now), Author(self.net.now)
         live: dict[str, int] = {}
 
@@ -240,8 +242,14 @@ class Story:
 
     def adopt_head(self, number: int) -> None:
         beats = [signed for signed in self.entries if '"beat"' in signed.payload]
-        gone = [state.order_id for state in self._states(number)]
-        self.replica.adoption.adopt_head(beats[number % len(beats)], gone, self.net.now)
+        self.replica.adoption.adopt_head(beats[number % len(beats)], self.net.now)
+
+    def drop_missing(self, number: int) -> None:
+        found = [self.replica.records.find(state.order_id) for state in self._states(number)]
+        origin = self.replica.origins.get(ALICE.key)
+        if origin is not None:
+            gone = [record for record in found if record is not None]
+            self.missing.said(origin, gone, "ab"[number % 2], only=number % 3 == 0)
 
     def _states(self, number: int) -> tuple[StateBody, ...]:
         return Entry.decode(self.entries[number % len(self.entries)].payload).states
@@ -253,6 +261,7 @@ class Story:
         self.net.settle()
         self.net.restart(0)
         self.replica = self.net[0].replica
+        self.missing = MissingOrders(self.replica.adoption.table)
 
 
 DEEDS: list[Callable[[Story, int], None]] = [
@@ -263,6 +272,7 @@ DEEDS: list[Callable[[Story, int], None]] = [
     Story.adopt_record,
     Story.adopt_head,
     Story.adopt_head,
+    Story.drop_missing,
     Story.receive_forked,
     Story.receive_forked_next,
     Story.receive_forked_next,

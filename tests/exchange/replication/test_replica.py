@@ -153,7 +153,7 @@ def test_when_too_many_homes_are_known_a_new_one_is_not_held_and_a_known_one_can
     order, beat = bob.order(), bob.entry(beat=HeartbeatBody(20_000, 1, "0" * 64))
     assert replica.receive(order, net.now).verdict == "full"
     assert not replica.adoption.adopt_record(order, order, net.now)
-    assert replica.adoption.adopt_head(beat, [], net.now).verdict == "full"
+    assert replica.adoption.adopt_head(beat, net.now).verdict == "full"
     forked = Author(net.now, bob.identity)
     assert replica.forks.prove(order, forked.order(price="2")) is None
     assert list(replica.origins) == [ALICE.key]
@@ -245,7 +245,7 @@ def test_an_adopted_set_is_checked_by_what_the_log_says_after_its_heartbeat(
     # The neighbour holds what is live by now, which is not what was live at the heartbeat.
     for record in (first, third):
         replica.adoption.adopt_record(record, record, net.now)
-    replica.adoption.adopt_head(beat, [], net.now)
+    replica.adoption.adopt_head(beat, net.now)
     origin = replica.origins[ALICE.key]
     assert not origin.complete
     replica.receive(closed, net.now)
@@ -263,7 +263,7 @@ def test_an_adopted_set_that_lacks_an_order_is_not_believed(net: Network, alice:
     total += element(alice.last, 1)
     beat = alice.entry(beat=HeartbeatBody(20_000, 2, f"{total % (1 << 256):064x}"))
     replica.adoption.adopt_record(first, first, net.now)
-    replica.adoption.adopt_head(beat, [], net.now)
+    replica.adoption.adopt_head(beat, net.now)
     for _ in range(3):
         replica.receive(alice.order(price="2"), net.now)
         assert not replica.origins[ALICE.key].complete

@@ -448,6 +448,7 @@ class Peer:
             try:
                 message = decode_message(line)
             except Malformed:
+                self.do(lambda node, now: node.peering.link_malformed(end.link, now))
                 continue
             self.do(lambda node, now, m=message: node.link_message(end.link, m, now))
 

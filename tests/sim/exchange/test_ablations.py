@@ -14,12 +14,14 @@ from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.peers.admission import Admission
 from grenache_py.exchange.peers.mesh import Mesh
 from grenache_py.exchange.peers.scores import Scores
-from grenache_py.exchange.replication import replica
+from grenache_py.exchange.replication import catch_up, replica
 from grenache_py.exchange.replication.catch_up import CatchUp
 from grenache_py.exchange.replication.forks import Forks
+from grenache_py.exchange.replication.helpers import Helpers
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.signed_log.merkle import Verifier, leaf_hash
 from tests.sim.exchange import test_evil as evil
+from tests.sim.exchange import test_false_promises as promises
 from tests.sim.exchange import test_network as network
 from tests.sim.exchange.ablations import ABLATIONS, Ablation, seeds_until_found
 from tests.sim.exchange.network import CheapScheme
@@ -119,6 +121,18 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
     "keys need no proof": (
         (CheapScheme, "verify", lambda self, key, message, signature: True),
         evil.test_a_clone_of_a_neighbours_key_cannot_be_faked,
+    ),
+    "one helper at a time": (
+        (catch_up, "SESSIONS_MAX", 1),
+        lambda: promises.held_up(dials=True),
+    ),
+    "who promises helps": (
+        (Helpers, "rank", lambda self, link: (0.0, True, -len(link.heads))),
+        lambda: promises.held_up(dials=True),
+    ),
+    "who broke a promise is believed": (
+        (Helpers, "broken", lambda self, key: False),
+        lambda: promises.held_up(dials=True),
     ),
     "nobody is ever banned": (
         (Scores, "banned", lambda self, key, now: False),

@@ -1,0 +1,76 @@
+"""
+Orders that are held here and that a helper does not have: it hides them, or they are closed.
+
+Pure. See docs/design/sync.rst#missing. One neighbour's word is not enough to drop an order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from grenache_py.exchange.replication.origin import Origin, RemoteOrder
+from grenache_py.exchange.replication.origin_state import OriginState
+from grenache_py.exchange.replication.origin_table import OriginTable
+from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS
+
+__all__ = ["MissingOrders"]
+
+#: What is held is what the home signed, or nothing of it is believed.
+_SETTLED = frozenset({OriginState.VERIFIED, OriginState.FROZEN})
+
+
+@attrs.define
+class MissingOrders:
+    """
+    Drops what is missing at a helper once its home's fingerprint or a second peer agrees.
+
+    Only ids of orders that are held are remembered, so this is no larger than the orders.
+    """
+
+    _table: OriginTable
+    _said: dict[str, dict[str, str]] = attrs.Factory(dict)  # home -> order -> key of the helper
+
+    def said(self, origin: Origin, gone: Sequence[RemoteOrder], key: str, only: bool) -> None:
+        """
+        A helper, whose live set and log were just taken over, lacks these orders.
+
+        Args:
+            key: of the helper.
+            only: there is no other neighbour who could be asked.
+        """
+        records = [record for record in gone if origin.records.get(record.order_id) is record]
+        before = self._said.pop(origin.home, {})
+        if origin.state in _SETTLED or not records:
+            return
+        if not _agrees_without(origin, records):
+            # Perhaps it hides some. Another peer is asked when the home's next heartbeat differs.
+            seen = {record.order_id: before.get(record.order_id) for record in records}
+            self._said[origin.home] = {order_id: first or key for order_id, first in seen.items()}
+            records = [
+                record
+                for record in records
+                if (first := seen[record.order_id]) is not None and (first != key or only)
+            ]
+        for record in records:
+            self._table.records.drop(origin, record)
+        if records:
+            self._table.changed[origin.home] = None
+            if origin.expected is not None:
+                origin.settle()
+
+    def expire(self) -> None:
+        """Forget what was said of homes that are not held any more, or that are in order."""
+        origins = self._table.origins
+        for home in list(self._said):
+            if home not in origins or origins[home].state in _SETTLED:
+                del self._said[home]
+
+
+def _agrees_without(origin: Origin, records: Sequence[RemoteOrder]) -> bool:
+    """Whether the rest is what the home signed."""
+    if origin.expected is None:
+        return False
+    rest = (origin.fingerprint - sum(record.element for record in records)) % FINGERPRINT_MODULUS
+    return origin.expected == (rest, len(origin.records) - len(records))

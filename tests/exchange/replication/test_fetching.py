@@ -1,0 +1,79 @@
+"""Fetching entries by number: whom to believe who says that they are gone, and how many at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from grenache_py.exchange.replication.fetching import LINK_FETCHES_MAX, SECOND_OPINION_S
+from tests.support.peers import Network
+
+
+def behind_by_twenty() -> Network:
+    """Peer 0 lacks 20 entries of peer 1, which 1 and 2 hold; it was told nothing yet."""
+    net = Network(3)
+    net.mesh()
+    net.place(1, "sell", 1, 100)
+    net.run(6)
+    net.cut(0)
+    for number in range(20):
+        net.place(1, "sell", 1, 101 + number)
+    net.lost = {"sync.heads"}
+    net.link(0, 1)
+    net.link(0, 2)
+    net.lost = set()
+    return net
+
+
+@pytest.mark.parametrize(("pruned", "sessions"), [({2}, 0), ({1, 2}, 1)])
+def test_a_log_is_given_up_only_when_a_second_neighbour_says_that_it_is_pruned(
+    pruned: set[int], sessions: int
+) -> None:
+    net = behind_by_twenty()
+    home = net[1].key
+    if 2 in pruned:
+        net[2].replica.origins[home].tail.clear()
+    head = net[2].replica.origins[home].head
+    if 1 in pruned:
+        net[1].ledger.log.tail.clear()
+    one, two = net[0].peering.by_key[home], net[0].peering.by_key[net[2].key]
+    one.heads[home] = head
+    message = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": [[home, *head]]}}
+    net[0].link_message(two.id, message, net.now)
+    net.settle()
+    assert net.counts["sync.range"] >= 2, "both were asked"
+    if not sessions:
+        assert net[0].replica.origins[home].seq == head.seq
+    net.run(SECOND_OPINION_S)
+    assert (net[0].sync.catchup.sessions + net[0].sync.catchup.broken > 0) is (sessions > 0)
+
+
+def test_one_neighbour_cannot_take_all_places_of_fetching() -> None:
+    net = Network(2)
+    net.link(0, 1)
+    net.run(6)
+    link = net[0].peering.by_key[net[1].key]
+    net.lost = {"sync.range"}
+    heads = [[f"{number:064x}", 1, 5, "ab" * 32] for number in range(1, 200)]
+    message = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": heads}}
+    before = net.counts["sync.range"]
+    net[0].link_message(link.id, message, net.now)
+    net.settle()
+    assert net.counts["sync.range"] - before == LINK_FETCHES_MAX
+
+
+def test_a_neighbour_that_answers_nothing_is_given_up_after_the_stall_and_blamed_once() -> None:
+    net = Network(2)
+    net.link(0, 1)
+    net.run(6)
+    link = net[0].peering.by_key[net[1].key]
+    score = net[0].peering.scores.of(link.key, net.now)
+    net.lost = {"sync.range"}
+    heads = [[f"{number:064x}", 1, 5, "ab" * 32] for number in range(1, 200)]
+    message = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": heads}}
+    net[0].link_message(link.id, message, net.now)
+    net.settle()
+    assert not net[0].sync.synced
+    net.run(5)
+    assert not link.pending
+    # Three points for all that it holds, and one back for a heartbeat that came meanwhile.
+    assert score - 3.1 < net[0].peering.scores.of(link.key, net.now) < score - 0.9
