@@ -112,12 +112,13 @@ class Answer:
 
     Attributes:
         waits: `finish` is needed; right once it was sealed.
+        requests: how many it answers, at least 1.
         ready: the whole answer as a line once it may leave, empty if nobody asked for one.
         begun: subscriptions it begins: their notifications wait for it.
         pages: lines that follow it, page by page.
     """
 
-    __slots__ = ("_after", "_batch", "_parts", "begun", "pages", "ready", "waits")
+    __slots__ = ("_after", "_batch", "_parts", "begun", "pages", "ready", "requests", "waits")
 
     def __init__(self, parts: list[tuple[Id | UnsetType, Any]], batch: bool = False) -> None:
         """
@@ -127,6 +128,7 @@ class Answer:
         """
         self._parts = [_Part(id, content) for id, content in parts]
         self._batch = batch
+        self.requests = max(1, len(parts))
         self._after: list[AtSeal] = []
         self.begun: Sequence[str] = ()
         self.pages: Sequence[FollowingLines] = ()
@@ -227,6 +229,7 @@ class Known(Answer):
     waits = False
     begun = ()
     pages = ()
+    requests = 1
 
     def __init__(self, id: Id | UnsetType, line: bytes) -> None:
         self._id = id

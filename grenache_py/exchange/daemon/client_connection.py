@@ -72,7 +72,7 @@ class ClientConnection(LineConnection):
 
     def expect(self, answer: Answer) -> None:
         """An answer is on its way; those to later requests come after it."""
-        self.unreleased += 1
+        self.unreleased += answer.requests
         self._answers.append(answer)
 
     def take_pages(self) -> list[FollowingLines]:
@@ -101,7 +101,7 @@ class ClientConnection(LineConnection):
         while answers and (line := answers[0].ready) is not None:
             answer = answers.popleft()
             self._pages += answer.pages
-            self.unreleased -= 1
+            self.unreleased -= answer.requests
             if line:
                 self.send_queue.answer(line)
             for name in answer.begun:

@@ -99,7 +99,7 @@ class CommitLoop:
         self._recovery = Recovery(clock, self.start)
         self._connections = ConnectionSets(clock)
         self.guarded = GuardedNode(clock, gateway, make_node, self.kick)
-        self.peer_input = PeerInput(self.guarded, self._connections)
+        self.peer_input = PeerInput(self.guarded, self._connections, clock)
         self._answers = AnswerQueue(self._background, self.kick, self.guarded.waiting_method_failed)
         self._scheduled: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None

@@ -44,7 +44,7 @@ class LineConnection(Protocol):
 
     Attributes:
         send_queue: what waits to be written.
-        unreleased: lines taken whose consequences are not durable yet.
+        unreleased: requests taken whose consequences are not durable yet.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -78,6 +78,15 @@ class LineConnection(Protocol):
     def lost(self, reason: str) -> None:
         """The connection is gone."""
         raise NotImplementedError
+
+    def serve(self, inbox: deque[bytes]) -> bool:
+        """Take lines for one turn; whether it ended with lines left, and comes again at once."""
+        left = LINES_PER_TURN_MAX
+        while inbox and left > 0 and not self._closing and self.may_take():
+            before = self.unreleased
+            self.line(inbox.popleft())
+            left -= self.unreleased - before or 1  # a batch is many requests
+        return bool(inbox) and left <= 0
 
     def may_take(self) -> bool:
         """Whether the next line may be taken now."""
@@ -139,14 +148,9 @@ class LineConnection(Protocol):
             self._leave_if_done()
             return
         inbox = self._inbox
-        left = LINES_PER_TURN_MAX
-        while inbox and left and not self._closing and self.may_take():
-            left -= 1
-            self.line(inbox.popleft())
-        if inbox:
-            if not left and self._again is None:
-                self._again = self._clock.callLater(0, self._work_again)
-        elif self._splitter.too_long and not self._too_long_told:
+        if self.serve(inbox) and self._again is None:
+            self._again = self._clock.callLater(0, self._work_again)
+        if not inbox and self._splitter.too_long and not self._too_long_told:
             self._too_long_told = True
             self.too_long()
         self._read(not inbox and self.may_take() and not self._splitter.too_long)

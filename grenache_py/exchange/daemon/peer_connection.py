@@ -8,11 +8,14 @@ ever): when the queue overflows, its link is closed, and the two reconcile when 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
 from grenache_py.exchange.daemon.line_connection import LineConnection
+from grenache_py.exchange.daemon.link_turns import LinkTurns
+from grenache_py.exchange.peers.turns import Turn
 
 __all__ = ["PeerConnection"]
 
@@ -27,6 +30,8 @@ class PeerConnection(LineConnection):
     Attributes:
         link: its number, as the node knows it.
         address: ``host:port`` of the other end.
+        turn: what it may have carried out, and owes.
+        turns: says when; set by who takes the lines.
     """
 
     def __init__(
@@ -41,6 +46,8 @@ class PeerConnection(LineConnection):
         super().__init__(clock)
         self.link = link
         self.address = address
+        self.turn = Turn()
+        self.turns: LinkTurns | None = None
         self._opened = opened
         self._take = take
         self._lost_to = lost
@@ -53,6 +60,24 @@ class PeerConnection(LineConnection):
         line = line.strip()
         if line:
             self._take(self, line)
+
+    def serve(self, inbox: deque[bytes]) -> bool:
+        turns, turn = self.turns, self.turn
+        if turns is None or not inbox or not self.may_take():
+            return False
+        pause_s = turn.answers_wait_s(self._clock.seconds())
+        if pause_s:
+            if self._again is None:
+                self._again = self._clock.callLater(pause_s, self._work_again)
+            return False
+        if turns.begin(turn):
+            while inbox and not self._closing and turns.goes_on(turn) and self.may_take():
+                line = inbox.popleft()
+                turns.pay_line(turn, line)
+                self.line(line)
+        if inbox and not self._closing and self.may_take():
+            turns.queue(self)
+        return False
 
     def too_long(self) -> None:
         self._take(self, None)

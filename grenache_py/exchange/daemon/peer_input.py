@@ -6,8 +6,11 @@ Shell: has the node take each, and keeps which connections wait for that to be d
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IReactorTime
+
 from grenache_py.exchange.daemon.connection_sets import ConnectionSets
 from grenache_py.exchange.daemon.guarded_node import GuardedNode
+from grenache_py.exchange.daemon.link_turns import LinkTurns
 from grenache_py.exchange.daemon.loop_states import NodeState
 from grenache_py.exchange.daemon.peer_connection import PeerConnection
 from grenache_py.exchange.errors import TOO_LARGE
@@ -15,6 +18,9 @@ from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from grenache_py.wire.jsonrpc import Malformed, decode_message, error_line
 
 __all__ = ["PeerInput"]
+
+#: What it costs to refuse a line that is no message.
+MALFORMED_POINTS = 2
 
 
 class PeerInput:
@@ -27,11 +33,14 @@ class PeerInput:
             each line; whoever commits takes the list and leaves an empty one.
     """
 
-    def __init__(self, guarded: GuardedNode, connections: ConnectionSets) -> None:
+    def __init__(
+        self, guarded: GuardedNode, connections: ConnectionSets, clock: IReactorTime
+    ) -> None:
         self.lines_refused = 0
         self.unreleased: list[PeerConnection] = []
         self._guarded = guarded
         self._connections = connections
+        self._turns = LinkTurns(clock)
 
     def link_opened(self, connection: PeerConnection, outbound: bool) -> None:
         """A connection to a peer is there, opened by us (``outbound``) or by it."""
@@ -40,6 +49,7 @@ class PeerInput:
             return
         link, address = connection.link, connection.address
         self._connections.links[link] = connection
+        connection.turns = self._turns
         self._guarded.ask(
             "a new link", lambda node, now: node.link_opened(link, outbound, address, now)
         )
@@ -64,18 +74,28 @@ class PeerInput:
             self.lines_refused += 1
             connection.send(error_line(error.id, error.code, error.message, error.data))
             connection.flush()
+            self._turns.pay(connection.turn, MALFORMED_POINTS, 0)
+            self._guarded.ask(
+                "a line that is no message",
+                lambda node, now: (
+                    None
+                    if node.peering.link_malformed(connection.link, now)
+                    else connection.close()
+                ),
+            )
             return
         connection.unreleased += 1
         self.unreleased.append(connection)
-        link = connection.link
+        link, turn, pay = connection.link, connection.turn, self._turns.pay
         self._guarded.ask(
             f"a message of peer {connection.address}",
-            lambda node, now: node.link_message(link, message_object, now),
+            lambda node, now: pay(turn, *node.link_message(link, message_object, now)),
         )
 
     def link_lost(self, connection: PeerConnection, reason: str) -> None:
         """A connection to a peer is gone."""
         link = connection.link
+        self._turns.leave(connection)
         if self._connections.links.pop(link, None) is not None:
             self._guarded.ask("the end of a link", lambda node, now: node.link_closed(link, now))
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
 from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from grenache_py.exchange.daemon.client_connection import UNREAD_BYTES_MAX
@@ -11,6 +16,9 @@ from grenache_py.exchange.daemon.line_connection import (
     STALLED_S,
     UNRELEASED_MAX,
 )
+from grenache_py.exchange.daemon.peer_connection import PeerConnection
+from grenache_py.exchange.peers.link import PeerLink
+from grenache_py.exchange.peers.turns import ANSWER_BYTES_AT_ONCE, ANSWER_BYTES_PER_S, Turn, Turns
 from tests.support.peer import Peer
 
 
@@ -53,6 +61,25 @@ def test_a_few_lines_in_one_turn_and_then_the_others() -> None:
     assert len(other.received()) == 1
     peer.turn(100)
     assert len(greedy.received()) == 1_000
+
+
+def test_a_batch_counts_as_the_requests_that_it_holds() -> None:
+    """64 lines of 100 requests each were carried out in one turn; their answers took 48 MB."""
+    peer = Peer()
+    greedy, other = peer.connect(), peer.connect()
+    one = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    batch = b"[" + b",".join([one] * 100) + b"]\n"
+    greedy.lines.dataReceived(batch * 64)
+    assert greedy.lines.unreleased == 100, "one of them a turn"
+    other.lines.dataReceived(b"ping\n")
+    peer.store.held = []
+    peer.turn(1)
+    assert len(other.received()) == 1
+    for _ in range(200):
+        peer.turn(1)
+        assert greedy.lines.unreleased < UNRELEASED_MAX + 100
+    assert len(greedy.received()) == 64, "nothing is refused"
+    assert greedy.lines.unreleased == 0
 
 
 def test_a_client_that_never_reads_is_not_read_from_and_then_cut_off() -> None:
@@ -116,17 +143,130 @@ def test_a_client_that_vanishes_leaves_nothing_behind() -> None:
     assert len(delayed) == 1, "the node's own timer"
 
 
-def test_a_peer_that_talks_nonsense_is_told_and_kept() -> None:
+def proven(peer: Peer, number: int) -> tuple[PeerConnection, StringTransport, PeerLink]:
+    """A link whose handshake is over."""
+    lines, transport = peer.link(number)
+    assert peer.commit_loop.node is not None
+    peering = peer.commit_loop.node.peering
+    link = peering.links[number]
+    link.key = f"{number:064x}"
+    peering.table.accept(link, peer.clock.seconds())
+    transport.clear()
+    return lines, transport, link
+
+
+@pytest.mark.parametrize("line", [b"{", b'"\xc3"', b"[]", b"7", b'{"jsonrpc":"1.0"}'])
+def test_a_peer_that_talks_nonsense_is_told_and_pays_ten_points(line: bytes) -> None:
+    peer = Peer()
+    lines, transport, link = proven(peer, 1)
+    lines.dataReceived(line + b"\n")
+    peer.turn()
+    assert peer.commit_loop.node is not None
+    scores = peer.commit_loop.node.peering.scores
+    assert scores.of(link.key, peer.clock.seconds()) == -10.0
+    assert b'"error"' in transport.value() and not transport.disconnecting
+    lines.dataReceived((line + b"\n") * 1_000_000)
+    peer.turn()
+    assert transport.disconnecting
+    assert scores.banned(link.key, peer.clock.seconds())
+    assert peer.commit_loop.peer_input.lines_refused == 11
+
+
+def test_before_a_key_is_proven_one_line_that_is_no_message_ends_the_link() -> None:
     peer = Peer()
     lines, transport = peer.link()
     transport.clear()
-    for line in (b"{", b'"\xc3"', b"[]", b"7", b'{"jsonrpc":"1.0"}'):
-        lines.dataReceived(line + b"\n")
-        peer.turn()
-    errors = transport.value().splitlines()
-    assert len(errors) == 5 and all(b'"error"' in error for error in errors)
-    assert peer.commit_loop.peer_input.lines_refused == 5
-    assert not transport.disconnecting
+    lines.dataReceived(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+    peer.turn()
+    assert transport.value().count(b'"error"') == 1
+    assert transport.disconnecting
+
+
+RECONCILE = b'{"jsonrpc":"2.0","id":1,"method":"sync.reconcile","params":{"frame":"AAACAA=="}}\n'
+
+
+def at_each_visit(monkeypatch: pytest.MonkeyPatch, call: Callable[[], None]) -> None:
+    """Have something done whenever the sockets were visited between two turns."""
+    visit = Turns.visit
+
+    def visiting(self: Turns) -> Turn | None:
+        call()
+        return visit(self)
+
+    monkeypatch.setattr(Turns, "visit", visiting)
+
+
+@pytest.mark.parametrize(
+    ("orders", "turns"),
+    [
+        (0, [5] * 8),
+        (20_000, [1] * 40),
+        (100_000, [1, 0, 0, 0] * 4),  # a debt of 1,600, then of 1,700
+    ],
+)
+def test_a_turn_of_a_link_ends_with_its_points(
+    orders: int, turns: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 of them took 0.2 s with 20,000 orders, and nobody else was served."""
+    peer = Peer()
+    lines, _, _ = proven(peer, 1)
+    assert peer.commit_loop.node is not None
+    peer.commit_loop.node.peering.messages.orders_held = lambda: orders
+    left = [40]
+    at_each_visit(monkeypatch, lambda: left.append(len(lines._inbox)))
+    lines.dataReceived(RECONCILE * 40)
+    peer.turn()
+    left.append(len(lines._inbox))
+    answers = [before - after for before, after in pairwise(left)]
+    assert answers[: len(turns)] == turns
+    assert left[-1] == 0, "nothing is refused"
+
+
+def test_clients_are_served_between_two_turns_and_other_links_do_not_wait_for_debts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peer = Peer()
+    greedy, _, _ = proven(peer, 1)
+    modest, transport, _ = proven(peer, 2)
+    client = peer.connect()
+    assert peer.commit_loop.node is not None
+    peer.commit_loop.node.peering.messages.orders_held = lambda: 100_000
+    ping = b'{"jsonrpc":"2.0","id":7,"method":"peer.ping","params":{}}\n'
+    late: list[int] = []
+
+    def sockets() -> None:
+        if len(late) < 50:
+            late.append(len(modest._inbox))
+            modest.dataReceived(ping)
+            client.lines.dataReceived(b"ping\n")
+            assert not client.lines._inbox
+
+    at_each_visit(monkeypatch, sockets)
+    greedy.dataReceived(RECONCILE * 30)
+    assert len(greedy._inbox) == 29
+    peer.turn()
+    assert len(late) == 50 and max(late) <= 1, "its question waits for one turn of the other"
+    assert transport.value().count(b'"id":7') == 50
+    assert len(client.received()) == 50
+    assert not greedy._inbox, "it had all idle time"
+
+
+def test_what_a_link_asks_for_beyond_its_bytes_of_answers_waits() -> None:
+    peer = Peer()
+    lines, transport, link = proven(peer, 1)
+    link.answer_bytes = ANSWER_BYTES_AT_ONCE + ANSWER_BYTES_PER_S // 2  # it had answers
+    ping = b'{"jsonrpc":"2.0","id":7,"method":"peer.ping","params":{}}\n'
+    lines.dataReceived(ping + ping)
+    peer.turn()
+    assert transport.value().count(b'"id":7') == 2, "the line that is paid for is answered"
+    lines.dataReceived(ping)
+    peer.turn()
+    assert transport.value().count(b'"id":7') == 2
+    peer.clock.advance(0.4)
+    assert transport.value().count(b'"id":7') == 2
+    peer.clock.advance(0.2)
+    peer.turn()
+    assert transport.value().count(b'"id":7') == 3
 
 
 def test_a_peer_with_a_line_that_is_too_long_is_told_and_left() -> None:
