@@ -10,7 +10,7 @@ PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types rooms dead words architecture pytest trial fuzz fuzz-engine \
-    sim soak soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-fairness bench-krpc \
+    mutants evil sim soak soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-fairness bench-krpc \
     bench-store bench-market bench-rpc news changelog clean
 
 help: ## list the targets
@@ -66,6 +66,18 @@ fuzz: $(STAMP) ## fuzz every parser, guided by coverage (FUZZ_PARSERS="krpc http
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	for parser in $(FUZZ_PARSERS); do \
 	    $(BIN)/python -m tests.fuzz $$parser --seconds $(FUZZ_SECONDS) || exit 1; done
+
+SAMPLE ?= 1000
+SEED   ?= 1
+ROOMS  ?= market,home,fills,replication,signed_log
+GOAL   ?= 0
+mutants: $(STAMP) ## change the core a little, again and again: do the unit tests notice? (SAMPLE=1000, SEED=1, ROOMS=market,home, GOAL=92)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[mutants]'
+	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED) --rooms $(ROOMS) --goal $(GOAL)
+
+EVIL_SECONDS ?= 30
+evil: $(STAMP) ## real daemons under attack by who has only sockets (EVIL_SECONDS=30, ATTACKS="silent-peer guesses")
+	$(BIN)/python -m tests.evil --seconds $(EVIL_SECONDS) $(ATTACKS)
 
 SEQUENCES ?= 200000
 fuzz-engine: $(STAMP) ## the market against the naive one, longer (SEQUENCES=200000, 5 min)

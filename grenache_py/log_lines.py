@@ -18,6 +18,8 @@ from typing import Any
 from twisted.logger import LogEvent, formatEvent
 from twisted.python.failure import Failure
 
+from grenache_py.plain_text import harmless
+
 __all__ = ["json_line", "level_name", "text_line"]
 
 #: Characters of a message or a field. A longer one is cut, and says by how much.
@@ -41,13 +43,13 @@ _RESERVED = frozenset({"time", "level", "namespace", "message", "failure"})
 
 def text_line(event: LogEvent) -> str:
     """Return ``event`` as ``time level namespace: message``, without the line's end."""
-    message = _one_line(_cut(formatEvent(event)))
+    message = harmless(_cut(formatEvent(event)))
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
-        about = _one_line(_cut(_failure_text(failure)))
+        about = harmless(_cut(_failure_text(failure)))
         message = f"{message}: {about}" if message else about
     return (
-        f"{_time(event)} {level_name(event):<8} {_one_line(str(event.get('log_namespace', '-')))}: "
+        f"{_time(event)} {level_name(event):<8} {harmless(str(event.get('log_namespace', '-')))}: "
         f"{message}"
     )
 
@@ -121,15 +123,6 @@ def _frames(failure: Failure) -> list[str]:
         for function, file, line, _locals, _globals in failure.frames
     ]
     return frames[: -FRAMES_MAX - 1 : -1]
-
-
-def _one_line(text: str) -> str:
-    """Escape what would begin a new line or steer a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
 
 
 def _cut(text: str) -> str:

@@ -6,9 +6,11 @@ Shell: writes to the stream it is given, in the form that `log_lines` makes of a
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 from twisted.application.service import MultiService, Service
@@ -88,9 +90,61 @@ class Levels:
         )
 
 
+class SurvivingStream:
+    """
+    Writes to a stream whose reader may go away, or whose disk may be full: nothing dies of that.
+
+    The first line that is lost is told of on stderr, and that lines are written again in the log.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None,
+        format: str = "text",
+        complain: Callable[[str], None] | None = None,
+    ) -> None:
+        """
+        Args:
+            stream: None when it was closed before the program began.
+            complain: told the one line for stderr.
+        """
+        self._stream = stream
+        self._format = format
+        self._complain = _to_stderr if complain is None else complain
+        self.lost = 0
+
+    def write(self, text: str) -> None:
+        """Write ``text`` whole, or lose it."""
+        if self.lost:
+            note = f"{self.lost} lines of the log before this one could not be written"
+            text = f"{json.dumps({'message': note}) if self._format == 'json' else note}\n{text}"
+        try:
+            if self._stream is None:
+                raise ValueError("it was closed")
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            if not self.lost:
+                reason = getattr(error, "strerror", None) or error
+                self._complain(f"the log cannot be written: {reason}; this goes on without it")
+            self.lost += 1
+        else:
+            self.lost = 0
+
+    def flush(self) -> None:
+        """Each line is flushed as it is written."""
+
+
+def _to_stderr(line: str) -> None:
+    with suppress(OSError, ValueError, AttributeError):  # no stderr either
+        print(line, file=sys.__stderr__, flush=True)
+
+
 def observer(stream: TextIO, format: str, levels: Levels) -> ILogObserver:
     """
     Return an observer that writes the events ``levels`` lets through to ``stream``.
+
+    A stream that cannot be written costs the lines, and nothing else (`SurvivingStream`).
 
     When ``stream`` is systemd's journal, each text line begins with the priority that
     ``journalctl -p`` selects by.
@@ -110,7 +164,8 @@ def observer(stream: TextIO, format: str, levels: Levels) -> ILogObserver:
         def formatted(event: LogEvent) -> str:
             return f"{line(event)}\n"
 
-    return FilteringLogObserver(FileLogObserver(stream, formatted), [levels.predicate])
+    surviving: Any = SurvivingStream(stream, format)
+    return FilteringLogObserver(FileLogObserver(surviving, formatted), [levels.predicate])
 
 
 def begin(stream: TextIO, format: str, levels: Levels) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "each",
     "flag",
     "host_and_port",
+    "host_name",
     "listed",
     "text",
     "toml",
@@ -179,6 +180,14 @@ def host_and_port(value: Any) -> str:
     if not 0 < int(port) < 65536:
         raise ValueError("must have a port of 1 to 65535")
     return f"{host}:{int(port)}"
+
+
+def host_name(value: Any) -> str:
+    """A host's name, in lower case, without a port."""
+    name = text(value).lower().rstrip(".")
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?", name, re.ASCII):
+        raise ValueError("must be a host's name without a port")
+    return name
 
 
 def each(read: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService, Service
@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from grenache_py.deferreds import DeadlinePassed, deadline
 from grenache_py.errors import ConfigError
+from grenache_py.plain_text import harmless
 from grenache_py.sdnotify import Notifier, WatchdogService
 
 __all__ = ["Daemon", "at", "exit_readably", "place"]
@@ -61,9 +62,10 @@ class CannotStart(SystemExit, Exception):
 
 
 def _complain(name: str, error: BaseException | None) -> str:
-    line = f"{name}: {_sentence(error)}"
+    line = harmless(f"{name}: {_sentence(error)}")
     # Twisted has put a log in the place of sys.stderr by now, perhaps.
-    print(line, file=sys.__stderr__, flush=True)
+    with suppress(OSError, ValueError):  # full, closed or without a reader
+        print(line, file=sys.__stderr__, flush=True)
     return line
 
 
@@ -167,5 +169,6 @@ class Daemon(MultiService):
 def _leave(code: int) -> NoReturn:
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:
-            stream.flush()
+            with suppress(OSError, ValueError):  # full, closed or without a reader
+                stream.flush()
     os._exit(code)

@@ -30,7 +30,7 @@ CODES = {
 }
 #: Forms of citation that lead out of the tree, each with what a reader could do about it.
 DEAD = {
-    r"\b[\w-]+\.md\b": "name a page under docs/",
+    r"\b(?!SECURITY\b)[\w-]+\.md\b": "name a page under docs/",
     r"\bsections? [a-j](?:\.\d+)?\b": "cite docs/design/grenache-wire.rst",
     r"\b(?:(?i:reference) section|(?:Grenache|wire) reference|of the\s+reference)\b": (
         "cite docs/design/grenache-wire.rst"

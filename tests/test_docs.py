@@ -20,6 +20,7 @@ from docutils.utils import SystemMessage
 #: transition table is, as ``module:NAME``.
 MACHINES: tuple[tuple[str, str], ...] = (
     ("link", "grenache_py.exchange.peers.link:LINK"),
+    ("channel", "grenache_py.exchange.daemon.channel_states:CHANNEL_TRANSITIONS"),
     ("origin", "grenache_py.exchange.replication.origin_state:ORIGIN_TRANSITIONS"),
     ("catch-up", "grenache_py.exchange.replication.catch_up_state:CATCH_UP_TRANSITIONS"),
     ("commit-loop-node", "grenache_py.exchange.daemon.loop_states:NODE_TRANSITIONS"),
@@ -65,18 +66,6 @@ def test_every_make_target_that_a_document_names_exists() -> None:
     for document in DOCUMENTS:
         for target in re.findall(r"``make ([a-z-]+)", document.read_text()):
             assert target in targets, f"{document.name}: make {target}"
-
-
-def test_every_module_the_architecture_names_exists() -> None:
-    text = (ROOT / "ARCHITECTURE.rst").read_text()
-    package = ROOT / "grenache_py"
-    rooms = re.search(r"(?s)from the inside out\n-+\n(.*?)\n\w[^\n]*\n---", text)
-    assert rooms
-    for name in re.findall(r"``([a-z_]+)``", rooms.group(1)):
-        assert (package / "exchange" / f"{name}.py").exists(), name
-    for name in re.findall(r"``([a-z_/]+\.py)``", text):
-        places = (ROOT, package, package / "dht", package / "exchange")
-        assert any((place / name).exists() for place in places), name
 
 
 def test_every_log_line_the_operators_guide_explains_is_one() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from grenache_py.cli.settings import Settings, to_json
+from grenache_py.cli.settings import Settings, say, to_json
 
 __all__ = [
     "TEXT_BYTES_MAX",
@@ -65,6 +65,6 @@ async def announced(settings: Settings, server: Any, name: str) -> None:
     """Start a server and say where it is; it is announced soon after, and kept so."""
     port = await server.start()
     if settings.as_json:
-        click.echo(to_json({"name": name, "port": port}), err=True)
+        say(to_json({"name": name, "port": port}))
     else:
-        click.echo(f"{name} on port {port}", err=True)
+        say(f"{name} on port {port}")

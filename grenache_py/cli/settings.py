@@ -1,7 +1,8 @@
 """
 What every ``grenache`` command shares: its first options, its output, its exit code.
 
-Edge: runs the reactor, writes to stdout and stderr, decides the exit code.
+Edge: runs the reactor, writes to stdout and stderr, decides the exit code. Everything that a
+command prints goes through here, where text from outside is made harmless.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from grenache_py import logs
 from grenache_py.errors import GrenacheError, LocalProtocolError
 from grenache_py.link import Link
 from grenache_py.link.urls import check_grape_url
+from grenache_py.plain_text import harmless, harmless_json, harmless_lines
 from grenache_py.rpc import NoPeerFound
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "NetworkCommand",
     "Settings",
     "complain",
+    "say",
     "to_json",
     "until_interrupted",
 ]
@@ -60,8 +63,15 @@ class Settings:
         return Settings((*self.grapes, *map(grape_url, grapes)), self.as_json or as_json)
 
     def show(self, value: Any, text: str | None = None) -> None:
-        """Print a result for a person, or for a program with ``--json``."""
-        line = text if text is not None and not self.as_json else to_json(value)
+        """
+        Print a result for a person, or for a program with ``--json``.
+
+        A program that reads us gets a text as it is; a terminal gets it harmless.
+        """
+        if text is None or self.as_json:
+            line = to_json(value)
+        else:
+            line = harmless_lines(text) if sys.stdout.isatty() else text
         try:
             click.echo(line)
             sys.stdout.flush()
@@ -140,14 +150,20 @@ class NetworkCommand(click.Command):
         return super().invoke(ctx)
 
 
+def say(text: str) -> None:
+    """Print a line for people to stderr."""
+    click.echo(harmless(text), err=True)
+
+
 def complain(message: str, code: int = FAILED) -> int:
     """Write one line to stderr and return ``code``."""
-    click.echo(f"grenache: {' '.join(message.split())}", err=True)
+    say(f"grenache: {' '.join(message.split())}")
     return code
 
 
 def to_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """JSON without a character that steers a terminal."""
+    return harmless_json(json.dumps(value, ensure_ascii=False))
 
 
 async def until_interrupted(reactor: Any, stop: Callable[[], Deferred[None]]) -> None:

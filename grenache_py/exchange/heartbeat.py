@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sized
 
 from grenache_py.exchange.home.ledger import Ledger
+from grenache_py.exchange.signed_log.entries import LEASE_MS_MAX
 
 __all__ = ["Heartbeat"]
 
@@ -64,5 +65,5 @@ class Heartbeat:
         """Write one into the log."""
         period_s = self.period_s()
         self._at = now + period_s
-        self._ledger.writer.beat(now, max(LEASE_MS, int(4000 * period_s)))
+        self._ledger.writer.beat(now, min(max(LEASE_MS, int(4000 * period_s)), LEASE_MS_MAX))
         self._seq = self._ledger.log.seq

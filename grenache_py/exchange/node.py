@@ -22,6 +22,7 @@ from grenache_py.exchange.effects.rows import MetaRow, Snapshot
 from grenache_py.exchange.errors import BUSY, OrderError
 from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.port import FillPort
+from grenache_py.exchange.fills.relay import FillRelay
 from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.heartbeat import Heartbeat
 from grenache_py.exchange.home.ledger import Ledger
@@ -29,6 +30,7 @@ from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, NewOrder, Trade
+from grenache_py.exchange.market.stored_steps import markets_of
 from grenache_py.exchange.other_homes import OtherHomes
 from grenache_py.exchange.peer_messages import PEER_MESSAGES
 from grenache_py.exchange.peers.peering import Peering, PeeringConfig
@@ -84,6 +86,7 @@ class ExchangeNode:
     Attributes:
         discovered, goodbye, connect, ban: see ``Peering`` and ``Dialling``.
         markets, books: by symbol.
+        known_markets: those, and any that orders of earlier times were in.
         ledger, home, taker, maker, replica, peering, sync: the parts; see their classes.
     """
 
@@ -98,6 +101,7 @@ class ExchangeNode:
         self.config = config
         self.key = identity.key
         self.markets = {market.symbol: market for market in config.markets}
+        self.known_markets = markets_of(snapshot.meta) | self.markets
         self.books = {symbol: Book(market) for symbol, market in self.markets.items()}
         self.clock = HybridClock(snapshot.meta.get("clock_floor_ms", 0))
         self.outbox = Outbox()
@@ -123,8 +127,9 @@ class ExchangeNode:
             self._own_hash,
         )
         fill = (self.ledger, self.clock, self.outbox, sealer, verifier)
-        self.taker = Taker(*fill, others.epoch_of)
+        self.taker = Taker(*fill, others.log_of)
         self.maker = Maker(*fill, others.is_frozen, self.replica.records.find)
+        self.replica.on_entry = others.heard_entry
         others.attach(self.replica.origins, self.maker, self.taker)
         self.home = OwnOrders(self.ledger, self.clock, self.taker, config.live_orders_max)
         self.peering = Peering(
@@ -133,9 +138,9 @@ class ExchangeNode:
         self.discovered, self.goodbye = self.peering.discovered, self.peering.goodbye
         self.connect, self.ban = self.peering.dialling.connect, self.peering.ban
         self.sync = Sync(self.peering, HeldLogs(self.ledger, self.replica), self.live, rng, now)
-        self._fills = FillPort(
-            self.key, self.home, self.maker, self.taker, self._must_serve, self._cross
-        )
+        relay = FillRelay(self.key, self.peering, self.sync.intake.routes)
+        parts = (self.home, self.maker, self.taker, self.peering, relay)
+        self._fills = FillPort(self.key, *parts, self._must_serve, self._cross)
         self._fills.register(self.peering.method)
         self.peering.messages.check_complete()
         self.peering.on_ready.append(others.linked)
@@ -143,9 +148,9 @@ class ExchangeNode:
         self.peering.homes = others.visible
         self._heartbeat = Heartbeat(self.ledger, self.replica.origins, now)
         self._sweep_at = now + SWEEP_S
-        parts = (self.clock, self.ledger, self.maker, self.taker, self.replica)
-        self._status = NodeStatus(*parts, self.sync, self.peering, verifier, now)
-        start = Start(*parts, self.home, self._heartbeat)
+        held = (self.clock, self.ledger, self.maker, self.taker, self.replica)
+        self._status = NodeStatus(*held, self.sync, self.peering, verifier, now)
+        start = Start(*held, self.home, self._heartbeat)
         start.restore(snapshot, config.new_epoch, now)
 
     # Clients.
@@ -259,9 +264,9 @@ class ExchangeNode:
 
     # Links.
 
-    def link_opened(self, link: int, outbound: bool, address: str, now: float) -> None:
+    def link_opened(self, link: int, outbound: bool, address: str, key: str, now: float) -> None:
         """A connection is up; ``link`` is the shell's number for it."""
-        self.peering.link_opened(link, outbound, address, now)
+        self.peering.link_opened(link, outbound, address, key, now)
 
     def link_message(self, link: int, message: dict[str, Any], now: float) -> tuple[int, int]:
         """One JSON-RPC object arrived; what the link has to pay (``Peering.link_message``)."""
@@ -314,17 +319,6 @@ class ExchangeNode:
             for symbol in list(self.ledger.tape.new_prices):
                 self.home.fire_stops(symbol, now)
 
-    def _ask_whether_back(self, home: str, now: float) -> None:
-        """
-        A home on hold gets fills again when it answers a ping (docs/design/fills.rst#on-hold).
-        """
-
-        def answered(result: dict[str, Any] | None, error: object, then: float) -> None:
-            if result is not None:
-                self.taker.on_hold.discard(home)
-
-        self.peering.transmit(home, "peer.ping", {}, answered, now)
-
     def tick(self, now: float) -> None:
         """Do what is due. Call at ``next_deadline``; too early or too late does no harm."""
         self.home.expire(now)
@@ -335,8 +329,7 @@ class ExchangeNode:
             self.maker.collect(now)
             self.replica.tick(now)
             self._others.crossed.update(dict.fromkeys(self.books))
-            for home in sorted(self.taker.on_hold):
-                self._ask_whether_back(home, now)
+            self.taker.probe(now)
         if self._heartbeat.due(now) and not self.alarms():
             self._heartbeat.beat(now)
         self._settle_down(now)
@@ -375,8 +368,7 @@ class ExchangeNode:
             (draft, self.key, Head(epoch, seq, draft.hash.hex())) for seq, draft in published
         )
         for key, method, params in messages:
-            answered = None if method == "fill.settled" else self._fills.answered
-            self.peering.transmit(key, method, params(), answered, now)
+            self._fills.send(key, method, params(), now)
         sends = self.peering.drain(now)
         floor = self.clock.raise_floor()
         if floor is not None:

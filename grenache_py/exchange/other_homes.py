@@ -85,12 +85,20 @@ class OtherHomes:
         """Two machines prove ``key``: no more fills with that home."""
         self._clones.add(key)
 
-    def epoch_of(self, home: str) -> int | None:
-        """The epoch of a home's log; None when it must not be asked for fills."""
+    def heard_entry(self, home: str, time_ms: int, now: float) -> None:
+        """An entry of ``home`` was applied, and all that it tells was taken in."""
+        market = self.taker.log_reached(home, time_ms, now)
+        if market is not None:
+            self.crossed[market] = None
+
+    def log_of(self, home: str) -> tuple[int, int] | None:
+        """
+        Epoch and jumps of a home's log; None when it must not be asked for fills.
+        """
         origin = self.origins.get(home)
         if origin is None or home in self._clones:
             return None
-        return origin.epoch
+        return origin.epoch, origin.jumps
 
     def is_frozen(self, home: str) -> bool:
         """Whether nothing that a home says is believed any more."""

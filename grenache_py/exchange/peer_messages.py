@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from grenache_py.exchange.fills.port import read_query, read_request, read_settled
+from grenache_py.exchange.fills.relay import read_relay
 from grenache_py.exchange.peers.grafting import read_backoff
 from grenache_py.exchange.peers.message_table import Cost, PeerMessage
 from grenache_py.exchange.peers.peer_exchange import read_records
@@ -36,14 +37,12 @@ _HEADS = Cost(0, 30, 100, "heads")
 
 #: All messages. Measured, with 20,000 orders held: ``peer.ping``, ``peer.addresses``, entries (a
 #: known one costs KNOWN_POINTS), heads, ``sync.range``, ``sync.reconcile`` (500, and 2,000 with
-#: 100,000 orders), ``sync.records``, ``fill.query``, ``fill.settled``, and a signature check: 10.
-#: Estimated: ``peer.hello``, ``peer.goodbye``, ``gossip.graft`` and ``gossip.prune`` as a ping;
-#: ``gossip.want`` as ``sync.range``; ``peer.prove``, ``gossip.proof`` and ``fill.request`` as the
-#: sum of their signature checks and, for a fill, of the entry that it brings. What decoding a line
-#: costs comes on top (``LINE_POINT_BYTES`` in ``turns.py``).
+#: 100,000 orders), ``sync.records``, and a signature check: 10. Estimated: ``peer.hello``,
+#: ``peer.goodbye``, ``gossip.graft`` and ``gossip.prune`` as a ping; ``gossip.want`` as
+#: ``sync.range``; ``gossip.proof`` and the fill messages as the sum of their signature checks and
+#: of what they store or pass on. Decoding a line costs on top (``LINE_POINT_BYTES``).
 PEER_MESSAGES = (
     PeerMessage("peer.hello", Cost(2), answered=True, proven=False),
-    PeerMessage("peer.prove", Cost(20), answered=True, proven=False),
     PeerMessage("peer.ping", Cost(2), answered=True),
     PeerMessage(
         "peer.addresses",
@@ -80,14 +79,9 @@ PEER_MESSAGES = (
         "sync.records", Cost(70), answered=True, decode=read_records_wanted, stall_s=STALL_S
     ),
     PeerMessage("fill.request", Cost(40), answered=True, decode=read_request),
-    PeerMessage("fill.query", Cost(15), answered=True, decode=read_query),
-    PeerMessage(
-        "fill.settled",
-        Cost(0, 40, 1000, "fills"),
-        answered=False,
-        decode=read_settled,
-        count=len,
-    ),
+    PeerMessage("fill.query", Cost(25), answered=True, decode=read_query),
+    PeerMessage("fill.relay", Cost(10), answered=False, decode=read_relay),
+    PeerMessage("fill.settled", Cost(30), answered=False, decode=read_settled),
 )
 
 

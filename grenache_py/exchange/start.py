@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import attrs
 
-from grenache_py.errors import ConfigError
-from grenache_py.exchange.effects.rows import MetaRow, Snapshot
+from grenache_py.errors import ConfigError, RemoteProtocolError
+from grenache_py.exchange.effects.rows import LogRow, MetaRow, Snapshot
 from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.heartbeat import Heartbeat
 from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.home.own_orders import OwnOrders
+from grenache_py.exchange.market.stored_steps import names_of
 from grenache_py.exchange.replication.replica import Replica
-from grenache_py.exchange.signed_log.entries import Entry
+from grenache_py.exchange.signed_log.entries import Entry, epoch_of_time
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
-from grenache_py.exchange.signed_log.merkle import Signed
+from grenache_py.exchange.signed_log.merkle import PAYLOAD_BYTES_MAX, Signed
+from grenache_py.exchange.signed_log.own_log import READ_AGAIN_BYTES
 
 __all__ = ["Start"]
-
-#: The first minute that epochs are counted from: 2026-01-01, in ms since 1970.
-EPOCHS_SINCE_MS = 1_767_225_600_000
 
 
 @attrs.frozen
@@ -51,12 +50,17 @@ class Start:
         self._check_markets(snapshot)
         head = snapshot.head
         if head is not None:
+            # The newest rows may reach back into the log of an earlier epoch, which is closed.
             tail = [
                 (row.seq, Signed(row.payload, row.path, row.leaf, row.size, row.signature))
                 for row in snapshot.log_tail
+                if row.epoch == head.epoch
             ]
             self.ledger.log.restore(head.epoch, head.seq, head.hash, tail)
-            self.clock.resume(*Entry.decode(head.payload).time)
+            if _readable(head):  # the stored floor is as good
+                self.clock.resume(*Entry.decode(head.payload).time)
+            if not new_epoch:
+                self._check_entries(snapshot)
         for row in snapshot.orders:
             # A stop that waits is not in the log, and its stamp must not be given out again.
             self.clock.resume(row.time_ms, row.counter)
@@ -70,27 +74,36 @@ class Start:
         elif head is not None:
             self.heartbeat.listen_first(now)
 
+    def _check_entries(self, snapshot: Snapshot) -> None:
+        """
+        Raise an alarm at an entry that nobody can read (docs/design/log.rst#unreadable).
+
+        The newest entries are read, and of those that prove live orders the unusual ones.
+        """
+        proofs = snapshot.order_logs.values()
+        rows = [*snapshot.log_tail, *(r for r in proofs if len(r.payload) > READ_AGAIN_BYTES)]
+        bad = min((row.seq for row in rows if not _readable(row)), default=None)
+        if bad is not None:
+            self.replica.alarms.append(
+                f"entry {bad} of its own log cannot be read, so no other peer can follow it; start"
+                " once with --new-epoch, which closes the open orders and begins a new log"
+            )
+
     def _begin_epoch(self, now: float) -> None:
         """
         Start a log that no lost entry can contradict.
 
         Epochs are minutes since 2026, so that the next is above one that was forgotten.
         """
-        minutes = (self.clock.read_ms(now) - EPOCHS_SINCE_MS) // 60_000
-        self.ledger.begin_epoch(max(minutes, self.ledger.log.epoch + 1))
+        epoch = epoch_of_time(self.clock.read_ms(now))
+        self.ledger.begin_epoch(max(epoch, self.ledger.log.epoch + 1))
         self.home.cancel_all(now)
 
     def _check_markets(self, snapshot: Snapshot) -> None:
         """Ticks and lots are stored as counts: they must still mean what they meant."""
         markets = self.ledger.markets
         for market in markets.values():
-            for name, value in (
-                ("tick_units", market.tick.units),
-                ("tick_decimals", market.tick.decimals),
-                ("lot_units", market.lot.units),
-                ("lot_decimals", market.lot.decimals),
-            ):
-                meta = f"{name}:{market.symbol}"
+            for meta, value in names_of(market).items():
                 stored = snapshot.meta.get(meta)
                 if stored is None:
                     self.ledger.outbox.rows.append(MetaRow(meta, value))
@@ -105,3 +118,12 @@ class Start:
                     f"there are open orders in market {row.market} here, which is not"
                     f" configured; start with --market {row.market}:... and cancel them first"
                 )
+
+
+def _readable(row: LogRow) -> bool:
+    """Whether others can read an entry."""
+    try:
+        Entry.decode(row.payload)
+    except RemoteProtocolError:
+        return False
+    return len(row.payload) <= PAYLOAD_BYTES_MAX

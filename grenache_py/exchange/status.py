@@ -90,17 +90,17 @@ class NodeStatus:
         }
 
     def peers(self, now: float) -> list[dict[str, Any]]:
-        """The links, in plain JSON values; ``peer`` is None until a key is proven."""
+        """The links, in plain JSON values."""
         behind = self.sync.behind()
         return [
             {
-                "peer": link.key or None,
+                "peer": link.key,
                 "address": link.address,
                 "listen": link.listen or None,
                 "direction": "outbound" if link.outbound else "inbound",
                 "ready": link.ready,
                 "latency_ms": None if link.latency_s is None else round(link.latency_s * 1000, 2),
-                "score": round(self.peering.scores.of(link.key, now), 1) if link.key else None,
+                "score": round(self.peering.scores.of(link.key, now), 1),
                 "synced": link.ready and link.key not in behind,
                 "connected_s": int(now - link.opened),
                 "heard_s_ago": round(max(0.0, now - link.heard), 1) if link.heard else None,

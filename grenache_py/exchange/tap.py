@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import random
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -113,5 +114,6 @@ def _introduce(status: str, exchange: ExchangeService, options: Options) -> str:
                 f"  or     telnet {host.host} {host.port}   and type: help",
             ]
     if sys.__stdout__ is not None:
-        print("\n".join(lines), file=sys.__stdout__, flush=True)
+        with suppress(OSError, ValueError):  # full, closed or without a reader: no reason to stop
+            print("\n".join(lines), file=sys.__stdout__, flush=True)
     return status

@@ -16,8 +16,10 @@ import attrs
 from grenache_py.options import (
     Option,
     OptionTable,
+    each,
     flag,
     host_and_port,
+    host_name,
     listed,
     text,
     whole_number,
@@ -51,6 +53,7 @@ class GrapeConfig:
         connections_max: HTTP connections at a time; one more is answered with 503.
         requests_a_second_max: From one address, not counting those of this machine; one more is
             answered with 429. 0: any number.
+        api_names: Beside addresses and private names, those of the HTTP API, lower case.
         pipelined_max: Requests read ahead on one connection before reading pauses.
         request_timeout_s: Time from the first byte of a request to its last; then 408.
         answer_timeout_s: Time the DHT has for an answer; then 504. It never needs it.
@@ -74,6 +77,7 @@ class GrapeConfig:
     header_bytes_max: int = 16 * 1024
     connections_max: int = 4000
     requests_a_second_max: int = 2000
+    api_names: frozenset[str] = frozenset()
     pipelined_max: int = 16
     request_timeout_s: float = 10.0
     answer_timeout_s: float = 10.0
@@ -98,6 +102,10 @@ def _contact(entry: str) -> str:
     if ":" in host or "[" in host:
         raise ValueError("must be IPv4 addresses or names: the DHT speaks IPv4 only")
     return contact
+
+
+def _names(value: Any) -> frozenset[str]:
+    return frozenset(each(host_name)(value))
 
 
 _milliseconds = whole_number(1, 10**12, "a number of milliseconds")
@@ -195,6 +203,15 @@ _OPTIONS = (
         read=whole_number(0, 10**9, "a number"),
         about="requests a second from one address, this machine's excepted; 0 for any number "
         "[default: 2000]",
+    ),
+    Option(
+        name="allow-host",
+        field="api_names",
+        read=_names,
+        takes="NAME",
+        many=True,
+        about="a name by which browsers and others may call the HTTP port, again for each; "
+        "addresses, names without a dot and private ones are allowed always",
     ),
     Option(
         name="node-id-file",

@@ -40,6 +40,7 @@ from grenache_py.grape.messages import (
 from grenache_py.wire.http.messages import HTTPRequest, Refusal
 from grenache_py.wire.http.reader import TargetReader
 from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState, PauseReason
+from grenache_py.wire.same_origin import refused_by_headers
 
 __all__ = ["Connection"]
 
@@ -189,6 +190,9 @@ class Connection(Protocol):
 
     def request_begun(self, request: HTTPRequest) -> None:
         reader = self._reader
+        why_not = refused_by_headers(request.headers, self._config.api_names)
+        if why_not:
+            reader.refuse(HTTPStatus.FORBIDDEN, why_not)
         if reader.upgrade:
             reader.refuse(HTTPStatus.NOT_IMPLEMENTED, "this server upgrades to nothing")
         if reader.expects and reader.expects != b"100-continue":

@@ -25,7 +25,8 @@ class ServerLimits:
         connections_max: more are closed as soon as they are accepted.
         requests_max: requests being handled at a time, over all connections; more are
             answered with ``ERR_BUSY``.
-        pipelined_max: requests on one HTTP connection that wait for their turn.
+        pipelined_max: requests of one connection that are under way or wait for their turn; it
+            is not read from until there are fewer.
         handler_timeout_s: a handler that takes longer is cancelled, and the request answered
             with ``ERR_TIMEOUT``. Node's clients wait 60 s by default.
         idle_timeout_s: a connection on which nothing happened for so long is closed, or

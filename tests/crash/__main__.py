@@ -30,10 +30,10 @@ from typing import Any
 import attrs
 
 from grenache_py.exchange.audit.export import prove
-from grenache_py.exchange.audit.replay import markets_of
 from grenache_py.exchange.effects.rows import OrderRow
 from grenache_py.exchange.errors import DUPLICATE_CLIENT_ID
 from grenache_py.exchange.home.order_rows import own_from_row
+from grenache_py.exchange.market.stored_steps import markets_of
 from grenache_py.exchange.storage import snapshot
 from grenache_py.exchange.storage.database import read_only
 

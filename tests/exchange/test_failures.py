@@ -100,5 +100,5 @@ def test_the_exchange_asks_grapes_for_names_alone() -> None:
     }
     assert {"start_announcing", "lookup"} <= asked
     assert not asked & {"put", "put_mutable", "get"}
-    users = {file.name for file in folder.rglob("*.py") if "grenache_py.link" in file.read_text()}
+    users = {file.name for file in folder.rglob("*.py") if "link.client" in file.read_text()}
     assert users == {"discovery.py"}

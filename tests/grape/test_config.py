@@ -35,6 +35,7 @@ def test_every_setting_can_be_given_as_a_string_and_in_toml() -> None:
         state = "state"
         api = "tcp:12"
         metrics = true
+        allow-host = "Grape.Example"
         """
     )
     config = from_settings(settings)
@@ -53,6 +54,7 @@ def test_every_setting_can_be_given_as_a_string_and_in_toml() -> None:
         node_id_file="id",
         state_file="state",
         api_endpoint="tcp:12",
+        api_names=frozenset({"grape.example"}),
         metrics=True,
     )
     typed = {
@@ -105,7 +107,7 @@ def test_a_value_that_cannot_be_is_named(settings: dict[str, object], message: s
     ("text", "message"),
     [
         ("dp = ", "not TOML"),
-        ("dq = 1", "no setting 'dq': there are api, api_maxRate, api_port"),
+        ("dq = 1", "no setting 'dq': there are allow-host, api, api_maxRate"),
         ("dp = 1\ndht_port = 2", "dp and dht_port are the same setting"),
         ("node-id-file = 'a'\nnode_id_file = 'a'", "are the same setting"),
         ("config = 'a'", "no setting 'config'"),

@@ -692,3 +692,31 @@ def test_the_connection_is_a_half_closeable_producer() -> None:
     connection = make_grape().site.buildProtocol(HERE)
     assert verifyObject(IHalfCloseableProtocol, connection)
     assert verifyObject(IPullProducer, connection)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Host: 127.0.0.1:30001\r\nOrigin: http://evil.example\r\n",
+        b"Host: evil.example:30001\r\n",  # its name points to 127.0.0.1
+        b"Host: evil.example:30001\r\nOrigin: http://evil.example:30001\r\n",
+    ],
+)
+@pytest.mark.parametrize("path", [b"/announce", b"/lookup", b"/put", b"/health", b"/metrics"])
+def test_pages_from_elsewhere_are_refused_before_the_dht_is_asked(
+    headers: bytes, path: bytes
+) -> None:
+    grape = make_grape()
+    body = b'{"rid":"r","data":"svc"}'
+    asking = b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n" % (path, headers, len(body))
+    for _ in range(2):  # the second time from what is remembered of heads
+        client = grape.client().send(asking + body)
+        assert client.received().startswith("HTTP/1.1 403 Forbidden\r\n")
+        assert client.left
+    assert not grape.site.requests
+
+
+def test_a_name_that_the_operator_gave_is_served() -> None:
+    client = make_grape(api_names=frozenset({"grape.example"})).client()
+    client.send(b"POST /nope HTTP/1.1\r\nHost: grape.example:30001\r\n\r\n")
+    assert "HTTP/1.1 403" not in client.received()

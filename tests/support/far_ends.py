@@ -51,10 +51,10 @@ class FarEnds:
         if number in self.peering.links:
             return
         identity = [*OTHERS, ME][who]
-        mine = PeerHello(identity.key, f"{number:032x}", f"{boot:032x}", "test", PROTOCOL, "b:2")
-        self.handshakes[number] = Handshake(identity, mine, not outbound, NOW + 1e6)
+        mine = PeerHello(f"{boot:032x}", "test", PROTOCOL, "b:2")
+        self.handshakes[number] = Handshake(mine, not outbound, NOW + 1e6)
         address = address or f"10.0.0.{who}:{number}"
-        self.peering.link_opened(number, outbound, address, self.now)
+        self.peering.link_opened(number, outbound, address, identity.key, self.now)
         self.known[number] = self.peering.links[number]
         self.before[number] = LinkState.HANDSHAKING
         for message in self.handshakes[number].begin():
@@ -83,7 +83,7 @@ class FarEnds:
         message: dict[str, Any] = decode_message(line)
         self.told.setdefault(number, []).append(message)
         handshake = self.handshakes[number]
-        if not handshake.proven:
+        if handshake.peer is None:
             try:
                 for reply in handshake.receive(message):
                     self.say(number, reply)

@@ -29,6 +29,7 @@ from grenache_py.exchange.effects.rows import Row, Snapshot
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
+from grenache_py.exchange.peers.handshake import PROTOCOL
 from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.rates import NO_LIMIT, Rate, RateLimits
 from grenache_py.exchange.signed_log.keys import Identity
@@ -150,6 +151,7 @@ class Peer:
         self.dialled: list[str] = []
         self.limits = RateLimits(rate, account_rate)
         self.shut_down: list[bool] = []
+        self.markets: tuple[Market, ...] = (MARKET,)
         history = StoreHistory(self.store, self.identity.key)
         admin = DaemonAdmin(
             self.store,
@@ -167,12 +169,12 @@ class Peer:
         Deferred.fromCoroutine(self.commit_loop.start())
         self.turn()
 
-    def method_failed(self, name: str) -> None:
+    def method_failed(self, name: str, error: Exception) -> None:
         self.bugs.append(name)
-        self.commit_loop.guarded.method_failed(name)
+        self.commit_loop.guarded.method_failed(name, error)
 
     def _make_node(self, snapshot: Snapshot, now: float) -> ExchangeNode:
-        config = NodeConfig(PeeringConfig("main", strict=True), (MARKET,))
+        config = NodeConfig(PeeringConfig("main", strict=True), self.markets)
         return ExchangeNode(config, self.identity, snapshot, random.Random(1), now)
 
     def restart(self) -> None:
@@ -200,17 +202,29 @@ class Peer:
         return Connection(self, grant, None).lines
 
     def link(self, number: int = 1) -> tuple[PeerConnection, StringTransport]:
-        """Another peer connects."""
+        """Another peer connects, its key proven, and says hello."""
+        lines, transport = self.connection(number)
+        boot = f"{number:032x}"
+        hello = {"boot": boot, "network": "main", "protocol": PROTOCOL}
+        message = {"jsonrpc": "2.0", "id": "hello", "method": "peer.hello", "params": hello}
+        lines.dataReceived(json.dumps(message).encode() + b"\n")
+        self.turn()
+        return lines, transport
+
+    def connection(self, number: int = 1) -> tuple[PeerConnection, StringTransport]:
+        """Another peer connects, its key proven; it has said nothing."""
         peer_input = self.commit_loop.peer_input
         lines = PeerConnection(
             self.clock,
             number,
             f"192.0.2.{number}:7071",
-            lambda connection: peer_input.link_opened(connection, False),
+            peer_input.link_opened,
             peer_input.peer_line,
             peer_input.link_lost,
+            outbound=False,
         )
         transport = StringTransport()
         lines.makeConnection(transport)
+        lines.proven(Identity.from_seed(bytes([100 + number]) * 32).key)
         self.turn()
         return lines, transport

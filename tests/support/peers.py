@@ -78,8 +78,9 @@ class Network:
         ends = (one, self._next), (other, self._next + 1)
         self._next += 2
         self._ends[ends[0]], self._ends[ends[1]] = ends[1], ends[0]
-        self[one].link_opened(ends[0][1], True, self.peers[other].address, self.now)
-        self[other].link_opened(ends[1][1], False, f"10.0.0.{one}:50000", self.now)
+        keys = self[one].peering.me, self[other].peering.me
+        self[one].link_opened(ends[0][1], True, self.peers[other].address, keys[1], self.now)
+        self[other].link_opened(ends[1][1], False, f"10.0.0.{one}:50000", keys[0], self.now)
         self.settle()
 
     def mesh(self) -> None:

@@ -16,10 +16,11 @@ from typing import Any, TextIO
 import msgspec
 
 from grenache_py.exchange.audit.proof import Proof, compare
-from grenache_py.exchange.audit.replay import LogReplay, markets_of
+from grenache_py.exchange.audit.replay import LogReplay
 from grenache_py.exchange.effects.rows import OrderRow, TradeRow
 from grenache_py.exchange.home.order_rows import own_from_row
 from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.stored_steps import markets_of
 from grenache_py.exchange.signed_log.merkle import Verifier
 from grenache_py.exchange.storage import snapshot
 from grenache_py.exchange.storage.database import read_only

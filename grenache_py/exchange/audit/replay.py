@@ -21,7 +21,7 @@ import attrs
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.effects.rows import LogRow
 from grenache_py.exchange.errors import OrderError
-from grenache_py.exchange.market.instrument import Market, Step, decimal_text
+from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, Trade
 from grenache_py.exchange.signed_log.entries import (
     GENESIS,
@@ -34,26 +34,10 @@ from grenache_py.exchange.signed_log.entries import (
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, element
 from grenache_py.exchange.signed_log.merkle import Signed, Verifier, leaf_hash
 
-__all__ = ["DIFFERENCES_MAX", "LogReplay", "markets_of"]
+__all__ = ["DIFFERENCES_MAX", "LogReplay"]
 
 #: Contradictions listed at most; a broken log would otherwise fill the screen.
 DIFFERENCES_MAX = 20
-
-
-def markets_of(meta: Mapping[str, int]) -> dict[str, Market]:
-    """The markets of a store, from the steps it keeps with its counts of ticks and lots."""
-    found: dict[str, Market] = {}
-    for name in meta:
-        kind, _, symbol = name.partition(":")
-        if kind == "tick_units":
-            tick, lot = (
-                Step.of(
-                    decimal_text(meta[f"{step}_units:{symbol}"], meta[f"{step}_decimals:{symbol}"])
-                )
-                for step in ("tick", "lot")
-            )
-            found[symbol] = Market(symbol, tick, lot)
-    return found
 
 
 @attrs.define

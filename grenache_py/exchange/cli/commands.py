@@ -21,7 +21,8 @@ from grenache_py.exchange.cli.load import load
 from grenache_py.exchange.cli.markets import book, markets, trades, watch
 from grenache_py.exchange.cli.orders import buy, cancel, orders, replace, sell
 from grenache_py.exchange.cli.peer import backup, decide, doctor, doubts, peers, status
-from grenache_py.exchange.cli.tool import EXIT_FAILED, EXIT_NOTHING, EXIT_USAGE, Tool
+from grenache_py.exchange.cli.peer_shell import peer_shell
+from grenache_py.exchange.cli.tool import EXIT_FAILED, EXIT_NOTHING, EXIT_USAGE, Tool, say
 from grenache_py.exchange.client.blocking import Refused
 from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_ORDER
 
@@ -89,7 +90,7 @@ def _tls(ca: str | None) -> ssl.SSLContext:
 for command in (
     *(buy, sell, cancel, replace, orders),
     *(book, trades, watch, markets),
-    *(status, doctor, peers, doubts, decide, backup),
+    *(status, doctor, peers, peer_shell, doubts, decide, backup),
     *(load, export, replay),
 ):
     exchange.add_command(command)
@@ -103,7 +104,7 @@ def completion(shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(exchange, {}, "exchange", "_EXCHANGE_COMPLETE").source())
+    say(kind(exchange, {}, "exchange", "_EXCHANGE_COMPLETE").source())
 
 
 def main() -> None:
@@ -123,8 +124,8 @@ def main() -> None:
         sys.exit(0)
     except Refused as error:
         hint = HOW_TO_BE_ALLOWED if error.code == NOT_AUTHORISED else ""
-        click.echo(f"exchange: {error}{hint}", err=True)
+        say(f"exchange: {error}{hint}", err=True)
         sys.exit(EXIT_NOTHING if error.code == UNKNOWN_ORDER else EXIT_FAILED)
     except GrenacheError as error:
-        click.echo(f"exchange: {error}", err=True)
+        say(f"exchange: {error}", err=True)
         sys.exit(EXIT_FAILED)

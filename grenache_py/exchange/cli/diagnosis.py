@@ -16,6 +16,7 @@ __all__ = ["Finding", "examine"]
 CLOCK_OFF_MS_MAX = 1_000
 LINK_LATENCY_MS_MAX = 1_000
 SEEN_S_MAX = 60.0
+LOG_HELD_S_MAX = 60.0
 
 Verdict: TypeAlias = Literal["good", "warning", "bad"]
 
@@ -85,6 +86,15 @@ def _store(status: dict[str, Any]) -> Finding:
         advice = "Orders are refused until it works; look at disk space and the daemon's log."
         return Finding("store", "bad", status["store"], advice)
     size = status.get("store_bytes")
+    wal = status.get("wal") or {}
+    if (wal.get("held_s") or 0) > LOG_HELD_S_MAX:
+        return Finding(
+            "store",
+            "warning",
+            f"a program has held a transaction open for {wal['held_s']:.0f} s; the write-ahead"
+            f" log has {wal['bytes'] / 1_048_576:.1f} MiB and grows",
+            "End the program that has exchange.sqlite open (`lsof` or `fuser` shows it).",
+        )
     found = "works" if size is None else f"works, {size / 1_048_576:.1f} MiB"
     return Finding("store", "good", found)
 

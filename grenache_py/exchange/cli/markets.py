@@ -12,12 +12,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
-import msgspec
-from rich.console import Console
 from rich.live import Live
 
 from grenache_py.exchange.cli import printing as show
-from grenache_py.exchange.cli.tool import Tool
+from grenache_py.exchange.cli.tool import Harmless, Tool, plain_console, say, say_json
 from grenache_py.exchange.client.blocking import CannotReach
 from grenache_py.exchange.client.book_mirror import BookMirror
 
@@ -41,23 +39,23 @@ def book(tool: Tool, market: str, depth: int, watch: bool) -> None:
 
 
 def _watch_book(tool: Tool, market: str, depth: int) -> None:
-    console = Console()
+    console = plain_console()
     with Live(console=console, auto_refresh=False, transient=False) as live:
 
         def draw(mirror: BookMirror, trades: list[dict[str, Any]]) -> None:
             if tool.json:
-                click.echo(msgspec.json.encode(mirror.snapshot(depth)))
+                say_json(mirror.snapshot(depth))
                 return
             bids, asks = mirror.levels("buy", depth), mirror.levels("sell", depth)
             table = show.book_table(market, bids, asks, trades[-5:])
             if console.is_terminal:
-                live.update(table, refresh=True)
+                live.update(Harmless(table), refresh=True)
             else:
                 tool.show(table)
 
         def problem(sentence: str) -> None:
             if not tool.json:
-                live.update(sentence, refresh=True)
+                live.update(Harmless(sentence), refresh=True)
 
         _follow(tool, market, draw, problem)
 
@@ -128,7 +126,7 @@ def watch(tool: Tool, market: str) -> None:
             tool.out(mirror.snapshot(1), lambda: f"{symbol} bid {sides[0]}, ask {sides[1]}")
         sys.stdout.flush()
 
-    _follow(tool, symbol, draw, lambda sentence: click.echo(sentence, err=True))
+    _follow(tool, symbol, draw, lambda sentence: say(sentence, err=True))
 
 
 @click.command()

@@ -21,7 +21,7 @@ import msgspec
 
 from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.diagnosis import examine
-from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool
+from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool, say_json
 
 __all__ = ["backup", "decide", "doctor", "doubts", "peers", "status"]
 
@@ -57,7 +57,7 @@ def doctor(tool: Tool) -> None:
     links = tool.call("peers.list")["peers"] if state["store"] == "ok" else []
     findings = examine(state, links, began, time.time(), _can_connect, _find)
     if tool.json:
-        click.echo(msgspec.json.encode([attrs.asdict(finding) for finding in findings]))
+        say_json([attrs.asdict(finding) for finding in findings])
     else:
         tool.show(show.findings_table(findings), fold=True)
     if any(finding.verdict == "bad" for finding in findings):

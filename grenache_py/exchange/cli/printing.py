@@ -17,6 +17,7 @@ from rich.text import Text
 
 from grenache_py.exchange.audit.proof import Proof
 from grenache_py.exchange.cli.diagnosis import Finding
+from grenache_py.plain_text import harmless
 
 __all__ = [
     "book_table",
@@ -182,7 +183,7 @@ def peers_table(peers: Iterable[dict[str, Any]]) -> Table:
         latency = peer["latency_ms"]
         table.add_row(
             (peer["peer"] or "not proven")[:16],
-            peer["listen"] or peer["address"],
+            harmless(peer["listen"] or peer["address"]),
             peer["direction"],
             "yes" if peer["ready"] else "no",
             "yes" if peer["synced"] else "no",

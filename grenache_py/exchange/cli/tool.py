@@ -1,7 +1,8 @@
 """
 What every ``exchange`` command needs: the connection, the ways to print, the ways to end.
 
-Edge: connects, writes to stdout and stderr, decides exit codes.
+Edge: connects, writes to stdout and stderr, decides exit codes. Everything that a command prints
+goes through here, where text from outside is made harmless.
 """
 
 from __future__ import annotations
@@ -16,17 +17,62 @@ from typing import Any, NoReturn
 import attrs
 import click
 import msgspec
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
 
 from grenache_py import __version__
 from grenache_py.exchange.client.blocking import Client
+from grenache_py.plain_text import harmless_json, harmless_lines
 
-__all__ = ["EXIT_FAILED", "EXIT_NOTHING", "EXIT_USAGE", "Tool"]
+__all__ = [
+    "EXIT_FAILED",
+    "EXIT_NOTHING",
+    "EXIT_USAGE",
+    "Harmless",
+    "Tool",
+    "plain_console",
+    "say",
+    "say_json",
+]
 
 EXIT_FAILED, EXIT_USAGE, EXIT_NOTHING = 1, 2, 3
 
 #: What does not fit a terminal wraps there; squeezed by rich it would lose parts of ids.
 WIDTH = 220
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print text for people, to stdout or stderr."""
+    click.echo(harmless_lines(text), err=err)
+
+
+def say_json(value: Any) -> None:
+    """Print a value on one line, for a program or a person."""
+    click.echo(harmless_json(msgspec.json.encode(value).decode()))
+
+
+def plain_console(**settings: Any) -> Console:
+    """A console to which ``[red]`` and ``:smile:`` in a text are just text."""
+    return Console(markup=False, emoji=False, **settings)
+
+
+@attrs.frozen
+class Harmless:
+    """What rich can print, with only such styles as rich itself gives it."""
+
+    shown: Any
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = (
+            console.render_str(self.shown, highlight=False)
+            if isinstance(self.shown, str)
+            else self.shown
+        )
+        for segment in console.render(shown, options):
+            if segment.control or segment.text == "\n":
+                yield segment
+            else:
+                yield Segment(harmless_lines(segment.text), segment.style)
 
 
 @attrs.define
@@ -65,7 +111,7 @@ class Tool:
     def out(self, value: Any, shown: Callable[[], Any], fold: bool = False) -> None:
         """Print a result: as JSON if asked for, else what ``shown`` returns."""
         if self.json:
-            click.echo(msgspec.json.encode(value))
+            say_json(value)
         else:
             self.show(shown(), fold)
 
@@ -77,15 +123,15 @@ class Tool:
             fold: fit it into the terminal. Not for tables with ids: those would be cut.
         """
         columns = shutil.get_terminal_size().columns
-        console = Console(width=columns if fold and sys.stdout.isatty() else WIDTH)
+        console = plain_console(width=columns if fold and sys.stdout.isatty() else WIDTH)
         with console.capture() as captured:
-            console.print(shown, highlight=False, soft_wrap=not fold)
+            console.print(Harmless(shown), highlight=False, soft_wrap=not fold)
         for line in captured.get().splitlines():
             click.echo(line.rstrip())
 
     def nothing(self, sentence: str, value: Any = None) -> NoReturn:
         """End: nothing was found."""
         if self.json and value is not None:
-            click.echo(msgspec.json.encode(value))
-        click.echo(sentence, err=True)
+            say_json(value)
+        say(sentence, err=True)
         sys.exit(EXIT_NOTHING)

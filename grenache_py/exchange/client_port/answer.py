@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from grenache_py.exchange.client_port.methods.registry import AtSeal, FollowingLines
-from grenache_py.exchange.errors import BUSY, OrderError, StoreError
+from grenache_py.exchange.errors import BUSY, INTERNAL_ERROR, OrderError, StoreError
 from grenache_py.state_machine import Transitions
 from grenache_py.wire.jsonrpc import Id, batch_line, error_line, result_line
 
@@ -118,7 +118,17 @@ class Answer:
         pages: lines that follow it, page by page.
     """
 
-    __slots__ = ("_after", "_batch", "_parts", "begun", "pages", "ready", "requests", "waits")
+    __slots__ = (
+        "_after",
+        "_at",
+        "_batch",
+        "_parts",
+        "begun",
+        "pages",
+        "ready",
+        "requests",
+        "waits",
+    )
 
     def __init__(self, parts: list[tuple[Id | UnsetType, Any]], batch: bool = False) -> None:
         """
@@ -130,20 +140,27 @@ class Answer:
         self._batch = batch
         self.requests = max(1, len(parts))
         self._after: list[AtSeal] = []
+        self._at: _Part | None = None  # being worked on by `seal` or `finish`
         self.begun: Sequence[str] = ()
         self.pages: Sequence[FollowingLines] = ()
         self.waits = False
         self.ready: bytes | None = None
 
     def seal(self) -> None:
-        """The batch is complete: make what waited for that; afterwards ``waits`` is right."""
+        """
+        The batch is complete: make what waited for that; afterwards ``waits`` is right.
+
+        Raises:
+            Exception: a bug in one request. Call `fault`, then ``seal`` again for the others.
+        """
         for part in self._parts:
             if part.state is PartState.AT_SEAL:
+                self._at = part
                 at_seal: AtSeal = part.content
-                self._after.append(at_seal)
                 if at_seal.begins:
                     self.begun = (*self.begun, at_seal.begins)
                 value = at_seal.make()
+                self._after.append(at_seal)
                 if iscoroutine(value):
                     part.happens(PartEvent.SEALED_WAITS, value)
                 else:
@@ -156,12 +173,16 @@ class Answer:
         Wait for what has to be waited for; what was done before must be durable by now.
 
         Where that changed the node, ``ready`` is None afterwards: seal and release it again.
+
+        Raises:
+            Exception: a bug in one request. Call `fault`, then ``finish`` again for the others.
         """
-        unsealed = False
+        unsealed = any(part.state is PartState.AT_SEAL for part in self._parts)
         for part in list(self._parts):
             if part.state is not PartState.WAITING or self.ready is not None:
                 continue
             event = PartEvent.FINISHED
+            self._at = part
             try:
                 value = await part.content
             except OrderError as error:
@@ -178,6 +199,14 @@ class Answer:
         self.waits = False
         if not unsealed and self.ready is None:
             self.release()
+
+    def fault(self) -> None:
+        """What `seal` or `finish` was at has a bug: that request is answered with an error."""
+        part = self._at
+        if part is None or self.ready is not None:
+            return  # it was refused meanwhile
+        event = PartEvent.SEALED if part.state is PartState.AT_SEAL else PartEvent.FINISHED
+        part.happens(event, Fault(error_part(part.id, INTERNAL_ERROR, INTERNAL)))
 
     def release(self) -> None:
         """

@@ -152,7 +152,8 @@ class Feed:
                 name = f"orders:{event.account}"
                 if name in self._by_name:
                     own = self.trades_of(event.order)
-                    line = order_update(event.account, event.seq, event.order, self.markets, own)
+                    market_of = self.markets[event.order.order.market]
+                    line = order_update(event.account, event.seq, event.order, market_of, own)
                     listeners = self._by_name[name].values()
                     staged.extend([(each, line) for each in listeners if event.seq > each.after])
             elif isinstance(event, Traded):
@@ -216,9 +217,9 @@ def order_update(
     account: str,
     seq: int,
     live: LiveOrder,
-    markets: Mapping[str, Market],
+    market: Market,
     trades: Iterable[Trade],
 ) -> bytes:
     """One ``orders.update`` line; ``seq`` is gap-free within the account."""
-    report = execution_report(live, markets[live.order.market], trades)
+    report = execution_report(live, market, trades)
     return notification_line("orders.update", {"account": account, "seq": seq, "order": report})

@@ -8,7 +8,7 @@ memory, `History` is read from the store, and `Admin` is the daemon itself.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -16,6 +16,7 @@ from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
 from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.reports import execution_report, trades_until
 from grenache_py.exchange.client_port.send_queue import SendQueue
+from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_MARKET, OrderError
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
@@ -29,8 +30,13 @@ __all__ = [
     "GatewayNode",
     "History",
     "Principal",
+    "StepFailed",
     "trades_behind",
 ]
+
+
+class StepFailed(Exception):
+    """A step of the node raised what it must not, so it may be half done; the cause says what."""
 
 
 class GatewayNode(Protocol):
@@ -38,6 +44,8 @@ class GatewayNode(Protocol):
 
     @property
     def markets(self) -> Mapping[str, Market]: ...
+    @property
+    def known_markets(self) -> Mapping[str, Market]: ...
     @property
     def books(self) -> Mapping[str, Book]: ...
     def place(self, new: NewOrder, now: float) -> LiveOrder: ...
@@ -146,6 +154,8 @@ class Principal:
         send_queue: where its notifications go.
         ceiling: the scopes that it never exceeds, whatever token it shows.
         leaving: set when it said ``quit``: closed once its answers are out.
+        source: whose wrong tokens are counted together, see `token_guesses.guesser`.
+        wrong_tokens: shown on this connection.
     """
 
     grant: Grant
@@ -153,6 +163,8 @@ class Principal:
     ceiling: frozenset[str] = ALL_SCOPES
     name: str = ""
     leaving: bool = False
+    source: str = ""
+    wrong_tokens: int = 0
 
     def account(self, wanted: str | None) -> str:
         """
@@ -175,6 +187,9 @@ class Principal:
         return wanted if wanted is None and self.grant.account is None else self.account(wanted)
 
 
+T = TypeVar("T")
+
+
 @attrs.define
 class Gateway:
     """
@@ -184,6 +199,7 @@ class Gateway:
         history, admin: what the methods that wait are answered by.
         node: replaced when the store failed and was opened again.
         check_token: the grant behind a token, or None.
+        guesses: the wrong tokens that were shown.
         closed: what everybody is told while the node cannot be asked.
     """
 
@@ -194,6 +210,22 @@ class Gateway:
     node: GatewayNode = attrs.field(init=False)  # set when the store is open
     check_token: Callable[[str], Grant | None] = lambda token: None
     closed: OrderError | None = None
+    guesses: TokenGuesses = attrs.Factory(TokenGuesses)
+
+    def step(self, change: Callable[[GatewayNode], T]) -> T:
+        """
+        Have the node changed, and the result made of that: all of it, or nothing.
+
+        Raises:
+            OrderError: it was refused, and nothing has changed.
+            StepFailed: a bug of ours; what was done so far must not reach the disk.
+        """
+        try:
+            return change(self.node)
+        except OrderError:
+            raise
+        except Exception as error:  # no await in here
+            raise StepFailed from error
 
     def market(self, symbol: str) -> Market:
         """
@@ -210,15 +242,28 @@ class Gateway:
             )
         return market
 
+    def known_market(self, symbol: str) -> Market:
+        """
+        Return a market whose history is kept, also when it is no longer traded here.
+
+        Raises:
+            OrderError: -32000.
+        """
+        return self.node.known_markets.get(symbol) or self.market(symbol)
+
+    def market_of(self, live: LiveOrder) -> Market:
+        """Return an order's market; an old order's may be no longer traded here."""
+        return self.known_market(live.order.market)
+
     def report(self, live: LiveOrder) -> dict[str, Any]:
         """The execution report of an own order in memory."""
         trades = self.node.trades_of(live.order_id) if live.filled else ()
-        return execution_report(live, self.node.markets[live.order.market], trades)
+        return execution_report(live, self.market_of(live), trades)
 
     def found_report(self, found: Found) -> dict[str, Any]:
         """The execution report of an order read from the store."""
         live, trades = found
-        return execution_report(live, self.node.markets[live.order.market], trades)
+        return execution_report(live, self.market_of(live), trades)
 
 
 def trades_behind(node: GatewayNode | None, copy: LiveOrder) -> Iterable[Trade]:

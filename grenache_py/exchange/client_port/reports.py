@@ -67,6 +67,8 @@ def execution_report(
         "updated": live.updated_ms,
         "trades": shown[-REPORT_TRADES_MAX:],
     }
+    if live.used_before:
+        report["quantity_before"] = quantity(live.used_before)
     if order.stop_ticks:
         report["stop_price"] = market.format_price(order.stop_ticks)
         report["triggered"] = live.triggered

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import UNSET, Raw
 
 from grenache_py.exchange.client_port.answer import INTERNAL, Answer, Fault, Known, error_part
+from grenache_py.exchange.client_port.foreign import foreign_answer, looks_foreign
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.inline import QUIT, parse
 from grenache_py.exchange.client_port.methods import METHODS
@@ -61,12 +62,12 @@ class Session:
         client: Principal,
         limits: RateLimits,
         now: float,
-        on_bug: Callable[[str], None],
+        on_bug: Callable[[str, Exception], None],
     ) -> None:
         """
         Args:
             on_bug: called, with the exception being handled, when a method raises what it
-                must not; the argument says which.
+                must not; the arguments say which, and what.
         """
         self._gateway = gateway
         self._limits = limits
@@ -84,6 +85,8 @@ class Session:
             requests = decode_requests(line)
         except Malformed as error:
             self.requests += 1
+            if looks_foreign(line):
+                return self._foreign(line)
             return Known(error.id, _malformed(error))
         if isinstance(requests, Request):
             part = self._call(requests, now)
@@ -106,7 +109,14 @@ class Session:
         message = f"A line has at most {LINE_BYTES_MAX} bytes; this connection ends here."
         return Answer([(None, error_line(None, TOO_LARGE, message))])
 
+    def _foreign(self, line: bytes) -> Answer:
+        self.client.leaving = True  # nothing that comes after this line is read
+        return Known(None, foreign_answer(line))
+
     def _command(self, line: bytes, now: float) -> Answer:
+        if looks_foreign(line):
+            self.requests += 1
+            return self._foreign(line)
         try:
             calls = parse(line.decode())
         except UnicodeDecodeError:
@@ -133,8 +143,8 @@ class Session:
             return error_part(id, error.code, error.message, error.data)
         except Malformed as error:
             return error_part(id, error.code, error.message, error.data)
-        except Exception:  # no await in here: whatever a method raises is a bug of ours
-            self._on_bug(request.method)
+        except Exception as error:  # no await in here: whatever a method raises is a bug of ours
+            self._on_bug(request.method, error)
             return Fault(error_part(id, INTERNAL_ERROR, INTERNAL))
         if type(result) is not dict and (isinstance(result, AtSeal) or iscoroutine(result)):
             return result

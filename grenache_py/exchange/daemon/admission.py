@@ -6,28 +6,34 @@ Shell: makes one connection for each that is accepted. A refused one is closed a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import count
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 
 from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.session import Session
+from grenache_py.exchange.client_port.token_guesses import guesser
 from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.exchange.daemon.commit_loop import CommitLoop
 from grenache_py.exchange.daemon.http import HTTPConnection
 from grenache_py.exchange.daemon.peer_connection import PeerConnection
+from grenache_py.exchange.daemon.secure_channel import Knock, SecureChannel, SecureChannels
+from grenache_py.exchange.peers.door import Door, Visitor
 from grenache_py.exchange.rates import RateLimits
 from grenache_py.wire.http.messages import Pages
 
 __all__ = ["ClientAdmission", "ClientPort", "HTTPPort", "PeerAdmission", "PeerPort"]
 
-#: Connections to the peer port at a time; the node keeps far fewer, this bounds a flood.
+#: Links at a time, those included that are just being closed; the node keeps far fewer.
 PEERS_MAX = 200
+#: Connections to the HTTP port at a time that are no streams; those count as clients.
+PAGE_CONNECTIONS_MAX = 256
 #: What a page's stream never exceeds, whatever token it shows: no admin.
 STREAM_CEILING = frozenset({"read", "trade"})
 
@@ -59,21 +65,22 @@ class ClientAdmission:
 
     def accept(self, address: object) -> ClientConnection | None:
         """A connection to the client port; None when there are too many."""
-        return self._client(self._first_grant(address))
+        return self._client(address, self._first_grant(address))
 
     def accept_stream(self, address: object) -> ClientConnection | None:
         """A page's stream: no admin, and no orders unless the operator or a token allows them."""
         scopes = self._first_grant(address).scopes & self._stream_scopes
-        return self._client(Grant(scopes), STREAM_CEILING)
+        return self._client(address, Grant(scopes), STREAM_CEILING)
 
     def _client(
-        self, grant: Grant, ceiling: frozenset[str] = ALL_SCOPES
+        self, address: object, grant: Grant, ceiling: frozenset[str] = ALL_SCOPES
     ) -> ClientConnection | None:
         commit_loop = self._commit_loop
         if commit_loop.clients >= self._clients_max:
             return None
         connection = ClientConnection(self._clock, commit_loop.client_line, commit_loop.client_lost)
-        client = Principal(grant, connection.send_queue, ceiling)
+        source = guesser(getattr(address, "host", ""))
+        client = Principal(grant, connection.send_queue, ceiling, source=source)
         connection.session = Session(
             self._gateway,
             client,
@@ -94,33 +101,93 @@ class ClientAdmission:
 
 
 class PeerAdmission:
-    """Makes the connections to peers, those that are accepted and those that are dialled."""
+    """
+    Makes the connections to peers, those that are accepted and those that are dialled.
 
-    def __init__(self, clock: IReactorTime, commit_loop: CommitLoop) -> None:
+    Attributes:
+        door: the accepted ones that have proven no key.
+    """
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, commit_loop: CommitLoop, seed: bytes) -> None:
+        """
+        Args:
+            seed: of this peer's identity, 32 secret bytes.
+        """
+        self.door = Door(clock.seconds())
         self._clock = clock
         self._commit_loop = commit_loop
+        self._channels = SecureChannels(seed, clock)
         self._links = count(1)
+        self._visitors: dict[Visitor, Knock] = {}
+        self._dials: dict[PeerConnection, None] = {}
 
-    def accept(self, address: Any) -> PeerConnection | None:
-        """A connection to the peer port; None when there are too many."""
+    def accept(self, address: Any) -> Knock | None:
+        """A connection to the peer port; None when there are too many links."""
         if self._commit_loop.links >= PEERS_MAX:
             return None
-        place = f"{address.host}:{address.port}" if hasattr(address, "port") else "local"
-        return self._link(place, outbound=False)
+        place = f"{address.host}:{address.port}" if hasattr(address, "port") else "local:0"
+        visitor, evicted = self.door.enter(place)
+        if evicted is not None:
+            self._visitors[evicted].abort()
 
-    def dialled(self, address: str) -> PeerConnection:
+        def opened(connection: PeerConnection) -> None:
+            self._visitors.pop(visitor, None)
+            self.door.leave(visitor)
+            self._commit_loop.peer_input.link_opened(connection)
+
+        def unproven(connection: PeerConnection, reason: str) -> None:
+            self._visitors.pop(visitor, None)
+            self.door.refuse(visitor, "no_key" if visitor.ready else "silent")
+            self.log.debug("{address} proved no key: {reason}", address=place, reason=reason)
+
+        connection = self._connection(place, opened, unproven, outbound=False)
+        knock = Knock(self._clock, self._channels, connection, self.door, visitor)
+        self._visitors[visitor] = knock
+        return knock
+
+    def dialled(self, address: str) -> SecureChannel:
         """The connection to a peer that we called."""
-        return self._link(address, outbound=True)
 
-    def _link(self, address: str, *, outbound: bool) -> PeerConnection:
+        def opened(connection: PeerConnection) -> None:
+            self._dials.pop(connection, None)
+            self._commit_loop.peer_input.link_opened(connection)
+
+        def unproven(connection: PeerConnection, reason: str) -> None:
+            self._dials.pop(connection, None)
+            self.log.info("no link to {address}: {reason}", address=address, reason=reason)
+            self._commit_loop.peer_input.link_failed(address, reason)
+
+        connection = self._connection(address, opened, unproven, outbound=True)
+        self._dials[connection] = None
+        return self._channels.over(connection)
+
+    def stop(self) -> None:
+        """Close at once what has proven no key."""
+        for knock in list(self._visitors.values()):
+            knock.abort()
+        for dialled in list(self._dials):
+            dialled.abort()
+
+    def _connection(
+        self,
+        address: str,
+        opened: Callable[[PeerConnection], None],
+        unproven: Callable[[PeerConnection, str], None],
+        *,
+        outbound: bool,
+    ) -> PeerConnection:
         peer_input = self._commit_loop.peer_input
         return PeerConnection(
             self._clock,
             next(self._links),
             address,
-            lambda connection: peer_input.link_opened(connection, outbound),
+            opened,
             peer_input.peer_line,
             peer_input.link_lost,
+            outbound=outbound,
+            unproven=unproven,
         )
 
 
@@ -148,8 +215,20 @@ class HTTPPort(_Port):
         clock: IReactorTime,
         pages: Pages,
         accept_stream: Callable[[Any], ClientConnection | None],
+        names: Collection[str],
     ) -> None:
-        super().__init__(lambda address: HTTPConnection(clock, pages, accept_stream))
+        super().__init__(lambda address: self._connection())
+        self._made = (clock, pages, accept_stream, names)
+        self.pages_asked = 0  # connections that are no streams
+
+    def _connection(self) -> HTTPConnection | None:
+        if self.pages_asked >= PAGE_CONNECTIONS_MAX:
+            return None
+        self.pages_asked += 1
+        return HTTPConnection(*self._made, no_page=self._one_less)
+
+    def _one_less(self) -> None:
+        self.pages_asked -= 1
 
 
 class PeerPort(_Port):

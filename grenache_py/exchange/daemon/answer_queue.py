@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from grenache_py.deferreds import Background
@@ -34,14 +35,17 @@ class AnswerQueue:
     log = Logger()
 
     def __init__(
-        self, background: Background, again: Callable[[], None], failed: Callable[[], None]
+        self,
+        background: Background,
+        again: Callable[[], None],
+        failed: Callable[[str, Exception], None],
     ) -> None:
         """
         Args:
             background: runs what answers wait for.
             again: called when an answer came back to ``waiting``, because it changed the node.
             failed: called, with the exception being handled, when a method that waits raises
-                what it must not.
+                what it must not; the arguments say what was under way, and what it raised.
         """
         self.waiting: Answers = []
         self._background = background
@@ -56,11 +60,14 @@ class AnswerQueue:
     def seal(self, answers: Answers) -> None:
         """The batch of these is complete: make what waited for that."""
         for _, answer in answers:
-            try:
-                answer.seal()
-            except Exception:  # no await in here: a bug of ours, which must not stop the loop
-                self.log.failure("an answer could not be made")
-                answer.refuse(INTERNAL_ERROR, INTERNAL)
+            while True:
+                try:
+                    answer.seal()
+                except Exception as error:  # no await in here: a bug of ours, in one request
+                    self._failed("making an answer", error)
+                    answer.fault()
+                else:
+                    break
 
     def release(self, answers: Answers) -> None:
         """What these say is durable: send them, or wait for what they wait for."""
@@ -90,14 +97,17 @@ class AnswerQueue:
             self._background.spawn("telling what was missed", connection.follow(pages))
 
     async def _finish(self, connection: ClientConnection, answer: Answer) -> None:
-        done = False
-        try:
-            await answer.finish()
-            done = True
-        finally:
-            if not done:  # cancelled, or a bug that is being logged
+        while True:
+            try:
+                await answer.finish()
+            except CancelledError:  # the daemon stops
                 answer.refuse(INTERNAL_ERROR, INTERNAL)
-                self._failed()
+                raise
+            except Exception as error:  # a bug of ours, in one request
+                self._failed("a method that waited", error)
+                answer.fault()
+            else:
+                break
         if answer.ready is None:  # it placed an order, which has to become durable
             self.waiting.append((connection, answer))
             self._again()

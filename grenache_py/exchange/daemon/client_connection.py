@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from grenache_py.exchange.client_port.answer import Answer
+from grenache_py.exchange.client_port.foreign import TLS_HANDSHAKE
 from grenache_py.exchange.client_port.methods.registry import FollowingLines
 from grenache_py.exchange.client_port.session import Session
 from grenache_py.exchange.daemon.line_connection import UNRELEASED_MAX, LineConnection
@@ -52,6 +53,17 @@ class ClientConnection(LineConnection):
         self._lost_to = lost
         self._answers: deque[Answer] = deque()
         self._pages: list[FollowingLines] = []
+        self._spoken = False
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._closing:
+            return  # what was on its way when this end was told to close
+        if not self._spoken and data:
+            self._spoken = True
+            if data.startswith(TLS_HANDSHAKE):  # it has no lines: waiting for one is in vain
+                self.line(TLS_HANDSHAKE)
+                return
+        super().dataReceived(data)
 
     def may_take(self) -> bool:
         return self.unreleased < UNRELEASED_MAX and self.send_queue.size < UNREAD_BYTES_MAX

@@ -9,8 +9,8 @@ here, in order, so nothing is visible before what it depends on is durable
 
 When a commit fails, what was not released is forgotten: clients are told, links are closed,
 and the node is made again from the store, exactly as at start. There is one way to recover. It
-is taken as well when the node raises what it must not (a bug of ours): it may have done half of
-something, and no half may reach the disk.
+is taken as well when a step of the node raises what it must not (a bug of ours): it may have done
+half of something, and no half may reach the disk. A bug elsewhere is its own request's error.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class CommitLoop:
         self._connections = ConnectionSets(clock)
         self.guarded = GuardedNode(clock, gateway, make_node, self.kick)
         self.peer_input = PeerInput(self.guarded, self._connections, clock)
-        self._answers = AnswerQueue(self._background, self.kick, self.guarded.waiting_method_failed)
+        self._answers = AnswerQueue(self._background, self.kick, self.guarded.method_failed)
         self._scheduled: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
         self._idle: list[Deferred[None]] = []

@@ -23,6 +23,7 @@ from grenache_py.options import (
     each,
     flag,
     host_and_port,
+    host_name,
     listed,
     text,
     whole_number,
@@ -49,6 +50,7 @@ class ExchangeConfig:
         connection_rate, account_rate: requests; orders, cancels and replaces.
         clients_max: connections to the client port at a time; one more is refused.
         http_trading: whether the page at the HTTP port may place orders.
+        http_names: beside addresses and private names, those of the HTTP port, lower case.
         new_epoch: the disk is an old copy: close its orders and begin a new log.
     """
 
@@ -68,6 +70,7 @@ class ExchangeConfig:
     account_rate: Rate = NO_LIMIT
     clients_max: int = 4000
     http_trading: bool = False
+    http_names: frozenset[str] = frozenset()
     new_epoch: bool = False
 
     @property
@@ -102,6 +105,10 @@ def _rate(value: Any) -> Rate:
         return Rate.parse(str(value))
     except ValueError as error:
         raise Unfit(f"cannot be: {error}") from None
+
+
+def _names(value: Any) -> frozenset[str]:
+    return frozenset(each(host_name)(value))
 
 
 _OPTIONS = (
@@ -151,6 +158,15 @@ _OPTIONS = (
         read=flag,
         takes="",
         about="let the page place orders for whoever can reach it",
+    ),
+    Option(
+        name="allow-host",
+        field="http_names",
+        read=_names,
+        takes="NAME",
+        many=True,
+        about="a name by which browsers and others may call the HTTP port, again for each; "
+        "addresses, names without a dot and private ones are allowed always",
     ),
     Option(
         name="grape",

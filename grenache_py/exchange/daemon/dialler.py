@@ -11,10 +11,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from grenache_py.exchange.daemon.peer_connection import PeerConnection
+from grenache_py.options import host_and_port
 
 __all__ = ["Dialler"]
 
@@ -24,22 +25,34 @@ DIAL_TIMEOUT_S = 5.0
 DIALS_MAX = 64
 
 
+class _HandOut(Factory):
+    """Gives what a function makes, and leaves its ``factory`` alone: TLS has one of its own."""
+
+    noisy = False
+
+    def __init__(self, make: Callable[[], IProtocol]) -> None:
+        self._make = make
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return self._make()
+
+
 class Dialler:
     """Every connection that is being opened to a peer."""
 
     def __init__(
         self,
         reactor: Any,
-        connection: Callable[[str], PeerConnection],
+        channel: Callable[[str], IProtocol],
         failed: Callable[[str, str], None],
     ) -> None:
         """
         Args:
-            connection: makes the connection to an address, once TCP has one.
-            failed: given the address and the reason when there will be none.
+            channel: makes the protocol of a connection to an address, once TCP has one.
+            failed: given the address and the reason when TCP has none.
         """
         self._reactor = reactor
-        self._connection = connection
+        self._channel = channel
         self._failed = failed
         self._dials: dict[Deferred[Any], str] = {}
         self._stopped = False
@@ -49,13 +62,15 @@ class Dialler:
         if self._stopped or len(self._dials) >= DIALS_MAX:
             self._reactor.callLater(0, self._failed, address, "too many dials")
             return
-        host, _, port = address.rpartition(":")
+        try:
+            host, _, port = host_and_port(address).rpartition(":")
+        except ValueError as error:  # whoever named it, it must not stop who asked for the dial
+            self._reactor.callLater(0, self._failed, address, f"an address {error}")
+            return
         endpoint = HostnameEndpoint(
             self._reactor, host.strip("[]"), int(port), timeout=DIAL_TIMEOUT_S
         )
-        factory = Factory.forProtocol(lambda: self._connection(address))
-        factory.noisy = False
-        dial: Deferred[Any] = endpoint.connect(factory)
+        dial: Deferred[Any] = endpoint.connect(_HandOut(lambda: self._channel(address)))
         self._dials[dial] = address
 
         def done(result: Any) -> None:

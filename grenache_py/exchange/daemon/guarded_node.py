@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from grenache_py.errors import LocalProtocolError
-from grenache_py.exchange.client_port.gateway import Gateway
-from grenache_py.exchange.client_port.methods import METHODS
+from grenache_py.exchange.client_port.gateway import Gateway, StepFailed
 from grenache_py.exchange.daemon.loop_states import NODE_TRANSITIONS, NodeEvent, NodeState
 from grenache_py.exchange.effects.batch import Batch
 from grenache_py.exchange.errors import BUSY, SHUTTING_DOWN, OrderError
@@ -109,21 +109,26 @@ class GuardedNode:
             self.log.failure("{what} failed inside the daemon", what="making a batch")
             return None
 
-    def method_failed(self, name: str) -> None:
-        """A method of the client port raises, being handled now, what it must not."""
-        if METHODS[name].scope in {"", "read"}:
-            self.log.failure("{method} failed", method=name)  # it changed nothing
+    def method_failed(self, name: str, error: Exception) -> None:
+        """
+        A method of the client port raises ``error``, being handled now, which it must not.
+
+        That is its own request's error, and costs nobody else anything, unless a step of the
+        node may be half done.
+        """
+        if isinstance(error, StepFailed):
+            self.failed(name, error.__cause__)
         else:
-            self.failed(name)
+            self.log.failure("{method} failed", method=name)
 
-    def waiting_method_failed(self) -> None:
-        """A method that waits raises, being handled now, what it must not, or was cancelled."""
-        if not self.stops:  # which cancels it
-            self.failed("a method")
+    def failed(self, what: str, error: BaseException | None = None) -> None:
+        """
+        Have the node made again before anything more is asked of it, or written.
 
-    def failed(self, what: str) -> None:
-        """Have the node made again before anything more is asked of it, or written."""
-        self.log.failure("{what} failed inside the daemon", what=what)
+        Args:
+            error: what happened; by default the exception that is being handled.
+        """
+        self.log.failure("{what} failed inside the daemon", Failure(error), what=what)
         self._happens(NodeEvent.RAISED)
         if self.state is NodeState.BROKEN:
             self._gateway.closed = OrderError(BUSY, UNDONE)

@@ -3,19 +3,17 @@ The HTTP port of a peer: the page, its live stream, health and metrics.
 
 Shell: one TCP connection, read by `TargetReader` and, once it is a stream, by websockets. That
 speaks the client port's JSON-RPC, one message a line, through the same session: one protocol to
-learn, one to guard. A browser carries a user's reach into places the user does not know of, so a
-stream is refused to pages from elsewhere (its ``Origin``), and where this port listens on the
-loopback interface, to names that merely resolve to it (DNS rebinding).
+learn, one to guard. A browser carries a user's reach into places the user does not know of, so
+requests of pages from elsewhere and of names that merely resolve to this machine are refused
+(docs/design/threat-model.rst#browser).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from importlib.resources import files
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -24,17 +22,21 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from zope.interface import implementer
 
 from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.wire.http.messages import HTTPRequest, Page, Pages, Refusal
 from grenache_py.wire.http.reader import ReaderLimits, TargetReader
 from grenache_py.wire.http.routes import HTTPRoute
-from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState
+from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState, PauseReason
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
+from grenache_py.wire.same_origin import refused_by_headers
 
 __all__ = ["ROUTES", "HTTPConnection", "static_pages"]
 
 HEAD_BYTES_MAX = 16_384
+#: Of what has arrived, so much is read before it is seen whether the client takes the answers.
+PIECE_BYTES = 512
 IDLE_S = 30.0
 """Without a request for so long, a connection that is no stream is closed."""
 
@@ -83,9 +85,26 @@ def _text(status: int, sentence: str) -> Page:
     return Page(f"{sentence}\n".encode(), "text/plain; charset=utf-8", status)
 
 
+@implementer(IPushProducer)
+class _Writable:
+    """Tells a connection whether its transport has taken what was written."""
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self._connection = connection
+
+    def pauseProducing(self) -> None:
+        self._connection.written(False)
+
+    def resumeProducing(self) -> None:
+        self._connection.written(True)
+
+    def stopProducing(self) -> None:
+        """The transport is gone; `connectionLost` says so too."""
+
+
 class HTTPConnection(Protocol):
     """
-    One connection.
+    One connection. While its client does not take what was written, nothing of it is read.
 
     Once it is a stream, this is also the transport of its `ClientConnection`: each line written
     becomes a message.
@@ -96,12 +115,18 @@ class HTTPConnection(Protocol):
         clock: IReactorTime,
         pages: Pages,
         make_stream: Callable[[Any], ClientConnection | None],
+        names: Collection[str] = (),
+        no_page: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
             pages: by path; called for each request.
             make_stream: given the peer's address; None when there are too many clients.
+            names: as in `same_origin.refusal`.
+            no_page: called once, when no more pages will be asked for: gone, or a stream.
         """
+        self._no_page = no_page
+        self._names = names
         self._clock = clock
         self._pages = pages
         self._make_stream = make_stream
@@ -111,9 +136,15 @@ class HTTPConnection(Protocol):
         self._socket: ServerProtocol | None = None
         self._stream: ClientConnection | None = None
         self._idle: IDelayedCall | None = None
+        self._unread = b""  # requests that wait until the client takes earlier answers
+        self._held: set[PauseReason] = set()  # why nothing is read
+        self._writable: IPushProducer | None = _Writable(self)
+        self._of_stream: IPushProducer | None = None
 
     def connectionMade(self) -> None:
+        transport: Any = self.transport
         self._idle = self._clock.callLater(IDLE_S, self._idled)
+        transport.registerProducer(self._writable, True)
 
     def _idled(self) -> None:
         self._idle = None
@@ -126,6 +157,10 @@ class HTTPConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._happened(HTTPEvent.LOST)
         self._reader.close()
+        self._unread = b""
+        self._writable = None
+        if self._socket is None:
+            self._no_page()
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -136,11 +171,38 @@ class HTTPConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._socket is not None:
             self._frames(data)
-            return
-        if self.state is HTTPState.READING:
-            self._reader.receive(data)
-            if self._stream is not None and self._reader.unread:
-                self._frames(self._reader.unread)
+        elif self.state is HTTPState.READING:
+            self._unread += data
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read requests, a few at a time, as long as the client takes the answers."""
+        was_stream = self._socket is not None
+        while self._unread and not self._held and self.state is HTTPState.READING:
+            piece, self._unread = self._unread[:PIECE_BYTES], self._unread[PIECE_BYTES:]
+            self._reader.receive(piece)
+        if self._socket is not None and not was_stream:
+            frames, self._unread = self._reader.unread + self._unread, b""
+            self._frames(frames)
+
+    def written(self, all_of_it: bool) -> None:
+        """The client has not taken what was written (False), or now it has."""
+        self._hold(PauseReason.WRITING, not all_of_it)
+        producer = self._of_stream
+        if producer is not None:
+            (producer.resumeProducing if all_of_it else producer.pauseProducing)()
+        elif all_of_it:
+            self._read_on()
+
+    def _hold(self, reason: PauseReason, held: bool) -> None:
+        """Stop reading while there is any reason to; ``reason`` begins or ends."""
+        transport: Any = self.transport
+        before = bool(self._held)
+        (self._held.add if held else self._held.discard)(reason)
+        if self._held and not before:
+            transport.pauseProducing()
+        elif before and not self._held and self.state is not HTTPState.CLOSED:
+            transport.resumeProducing()
 
     # What the reader says. Nothing is done with a body, so an answer does not wait for it.
 
@@ -156,6 +218,10 @@ class HTTPConnection(Protocol):
             self._idle.reset(IDLE_S)
         path = request.url.partition("?")[0]
         close = not (request.http11 and request.keep_alive)
+        why_not = refused_by_headers(request.headers, self._names)
+        if why_not:
+            self._respond(_text(403, why_not), close=True)
+            return
         if path == "/ws":
             self._upgrade(request)
             return
@@ -195,13 +261,16 @@ class HTTPConnection(Protocol):
         transport: Any = self.transport
         transport.write(head.encode() + (page.body if body else b""))
         if close:
-            self._happened(HTTPEvent.CLOSE)
-            transport.loseConnection()
+            self._close()
 
     def _close(self) -> None:
         transport: Any = self.transport
         if HTTP_TRANSITIONS.allows(self.state, HTTPEvent.CLOSE):
             self._happened(HTTPEvent.CLOSE)
+        self._unread = b""
+        if self._writable is not None:  # or the transport would wait for it
+            self._writable = None
+            transport.unregisterProducer()
         transport.loseConnection()
 
     def _happened(self, event: HTTPEvent) -> None:
@@ -211,13 +280,6 @@ class HTTPConnection(Protocol):
 
     def _upgrade(self, request: HTTPRequest) -> None:
         transport: Any = self.transport
-        headers = {
-            name.decode("ascii"): value.decode("latin-1") for name, value in request.headers.items()
-        }
-        why_not = _refuse_origin(headers, transport.getHost())
-        if why_not:
-            self._respond(_text(403, why_not), close=True)
-            return
         stream = self._make_stream(transport.getPeer())
         if stream is None:
             self._respond(_text(503, "There are too many clients; come back later."), close=True)
@@ -231,14 +293,14 @@ class HTTPConnection(Protocol):
         transport.write(b"".join(socket.data_to_send()))
         if socket.state is not State.OPEN:
             stream.connectionLost()
-            self._happened(HTTPEvent.CLOSE)
-            transport.loseConnection()
+            self._close()
             return
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
         self._happened(HTTPEvent.ASKED)  # the stream is the answer
         self._reader.stop()
+        self._no_page()
         self._socket = socket
         self._stream = stream
         stream.makeConnection(self)
@@ -282,23 +344,21 @@ class HTTPConnection(Protocol):
 
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
         """See IConsumer."""
-        transport: Any = self.transport
-        transport.registerProducer(producer, streaming)
+        self._of_stream = producer
+        if PauseReason.WRITING in self._held:
+            producer.pauseProducing()
 
     def unregisterProducer(self) -> None:
         """See IConsumer."""
-        transport: Any = self.transport
-        transport.unregisterProducer()
+        self._of_stream = None
 
     def pauseProducing(self) -> None:
         """Read no more for now."""
-        transport: Any = self.transport
-        transport.pauseProducing()
+        self._hold(PauseReason.STREAM, True)
 
     def resumeProducing(self) -> None:
         """Read again."""
-        transport: Any = self.transport
-        transport.resumeProducing()
+        self._hold(PauseReason.STREAM, False)
 
     def loseConnection(self) -> None:
         """Close once everything is written."""
@@ -310,23 +370,3 @@ class HTTPConnection(Protocol):
     def abortConnection(self) -> None:
         """Close at once."""
         self._abort()
-
-
-def _refuse_origin(headers: dict[str, str], host: Any) -> str:
-    """Why a stream is refused to this page; "" when it is not."""
-    asked = headers.get("host", "")
-    origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != asked:
-        return "A page from elsewhere may not use this stream."
-    if _is_loopback(getattr(host, "host", "127.0.0.1")):
-        name = urlsplit(f"//{asked}").hostname or ""
-        if name != "localhost" and not _is_loopback(name):
-            return "This port is for this machine: call it 127.0.0.1 or localhost."
-    return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -35,6 +35,8 @@ UNRELEASED_MAX = 512
 WRITE_BYTES = 65_536
 #: A connection whose other end has read nothing of what waits for it for so long is cut off.
 STALLED_S = 60.0
+#: Bytes that are read and dropped while the other end is saying its farewell.
+FAREWELL_BYTES_MAX = 65_536
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -45,7 +47,10 @@ class LineConnection(Protocol):
     Attributes:
         send_queue: what waits to be written.
         unreleased: requests taken whose consequences are not durable yet.
+        leave_s: once all is written, the connection must be gone in this time.
     """
+
+    leave_s = STALLED_S
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -64,6 +69,8 @@ class LineConnection(Protocol):
         self._at_once = False  # and holds nothing that must leave first
         self._again: IDelayedCall | None = None
         self._stalled: IDelayedCall | None = None
+        self._leaving: IDelayedCall | None = None
+        self._dropped = 0
 
     # What the two kinds differ in.
 
@@ -103,6 +110,11 @@ class LineConnection(Protocol):
             transport.setTcpKeepAlive(True)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._left:
+            self._dropped += len(data)
+            if self._dropped > FAREWELL_BYTES_MAX:
+                self.abort()
+            return
         self._inbox.extend(self._splitter.feed(data))
         if self._again is None:
             self.work()
@@ -117,10 +129,10 @@ class LineConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = self._closing = True
         self._inbox.clear()
-        for call in (self._again, self._stalled):
+        for call in (self._again, self._stalled, self._leaving):
             if call is not None and call.active():
                 call.cancel()
-        self._again = self._stalled = None
+        self._again = self._stalled = self._leaving = None
         self.lost(reason.getErrorMessage())
 
     def pauseProducing(self) -> None:
@@ -163,6 +175,8 @@ class LineConnection(Protocol):
     def _read(self, wanted: bool) -> None:
         if wanted == self._reading or self._lost or self._input_ended:
             return
+        if self._left and not wanted:
+            return  # what comes now is dropped
         self._reading = wanted
         transport: Any = self.transport
         if wanted:
@@ -208,4 +222,11 @@ class LineConnection(Protocol):
             self._closing = self._left = True
             transport: Any = self.transport
             transport.unregisterProducer()  # or the transport would wait for it
+            self._read(True)  # TLS waits for the other side's farewell, which has to be read
             transport.loseConnection()
+            self._must_be_gone()
+
+    def _must_be_gone(self) -> None:
+        """From now on the other end has ``leave_s``: it may neither read nor answer."""
+        if self._leaving is None and not self._lost:
+            self._leaving = self._clock.callLater(self.leave_s, self.abort)

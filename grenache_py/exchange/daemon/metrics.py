@@ -41,6 +41,12 @@ def exposition(status: Mapping[str, Any], commit_seconds: Histogram) -> str:
     out.gauge("exchange_uptime_seconds", "Since the node was made.", status["uptime_s"])
     out.gauge("exchange_store_ok", "0 while the store cannot be used.", status["store"] == "ok")
     out.gauge("exchange_store_bytes", "Size of the database.", status["store_bytes"])
+    out.gauge("exchange_wal_bytes", "Size of the write-ahead log.", status["wal"]["bytes"])
+    out.gauge(
+        "exchange_wal_held_seconds",
+        "Since a program's transaction has kept the log from beginning anew; 0: none does.",
+        status["wal"]["held_s"] or 0,
+    )
     out.counter("exchange_commits_total", "Transactions written.", status["commits"])
     out.counter("exchange_commit_rows_total", "Rows written.", status["commit_rows"])
     out.histogram("exchange_commit_seconds", "From batch to disk.", commit_seconds)
@@ -48,6 +54,11 @@ def exposition(status: Mapping[str, Any], commit_seconds: Histogram) -> str:
     out.counter("exchange_requests_total", "Requests of clients.", status["requests"])
     out.gauge("exchange_subscriptions", "Subscriptions of clients.", status["subscriptions"])
     out.counter("exchange_gaps_total", "Subscriptions of clients too slow.", status["gaps"])
+    out.counter(
+        "exchange_tokens_refused_total",
+        "Tokens of clients that were wrong, or not looked at after too many wrong ones.",
+        [({"reason": reason}, count) for reason, count in status["tokens"].items()],
+    )
     out.gauge("exchange_links", "Links to other peers.", status["links"])
     out.gauge("exchange_synced", "1 when all logs told of are held.", status["synced"])
     out.gauge("exchange_alarms", "Reasons not to serve.", len(status["alarms"]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import partial
+from urllib.parse import urlsplit
 
 from twisted.logger import Logger
 
@@ -60,6 +61,7 @@ class NodeFactory:
             network=config.network,
             listen=self._listen(),
             connect=config.connect,
+            grapes=self._grape_hosts(),
             software=f"grenache-py/{self._version}",
         )
         node = ExchangeNode(
@@ -72,6 +74,11 @@ class NodeFactory:
         node.peering.on_ready.append(self._log_linked)
         node.peering.on_gone.append(partial(self._log_unlinked, node))
         return node
+
+    def _grape_hosts(self) -> tuple[str, ...]:
+        """Hosts of the grapes that the operator named, by URL or for the grape inside."""
+        urls = (urlsplit(url).hostname or "" for url in self._config.grapes)
+        return (*urls, *(node.rpartition(":")[0] for node in self._config.bootstrap))
 
     def _listen(self) -> str:
         """What other peers are told: with no host, they take the one they see."""

@@ -13,6 +13,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from grenache_py.exchange.client_port.feed import Feed
+from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.daemon.http import static_pages
 from grenache_py.exchange.daemon.metrics import exposition, health
 from grenache_py.metrics import CONTENT_TYPE
@@ -34,6 +35,7 @@ class StatusPages:
 
     Attributes:
         listen: returns where it listens, by ``client``, ``peer`` and ``http``.
+        door: returns what is known of connections to the peer port that have proven no key.
         advertise: the address that other peers are told, "" for the one they see.
     """
 
@@ -41,9 +43,11 @@ class StatusPages:
     commit_loop: CommitLoop
     store: Store
     feed: Feed
+    guesses: TokenGuesses
     discovery: Discovery
     listen: Callable[[], dict[str, list[str]]]
     advertise: str
+    door: Callable[[], dict[str, object]]
 
     def pages(self) -> Pages:
         """Every page of the HTTP port, by path."""
@@ -57,13 +61,16 @@ class StatusPages:
             "listen": self.listen(),
             "advertise": self.advertise or None,
             "clients": commit_loop.clients,
+            "door": self.door(),
             "subscriptions": len(self.feed),
             "gaps": self.feed.gaps,
+            "tokens": {"wrong": self.guesses.wrong, "not_looked_at": self.guesses.refused},
             "requests": commit_loop.requests,
             "commits": commit_loop.commits,
             "commit_rows": commit_loop.commit_rows,
             "store": commit_loop.failed or "ok",
             "store_bytes": self.store.size_bytes,
+            "wal": self.store.wal,
             "grapes": self.discovery.status(),
         }
 

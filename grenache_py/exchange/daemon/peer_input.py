@@ -42,16 +42,17 @@ class PeerInput:
         self._connections = connections
         self._turns = LinkTurns(clock)
 
-    def link_opened(self, connection: PeerConnection, outbound: bool) -> None:
-        """A connection to a peer is there, opened by us (``outbound``) or by it."""
+    def link_opened(self, connection: PeerConnection) -> None:
+        """A connection to a peer is there, and its key proven."""
         if self._guarded.state is not NodeState.SERVING:
             connection.abort()
             return
-        link, address = connection.link, connection.address
+        link, address, key = connection.link, connection.address, connection.key
+        outbound = connection.outbound
         self._connections.links[link] = connection
         connection.turns = self._turns
         self._guarded.ask(
-            "a new link", lambda node, now: node.link_opened(link, outbound, address, now)
+            "a new link", lambda node, now: node.link_opened(link, outbound, address, key, now)
         )
 
     def link_failed(self, address: str, reason: str) -> None:
@@ -75,13 +76,10 @@ class PeerInput:
             connection.send(error_line(error.id, error.code, error.message, error.data))
             connection.flush()
             self._turns.pay(connection.turn, MALFORMED_POINTS, 0)
+            bad = connection.link
             self._guarded.ask(
                 "a line that is no message",
-                lambda node, now: (
-                    None
-                    if node.peering.link_malformed(connection.link, now)
-                    else connection.close()
-                ),
+                lambda node, now: node.peering.not_a_message(bad, now),
             )
             return
         connection.unreleased += 1

@@ -25,6 +25,7 @@ from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline
 from grenache_py.errors import ConfigError
 from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.gateway import Facts, Gateway, trades_behind
+from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.daemon.admin import DaemonAdmin
 from grenache_py.exchange.daemon.admission import (
     ClientAdmission,
@@ -105,7 +106,7 @@ class ExchangeService(Service):
         nodes = NodeFactory(config, self.identity, rng, version, lambda: self.peer_port)
         self.commit_loop = CommitLoop(self.store, reactor, self.gateway, nodes.make, self._dial)
         peer_input = self.commit_loop.peer_input
-        self._peers = PeerAdmission(reactor, self.commit_loop)
+        self._peers = PeerAdmission(reactor, self.commit_loop, self.identity.seed)
         self._dialler = Dialler(reactor, self._peers.dialled, peer_input.link_failed)
         self._clients = ClientAdmission(
             reactor,
@@ -121,9 +122,11 @@ class ExchangeService(Service):
             self.commit_loop,
             self.store,
             self.gateway.feed,
+            self.gateway.guesses,
             self._discovery,
             self._listening,
             config.advertise,
+            self._peers.door.counters,
         )
 
     def _make_gateway(self, version: str, log_level: Callable[[str, str], None]) -> Gateway:
@@ -148,6 +151,13 @@ class ExchangeService(Service):
             ),
             check_token=lambda token: None if tokens is None else tokens.grant(token),
             closed=OrderError(SHUTTING_DOWN, "This daemon is still starting."),
+            guesses=TokenGuesses(self._tell_of_guesses),
+        )
+
+    def _tell_of_guesses(self, address: str) -> None:
+        self.log.warn(
+            "too many wrong tokens from {address}: for a while none from there is looked at",
+            address=address or "a UNIX socket",
         )
 
     # The gateway and the commit loop are made before what these two ask.
@@ -196,7 +206,9 @@ class ExchangeService(Service):
         await self._listen("peer", config.peer, PeerPort(self._peers.accept))
         await self.commit_loop.start()
         await self._listen("client", config.client, ClientPort(self._clients.accept))
-        pages = HTTPPort(reactor, self._pages.pages(), self._clients.accept_stream)
+        pages = HTTPPort(
+            reactor, self._pages.pages(), self._clients.accept_stream, config.http_names
+        )
         await self._listen("http", config.http, pages)
         grapes = list(config.grapes)
         if self._grape is not None:
@@ -248,6 +260,7 @@ class ExchangeService(Service):
                 await maybeDeferred(port.stopListening)
         await self._discovery.stop()
         self._dialler.stop()
+        self._peers.stop()
         try:
             await deadline(
                 self.commit_loop.stop(), CLOSE_TIMEOUT_S, self._reactor, "the last answers"

@@ -15,6 +15,8 @@ import attrs
 
 __all__ = [
     "AnswerRow",
+    "FillForgotten",
+    "FillTraded",
     "IntentRow",
     "LogRow",
     "MetaRow",
@@ -82,6 +84,7 @@ class OrderRow(NamedTuple):
     state_seq: int  # log seq of its newest state
     live: int  # 0 once terminal
     updated_ms: int
+    used_before: int  # lots that the orders it replaced had traded or in doubt
 
 
 class OrderEventRow(NamedTuple):
@@ -151,6 +154,20 @@ class AnswerGone(NamedTuple):
     fill_id: str
 
 
+class FillTraded(NamedTuple):
+    """Remember a fill that traded here, as its answer is forgotten; ``number`` counts up."""
+
+    number: int
+    fill_id: bytes  # 16
+    late_ms: int  # a time after the fill's deadline
+
+
+class FillForgotten(NamedTuple):
+    """Forget even that; the horizon is a ``MetaRow``."""
+
+    number: int
+
+
 class OriginRow(NamedTuple):
     """Upsert how far another home's log is held here."""
 
@@ -197,6 +214,8 @@ Row: TypeAlias = (
     | IntentRow
     | AnswerRow
     | AnswerGone
+    | FillTraded
+    | FillForgotten
     | OriginRow
     | RecordRow
     | RecordGone
@@ -219,6 +238,7 @@ class Snapshot:
         trades: newest trades per market (bounded), oldest first.
         intents: fills without a settled answer.
         answers: stored answers not yet forgotten.
+        traded_fills: of forgotten answers, the fills that traded, oldest first.
         origins, records: the replica.
     """
 
@@ -231,5 +251,6 @@ class Snapshot:
     trades: list[TradeRow] = attrs.Factory(list)
     intents: list[IntentRow] = attrs.Factory(list)
     answers: list[AnswerRow] = attrs.Factory(list)
+    traded_fills: list[FillTraded] = attrs.Factory(list)
     origins: list[OriginRow] = attrs.Factory(list)
     records: list[RecordRow] = attrs.Factory(list)

@@ -11,9 +11,11 @@ import heapq
 
 import attrs
 
+from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.effects.rows import AnswerGone, AnswerRow, Snapshot
 from grenache_py.exchange.fills.messages import decode_answer
+from grenache_py.exchange.fills.traded import TradedFills
 from grenache_py.exchange.signed_log.merkle import Draft, Signed, leaf_hash
 
 __all__ = ["Answers", "StoredAnswer"]
@@ -37,12 +39,22 @@ class StoredAnswer:
 
 @attrs.define
 class Answers:
-    """Stored answers by fill id; each change of one leaves its row in ``outbox``."""
+    """
+    Stored answers by fill id; each change of one leaves its row in ``outbox``.
+
+    Attributes:
+        traded: the fills that traded among those whose answers are forgotten.
+    """
 
     outbox: Outbox
     _stored: dict[str, StoredAnswer] = attrs.Factory(dict)
     _by_trade: dict[str, str] = attrs.Factory(dict)
     _forget: list[tuple[int, str]] = attrs.Factory(list)
+    traded: TradedFills = attrs.field(init=False)
+
+    @traded.default
+    def _traded_fills(self) -> TradedFills:
+        return TradedFills(self.outbox)
 
     def __len__(self) -> int:
         return len(self._stored)
@@ -89,8 +101,12 @@ class Answers:
             stored = self._stored.pop(fill_id, None)
             if stored is not None:
                 self.outbox.rows.append(AnswerGone(fill_id))
-                for trade in decode_answer(stored.answer.payload).trades:
-                    self._by_trade.pop(trade.id, None)
+                trades = _trades(stored.answer.payload)
+                for trade in trades:
+                    self._by_trade.pop(trade, None)
+                if trades:
+                    self.traded.add(fill_id, stored.keep_ms)
+        self.traded.forget(now_ms)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take back the stored answers of an earlier life."""
@@ -99,11 +115,20 @@ class Answers:
             answer = Draft(row.payload, leaf_hash(row.payload), signed)
             stored = StoredAnswer(answer, row.taker_home, row.keep_ms, bool(row.unsettled))
             self._stored[row.fill_id] = stored
-            for trade in decode_answer(row.payload).trades:
-                self._by_trade[trade.id] = row.fill_id
+            for trade in _trades(row.payload):
+                self._by_trade[trade] = row.fill_id
             if not stored.unsettled:
                 self._forget.append((stored.keep_ms, row.fill_id))
         heapq.heapify(self._forget)
+        self.traded.restore(snapshot)
+
+
+def _trades(payload: str) -> list[str]:
+    """The ids of an answer's trades; a damaged answer is kept, and says none."""
+    try:
+        return [trade.id for trade in decode_answer(payload).trades]
+    except RemoteProtocolError:
+        return []
 
 
 def _row(fill_id: str, stored: StoredAnswer) -> AnswerRow:

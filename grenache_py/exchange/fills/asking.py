@@ -15,7 +15,10 @@ import attrs
 
 from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.fills.intent import Intent
+from grenache_py.exchange.fills.messages import FillRequest
+from grenache_py.exchange.fills.query import FillQuery, encode_query
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
+from grenache_py.exchange.signed_log.merkle import Sealer
 
 __all__ = ["Asking"]
 
@@ -35,6 +38,7 @@ class Asking:
 
     clock: HybridClock
     outbox: Outbox
+    sealer: Sealer
     intents: dict[str, Intent]
     asked_again: int = 0
     _timers: list[tuple[float, str]] = attrs.Factory(list)
@@ -61,12 +65,16 @@ class Asking:
         intent.retry_s = min(intent.retry_s * 2, RETRY_S_MAX)
         intent.retry_at = now + intent.retry_s
         self.watch(intent)
+        self.question(intent, now)
+
+    def question(self, intent: Intent, now: float) -> None:
+        """Send the fill once more, or ask what became of it."""
         # After a new epoch its order is not published any more: only what became of it matters.
         published = intent.own.order_entry is not None
         if published and self.clock.read_ms(now) <= intent.fill.deadline:
             self.ask(intent)
         else:
-            self._query(intent)
+            self.query(intent.fill)
 
     def ask(self, intent: Intent) -> None:
         """Send the fill, with the same bytes as ever and the entry that published its order."""
@@ -78,12 +86,12 @@ class Asking:
 
         self.outbox.messages.append((intent.fill.maker_home, "fill.request", params))
 
-    def _query(self, intent: Intent) -> None:
-        fill = intent.fill
-        params: dict[str, object] = {
-            "fill": fill.id,
-            "order": fill.order,
-            "fill_seq": fill.fill_seq,
-            "deadline": fill.deadline,
-        }
-        self.outbox.messages.append((fill.maker_home, "fill.query", lambda: params))
+    def query(self, fill: FillRequest) -> None:
+        """Ask what became of a fill; its maker's answer makes an unknown one impossible."""
+        query = FillQuery(
+            fill.id, fill.order, fill.maker_home, fill.taker_home, fill.fill_seq, fill.deadline
+        )
+        draft = self.sealer.add(encode_query(query))
+        self.outbox.messages.append(
+            (fill.maker_home, "fill.query", lambda: {"query": draft.proof.wire()})
+        )

@@ -35,6 +35,8 @@ class Intent:
         legs: (maker order, lots, price in ticks) each.
         settled: bit i is set once leg i has its outcome.
         seen: trades of it that the maker's log has shown, by leg.
+        log_mark: epoch and ``Origin.jumps`` of the maker's log when it was asked; None after a
+            restart. While they stay the same, each entry of that log has been seen here.
         retry_at: when to ask again, seconds.
         retry_s: the wait before that, seconds; it doubles each time.
     """
@@ -47,6 +49,7 @@ class Intent:
     settled: int = 0
     seen: dict[int, TradeBody] = attrs.Factory(dict)
     retry_s: float = RETRY_S_MIN
+    log_mark: tuple[int, int] | None = None
 
     @property
     def open_lots(self) -> int:
@@ -82,6 +85,7 @@ def trades_by_leg(
         if (
             body.price != market.format_price(price)
             or traded > lots
+            or body.time > intent.fill.deadline  # the maker's home refuses later than that
             or body.market != market.symbol
             or (body.maker_home, body.taker_home, body.taker, body.side)
             != (

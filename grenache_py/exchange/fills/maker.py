@@ -17,20 +17,21 @@ import attrs
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.effects.rows import Snapshot
-from grenache_py.exchange.errors import BUSY, OrderError
+from grenache_py.exchange.errors import BUSY, FORGOTTEN, OrderError
 from grenache_py.exchange.fills.answers import Answers, StoredAnswer
 from grenache_py.exchange.fills.messages import (
     FillAnswer,
     FillRequest,
     Refusal,
     decode_fill,
+    decode_settled,
     encode,
     trade_id,
 )
 from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.home.transition import Transition
 from grenache_py.exchange.market.instrument import Market
-from grenache_py.exchange.market.matching import rests
+from grenache_py.exchange.market.matching import LEGS_MAX, rests
 from grenache_py.exchange.market.order import LiveOrder, Order, OrderKey, Side, Trade
 from grenache_py.exchange.replication.origin import RemoteOrder
 from grenache_py.exchange.signed_log.entries import (
@@ -90,11 +91,13 @@ class Maker:
 
         Raises:
             RemoteProtocolError: signatures, ids or units do not fit; nothing is stored.
-            OrderError: busy; not final: the taker keeps its reservation and asks again.
+            OrderError: busy, or forgotten; not final: the taker keeps its reservation.
         """
         fill = decode_fill(fill_signed.payload)
         if fill.maker_home != self.ledger.home or fill.taker_home == self.ledger.home:
             raise RemoteProtocolError("this fill is not for this home")
+        if len(fill.legs) > LEGS_MAX:
+            raise RemoteProtocolError(f"a fill has at most {LEGS_MAX} legs")
         self.verifier.check(fill_signed, fill.taker_home)
         stored = self._answers.find(fill.id)
         if stored is not None:
@@ -103,6 +106,7 @@ class Maker:
         taker = self._taker_order(fill, order_signed)
         now_ms = self.clock.read_ms(now)
         if now_ms > fill.deadline:
+            self._must_know(fill.id, fill.deadline)
             # Unwritten on purpose: a repeat will be late too, for the clock never steps back.
             return self._refuse(fill.id, fill.taker_home, "late")
         if fill.deadline > now_ms + DEADLINE_MS_MAX + AHEAD_MS_MAX:
@@ -248,7 +252,7 @@ class Maker:
 
         Raises:
             RemoteProtocolError: the fill is another home's.
-            OrderError: busy; not final.
+            OrderError: busy, or forgotten; not final.
         """
         stored = self._answers.find(fill_id)
         if stored is not None:
@@ -258,6 +262,7 @@ class Maker:
             return stored.answer
         now_ms = self.clock.read_ms(now)
         if now_ms > deadline:
+            self._must_know(fill_id, deadline)
             return self._refuse(fill_id, taker_home, "late")
         if deadline > now_ms + DEADLINE_MS_MAX + AHEAD_MS_MAX:
             raise RemoteProtocolError("the fill's deadline is too far away")
@@ -270,9 +275,19 @@ class Maker:
         """How many answers with trades have a taker that has not shown yet that it knows."""
         return self._answers.unsettled
 
-    def settled(self, fill_id: str, taker_home: str) -> None:
-        """The taker has the answer on disk: it need not be kept beyond any repeat of the fill."""
-        self._answers.settled(fill_id, taker_home)
+    def settled(self, signed: Signed) -> None:
+        """
+        The taker has answers on disk: they need not be kept beyond any repeat of their fills.
+
+        Raises:
+            RemoteProtocolError: it is not the taker's signed word to this home.
+        """
+        told = decode_settled(signed.payload)
+        if told.maker_home != self.ledger.home:
+            raise RemoteProtocolError("this settlement is not for this home")
+        self.verifier.check(signed, told.taker_home)
+        for fill_id in told.fills:
+            self._answers.settled(fill_id, told.taker_home)
 
     def trade_settled(self, trade_id: str, taker_home: str) -> None:
         """The taker's own log shows this trade; as good as being told."""
@@ -285,6 +300,16 @@ class Maker:
     def restore(self, snapshot: Snapshot) -> None:
         """Take back the stored answers of an earlier life."""
         self._answers.restore(snapshot)
+
+    def _must_know(self, fill_id: str, deadline: int) -> None:
+        """
+        Refuse, without signing anything, to speak of a fill that may have traded
+        (docs/design/fills.rst#forgotten).
+        """
+        if self._answers.traded.may_have_traded(fill_id, deadline):
+            raise OrderError(
+                FORGOTTEN, "what became of this fill was settled, and is forgotten here"
+            )
 
     def _make_room(self) -> None:
         if len(self._answers) >= self.answers_max:

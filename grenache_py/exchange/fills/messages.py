@@ -1,7 +1,7 @@
 """
 The messages of a fill between two homes, and the ids they carry.
 
-Pure. See docs/design/fills.rst#messages. A fill asks one maker's home to trade up to 32 of its
+Pure. See docs/design/fills.rst#messages. A fill asks one maker's home to trade up to 28 of its
 orders (legs) against one order of the taker's home, in one transaction. Its answer is final: stored
 before it is sent, the same bytes ever after, whether it says yes or no.
 """
@@ -16,11 +16,13 @@ import msgspec
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.market.matching import LEGS_MAX
 from grenache_py.exchange.signed_log.entries import (
+    EPOCH_MAX,
     Count,
     HexId,
     HexKey,
     Money,
     Symbol,
+    TimeMs,
     TradeBody,
     check_texts,
 )
@@ -31,15 +33,19 @@ __all__ = [
     "FillAnswer",
     "FillRequest",
     "Refusal",
+    "Settled",
     "decode_answer",
     "decode_fill",
+    "decode_settled",
     "encode",
     "fill_id",
     "trade_id",
 ]
 
-#: Fills that one ``fill.settled`` tells of.
-FILLS_TOLD_MAX = 1_000
+#: Fills that one ``fill.settled`` tells of: 36 bytes each of a signed payload.
+FILLS_TOLD_MAX = 256
+#: Legs of a stored fill or answer; earlier versions asked for more than ``LEGS_MAX``.
+LEGS_READ_MAX = 32
 
 #: Why a fill was refused as a whole.
 Refusal = Literal["", "late", "unknown", "role", "epoch", "limit", "committed", "partial", "frozen"]
@@ -70,10 +76,10 @@ class FillRequest(
     order: HexId
     fill_seq: Count
     committed: Money
-    deadline: Count
-    epoch: Count
+    deadline: TimeMs
+    epoch: Annotated[int, msgspec.Meta(ge=1, le=EPOCH_MAX)]
     legs: Annotated[
-        tuple[tuple[HexId, Money, Money], ...], msgspec.Meta(min_length=1, max_length=LEGS_MAX)
+        tuple[tuple[HexId, Money, Money], ...], msgspec.Meta(min_length=1, max_length=LEGS_READ_MAX)
     ]
     all_or_none: bool
 
@@ -94,14 +100,30 @@ class FillAnswer(
     taker_home: HexKey
     maker_home: HexKey
     why: Refusal
-    trades: Annotated[tuple[TradeBody, ...], msgspec.Meta(max_length=LEGS_MAX)]
+    trades: Annotated[tuple[TradeBody, ...], msgspec.Meta(max_length=LEGS_READ_MAX)]
+
+
+class Settled(
+    msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag="settled", tag_field="kind"
+):
+    """
+    The taker's word that it has the answers to these fills on its disk.
+
+    Attributes:
+        fills: their ids.
+    """
+
+    taker_home: HexKey
+    maker_home: HexKey
+    fills: Annotated[tuple[HexId, ...], msgspec.Meta(min_length=1, max_length=FILLS_TOLD_MAX)]
 
 
 _fill = msgspec.json.Decoder(FillRequest).decode
 _answer = msgspec.json.Decoder(FillAnswer).decode
+_settled = msgspec.json.Decoder(Settled).decode
 
 
-def encode(message: FillRequest | FillAnswer) -> str:
+def encode(message: FillRequest | FillAnswer | Settled) -> str:
     """The payload to be signed."""
     return msgspec.json.encode(message).decode()
 
@@ -142,6 +164,19 @@ def decode_answer(payload: str) -> FillAnswer:
         trade.add_texts(ids, amounts)
     check_texts("fill answer", ids, amounts)
     return answer
+
+
+def decode_settled(payload: str) -> Settled:
+    """
+    Raises:
+        RemoteProtocolError: it does not say that fills are settled.
+    """
+    try:
+        settled = _settled(payload)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise RemoteProtocolError(f"bad settlement: {error}") from None
+    check_texts("settlement", [settled.taker_home, settled.maker_home, *settled.fills], [])
+    return settled
 
 
 def fill_id(taker_order: str, maker_home: str, taker_home: str, fill_seq: int) -> str:

@@ -13,11 +13,14 @@ import attrs
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.fills.maker import Maker
-from grenache_py.exchange.fills.messages import FILLS_TOLD_MAX, fill_id
+from grenache_py.exchange.fills.messages import decode_fill
+from grenache_py.exchange.fills.query import decode_query
+from grenache_py.exchange.fills.relay import FillRelay, Reply
 from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.message_table import PeerMethod, PeerParams
+from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.signed_log.merkle import Draft, Signed
 
 __all__ = ["FillPort", "read_query", "read_request", "read_settled"]
@@ -30,21 +33,13 @@ class _Request(NamedTuple):
     order: Signed
 
 
-class _Query(NamedTuple):
-    """A question about one fill."""
-
-    fill: str
-    order: str
-    fill_seq: int
-    deadline_ms: int
-
-
 @attrs.frozen
 class FillPort:
     """
     Carries out what other homes ask about fills.
 
     Args:
+        relay: the way to homes that are not neighbours.
         must_serve: raises OrderError while this home does not serve.
         crossed: called with a market whose book may be crossed after an answer.
     """
@@ -53,14 +48,43 @@ class FillPort:
     _home: OwnOrders
     _maker: Maker
     _taker: Taker
+    _peering: Peering
+    _relay: FillRelay
     _must_serve: Callable[[], None]
     _crossed: Callable[[str], None]
 
     def register(self, method: Callable[[str, PeerMethod], None]) -> None:
-        """Answer the three messages of fills."""
+        """Answer the messages of fills, whichever way they come."""
         method("fill.request", self._requested)
         method("fill.query", self._queried)
         method("fill.settled", self._settled)
+        method("fill.relay", self._relay.told)
+        self._relay.arrived = {
+            "fill.request": self._request_arrived,
+            "fill.query": self._query_arrived,
+            "fill.settled": self._settled_arrived,
+            "answer": self._answer_arrived,
+        }
+        self._peering.on_gone.append(self._relay.gone)
+        self._taker.reachable = self._reachable
+
+    def _reachable(self, home: str) -> bool:
+        return self._relay.reachable(home, self._taker.clock.ms / 1000)
+
+    def send(self, home: str, method: str, params: dict[str, Any], now: float) -> None:
+        """
+        Send a message to a home: over its link, through neighbours, or once it has been dialled.
+
+        A home that is reached through neighbours is dialled as well, for the next time.
+        """
+        answered = None if method == "fill.settled" else self.answered
+        link = self._peering.by_key.get(home)
+        if link is not None:
+            self._peering.request(link, method, params, answered, now)
+        elif self._relay.send(home, method, params):
+            self._peering.dial_peer(home, now)
+        else:
+            self._peering.transmit(home, method, params, answered, now)
 
     def _requested(
         self, link: PeerLink, asked: _Request, now: float
@@ -69,16 +93,37 @@ class FillPort:
         self._home.expire(now)  # or it would trade after the time its owner set
         return _answer(self._maker.request(asked.fill, asked.order, now))
 
-    def _queried(self, link: PeerLink, asked: _Query, now: float) -> Callable[[], dict[str, Any]]:
-        self._must_serve()
-        # Ids can be foretold, and the question makes a fill impossible: only its taker may ask.
-        if asked.fill != fill_id(asked.order, self._key, link.key, asked.fill_seq):
-            raise RemoteProtocolError("'fill' must be the id of a fill of yours, of 'order'")
-        return _answer(self._maker.query(asked.fill, link.key, asked.deadline_ms, now))
+    def _queried(self, link: PeerLink, asked: Signed, now: float) -> Callable[[], dict[str, Any]]:
+        return self._queried_by(asked, now)
 
-    def _settled(self, link: PeerLink, fills: list[str], now: float) -> None:
-        for fill in fills:
-            self._maker.settled(fill, link.key)
+    def _queried_by(self, asked: Signed, now: float) -> Callable[[], dict[str, Any]]:
+        self._must_serve()
+        query = decode_query(asked.payload)
+        if query.maker_home != self._key:
+            raise RemoteProtocolError("this fill is not for this home")
+        # Ids can be foretold, and the question makes a fill impossible: only its taker may ask.
+        self._maker.verifier.check(asked, query.taker_home)
+        return _answer(self._maker.query(query.fill, query.taker_home, query.deadline, now))
+
+    def _request_arrived(self, params: PeerParams, now: float) -> Reply:
+        asked = read_request(params)
+        self._must_serve()
+        self._home.expire(now)
+        answer = self._maker.request(asked.fill, asked.order, now)
+        return decode_fill(asked.fill.payload).taker_home, _answer(answer)
+
+    def _query_arrived(self, params: PeerParams, now: float) -> Reply:
+        asked = read_query(params)
+        return decode_query(asked.payload).taker_home, self._queried_by(asked, now)
+
+    def _settled_arrived(self, params: PeerParams, now: float) -> None:
+        self._maker.settled(read_settled(params))
+
+    def _answer_arrived(self, params: PeerParams, now: float) -> None:
+        self.answered(dict(params), None, now)
+
+    def _settled(self, link: PeerLink, settled: Signed, now: float) -> None:
+        self._maker.settled(settled)
 
     def answered(
         self, result: dict[str, Any] | None, error: dict[str, Any] | None, now: float
@@ -96,24 +141,14 @@ def read_request(params: PeerParams) -> _Request:
     return _Request(Signed.from_wire(params.get("fill")), Signed.from_wire(params.get("order")))
 
 
-def read_query(params: PeerParams) -> _Query:
-    """The params of ``fill.query``."""
-    deadline = params.get("deadline")
-    if type(deadline) is not int or deadline < 0:
-        raise RemoteProtocolError("'deadline' must be a time in ms")
-    fill = _id(params.get("fill"))
-    order, seq = str(params.get("order")), params.get("fill_seq")
-    if type(seq) is not int:
-        raise RemoteProtocolError("'fill' must be the id of a fill of yours, of 'order'")
-    return _Query(fill, order, seq, deadline)
+def read_query(params: PeerParams) -> Signed:
+    """The params of ``fill.query``: a signed ``FillQuery``."""
+    return Signed.from_wire(params.get("query"))
 
 
-def read_settled(params: PeerParams) -> list[str]:
-    """The params of ``fill.settled``: ids of fills."""
-    fills = params.get("fills")
-    if not isinstance(fills, list) or len(fills) > FILLS_TOLD_MAX:
-        raise RemoteProtocolError(f"'fills' must be a list of at most {FILLS_TOLD_MAX} ids")
-    return [_id(fill) for fill in fills]
+def read_settled(params: PeerParams) -> Signed:
+    """The params of ``fill.settled``: the taker's signed word."""
+    return Signed.from_wire(params.get("settled"))
 
 
 def _answer(draft: Draft) -> Callable[[], dict[str, Any]]:

@@ -10,7 +10,7 @@ doubt resolves as soon as its maker's home can be reached, whatever crashed in b
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -32,6 +32,7 @@ from grenache_py.exchange.fills.messages import (
     FILLS_TOLD_MAX,
     LEGS_MAX,
     FillRequest,
+    Settled,
     decode_answer,
     encode,
     fill_id,
@@ -43,7 +44,7 @@ from grenache_py.exchange.market.matching import Leg, rests
 from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.signed_log.entries import TradeBody, trade_from_body
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
-from grenache_py.exchange.signed_log.merkle import Sealer, Signed, Verifier
+from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed, Verifier
 
 __all__ = ["Taker"]
 
@@ -51,6 +52,8 @@ __all__ = ["Taker"]
 DEADLINE_MS = 10_000
 #: Fills under way to one home; beyond it that home's orders are left alone for a while.
 FILLS_PER_HOME_MAX = 256
+#: Homes on hold that are remembered; beyond it the one that is on hold longest gets a new chance.
+HOLDS_MAX = 4_096
 #: After a leg was refused its maker order is not asked again for this long, unless its home
 #: publishes a new state of it: the refusal means that this peer's view of it is stale.
 AVOID_S = 2.0
@@ -62,11 +65,15 @@ class Taker:
     Fills of own orders against other homes' orders.
 
     Attributes:
-        epoch_of: another home's log epoch as far as known here, None when it is unknown.
-        on_hold: homes that let a fill time out and have not answered since; no new fills.
+        log_of: epoch and ``Origin.jumps`` of another home's log, None when that home must not be
+            asked for fills.
+        reachable: whether a message to a home has a way to go.
+        on_hold: homes that let a fill time out, each with that fill, and have not answered one
+            since; no new fills.
         intents: unsettled fills by id.
         requested, settled: counters of fills asked for, and of those that got their outcome.
         unknown_answers: a counter of answers to no open question.
+        settled_by_log: a counter of fills that the maker's log settled, without an answer.
     """
 
     ledger: Ledger
@@ -74,22 +81,25 @@ class Taker:
     outbox: Outbox
     sealer: Sealer
     verifier: Verifier
-    epoch_of: Callable[[str], int | None]
+    log_of: Callable[[str], tuple[int, int] | None]
+    reachable: Callable[[str], bool] = lambda home: True
     intents: dict[str, Intent] = attrs.Factory(dict)
-    on_hold: set[str] = attrs.Factory(set)
+    on_hold: dict[str, FillRequest] = attrs.Factory(dict)
     requested: int = 0
     settled: int = 0
     unknown_answers: int = 0
+    settled_by_log: int = 0
     _in_flight: Counter[str] = attrs.Factory(Counter)
     _fills_of: Counter[str] = attrs.Factory(Counter)
     _by_trade: dict[str, tuple[str, int]] = attrs.Factory(dict)
     _avoid: dict[str, float] = attrs.Factory(dict)
     _to_tell: dict[str, list[str]] = attrs.Factory(dict)
+    _by_deadline: dict[str, deque[Intent]] = attrs.Factory(dict)
     _asking: Asking = attrs.field(init=False)
 
     @_asking.default
     def _ask_of(self) -> Asking:
-        return Asking(self.clock, self.outbox, self.intents)
+        return Asking(self.clock, self.outbox, self.sealer, self.intents)
 
     @property
     def asked_again(self) -> int:
@@ -103,7 +113,8 @@ class Taker:
             home in self.on_hold
             or order_id in self._avoid
             or self._fills_of[home] >= FILLS_PER_HOME_MAX
-            or self.epoch_of(home) is None
+            or self.log_of(home) is None
+            or not self.reachable(home)
         ):
             return 0
         return max(0, maker.open - self._in_flight[order_id])
@@ -131,8 +142,8 @@ class Taker:
         live = taker.live
         market = self.ledger.markets[live.order.market]
         taker.fill_seq += 1
-        epoch = self.epoch_of(home)
-        assert epoch is not None, "planned a fill with an unknown home"
+        log_mark = self.log_of(home)
+        assert log_mark is not None, "planned a fill with an unknown home"
         fill = FillRequest(
             fill_id(live.order_id, home, self.ledger.home, taker.fill_seq),
             self.ledger.home,
@@ -142,7 +153,7 @@ class Taker:
             taker.fill_seq,
             market.format_quantity(committed),
             self.clock.read_ms(now) + DEADLINE_MS,
-            epoch,
+            log_mark[0],
             tuple(
                 (
                     leg.maker.order_id,
@@ -159,6 +170,7 @@ class Taker:
             taker,
             [(leg.maker.order_id, leg.lots, leg.maker.price_ticks) for leg in legs],
             now + RETRY_S_MIN,
+            log_mark=log_mark,
         )
         self.requested += 1
         self._watch(intent)
@@ -173,12 +185,19 @@ class Taker:
                 self._in_flight[order_id] += lots
                 self._by_trade[trade_id(intent.fill.id, order_id)] = (intent.fill.id, i)
         self._asking.watch(intent)
+        # Fills of one home in the order of their deadlines; the front is cleared of settled ones.
+        waiting = self._by_deadline.setdefault(intent.fill.maker_home, deque())
+        while waiting and waiting[0].fill.id not in self.intents:
+            waiting.popleft()
+        waiting.append(intent)
 
     def tick(self, now: float) -> None:
         """Ask again where no answer came in time; a home that lets that happen is put on hold."""
         for intent in self._asking.overdue(now):
-            self.on_hold.add(intent.fill.maker_home)
+            self.on_hold.setdefault(intent.fill.maker_home, intent.fill)
             self._asking.again(intent, now)
+        while len(self.on_hold) > HOLDS_MAX:
+            del self.on_hold[next(iter(self.on_hold))]
         for order_id in [order_id for order_id, until in self._avoid.items() if until <= now]:
             del self._avoid[order_id]
 
@@ -186,9 +205,21 @@ class Taker:
         """When ``tick`` next has work, in seconds, or None."""
         return self._asking.next_deadline()
 
+    def probe(self, now: float) -> None:
+        """
+        Ask each home on hold about the fill that it let time out, settled here or not: nothing
+        but a signed answer takes it off hold (docs/design/fills.rst#on-hold).
+        """
+        for home in sorted(self.on_hold):
+            fill = self.on_hold[home]
+            intent = self.intents.get(fill.id)
+            if intent is None:
+                self._asking.query(fill)
+            else:
+                self._asking.question(intent, now)
+
     def linked(self, home: str, now: float) -> None:
-        """A proven link to ``home`` is up: it gets a new chance, and the open questions at once."""
-        self.on_hold.discard(home)
+        """A proven link to ``home`` is up: it is asked the open questions at once."""
         for intent in self.intents.values():
             if intent.fill.maker_home == home:
                 intent.retry_s = RETRY_S_MIN / 2
@@ -213,12 +244,16 @@ class Taker:
         if intent is None:
             # Usually a second copy. A peer that lost its disk would see this a lot.
             self.unknown_answers += 1
+            held = self.on_hold.get(answer.maker_home)
+            if held is not None and held.id == answer.fill:
+                self.verifier.check(signed, answer.maker_home)
+                del self.on_hold[answer.maker_home]
             return None
         fill = intent.fill
         if answer.maker_home != fill.maker_home or answer.taker_home != fill.taker_home:
             raise RemoteProtocolError("the answer is not from the fill's maker")
         self.verifier.check(signed, fill.maker_home)
-        self.on_hold.discard(fill.maker_home)
+        self.on_hold.pop(fill.maker_home, None)
         filled = trades_by_leg(intent, answer.trades, self.ledger.markets[fill.market])
         outcomes = {i: filled.get(i) for i in range(len(intent.legs))}
         return self._settle(intent, outcomes, now)
@@ -242,7 +277,28 @@ class Taker:
         intent.seen[i] = trades_by_leg(intent, (body,), market)[i]
         if len(intent.seen) < len(intent.legs):
             return None
+        self.on_hold.pop(intent.fill.maker_home, None)
         return self._settle(intent, intent.seen, now)
+
+    def log_reached(self, home: str, time_ms: int, now: float) -> str | None:
+        """
+        An entry of a maker's log with this time was applied (docs/design/fills.rst#log-answer).
+
+        The maker trades a fill before its deadline or never, and its log has no gaps. Once the log
+        is beyond the deadline and each of its entries since the fill was asked has been seen here,
+        a trade that it did not show will not come: as good as the answer.
+
+        Returns:
+            the market to sweep when lots were released, else None.
+        """
+        waiting, swept = self._by_deadline.get(home), None
+        while waiting and waiting[0].fill.deadline < time_ms:
+            intent = waiting.popleft()
+            if intent.fill.id in self.intents and intent.log_mark == self.log_of(home):
+                self.settled_by_log += 1
+                outcomes = {i: intent.seen.get(i) for i in range(len(intent.legs))}
+                swept = self._settle(intent, outcomes, now) or swept
+        return swept
 
     def _settle(
         self, intent: Intent, outcomes: Mapping[int, TradeBody | None], now: float
@@ -288,11 +344,15 @@ class Taker:
         return market.symbol if released or transition.trades else None
 
     def tell_settled(self) -> None:
-        """Tell the makers' homes which of their answers are on this disk with this batch."""
+        """
+        Tell the makers' homes which of their answers are on this disk with this batch; signed,
+        for it lets them forget.
+        """
         for home, fills in self._to_tell.items():
             for start in range(0, len(fills), FILLS_TOLD_MAX):
-                params: dict[str, object] = {"fills": fills[start : start + FILLS_TOLD_MAX]}
-                self.outbox.messages.append((home, "fill.settled", partial(dict, params)))
+                told = Settled(self.ledger.home, home, tuple(fills[start : start + FILLS_TOLD_MAX]))
+                draft = self.sealer.add(encode(told))
+                self.outbox.messages.append((home, "fill.settled", partial(_settlement, draft)))
         self._to_tell.clear()
 
     def decide(self, fill: str, now: float) -> str | None:
@@ -315,3 +375,7 @@ class Taker:
         """Take up the fills that were in doubt; they are asked about at once."""
         for row in snapshot.intents:
             self._watch(intent_from_row(row, self.ledger, now))
+
+
+def _settlement(draft: Draft) -> dict[str, object]:
+    return {"settled": draft.proof.wire()}

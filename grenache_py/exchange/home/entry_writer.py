@@ -19,12 +19,14 @@ from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import Trade
 from grenache_py.exchange.signed_log.entries import (
     GENESIS,
+    STATES_PER_ENTRY_MAX,
     TRADES_PER_ENTRY_MAX,
     HeartbeatBody,
     Stamp,
     StateBody,
     TradeBody,
     order_body,
+    room_for_states,
     state_body,
     trade_body,
 )
@@ -34,7 +36,7 @@ from grenache_py.exchange.signed_log.own_log import OwnLog
 
 __all__ = ["EntryWriter"]
 
-#: States in an entry that several steps share; with its trades it stays far below a line.
+#: States in an entry that several steps share; with many trades there is room for less.
 STATES_SHARED_MAX = 32
 
 
@@ -55,10 +57,11 @@ class _Shared:
 
     def has_room(self, step: Transition) -> bool:
         """Whether ``step`` can join."""
-        return (
-            len(self.trades) + len(step.trades) <= TRADES_PER_ENTRY_MAX
-            and len(self.states) + len(step.touched) <= STATES_SHARED_MAX
-        )
+        trades = len(self.trades) + len(step.trades)
+        if trades > TRADES_PER_ENTRY_MAX:
+            return False
+        states = len(self.states) + len(step.touched)
+        return states <= min(STATES_SHARED_MAX, room_for_states(trades))
 
 
 @attrs.define
@@ -147,7 +150,8 @@ class EntryWriter:
         stamp: Stamp | None,
     ) -> None:
         """
-        Append entries of its own for one step; more than one when it made many trades.
+        Append entries of its own for one step; more than one when it made many trades or closed
+        many orders (docs/design/log.rst#entry-sizes).
 
         Args:
             publish: the order to publish with the first entry.
@@ -163,6 +167,20 @@ class EntryWriter:
             published = [own for own in published if own.live.order_id not in here]
             self._append(publish, states, part, now, stamp)
             publish = stamp = None
+        room = room_for_states(len(trades))
+        if len(published) > room:
+            # Orders closed without a trade. The order that closed them keeps its state for the
+            # last entry, beside its trades: until then nobody sees it cross them.
+            together = {id for trade in trades for id in (trade.maker_order, trade.taker_order)}
+            if publish is not None:
+                together.add(publish.live.order_id)
+            apart = [own for own in published if own.live.order_id not in together]
+            count = len(apart) - (room - (len(published) - len(apart)))
+            published = apart[count:] + [o for o in published if o.live.order_id in together]
+            for start in range(0, count, STATES_PER_ENTRY_MAX):
+                part_end = min(count, start + STATES_PER_ENTRY_MAX)
+                self._append(publish, apart[start:part_end], [], now, stamp)
+                publish = stamp = None
         self._append(publish, published, trades, now, stamp)
 
     def _append(

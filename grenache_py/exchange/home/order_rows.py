@@ -47,6 +47,7 @@ def order_row(own: OwnOrder) -> OrderRow:
         own.state_seq,
         not live.terminal,
         live.updated_ms,
+        live.used_before,
     )
 
 
@@ -80,4 +81,5 @@ def own_from_row(row: OrderRow, home: str) -> OwnOrder:
     live.self_trade = row.self_trade  # type: ignore[assignment]
     live.triggered = bool(row.triggered)
     live.updated_ms = row.updated_ms
+    live.used_before = row.used_before
     return OwnOrder(live, row.fill_seq, row.order_seq, row.state_seq)

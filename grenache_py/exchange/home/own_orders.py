@@ -255,6 +255,7 @@ class OwnOrders:
         market.check(new, self.clock.read_ms(now))
         stamp = self.clock.stamp(now)
         successor = identified(new, market, self.ledger.home, stamp)
+        successor.used_before = live.used_before + live.reserved + live.filled
         if live.triggered:
             self._enter(successor, now, stamp, replaces=live)
         else:

@@ -24,6 +24,8 @@ __all__ = ["Market", "Step"]
 COUNT_MAX = 2**53 - 1
 #: Longer than any number in range can be: 19 digits, a point and as many decimals again.
 NUMBER_CHARS_MAX = 40
+#: Digits before the point that every peer reads in a price or a quantity.
+WHOLE_DIGITS_MAX = 19
 #: Decimals a tick or a lot may have.
 DECIMALS_MAX = 18
 #: Numbers a step remembers the text of, and texts it remembers the number of.
@@ -66,17 +68,25 @@ class Step:
         units, decimals: the step is ``units / 10**decimals``.
         text: the step as a decimal string.
         format: gives the shortest decimal string for a number of steps.
+        count_max: more steps than this are too many to count, or to be written with
+            ``WHOLE_DIGITS_MAX`` digits.
     """
 
     units: int
     decimals: int
     text: str
     format: Callable[[int], str] = attrs.field(init=False, eq=False, repr=False)
+    count_max: int = attrs.field(init=False, eq=False, repr=False)
     _counts: dict[str, int] = attrs.field(init=False, factory=dict, eq=False, repr=False)
 
     @format.default
     def _format(self) -> Callable[[int], str]:
         return _Texts(self.units, self.decimals).__getitem__
+
+    @count_max.default
+    def _count_max(self) -> int:
+        units_max: int = 10 ** (WHOLE_DIGITS_MAX + self.decimals) - 1
+        return min(COUNT_MAX, units_max // self.units)
 
     @classmethod
     def of(cls, text: str) -> Step:
@@ -134,8 +144,9 @@ class Step:
                 raise self._not_a_multiple(text, field, units)
         else:
             count = units
-        if not 0 < count <= COUNT_MAX:
-            limit = f"must be at most {self.format(COUNT_MAX)}" if count else "must be more than 0"
+        if not 0 < count <= self.count_max:
+            most = self.format(self.count_max)
+            limit = f"must be at most {most}" if count else "must be more than 0"
             raise OrderError(INVALID_PARAMS, f"{field} {text} {limit}", field=field)
         return count
 

@@ -45,8 +45,9 @@ __all__ = [
     "rests",
 ]
 
-#: Maker orders of one home that one fill request may carry (docs/design/fills.rst#messages).
-LEGS_MAX = 32
+#: Maker orders of one home that one fill request may carry (docs/design/fills.rst#messages): the
+#: answer tells a trade of each, and fits a signed payload however long their texts are.
+LEGS_MAX = 28
 
 #: How many lots of another home's order may be asked for now; 0 to leave it alone.
 Room: TypeAlias = Callable[[LiveOrder], int]

@@ -115,6 +115,8 @@ class LiveOrder(msgspec.Struct, eq=False, gc=False):
         reason: why the order was closed; "" while it lives. (A replace that lowers the
             quantity takes the difference off ``quantity`` and leaves the reason empty.)
         value: sum of price times lots over its fills, in ticks x lots (own orders only).
+        used_before: lots that the orders it replaced had traded or in doubt by then; the whole
+            quantity of all that share its ``client_order_id`` includes them.
         standing: how many lots the book counts it with, 0 when it is not in the book; only
             ``book.py`` writes it.
     """
@@ -139,6 +141,7 @@ class LiveOrder(msgspec.Struct, eq=False, gc=False):
     self_trade: SelfTrade = "newest"
     updated_ms: int = 0
     standing: int = 0
+    used_before: int = 0
 
     @classmethod
     def of(cls, order: Order, account: str = "", client_order_id: str = "") -> LiveOrder:

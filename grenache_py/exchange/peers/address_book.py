@@ -4,21 +4,26 @@ Where peers may be: what to dial next, and the signed records peers pass on abou
 Pure. An address from the DHT is a hint that may be a ghost (docs/failure-modes.rst#f21): it is
 tried, and put off for longer each time it fails, or forgotten when nobody vouches for it. An
 address record is signed by the peer it names, so that any neighbour can pass it on
-(docs/failure-modes.rst#f23). Nothing here ever gives up on a peer the operator named: back-off has
-a ceiling, not an end (docs/failure-modes.rst#f13).
+(docs/failure-modes.rst#f23). Whoever tells addresses fills its own share of the book and nobody
+else's (docs/design/gossip.rst#shares), and what is signed or told of an address changes nothing for
+whoever answers there: that is seen by dialling it. Nothing here ever gives up on a peer the
+operator named: back-off has a ceiling, not an end (docs/failure-modes.rst#f13).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import attrs
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.signed_log.merkle import Signed, Verifier
+from grenache_py.exchange.peers.networks import LOOPBACK, NOWHERE, crowd_of, inner_network
+from grenache_py.exchange.peers.shares import Shares
+from grenache_py.exchange.signed_log.merkle import Signed, Verifier, check_canonical
 
 __all__ = ["ADDRESSES_MAX", "AddressBook", "AddressRecord"]
 
@@ -29,10 +34,27 @@ BACKOFF_MIN_S = 1.0
 BACKOFF_MAX_S = 60.0
 #: A dial that leads to no proven peer in this time may be made again.
 DIAL_TIMEOUT_S = 30.0
-#: A hint nobody vouched for is dropped after this many failures; a lookup may bring it again.
+#: A hint is dropped after this many failures; a lookup may bring it again.
 FAILURES_MAX = 6
-#: A record is passed on again only when it is this much newer, or names another address.
+#: An address at which a peer has answered before is given up after an hour of failures.
+REACHED_FAILURES_MAX = 64
+#: Addresses at which a peer has answered before, apart from named ones.
+REACHED_MAX = 1_024
+#: Addresses of one network, told by whomever.
+PER_NETWORK_MAX = 32
+#: Addresses of one answer of what is due: dials are begun a few at a time.
+DUE_MAX = 64
+#: Of each share so many are looked at for one in a network that is not dialled yet.
+LOOK_AT = 16
+#: Who told what the grapes gave.
+_GRAPES = "grapes"
+#: A record is passed on again only when it is this much newer ...
 RECORD_REFRESH_MS = 300_000
+#: ... or, when it names another address, this much: who moves all the time is not followed.
+RECORD_MOVE_MS = 10_000
+#: An address that led to this very peer is not tried for so long. It may have been somebody
+#: between who led the dial back.
+OWN_S = 600.0
 #: Records older than this are not used: the peer would have renewed it.
 RECORD_AGE_MS_MAX = 3_600_000
 #: Records whose time is further ahead of this clock are not used.
@@ -43,13 +65,15 @@ class AddressRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """``peer`` says: at ``time`` (ms) I could be dialled at ``address`` (host:port)."""
 
     peer: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-    address: Annotated[str, msgspec.Meta(max_length=262, pattern=r"^[^\s/]+:[0-9]{1,5}\Z")]
+    address: Annotated[
+        str, msgspec.Meta(max_length=262, pattern=r"^[0-9A-Za-z.:_%\[\]-]+:[0-9]{1,5}\Z")
+    ]
     time: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 @attrs.define
 class _Place:
-    """One address. ``key`` is who answered there last, or who signed that it is theirs."""
+    """One address. ``key`` is who answered there last, "" when nobody has."""
 
     named: bool = False
     key: str = ""
@@ -62,17 +86,36 @@ class AddressBook:
     """
     Addresses by what is known of them.
 
+    Args:
+        local: hosts that the operator named; private addresses in their networks are believed.
+        grapes: hosts of grapes that the operator named. When all of them are inside private
+            networks, what they answer is too.
+
     Attributes:
         records: the newest signed record of each peer, by key.
     """
 
-    def __init__(self, me: str, verifier: Verifier, rng: random.Random) -> None:
+    def __init__(
+        self,
+        me: str,
+        verifier: Verifier,
+        rng: random.Random,
+        local: Iterable[str] = (),
+        grapes: Iterable[str] = (),
+    ) -> None:
         self._me = me
         self._verifier = verifier
         self._rng = rng
         self._places: dict[str, _Place] = {}
         self.records: dict[str, tuple[AddressRecord, Signed]] = {}
-        self._own: set[str] = set()  # addresses that lead to this very peer
+        self._own: dict[str, float] = {}  # addresses that lead to this very peer, until when
+        self._told = Shares()  # places that nobody named or reached, by who told them
+        self._crowds = Shares()  # the same places, by their network
+        self._reached: dict[str, None] = {}  # those somebody answered at, the latest last
+        self._record_shares = Shares()
+        inner = [inner_network(f"{host}:0") for host in grapes]
+        self._grapes_inside = bool(inner) and None not in inner
+        self._local = {*inner, *(inner_network(f"{host}:0") for host in local)} - {None, NOWHERE}
 
     def name(self, addresses: Iterable[str]) -> None:
         """Addresses the operator gave: tried for ever."""
@@ -80,16 +123,52 @@ class AddressBook:
             place = self._places.setdefault(address, _Place())
             place.named = True
             place.failures, place.next_try = 0, 0.0
+            self._proven(address)
+            self._local |= {inner_network(address)} - {None, NOWHERE}
 
-    def hint(self, addresses: Iterable[str]) -> None:
+    def hint(self, addresses: Iterable[str], now: float) -> None:
         """Addresses the grapes gave."""
         for address in addresses:
-            if len(self._places) < ADDRESSES_MAX and address not in self._own:
-                self._places.setdefault(address, _Place())
+            inner = inner_network(address)
+            if inner is None or inner in self._local or (self._grapes_inside and inner != LOOPBACK):
+                self._add(address, _GRAPES, now)
 
-    def learn(self, signed: Signed, now: float) -> AddressRecord | None:
+    def _believable(self, address: str, told_at: str) -> bool:
+        """Whether an address may be dialled because the neighbour at ``told_at`` tells it."""
+        inner = inner_network(address)
+        return inner is None or (inner != NOWHERE and inner == inner_network(told_at))
+
+    def _add(self, address: str, teller: str, now: float) -> None:
+        """Take an address that somebody told, in place of another when there is no room."""
+        if address in self._places or inner_network(address) == NOWHERE:
+            return
+        if self._own.get(address, now) > now:
+            return
+        crowd = crowd_of(address)
+        if inner_network(address) is None and self._crowds.count(crowd) >= PER_NETWORK_MAX:
+            self._forget(self._crowds.oldest_of(crowd))
+        elif len(self._told) >= ADDRESSES_MAX:
+            self._forget(self._told.gives_way(teller))
+        self._places[address] = _Place()
+        self._told.add(teller, address)
+        self._crowds.add(crowd, address)
+
+    def _forget(self, address: str) -> None:
+        self._proven(address)
+        self._reached.pop(address, None)
+        del self._places[address]
+
+    def _proven(self, address: str) -> None:
+        """An address was named or reached: it is in nobody's share any more."""
+        self._told.remove(address)
+        self._crowds.remove(address)
+
+    def learn(self, signed: Signed, now: float, told_at: str = "") -> AddressRecord | None:
         """
         Take a peer's record of itself.
+
+        Args:
+            told_at: ``host:port`` of the neighbour that told it.
 
         Returns:
             the record when it told something new, so that it is worth passing on.
@@ -107,22 +186,28 @@ class AddressBook:
         if known is not None and (
             record.time <= known[0].time
             or (
-                record.address == known[0].address
-                and record.time < known[0].time + RECORD_REFRESH_MS
+                record.time
+                < known[0].time
+                + (RECORD_REFRESH_MS if record.address == known[0].address else RECORD_MOVE_MS)
             )
         ):
             return None
         now_ms = int(now * 1000)
         if not now_ms - RECORD_AGE_MS_MAX <= record.time <= now_ms + _AHEAD_MS_MAX:
             return None
+        check_canonical("address record", record, signed.payload)
+        if not self._believable(record.address, told_at):
+            return None
         self._verifier.check(signed, record.peer)
-        if known is None and len(self.records) >= ADDRESSES_MAX:
-            del self.records[min(self.records, key=lambda key: self.records[key][0].time)]
+        teller = crowd_of(told_at)
+        if known is None:
+            if len(self.records) >= ADDRESSES_MAX:
+                gone = self._record_shares.gives_way(teller)
+                self._record_shares.remove(gone)
+                del self.records[gone]
+            self._record_shares.add(teller, record.peer)
         self.records[record.peer] = (record, signed)
-        self.hint([record.address])
-        place = self._places.get(record.address)
-        if place is not None:
-            place.key = record.peer
+        self._add(record.address, teller, now)
         return record
 
     def address_of(self, key: str, now: float) -> str | None:
@@ -145,8 +230,11 @@ class AddressBook:
 
     def dial(self, address: str, now: float) -> bool:
         """Note that ``address`` is about to be dialled; False when it is being dialled already."""
-        place = self._places.setdefault(address, _Place())
-        if place.dialling_until > now:
+        place = self._places.get(address)
+        if place is None:
+            self._add(address, "", now)
+            place = self._places.get(address)
+        if place is None or place.dialling_until > now:
             return False
         place.dialling_until = now + DIAL_TIMEOUT_S
         return True
@@ -163,33 +251,95 @@ class AddressBook:
             return
         place.dialling_until = 0.0
         place.failures += 1
-        if place.failures >= FAILURES_MAX and not place.named and not place.key:
-            del self._places[address]
+        if not place.named and place.failures >= (
+            REACHED_FAILURES_MAX if address in self._reached else FAILURES_MAX
+        ):
+            self._forget(address)
             return
         wait = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** min(place.failures - 1, 10))
         place.next_try = now + wait * (0.75 + 0.5 * self._rng.random())
 
     def reached(self, address: str, key: str, now: float) -> None:
-        """A dial led to ``key``. The next one, should this link break, is not made at once."""
+        """
+        A dial led to ``key``. The next one, should this link break, is not made at once.
+
+        Records that name the address do not count: anybody can sign one. Who answered is what
+        the channel proves, and messages wait for a key, not for an address.
+        """
         place = self._places.get(address)
         if place is not None:
             place.key, place.failures, place.dialling_until = key, 0, 0.0
             place.next_try = now + BACKOFF_MIN_S * (0.5 + self._rng.random())
+            self._proven(address)
+            if not place.named:
+                self._reached.pop(address, None)
+                self._reached[address] = None
+                if len(self._reached) > REACHED_MAX:
+                    self._forget(next(iter(self._reached)))
 
-    def is_own(self, address: str) -> None:
-        """Dialling ``address`` leads to this very peer: never again."""
-        self._own.add(address)
-        self._places.pop(address, None)
+    def is_own(self, address: str, now: float) -> None:
+        """Dialling ``address`` led to this very peer: not again soon, if nobody named it."""
+        if self.is_named(address):
+            self.failed(address, now)
+            return
+        self._own.pop(address, None)
+        self._own[address] = now + OWN_S
+        if len(self._own) > ADDRESSES_MAX:
+            del self._own[next(iter(self._own))]
+        if address in self._places:
+            self._forget(address)
 
-    def due(self, linked: set[str], now: float) -> list[str]:
-        """Addresses worth dialling now, operator's first, the rest at random."""
-        ready = [
-            address
-            for address, place in self._places.items()
-            if place.next_try <= now
-            and place.dialling_until <= now
-            and (not place.key or place.key not in linked)
-        ]
-        self._rng.shuffle(ready)
-        ready.sort(key=lambda address: not self._places[address].named)
-        return ready
+    def due(self, linked: Mapping[str, str], now: float) -> list[str]:
+        """
+        Addresses worth dialling now.
+
+        The operator's come first. The others are taken in turn from those who told them (that of
+        reached ones is one share), and each time from the network that is dialled least.
+
+        Args:
+            linked: where each neighbour's connection leads, by key.
+        """
+        # A neighbour that dialled this peer is not dialled at its own host. Elsewhere it could
+        # claim the address of somebody whom it does not want to be found.
+        held = {
+            known[0].address
+            for key, at in linked.items()
+            if (known := self.records.get(key)) is not None
+            and known[0].address.rpartition(":")[0] == at.rpartition(":")[0]
+        }
+        ready: dict[str, list[str]] = {}
+        busy: Counter[str] = Counter()
+        for address, place in self._places.items():
+            if place.dialling_until > now or place.key in linked or address in held:
+                busy[crowd_of(address)] += 1
+            elif place.next_try <= now:
+                share = "named" if place.named else self._told.teller(address)
+                ready.setdefault(share, []).append(address)
+        named = ready.pop("named", [])
+        self._rng.shuffle(named)
+        return [*named, *self._in_turn(list(ready.values()), busy)]
+
+    def _in_turn(self, shares: list[list[str]], busy: Counter[str]) -> list[str]:
+        """At most ``DUE_MAX`` addresses: one of each share in turn, seldom networks first."""
+        self._rng.shuffle(shares)
+        out: list[str] = []
+        for share in shares:
+            self._rng.shuffle(share)
+            seen: Counter[str] = Counter()
+            place: dict[str, tuple[int, float]] = {}
+            for address in share:
+                crowd = crowd_of(address)
+                seen[crowd] += 1
+                place[address] = seen[crowd], self._rng.random()
+            share.sort(key=place.__getitem__, reverse=True)
+        while shares and len(out) < DUE_MAX:
+            for share in shares:
+                best = min(
+                    range(1, min(len(share), LOOK_AT) + 1),
+                    key=lambda back: busy[crowd_of(share[-back])],
+                )
+                address = share.pop(-best)
+                busy[crowd_of(address)] += 1
+                out.append(address)
+            shares = [share for share in shares if share]
+        return out

@@ -1,30 +1,32 @@
 """
 Which links are kept: the handshake, bans, limits, and one link for each pair of peers.
 
-Pure. ``handshake.py`` proves keys and ``clones.py`` tells a restart from a copy; this module
-decides what follows.
+Pure. The shell hands in keys that TLS proved, ``handshake.py`` reads the hellos, and ``clones.py``
+tells a restart from a copy; this module decides what follows.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
+from grenache_py.exchange.errors import NOT_AUTHORISED
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.peers.address_book import AddressBook
 from grenache_py.exchange.peers.clones import CloneCheck
 from grenache_py.exchange.peers.config import PeeringConfig
 from grenache_py.exchange.peers.handshake import PROTOCOL, HandshakeError, PeerHello
 from grenache_py.exchange.peers.keep_alive import PING_IDLE_S
-from grenache_py.exchange.peers.link import PeerLink
+from grenache_py.exchange.peers.link import LinkState, PeerLink
 from grenache_py.exchange.peers.link_table import LinkTable
 from grenache_py.exchange.peers.outgoing import Outgoing
 from grenache_py.exchange.peers.peer_exchange import PeerExchange
 from grenache_py.exchange.peers.penalties import Penalties
 from grenache_py.exchange.peers.requests import Answered, PeerRequests
-from grenache_py.exchange.peers.scores import BAN_S, Scores, network_prefix
+from grenache_py.exchange.peers.scores import BAN_S, Scores, network_of, network_prefix
 from grenache_py.wire.jsonrpc import error_line
 
 __all__ = ["Admission", "hello", "line_of"]
@@ -37,7 +39,7 @@ INBOUND_PER_PREFIX_MAX = 4
 
 class Admission:
     """
-    Decides about links that proved a key.
+    Decides about links, whose keys are proven.
 
     Attributes:
         on_ready: called with a link that became ready.
@@ -75,50 +77,73 @@ class Admission:
         self._requests = requests
         self._outgoing = outgoing
 
-    def crowded(self) -> bool:
-        """Whether there are more inbound connections, proven or not, than are worth judging."""
-        links = self._table.links.values()
-        return sum(not link.outbound for link in links) > 2 * self._inbound_max
-
-    def handshake(self, link: PeerLink, message: dict[str, Any], now: float) -> None:
-        """A message came over a link that has not proven its key."""
-        handshake = link.handshake
-        try:
-            for answer in handshake.receive(message):
-                self._outgoing.send(link, line_of(answer))
-        except HandshakeError as error:
-            if not link.outbound and "id" in message:
-                self._outgoing.send(link, error_line(message["id"], error.code, str(error)))
-            self._table.close(link, str(error), now)
-            return
-        if handshake.proven:
-            assert handshake.peer is not None
-            self.proven(link, handshake.peer, now)
-
-    def proven(self, link: PeerLink, peer: PeerHello, now: float) -> None:
-        """A link proved its key: it becomes ready, or is closed."""
-        link.key, link.boot = peer.key, peer.boot
-        link.listen = _listen(peer.listen, link)
-        if peer.key == self._me:
-            if peer.boot == self._boot:
-                self._addresses.is_own(link.address)
-            else:
-                self.own_clone = True
-            self._table.close(link, "this is our own key", now)
-            return
-        if self._scores.banned(peer.key, now):
+    def opened(self, link: PeerLink, now: float) -> None:
+        """A link is open, and its key proven: begin, or say why not."""
+        if self._scores.banned(link.key, now):
+            if not link.outbound:
+                reason = "this key is banned here for now"
+                self._outgoing.greet(link, error_line(None, NOT_AUTHORISED, reason))
             self._table.close(link, "banned", now)
             return
+        if not link.outbound:
+            self._make_room(now)
+        for message in link.handshake.begin():
+            self._outgoing.greet(link, line_of(message))
+
+    def _make_room(self, now: float) -> None:
+        """
+        End a link that has not said hello, when there are more inbound ones than are worth
+        judging: the oldest of the network that has most of them. Newcomers are not refused for
+        it, or whoever is silent could keep everybody out.
+        """
+        inbound = [link for link in self._table.links.values() if not link.outbound]
+        if sum(not link.closing for link in inbound) <= 2 * self._inbound_max:
+            return
+        silent = [link for link in inbound if link.state is LinkState.HANDSHAKING]
+        if silent:
+            of = Counter(network_of(link.address) for link in silent)
+            most = max(silent, key=lambda link: of[network_of(link.address)])
+            network = network_of(most.address)
+            oldest = next(link for link in silent if network_of(link.address) == network)
+            self._table.close(oldest, "others wait, and this one says nothing", now)
+
+    def handshake(self, link: PeerLink, message: dict[str, Any], now: float) -> None:
+        """A message came over a link whose hello is awaited."""
+        handshake = link.handshake
+        try:
+            answers = handshake.receive(message)
+        except HandshakeError as error:
+            if not link.outbound and "id" in message:
+                self._outgoing.greet(link, error_line(message["id"], error.code, str(error)))
+            self._table.close(link, str(error), now)
+            return
+        for answer in answers:
+            self._outgoing.greet(link, line_of(answer))
+        assert handshake.peer is not None
+        self.proven(link, handshake.peer, now)
+
+    def proven(self, link: PeerLink, peer: PeerHello, now: float) -> None:
+        """A link, its key proven, said hello: it becomes ready, or is closed."""
+        link.boot = peer.boot
+        link.listen = _listen(peer.listen, link)
+        if link.key == self._me:
+            if peer.boot != self._boot:
+                self.own_clone = True
+            elif link.outbound:
+                self._addresses.is_own(link.address, now)
+            self._table.close(link, "this is our own key", now)
+            return
         if link.outbound:
-            self._addresses.reached(link.address, peer.key, now)
-            self._exchange.seen_from(peer.seen)
+            self._addresses.reached(link.address, link.key, now)
+            self._exchange.seen_from(link, peer.seen)
         elif self._inbound_full(link):
             notify = self._outgoing.notify
-            notify(link, "peer.addresses", {"records": self._exchange.sample(now)})
+            records = self._exchange.sample(now)
+            self._outgoing.notify_list(link, "peer.addresses", "records", records)
             notify(link, "peer.goodbye", {"reason": "full"})
             self._table.close(link, "this peer has all the links it takes", now)
             return
-        other = self._table.by_key.get(peer.key)
+        other = self._table.by_key.get(link.key)
         if other is not None and not self._replaces(link, other, now):
             self._table.close(link, "there is a link to this peer already", now)
             return
@@ -127,7 +152,7 @@ class Admission:
                 ready(link, now)
 
     def _replaces(self, link: PeerLink, other: PeerLink, now: float) -> bool:
-        """Whether ``link`` takes the place of ``other``, both proven to lead to one key."""
+        """Whether ``link`` takes the place of ``other``, both of one key."""
         if link.boot != other.boot:
             # A restart, most likely. If both links speak, there are two machines.
             if self._table.contest(other, now):
@@ -166,13 +191,9 @@ class Admission:
         return same >= INBOUND_PER_PREFIX_MAX
 
 
-def hello(
-    config: PeeringConfig, me: str, boot: str, nonce: str, markets: Mapping[str, Market], seen: str
-) -> PeerHello:
+def hello(config: PeeringConfig, boot: str, markets: Mapping[str, Market], seen: str) -> PeerHello:
     """What this peer says of itself on one link; ``seen`` is where the other side comes from."""
     return PeerHello(
-        key=me,
-        nonce=nonce,
         boot=boot,
         network=config.network,
         protocol=PROTOCOL,

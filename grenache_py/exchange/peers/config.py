@@ -20,6 +20,7 @@ class PeeringConfig:
         listen: ``host:port`` others can dial, "" when they cannot; ``:port`` when the host is
             to be what others see.
         connect: addresses the operator named.
+        grapes: hosts of the grapes that the operator named.
         outbound_target: links to dial.
         inbound_max: links to accept.
         strict: raise LocalProtocolError for an illegal change of a link's state, for tests.
@@ -29,6 +30,7 @@ class PeeringConfig:
     network: str
     listen: str = ""
     connect: tuple[str, ...] = ()
+    grapes: tuple[str, ...] = ()
     outbound_target: int = 8
     inbound_max: int = 40
     software: str = ""

@@ -44,7 +44,7 @@ class Dialling:
 
     def discovered(self, addresses: Iterable[str], now: float) -> None:
         """The grapes named these as peers of this network."""
-        self._addresses.hint(addresses)
+        self._addresses.hint(addresses, now)
         self.dial_due(now)
 
     def failed(self, address: str, now: float) -> None:
@@ -58,7 +58,12 @@ class Dialling:
         links = self._table.links.values()
         outbound = sum(link.outbound for link in links if not link.closing)
         dialled = 0
-        for address in self._addresses.due(set(self._table.by_key), now):
+        # An address that another peer's record names may lead to a link all the same.
+        open_links = {link.address for link in links if link.outbound and not link.closing}
+        linked = {key: link.address for key, link in self._table.by_key.items()}
+        for address in self._addresses.due(linked, now):
+            if address in open_links:
+                continue
             named = self._addresses.is_named(address)
             if not named and (outbound + dialled >= self._target or dialled >= AT_ONCE_MAX):
                 break

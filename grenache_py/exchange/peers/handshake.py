@@ -1,24 +1,18 @@
 """
-How two peers prove their keys to each other, before they say anything else.
+What two peers say of themselves, before they say anything else: one hello each way.
 
-Pure. See docs/design/identity.rst#handshake. The DHT gives addresses only; a peer is its ed25519
-key. Whoever dialled begins::
+Pure. See docs/design/identity.rst#handshake. Who is at the other end is known already: the shell
+read the key from the certificate whose signature TLS verified. Whoever dialled begins::
 
-    dialler   -> peer.hello  {key, nonce, boot, network, protocol, listen, markets, ...}
+    dialler   -> peer.hello  {boot, network, protocol, listen, markets, ...}
     listener  <- result      {the same members of its own, and ``seen``}
-    dialler   -> peer.prove  {signature}
-    listener  <- result      {signature}
 
-Both signatures cover both hellos (nonces, keys, boot ids, network, addresses) and the signer's
-role, so neither an old handshake nor one with somebody else can be replayed. The whole has
-``DEADLINE_S``. ``boot`` is drawn at every start: two live links that prove one key with
+The whole has ``DEADLINE_S``. ``boot`` is drawn at every start: two live links with one key and
 different boot ids are two machines with one identity.
 """
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
-from hashlib import sha256
 from typing import Annotated, Any
 
 import attrs
@@ -26,20 +20,17 @@ import msgspec
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import INVALID_PARAMS, INVALID_REQUEST
-from grenache_py.exchange.signed_log.keys import Identity
 
 __all__ = ["DEADLINE_S", "PROTOCOL", "Handshake", "HandshakeError", "PeerHello"]
 
 #: A handshake that takes longer is given up.
 DEADLINE_S = 5.0
-#: Oldest and newest version of the peer protocol spoken here.
-PROTOCOL = (1, 1)
+#: Oldest and newest version of the peer protocol spoken here. Version 1 had no TLS.
+PROTOCOL = (2, 2)
 #: Markets that one hello may name.
 MARKETS_MAX = 256
 
-_Key = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Token = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
-_Address = Annotated[str, msgspec.Meta(max_length=262, pattern=r"^(?:[^\s/]+:[0-9]{1,5})?\Z")]
 _Text = Annotated[str, msgspec.Meta(max_length=64)]
 _Version = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
@@ -68,8 +59,6 @@ class PeerHello(msgspec.Struct, frozen=True, omit_defaults=True):
         seen: ``host:port`` the listener sees the dialler come from; only in the listener's.
     """
 
-    key: _Key
-    nonce: _Token
     boot: _Token
     network: _Text
     protocol: tuple[_Version, _Version]
@@ -93,27 +82,25 @@ class PeerHello(msgspec.Struct, frozen=True, omit_defaults=True):
 @attrs.define
 class Handshake:
     """
-    One link's handshake: feed it the messages, send what it gives back, until ``proven``.
+    One link's handshake: feed it the messages, send what it gives back, until ``peer`` is there.
 
     Attributes:
         mine: the hello of this side.
-        peer: the hello of the other side, once it came.
-        proven: the other side proved its key; the link may be used.
+        peer: the hello of the other side, once it came: the link may be used.
         deadline: when to give up, in seconds.
     """
 
-    _identity: Identity
     mine: PeerHello
     outbound: bool
     deadline: float
     peer: PeerHello | None = None
-    proven: bool = False
 
     def begin(self) -> list[dict[str, Any]]:
         """What to send as soon as the link is open."""
         if not self.outbound:
             return []
-        return [_request("hello", "peer.hello", msgspec.to_builtins(self.mine))]
+        params = msgspec.to_builtins(self.mine)
+        return [{"jsonrpc": "2.0", "id": "hello", "method": "peer.hello", "params": params}]
 
     def receive(self, message: dict[str, Any]) -> list[dict[str, Any]]:
         """
@@ -123,33 +110,25 @@ class Handshake:
             HandshakeError: this side will not go on; tell the other side and close.
         """
         if self.outbound:
-            return self._answered(message)
-        method, params, request = message.get("method"), message.get("params"), message.get("id")
-        if method == "peer.hello" and self.peer is None:
-            self._meet(PeerHello.parse(params))
-            return [_result(request, msgspec.to_builtins(self.mine))]
-        if method == "peer.prove" and self.peer is not None:
-            self._check(params)
-            self.proven = True
-            return [_result(request, {"signature": self._sign()})]
-        raise HandshakeError(
-            "this is the port for other peers, whose first two messages are peer.hello and"
-            " peer.prove; clients have one of their own"
-        )
+            self._answered(message)
+            return []
+        if message.get("method") != "peer.hello" or self.peer is not None:
+            raise HandshakeError(
+                "this is the port for other peers, whose first message is peer.hello; clients"
+                " have one of their own"
+            )
+        self._meet(PeerHello.parse(message.get("params")))
+        result = msgspec.to_builtins(self.mine)
+        return [{"jsonrpc": "2.0", "id": message.get("id"), "result": result}]
 
-    def _answered(self, message: dict[str, Any]) -> list[dict[str, Any]]:
+    def _answered(self, message: dict[str, Any]) -> None:
         if "error" in message:
             error = message["error"]
             said = error.get("message") if isinstance(error, dict) else error
             raise HandshakeError(f"refused by the other side: {str(said)[:200]}")
-        if message.get("id") == "hello" and "result" in message and self.peer is None:
-            self._meet(PeerHello.parse(message["result"]))
-            return [_request("prove", "peer.prove", {"signature": self._sign()})]
-        if message.get("id") == "prove" and "result" in message and self.peer is not None:
-            self._check(message["result"])
-            self.proven = True
-            return []
-        raise HandshakeError("this is not an answer to peer.hello or peer.prove")
+        if message.get("id") != "hello" or "result" not in message or self.peer is not None:
+            raise HandshakeError("this is not an answer to peer.hello")
+        self._meet(PeerHello.parse(message["result"]))
 
     def _meet(self, peer: PeerHello) -> None:
         if peer.network != self.mine.network:
@@ -162,8 +141,6 @@ class Handshake:
                 f"no common protocol version: {list(self.mine.protocol)} here, "
                 f"{list(peer.protocol)} there"
             )
-        if peer.nonce == self.mine.nonce:
-            raise HandshakeError("the nonce is a copy of ours")
         for symbol, units in peer.markets.items():
             ours = self.mine.markets.get(symbol, units)
             if ours != units:
@@ -172,38 +149,3 @@ class Handshake:
                     f"tick {units[0]} and lot {units[1]} there"
                 )
         self.peer = peer
-
-    def _transcript(self, signer_is_dialler: bool) -> bytes:
-        assert self.peer is not None
-        dialler, listener = (self.mine, self.peer) if self.outbound else (self.peer, self.mine)
-        said = [
-            "dialler" if signer_is_dialler else "listener",
-            self.mine.network,
-            *([h.key, h.nonce, h.boot, list(h.protocol), h.listen] for h in (dialler, listener)),
-        ]
-        return b"grenache-exchange-hello/1\0" + sha256(msgspec.json.encode(said)).digest()
-
-    def _sign(self) -> str:
-        return b64encode(self._identity.sign(self._transcript(self.outbound))).decode()
-
-    def _check(self, params: object) -> None:
-        assert self.peer is not None
-        signature = params.get("signature") if isinstance(params, dict) else None
-        if not isinstance(signature, str):
-            raise HandshakeError("'signature' must be a base64 string", INVALID_PARAMS)
-        try:
-            raw = b64decode(signature, validate=True)
-        except ValueError:
-            raise HandshakeError("'signature' must be a base64 string", INVALID_PARAMS) from None
-        if not self._identity.scheme.verify(
-            self.peer.key, self._transcript(not self.outbound), raw
-        ):
-            raise HandshakeError(f"{self.peer.key} did not prove its key")
-
-
-def _request(number: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-
-
-def _result(number: object, result: dict[str, Any]) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": number, "result": result}

@@ -40,11 +40,11 @@ ORIGINS_MAX = 20_000
 class LinkState(enum.Enum):
     """Where a link is in its life."""
 
-    #: The other side has not proven its key, or is just being judged.
+    #: The key is proven; the hello has not come, or is just being judged.
     HANDSHAKING = enum.auto()
     #: The one link to that peer that is used.
     READY = enum.auto()
-    #: A newer link proves the same key with another boot id; this one is only asked for a sign of
+    #: A newer link has the same key with another boot id; this one is only asked for a sign of
     #: life (``clones.py``).
     CONTESTED = enum.auto()
     #: Not used any more; the shell closes it, or it is gone.
@@ -54,9 +54,9 @@ class LinkState(enum.Enum):
 class LinkEvent(enum.Enum):
     """What changes the state of a link."""
 
-    #: The key is proven and this peer wants the link.
+    #: The hello came and this peer wants the link.
     ACCEPT = enum.auto()
-    #: A newer link proves the same key with another boot id.
+    #: A newer link has the same key with another boot id.
     CONTEST = enum.auto()
     #: This side ends the link.
     CLOSE = enum.auto()
@@ -110,8 +110,9 @@ class PeerLink:
     Attributes:
         id: the shell's number for it.
         address: of the other end, as seen from here.
-        handshake: until ``key`` is proven.
-        key: the peer's key, "" before it is proven.
+        key: the peer's key, proven by TLS.
+        handshake: until the hellos are said.
+        boot: the peer's boot id, "" before its hello.
         listen: ``host:port`` it can be dialled at, "" when it cannot.
         state: changed by ``LinkTable`` only, along ``LINK``.
         heard: when the last message came.
@@ -133,7 +134,7 @@ class PeerLink:
     opened: float
     handshake: Handshake
     bucket: TokenBucket
-    key: str = ""
+    key: str
     boot: str = ""
     listen: str = ""
     state: LinkState = LinkState.HANDSHAKING

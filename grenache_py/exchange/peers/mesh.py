@@ -39,10 +39,12 @@ GOSSIP_FACTOR = 0.25
 USELESS_S = 60.0
 #: A pruned link is not grafted again before.
 PRUNE_BACKOFF_S = 60.0
-#: A heads message of this many origins stays below a line.
-HEADS_PER_MESSAGE_MAX = 400
 #: Leaves room for the envelope in a line of 65,536 bytes.
 LINE_BYTES = 62_000
+#: ``["origin",epoch,seq,"hash"],`` with two numbers of 16 digits.
+HEAD_BYTES_MAX = 2 * (64 + 2) + 2 * 16 + 6
+#: A heads message of so many origins stays below a line, whatever their numbers are.
+HEADS_PER_MESSAGE_MAX = LINE_BYTES // HEAD_BYTES_MAX
 
 #: What comes before and after the entries in a line of ``gossip.publish``.
 _HEAD = b'{"jsonrpc":"2.0","method":"gossip.publish","params":{"entries":['

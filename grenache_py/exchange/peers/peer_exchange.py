@@ -17,6 +17,7 @@ from grenache_py.exchange.peers.address_book import AddressBook, AddressRecord
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.message_table import PeerParams
 from grenache_py.exchange.peers.outgoing import Outgoing
+from grenache_py.exchange.peers.scores import network_prefix
 from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed, Wire
 from grenache_py.wire.jsonrpc import notification_line
 
@@ -24,6 +25,8 @@ __all__ = ["PeerExchange", "read_records"]
 
 #: Records sent to a new neighbour, and in one message.
 RECORDS_PER_MESSAGE_MAX = 60
+#: Networks remembered in which somebody told where this peer is seen to come from.
+SEEN_MAX = 64
 #: Own address record is signed anew this often.
 RENEW_S = 600.0
 
@@ -52,12 +55,28 @@ class PeerExchange:
         self._sealer = sealer
         self._outgoing = outgoing
         self._host = ""  # what others see us come from
+        self._seen: dict[str, str] = {}  # the host they see, by their network
         self._record: Draft | None = None
         self._record_until = 0.0
 
-    def seen_from(self, address: str) -> None:
-        """A neighbour sees this peer come from ``address``; the first to say so is believed."""
-        self._host = self._host or address.rpartition(":")[0]
+    def seen_from(self, link: PeerLink, address: str) -> None:
+        """
+        A peer that was dialled sees this one come from ``address``.
+
+        It is believed when two of them agree, in different networks; one alone could move this
+        peer to an address of its own.
+        """
+        host = address.rpartition(":")[0]
+        if not host or self._host:
+            return
+        seen = self._seen
+        seen.pop(network := _network(link.address), None)
+        seen[network] = host
+        if len(seen) > SEEN_MAX:
+            del seen[next(iter(seen))]
+        if sum(each == host for each in seen.values()) >= 2:
+            self._host = host
+            seen.clear()
 
     def own_address(self) -> str:
         """Where others can dial this peer, as far as it knows; "" when they cannot."""
@@ -93,14 +112,23 @@ class PeerExchange:
         """Some good records, as they travel."""
         return [signed.wire() for signed in self._book.sample(RECORDS_PER_MESSAGE_MAX, now)]
 
-    def heard(self, records: Iterable[Signed], now: float) -> list[Wire]:
+    def heard(self, records: Iterable[Signed], now: float, told_at: str) -> list[Wire]:
         """
         Take the records of a ``peer.addresses``; give those that are to be passed on.
+
+        Args:
+            told_at: ``host:port`` of the neighbour that told them.
 
         Raises:
             RemoteProtocolError: one is malformed, or not signed by its peer.
         """
-        return [signed.wire() for signed in records if self._book.learn(signed, now) is not None]
+        learn = self._book.learn
+        return [signed.wire() for signed in records if learn(signed, now, told_at) is not None]
+
+
+def _network(address: str) -> str:
+    """Two private addresses are two networks: nobody rents them by the thousand."""
+    return network_prefix(address) or address
 
 
 def read_records(params: PeerParams) -> list[Signed]:

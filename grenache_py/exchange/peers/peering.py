@@ -22,7 +22,7 @@ from grenache_py.exchange.effects.batch import CloseLink, Dial, Send
 from grenache_py.exchange.errors import NOT_AUTHORISED, RATE_LIMITED, OrderError
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.peers.address_book import AddressBook
-from grenache_py.exchange.peers.admission import Admission, hello, line_of
+from grenache_py.exchange.peers.admission import Admission, hello
 from grenache_py.exchange.peers.config import PeeringConfig
 from grenache_py.exchange.peers.dialling import Dialling
 from grenache_py.exchange.peers.grafting import Grafting
@@ -75,7 +75,7 @@ class Peering:
         methods: what carries out each message; others add theirs with ``method``.
         ready: the ready links, in the order they became so.
         penalise, ignored: see ``Penalties``.
-        notify: tells one neighbour something that has no answer.
+        notify, notify_later: tell one neighbour something that has no answer; see ``Outgoing``.
         on_ready, on_gone: called with a link that became, or ceased to be, ready.
         on_heartbeat: called once a second with the links to tell lazily what moved.
         homes: how many live homes there are, this one not counted.
@@ -95,14 +95,13 @@ class Peering:
         self.config = config
         self.me = identity.key
         self.boot = f"{rng.getrandbits(128):032x}"
-        self._identity = identity
         self._markets = markets
         self._rng = rng
         self._stopping = False
         self._heartbeat_at = now + rng.random() * 0.1
 
-        self._outgoing = outgoing = Outgoing()
-        self.notify = outgoing.notify
+        self._outgoing = outgoing = Outgoing(config.strict)
+        self.notify, self.notify_later = outgoing.notify, outgoing.notify_later
         self.table = table = LinkTable(outgoing, config.strict)
         self.links, self.by_key, self.ready = table.links, table.by_key, table.ready
         self.scores = Scores()
@@ -113,7 +112,9 @@ class Peering:
         self._requests = PeerRequests(outgoing, self.penalise, self.messages)
         self.on_gone = table.on_gone
         self.on_gone.append(self._requests.cancel)
-        self.addresses = AddressBook(self.me, verifier, rng)
+        own = config.listen.rpartition(":")[0]
+        local = {own} - {""}
+        self.addresses = AddressBook(self.me, verifier, rng, local, config.grapes)
         self.addresses.name(config.connect)
         self.dialling = Dialling(table, self.addresses, outgoing, config.outbound_target)
         self.peer_exchange = PeerExchange(self.me, config.listen, self.addresses, sealer, outgoing)
@@ -139,7 +140,6 @@ class Peering:
         self.on_heartbeat: Callable[[list[PeerLink], float], None] = lambda lazy, now: None
         self.homes: Callable[[], int] = lambda: len(self.by_key)
         self.method("peer.hello", _too_late)
-        self.method("peer.prove", _too_late)
         self.method("peer.ping", lambda link, params, now: {})
         self.method("peer.addresses", self._addresses_told)
         self.method("peer.goodbye", self._goodbye_told)
@@ -148,23 +148,26 @@ class Peering:
 
     # What the shell reports.
 
-    def link_opened(self, number: int, outbound: bool, address: str, now: float) -> None:
-        """A TCP connection is up; prove who we are."""
-        nonce = f"{self._rng.getrandbits(128):032x}"
-        seen = "" if outbound else address
-        mine = hello(self.config, self.me, self.boot, nonce, self._markets, seen)
-        handshake = Handshake(self._identity, mine, outbound, now + DEADLINE_S)
-        link = PeerLink(
-            number, outbound, address, now, handshake, TokenBucket(MESSAGE_RATE, now), heard=now
-        )
+    def link_opened(self, number: int, outbound: bool, address: str, key: str, now: float) -> None:
+        """A connection is up, at whose other end is ``key``, as TLS proved; say hello."""
+        mine = hello(self.config, self.boot, self._markets, "" if outbound else address)
+        handshake = Handshake(mine, outbound, now + DEADLINE_S)
+        bucket = TokenBucket(MESSAGE_RATE, now)
+        link = PeerLink(number, outbound, address, now, handshake, bucket, key, heard=now)
         self.links[number] = link
         if self._stopping:
             self.table.close(link, "this peer is stopping", now)
-        elif not outbound and self.admission.crowded():
-            self.table.close(link, "too many connections", now)
         else:
-            for message in handshake.begin():
-                self._outgoing.send(link, line_of(message))
+            self.admission.opened(link, now)
+
+    def not_a_message(self, number: int, now: float) -> None:
+        """A line came that is no JSON-RPC object; the other side has been told."""
+        link = self.links.get(number)
+        if link is None or link.state is _CLOSING:
+            return
+        self.penalise(link, -10.0, "a line that is no message", now)
+        if link.state is _HANDSHAKING:
+            self.table.close(link, "the first line is no hello", now)
 
     def link_message(self, number: int, message: dict[str, Any], now: float) -> tuple[int, int]:
         """
@@ -197,27 +200,11 @@ class Peering:
             self._clone_check.heard(link, message, now)
         return link.bill()
 
-    def link_malformed(self, number: int, now: float) -> bool:
-        """
-        A line came that is no message.
-
-        Returns:
-            whether the link goes on: who has proven its key may be wrong a few times.
-        """
-        link = self.links.get(number)
-        if link is None or link.state is _CLOSING:
-            return False
-        if not link.key:
-            self.table.close(link, "a line that is no message, before any key", now)
-        else:
-            self.penalise(link, -10.0, "a line that is no message", now)
-        return not link.closing
-
     def link_closed(self, number: int, now: float) -> None:
         """A connection is gone."""
         self._clone_check.forget(number)
         link = self.table.lost(number, now)
-        if link is not None and link.outbound and not link.key:
+        if link is not None and link.outbound and not link.boot:
             self.addresses.failed(link.address, now)
 
     def discovered(self, addresses: Iterable[str], now: float) -> None:
@@ -274,6 +261,16 @@ class Peering:
         elif not self.addresses.waiting(address, now):
             self.dialling.dial(address, now)
 
+    def dial_peer(self, key: str, now: float) -> None:
+        """Begin a dial to a peer whose address is known, unless one has just failed."""
+        address = self.addresses.address_of(key, now)
+        if (
+            address is not None
+            and not self.scores.banned(key, now)
+            and not self.addresses.waiting(address, now)
+        ):
+            self.dialling.dial(address, now)
+
     def reachable(self, key: str, now: float) -> bool:
         """Whether a message to ``key`` has a way to go."""
         return key in self.by_key or (
@@ -290,8 +287,9 @@ class Peering:
 
     def drain(self, now: float) -> list[Send | CloseLink | Dial]:
         """All that is to leave with the current batch, in order; its drafts are sealed."""
-        # Entries first: whoever gets an answer has then seen the state it speaks of, and does
-        # not plan its next fill with lots that the answer just took.
+        # Answers of handshakes first, or a busy peer would link with nobody. Then entries:
+        # whoever gets an answer has then seen the state it speaks of, and does not plan its next
+        # fill with lots that the answer just took.
         return self._outgoing.drain(self.gossip.lines_for(self.by_key.values()))
 
     # Time.
@@ -322,18 +320,16 @@ class Peering:
         """A link became ready: say hello to its peer, and what waited for it."""
         self._grafting.joined(link)
         records = self.peer_exchange.sample(now)
-        if records:
-            self.notify(link, "peer.addresses", {"records": records})
+        self._outgoing.notify_list(link, "peer.addresses", "records", records)
         self.peer_exchange.tell(self.ready(), now, link)
         for method, params, answered in self._undelivered.take(link.key):
             self.request(link, method, params, answered, now)
 
     def _addresses_told(self, link: PeerLink, records: list[Signed], now: float) -> PeerResult:
-        fresh = self.peer_exchange.heard(records, now)
-        if fresh:
-            for other in self.ready():
-                if other is not link and (self.gossip.flood or other.mesh):
-                    self.notify(other, "peer.addresses", {"records": fresh})
+        fresh = self.peer_exchange.heard(records, now, link.address)
+        for other in self.ready():
+            if other is not link and (self.gossip.flood or other.mesh):
+                self._outgoing.notify_list(other, "peer.addresses", "records", fresh)
         return None
 
     def _goodbye_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:

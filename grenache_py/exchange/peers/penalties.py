@@ -31,13 +31,12 @@ class Penalties:
         Args:
             points: negative.
         """
-        score = self._scores.add(link.key or link.address, points, now)
+        score = self._scores.add(link.key, points, now)
         if score < IGNORE_BELOW and link.mesh:
             link.mesh = False
             self._outgoing.notify(link, "gossip.prune", {"backoff_s": 60})
         if score < DISCONNECT_BELOW and not link.closing:
-            if link.key:
-                self._scores.ban(link.key, now + BAN_S)
+            self._scores.ban(link.key, now + BAN_S)
             self._table.close(link, f"score {score:.0f}: {reason}", now)
 
     def ignored(self, link: PeerLink, now: float) -> bool:
@@ -45,7 +44,7 @@ class Penalties:
         return self._scores.of(link.key, now) < IGNORE_BELOW
 
     def ban(self, key: str, seconds: float, reason: str, now: float) -> None:
-        """Close every link that proves ``key``, and refuse it for a while."""
+        """Close every link of ``key``, and refuse it for a while."""
         self._scores.ban(key, now + seconds)
         for link in self._table.of(key):
             self._table.close(link, reason, now)

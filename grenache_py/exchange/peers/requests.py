@@ -21,6 +21,8 @@ from grenache_py.wire.jsonrpc import error_line, request_line, result_line
 
 __all__ = ["Answered", "PeerParams", "PeerRequests", "PeerResult"]
 
+#: Characters of a request's id.
+ID_LENGTH_MAX = 64
 #: What it costs to refuse a message that has no price of its own.
 REFUSED_POINTS = 2
 #: What an answer costs; entries in it are paid for one by one, as those of ``gossip.publish``.
@@ -160,4 +162,7 @@ def _counted(link: PeerLink, number: Any, result: dict[str, Any]) -> bytes:
 
 def _id(message: dict[str, Any]) -> Any:
     number = message.get("id")
-    return number if isinstance(number, (int, str)) else None
+    # It is written into the answer, which must fit a line whatever the question was.
+    if isinstance(number, str) and len(number) <= ID_LENGTH_MAX:
+        return number
+    return number if isinstance(number, int) and abs(number) < 2**64 else None

@@ -13,7 +13,14 @@ from ipaddress import ip_address
 
 import attrs
 
-__all__ = ["BAN_S", "DISCONNECT_BELOW", "IGNORE_BELOW", "Scores", "network_prefix"]
+__all__ = [
+    "BAN_S",
+    "DISCONNECT_BELOW",
+    "IGNORE_BELOW",
+    "Scores",
+    "network_of",
+    "network_prefix",
+]
 
 #: Below this score gossip of a peer is not read.
 IGNORE_BELOW = -50.0
@@ -113,3 +120,8 @@ def network_prefix(address: str) -> str:
     if ip.is_private:
         return ""
     return str(ip).rpartition(".")[0] if ip.version == 4 else ip.exploded[:14]
+
+
+def network_of(address: str) -> str:
+    """What ``host:port`` is counted under: its /24 or /48; its host, when that is private."""
+    return network_prefix(address) or address.rpartition(":")[0]

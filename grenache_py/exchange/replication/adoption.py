@@ -99,6 +99,9 @@ class Adoption:
         order = published.order
         if published.home != newest.home or order is None:
             raise RemoteProtocolError("the two entries are not of one order")
+        published.check_canonical(order_signed.payload)
+        if not alone:
+            newest.check_canonical(state_signed.payload)
         self.verifier.check(order_signed, published.home)
         if not alone:
             self.verifier.check(state_signed, newest.home)
@@ -129,6 +132,7 @@ class Adoption:
         beat = entry.beat
         if beat is None:
             raise RemoteProtocolError("not a heartbeat")
+        entry.check_canonical(beat_signed.payload)
         digest = self.verifier.check(beat_signed, entry.home).hex()
         if entry.home == self.home:
             return Received("own", None)

@@ -83,6 +83,7 @@ class Forks:
         else:
             return None
         if earlier is not None and earlier.payload != signed.payload:
+            entry.check_canonical(signed.payload)
             self.verifier.check(signed, entry.home)
             self._freeze(origin, earlier, signed)
             return "frozen"
@@ -102,6 +103,8 @@ class Forks:
         same = (one.home, one.epoch, one.seq) == (other.home, other.epoch, other.seq)
         if not same or first.payload == second.payload:
             raise RemoteProtocolError("these two entries contradict nothing")
+        one.check_canonical(first.payload)
+        other.check_canonical(second.payload)
         self.verifier.check(first, one.home)
         self.verifier.check(second, one.home)
         if one.home == self.home:

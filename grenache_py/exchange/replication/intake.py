@@ -38,6 +38,7 @@ class Intake:
         received: entries that came.
         illegal_transitions: events that the state of an origin or of a catch-up did not allow: each
             is a bug, and cost the entry or the catch-up in which it happened.
+        routes: the key of the neighbour that brought the newest entry of each origin first.
         helpers: whom to ask next.
         consider: called with an origin, a link that may hold more of its log, and the time.
     """
@@ -47,6 +48,7 @@ class Intake:
         self.held_logs = held_logs
         self._replica = held_logs.replica
         self._forks = held_logs.replica.forks
+        self.routes: dict[str, str] = {}
         self.helpers = Helpers()
         self.received = self.illegal_transitions = 0
         self.consider: Callable[[str, PeerLink, float], None] = lambda origin, link, now: None
@@ -84,6 +86,7 @@ class Intake:
     def came(self, link: PeerLink, received: Received, now: float) -> None:
         """Pass on what an entry changed here, and go after what it shows to be missing."""
         for novel, origin, head in received.novel:
+            self.routes[origin] = link.key
             self.peering.gossip.relay(novel, origin, head, link.id)
             # Who sends an entry holds the log up to it, perhaps further, and need not be told.
             link.told[origin] = max(head, link.told.get(origin, NO_HEAD))

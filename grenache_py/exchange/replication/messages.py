@@ -6,6 +6,7 @@ Pure. Every ``read_`` function raises RemoteProtocolError, which names the membe
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from typing import Any, NamedTuple
 
@@ -14,7 +15,9 @@ from grenache_py.exchange.peers.mesh import HEADS_PER_MESSAGE_MAX, LINE_BYTES
 from grenache_py.exchange.peers.requests import PeerParams
 from grenache_py.exchange.replication.frame import FRAME_BYTES_MAX
 from grenache_py.exchange.replication.live_set_key import ID_BYTES, INFINITY, key_of, time_and_hash
+from grenache_py.exchange.signed_log.entries import EPOCH_MAX, SEQ_MAX
 from grenache_py.exchange.signed_log.head import Head
+from grenache_py.exchange.signed_log.hybrid_clock import TIME_MS_MAX
 from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = [
@@ -89,6 +92,9 @@ def read_published(params: PeerParams) -> list[Any]:
     return entries
 
 
+_is_hex = re.compile("[0-9a-f]*").fullmatch
+
+
 def read_heads(params: PeerParams) -> list[tuple[str, Head]]:
     """The heads a message tells, by origin."""
     heads = params.get("heads")
@@ -103,10 +109,11 @@ def read_heads(params: PeerParams) -> list[tuple[str, Head]]:
             or len(item[0]) != 64
             or type(item[1]) is not int
             or type(item[2]) is not int
-            or not 0 < item[1] <= 2**53
-            or not 0 <= item[2] <= 2**53
+            or not 0 < item[1] <= EPOCH_MAX
+            or not 0 <= item[2] <= SEQ_MAX
             or not isinstance(item[3], str)
             or len(item[3]) != 64
+            or not _is_hex(item[0] + item[3])
         ):
             raise RemoteProtocolError("a head must be [origin, epoch, seq, hash]")
         out.append((item[0], Head(item[1], item[2], item[3])))
@@ -136,7 +143,7 @@ def read_entries(result: dict[str, Any]) -> list[Signed] | None:
 def read_key(params: PeerParams, name: str) -> str:
     """A home's key: 64 hex digits."""
     value = params.get(name)
-    if not isinstance(value, str) or len(value) != 64:
+    if not isinstance(value, str) or len(value) != 64 or not _is_hex(value):
         raise RemoteProtocolError(f"{name!r} must be a key of 64 hex digits")
     return value
 
@@ -144,7 +151,7 @@ def read_key(params: PeerParams, name: str) -> str:
 def read_number(params: PeerParams, name: str) -> int:
     """An epoch or a sequence number, from 1 on."""
     value = params.get(name)
-    if type(value) is not int or not 0 < value <= 2**53:
+    if type(value) is not int or not 0 < value <= SEQ_MAX:
         raise RemoteProtocolError(f"{name!r} must be a positive integer")
     return value
 
@@ -184,7 +191,7 @@ def read_bound(wire: object) -> int:
         return INFINITY
     if isinstance(wire, list) and len(wire) == 2:
         time_ms, text = wire
-        if type(time_ms) is int and 0 <= time_ms < 2**63 and isinstance(text, str):
+        if type(time_ms) is int and 0 <= time_ms <= TIME_MS_MAX and isinstance(text, str):
             try:
                 prefix = bytes.fromhex(text)
             except ValueError:

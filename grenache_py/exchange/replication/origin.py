@@ -74,6 +74,7 @@ class Origin:
         expected: in state ADOPTED only: fingerprint and size of the live set by the log, from the
             heartbeat that was adopted on.
         visible: the lease holds and its orders stand in the books.
+        jumps: how often entries were left out: a new epoch, or a heartbeat that was jumped to.
         frozen: in state FROZEN only: why nothing of this origin is believed any more; else "".
     """
 
@@ -91,6 +92,7 @@ class Origin:
     published: tuple[Signed, Entry] | None = None
     expected: tuple[int, int] | None = None
     visible: bool = False
+    jumps: int = 0
     frozen: str = ""
 
     @classmethod
@@ -147,6 +149,7 @@ class Origin:
         """Its home started a new log. The caller has dropped the orders of the old one."""
         self._happened(OriginEvent.EPOCH_BEGAN)
         self.epoch, self.seq, self.hash = epoch, 0, GENESIS
+        self.jumps += 1
         self.waiting.clear()
         self.tail.clear()
         self.published = None
@@ -166,6 +169,7 @@ class Origin:
     def jump(self, entry: Entry, beat: HeartbeatBody, signed: Signed, digest: str) -> None:
         """Make a heartbeat the head; the entries before it are never applied."""
         self.seq, self.hash, self.time = entry.seq, digest, entry.time
+        self.jumps += 1
         self.lease_ms = beat.lease_ms
         self.tail.clear()
         self.tail.append((entry.seq, digest, signed))

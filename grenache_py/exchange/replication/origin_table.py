@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import attrs
 
-from grenache_py.exchange.effects.rows import OriginRow, Snapshot
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.effects.rows import OriginRow, RecordGone, RecordRow, Snapshot
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.signed_log.entries import Entry
@@ -83,12 +84,26 @@ class OriginTable:
         """Take back what an earlier life of this peer stored; no order stands in a book yet."""
         for row in snapshot.origins:
             self.origins[row.origin] = Origin.restored(row)
+        unreadable = list[RecordGone]()
         for kept in snapshot.records:
-            origin = self.origins[kept.origin]
-            order_signed = Signed.from_row(SignedRow(*kept[3:8]))
-            state_signed = Signed.from_row(SignedRow(*kept[8:13]))
-            entry = Entry.decode(order_signed.payload)
-            newest = Entry.decode(state_signed.payload)
-            body = next(state for state in newest.states if state.order_id == kept.order_id)
-            self.records.insert(origin, order_signed, entry, state_signed, body, newest.seq)
+            try:
+                self._restore_record(kept)
+            except RemoteProtocolError:
+                # The next heartbeat of its home shows that it is missing, and it is fetched again.
+                unreadable.append(RecordGone(kept.order_id))
         self.records.rows.clear()  # they are stored already
+        self.records.rows.update((row.order_id, row) for row in unreadable)
+
+    def _restore_record(self, kept: RecordRow) -> None:
+        origin = self.origins.get(kept.origin)
+        if origin is None:
+            raise RemoteProtocolError("its home is not held")
+        order_signed = Signed.from_row(SignedRow(*kept[3:8]))
+        state_signed = Signed.from_row(SignedRow(*kept[8:13]))
+        entry = Entry.decode(order_signed.payload)
+        newest = Entry.decode(state_signed.payload)
+        for body in newest.states:
+            if body.order_id == kept.order_id and entry.order is not None:
+                self.records.insert(origin, order_signed, entry, state_signed, body, newest.seq)
+                return
+        raise RemoteProtocolError("its newest entry says nothing of it")

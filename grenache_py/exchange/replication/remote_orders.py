@@ -89,7 +89,12 @@ class RemoteOrders:
         self._of[order.id] = record
         if live is not None and live.order.expires_ms is not None:
             self._expiring[order.id] = (origin, live)
-        self.advance(origin, record, state, body, state_seq)
+        try:
+            self.advance(origin, record, state, body, state_seq)
+        except RemoteProtocolError:
+            del origin.records[order.id], self._of[order.id]
+            self._expiring.pop(order.id, None)
+            raise
 
     def advance(
         self, origin: Origin, record: RemoteOrder, signed: Signed, body: StateBody, seq: int

@@ -49,6 +49,8 @@ class Replica:
         forks: contradictions; ``alarms`` are its.
         adoption: jumping ahead.
         applied: entries applied.
+        on_entry: called with a home, the time in ms of an entry of its log that was applied, and
+            the time, after all that the entry tells was taken in.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Replica:
         self._verifier = verifier
         self._outbox = outbox
         self._on_trade = on_trade
+        self.on_entry: Callable[[str, int, float], None] = lambda home, time_ms, now: None
         self._table = table = OriginTable(records)
         self.origins = table.origins
         self.forks = Forks(home, table, verifier, own_head, own_hash)
@@ -92,6 +95,7 @@ class Replica:
         known = self.forks.known(origin, entry, signed)
         if known is not None:
             return Received(known, origin)
+        entry.check_canonical(signed.payload)
         digest = self._verifier.check(signed, entry.home).hex()
         if entry.time[0] - int(now * 1000) > AHEAD_MS_MAX:
             return Received("early", origin)
@@ -147,6 +151,7 @@ class Replica:
         elif origin.expected is not None:
             origin.settle()
         self.records.show_or_hide(origin, self._clock.read_ms(now))
+        self.on_entry(origin.home, entry.time[0], now)
 
     def _state(self, origin: Origin, entry: Entry, signed: Signed, state: StateBody) -> None:
         record = origin.records.get(state.order_id)

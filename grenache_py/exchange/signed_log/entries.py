@@ -29,10 +29,18 @@ from grenache_py.exchange.market.order import (
     TimeInForce,
     Trade,
 )
+from grenache_py.exchange.signed_log.hybrid_clock import COUNTER_MAX, TIME_MS_MAX
+from grenache_py.exchange.signed_log.merkle import PAYLOAD_BYTES_MAX, check_canonical
 
 __all__ = [
+    "EPOCHS_AHEAD_MAX",
+    "EPOCH_MAX",
     "GENESIS",
+    "LEASE_MS_MAX",
+    "SEQ_MAX",
+    "STATES_PER_ENTRY_MAX",
     "TRADES_PER_ENTRY_MAX",
+    "TRADE_BYTES_MAX",
     "Entry",
     "HeartbeatBody",
     "OrderBody",
@@ -41,9 +49,11 @@ __all__ = [
     "TradeBody",
     "check_order_id",
     "check_texts",
+    "epoch_of_time",
     "order_body",
     "order_from_body",
     "order_id",
+    "room_for_states",
     "state_body",
     "trade_body",
     "trade_from_body",
@@ -53,6 +63,27 @@ __all__ = [
 GENESIS = "0" * 64
 #: An entry stays far below a line: a larger step is written as several entries.
 TRADES_PER_ENTRY_MAX = 16
+#: The longest log of one epoch: 36 bits, as the store numbers entries.
+SEQ_MAX = 2**36 - 1
+#: The highest epoch: 27 bits of minutes, until the year 2281.
+EPOCH_MAX = 2**27 - 1
+#: The first minute that epochs are counted from: 2026-01-01, in ms since 1970.
+EPOCHS_SINCE_MS = 1_767_225_600_000
+#: How far an epoch may be above the minute of its entry: each ``--new-epoch`` raises it by one, a
+#: second one within a minute too.
+EPOCHS_AHEAD_MAX = 1_000
+#: The longest lease. A network of 5,000 homes needs 400 s.
+LEASE_MS_MAX = 600_000
+#: A trade is not later than its fill's deadline, 10 s after its taker's home asked.
+TRADE_AHEAD_MS_MAX = 60_000
+#: States in one entry; a step that closes more orders is written as several entries.
+STATES_PER_ENTRY_MAX = 64
+#: Bytes of one trade with its comma, when its texts and numbers are as long as they may be.
+TRADE_BYTES_MAX = 471
+#: Likewise of one state.
+STATE_BYTES_MAX = 189
+#: Likewise of all of an entry but its trades and states: with an order, and a heartbeat.
+FRAME_BYTES_MAX = 800
 
 # Only lengths are checked here. ``check_texts`` checks the characters of a whole message at once:
 # a pattern for each member would call ``re`` for each, three quarters of the time of decoding.
@@ -60,7 +91,8 @@ HexId: TypeAlias = Annotated[str, msgspec.Meta(min_length=32, max_length=32)]
 HexKey: TypeAlias = Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
 Money: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=38)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-Stamp: TypeAlias = tuple[Count, Count]
+TimeMs: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=TIME_MS_MAX)]
+Stamp: TypeAlias = tuple[TimeMs, Annotated[int, msgspec.Meta(ge=0, le=COUNTER_MAX)]]
 Symbol: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 
 
@@ -103,7 +135,7 @@ class TradeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     taker: HexId
     maker_home: HexKey
     taker_home: HexKey
-    time: Count
+    time: TimeMs
 
     def add_texts(self, ids: list[str], amounts: list[str]) -> None:
         """Add this trade's texts to the two lists that ``check_texts`` takes."""
@@ -121,7 +153,7 @@ class HeartbeatBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         fingerprint: sum of their elements (see ``live_set.element``), 64 hex digits.
     """
 
-    lease_ms: Count
+    lease_ms: Annotated[int, msgspec.Meta(ge=0, le=LEASE_MS_MAX)]
     live: Count
     fingerprint: HexKey
 
@@ -130,14 +162,23 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froz
     """One entry's payload."""
 
     home: HexKey
-    epoch: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
-    seq: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+    epoch: Annotated[int, msgspec.Meta(ge=1, le=EPOCH_MAX)]
+    seq: Annotated[int, msgspec.Meta(ge=1, le=SEQ_MAX)]
     prev: HexKey
     time: Stamp
     order: OrderBody | None = None
     trades: Annotated[tuple[TradeBody, ...], msgspec.Meta(max_length=TRADES_PER_ENTRY_MAX)] = ()
-    states: Annotated[tuple[StateBody, ...], msgspec.Meta(max_length=64)] = ()
+    states: Annotated[tuple[StateBody, ...], msgspec.Meta(max_length=STATES_PER_ENTRY_MAX)] = ()
     beat: HeartbeatBody | None = None
+
+    def check_canonical(self, payload: str) -> None:
+        """
+        Check that ``payload`` is the one spelling of this entry.
+
+        Raises:
+            RemoteProtocolError: it is padded, or spelled otherwise.
+        """
+        check_canonical("log entry", self, payload)
 
     def encode(self) -> str:
         """The payload, byte for byte as it is hashed, signed, stored and sent."""
@@ -146,7 +187,8 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froz
     @classmethod
     def decode(cls, payload: str) -> Entry:
         """
-        Parse a payload. The signature is not checked here.
+        Parse a payload. Not checked here: the signature, and, for what is held already or only
+        read, whether it is canonical.
 
         Raises:
             RemoteProtocolError: it is not an entry; the message names the member.
@@ -156,11 +198,21 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froz
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
             raise RemoteProtocolError(f"bad log entry: {error}") from None
         ids, amounts = [entry.home, entry.prev], []
+        time_ms = entry.time[0]
+        if (
+            entry.epoch > EPOCHS_AHEAD_MAX
+            and entry.epoch > epoch_of_time(time_ms) + EPOCHS_AHEAD_MAX
+        ):
+            raise RemoteProtocolError("bad log entry: its epoch is far above its time")
         order = entry.order
         if order is not None:
+            if order.time > entry.time:
+                raise RemoteProtocolError("bad log entry: its order is later than itself")
             ids.append(order.id)
             amounts += [text for text in (order.quantity, order.price, order.stop) if text]
         for trade in entry.trades:
+            if trade.time > time_ms + TRADE_AHEAD_MS_MAX:
+                raise RemoteProtocolError("bad log entry: its trade is far above its time")
             trade.add_texts(ids, amounts)
         for state in entry.states:
             ids.append(state.order_id)
@@ -171,9 +223,15 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froz
         return entry
 
 
+def epoch_of_time(time_ms: int) -> int:
+    """The epoch that a home begins at this time: minutes since 2026, 1 at least."""
+    return max(1, (time_ms - EPOCHS_SINCE_MS) // 60_000)
+
+
 _decode = msgspec.json.Decoder(Entry).decode
 _is_hex = re.compile("[0-9a-f]*").fullmatch
-_AMOUNT = r"(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,18})?"
+# No zeros at the end: an amount has one spelling, and "0" alone is nothing.
+_AMOUNT = r"(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{0,17}[1-9])?"
 _are_amounts = re.compile(f"{_AMOUNT}(?: {_AMOUNT})*").fullmatch
 
 
@@ -276,6 +334,12 @@ def order_from_body(body: OrderBody, home: str, market: Market) -> Order:
         body.expires,
         *body.time,
     )
+
+
+def room_for_states(trades: int) -> int:
+    """How many states an entry with so many trades holds, however long their texts are."""
+    left = PAYLOAD_BYTES_MAX - FRAME_BYTES_MAX - trades * TRADE_BYTES_MAX
+    return min(STATES_PER_ENTRY_MAX, left // STATE_BYTES_MAX)
 
 
 def state_body(live: LiveOrder, market: Market) -> StateBody:

@@ -61,6 +61,11 @@ class Identity:
         public, secret = bindings.crypto_sign_seed_keypair(seed)
         return cls(public.hex(), secret)
 
+    @property
+    def seed(self) -> bytes:
+        """The 32 secret bytes it was made from: only for the key of the TLS certificate."""
+        return self._secret[:32]
+
     def sign(self, message: bytes) -> bytes:
         """The signature of this peer over ``message``."""
         return self.scheme.sign(self._secret, message)

@@ -1,11 +1,14 @@
 """
 Signed payloads: a batch shares one signature, and each payload can be verified on its own.
 
-Pure. Bytes are signed, not objects: a payload travels as an opaque JSON string, so there is
-nothing to canonicalise. The payloads of one batch are the leaves of a Merkle tree
-(RFC 6962 section 2.1: leaf and node hashes carry different prefixes, an odd node is promoted)
-and the signature covers its root, so a home signs once per commit and a neighbour verifies
-once per batch: ``Verifier`` remembers the roots it has already checked.
+Pure. Bytes are signed, not objects: a payload travels as an opaque JSON string, and its signature
+is checked over the bytes that came. What is kept or passed on must be canonical all the same
+(docs/design/log.rst#canonical), so that nobody can pad it.
+
+The payloads of one batch are the leaves of a Merkle tree (RFC 6962 section 2.1: leaf and node
+hashes carry different prefixes, an odd node is promoted) and the signature covers its root, so a
+home signs once per commit and a neighbour verifies once per batch: ``Verifier`` remembers the roots
+it has already checked.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Annotated, NamedTuple, Protocol
 
 from msgspec import Meta, Struct, ValidationError, convert, json
 
-from grenache_py.errors import RemoteProtocolError
+from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 from grenache_py.exchange.signed_log.keys import Identity, Scheme
 
 __all__ = [
@@ -27,12 +30,15 @@ __all__ = [
     "SignedRow",
     "Verifier",
     "Wire",
+    "check_canonical",
 ]
 
 #: Payloads under one signature. 64 leaves make a path of 6 hashes: 192 bytes save 63 signatures.
 LEAVES_MAX = 64
 #: Bytes of one payload. Four payloads and their envelope fit a 64 KiB line.
 PAYLOAD_BYTES_MAX = 14_000
+#: A path is as long as the tree is high.
+PATH_BYTES_MAX = 32 * (LEAVES_MAX - 1).bit_length()
 #: Verified roots in the younger of two sets; when it is full it replaces the older one.
 _ROOTS_MAX = 10_000
 
@@ -40,6 +46,20 @@ _ROOTS_MAX = 10_000
 def leaf_hash(payload: str) -> bytes:
     """32 bytes: the hash of a payload as a leaf, which is also an entry's id in the log's chain."""
     return sha256(b"\0" + payload.encode(errors="surrogatepass")).digest()
+
+
+def check_canonical(what: str, value: Struct, payload: str) -> None:
+    """
+    Check that a payload is the one spelling of the value it was decoded to.
+
+    Raises:
+        RemoteProtocolError: it is longer, or written otherwise, than it must be.
+    """
+    if _encode(value) != payload.encode():
+        raise RemoteProtocolError(f"bad {what}: not canonical JSON (docs/design/log.rst#canonical)")
+
+
+_encode = json.Encoder().encode
 
 
 def _message(network: str, root: bytes) -> bytes:
@@ -50,8 +70,8 @@ class Wire(Struct, omit_defaults=True, frozen=True, gc=False):
     """A signed payload as it travels: bytes are base64; one alone under its root has no path."""
 
     payload: str
-    signature: bytes
-    path: bytes = b""
+    signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
+    path: Annotated[bytes, Meta(max_length=PATH_BYTES_MAX)] = b""
     leaf: tuple[
         Annotated[int, Meta(ge=0, lt=LEAVES_MAX)], Annotated[int, Meta(ge=1, le=LEAVES_MAX)]
     ] = (0, 1)
@@ -127,6 +147,8 @@ class Signed(Struct, frozen=True, gc=False):
         except ValidationError as error:
             raise RemoteProtocolError(f"bad signed payload: {error}") from None
         payload, (index, size) = wire.payload, wire.leaf
+        if len(wire.path) % 32:
+            raise RemoteProtocolError("bad signed payload: 'path' is no row of hashes")
         # A character has at most four bytes: only what comes near the limit is measured.
         if 4 * len(payload) > PAYLOAD_BYTES_MAX and (
             len(payload.encode(errors="replace")) > PAYLOAD_BYTES_MAX
@@ -169,7 +191,14 @@ class Sealer:
         self._drafts: list[Draft] = []
 
     def add(self, payload: str) -> Draft:
-        """Queue ``payload`` for the next ``seal``."""
+        """
+        Queue ``payload`` for the next ``seal``.
+
+        Raises:
+            LocalProtocolError: no other peer would take it; nothing is queued.
+        """
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            raise LocalProtocolError(f"a payload of {len(payload)} bytes: nobody would read it")
         draft = Draft(payload, leaf_hash(payload))
         self._drafts.append(draft)
         return draft

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from grenache_py.errors import LocalProtocolError, RemoteProtocolError
 from grenache_py.exchange.signed_log.entries import (
     GENESIS,
     Entry,
@@ -27,6 +28,9 @@ __all__ = ["TAIL_ENTRIES_MAX", "OwnLog"]
 
 #: Newest entries kept in memory to answer ``gossip.want``; older gaps are reconciled instead.
 TAIL_ENTRIES_MAX = 1_024
+#: Bytes of an entry above which it is read again, as others will, before it is appended. Most
+#: entries are a tenth of that, and what they hold is far from every limit.
+READ_AGAIN_BYTES = 4_000
 
 
 @attrs.define
@@ -63,6 +67,9 @@ class OwnLog:
 
         Args:
             stamp: the entry's time, when the caller has taken it from ``stamp`` before.
+
+        Raises:
+            LocalProtocolError: others could not read it; nothing is appended.
         """
         entry = Entry(
             self.home,
@@ -75,7 +82,13 @@ class OwnLog:
             states,
             beat,
         )
-        draft = self._sealer.add(entry.encode())
+        payload = entry.encode()
+        if len(payload) > READ_AGAIN_BYTES:
+            try:
+                Entry.decode(payload)
+            except RemoteProtocolError as error:
+                raise LocalProtocolError(f"an entry that nobody could read: {error}") from error
+        draft = self._sealer.add(payload)
         self.seq += 1
         self.hash = draft.hash.hex()
         self.tail.append((self.seq, draft))
@@ -97,10 +110,17 @@ class OwnLog:
         return [self.tail[seq - start][1] for seq in range(first, min(last, self.seq) + 1)]
 
     def restore(self, epoch: int, seq: int, hash: str, tail: Sequence[tuple[int, Signed]]) -> None:
-        """Continue where the stored log ends."""
+        """
+        Continue where the stored log ends.
+
+        Args:
+            tail: its newest stored entries. What was pruned, or is of an older epoch, leaves a
+                gap in their numbers; only what follows the last gap is kept.
+        """
         self.epoch, self.seq, self.hash = epoch, seq, hash
         self.tail.clear()
-        self.tail.extend(
-            (number, Draft(signed.payload, leaf_hash(signed.payload), signed))
-            for number, signed in tail
-        )
+        for number, signed in reversed(tail):
+            if number != seq - len(self.tail) or len(self.tail) == self.tail.maxlen:
+                break
+            draft = Draft(signed.payload, leaf_hash(signed.payload), signed)
+            self.tail.appendleft((number, draft))

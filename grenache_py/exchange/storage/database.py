@@ -36,6 +36,8 @@ BACKUP_MARK = "backup"  # in meta: this file is a copy
 #: Rows changed between two checkpoints, some 100 MiB of the write-ahead log: so rarely that far
 #: less than one commit in a hundred meets the end of one.
 CHECKPOINT_CHANGES = 80_000
+#: The log's file is cut to this length when it begins anew, or a reader held it longer.
+WAL_KEPT_BYTES = 128 * 1024 * 1024
 #: Beyond this the writer itself folds the log into the file, and fails when it cannot.
 WAL_BYTES_MAX = 256 * 1024 * 1024
 READERS_WAIT_S = 0.05  # for a reader that needs the log; a backup may need it for minutes
@@ -146,18 +148,23 @@ class Database:
             self._changed = connection.total_changes
 
     def _bound_log(self, connection: Connection) -> None:
-        """
-        Fold a write-ahead log that grew too long, if its readers let us.
-
-        A disk on which that is impossible must not go on taking orders.
-        """
+        """Fold a log that grew too long: a disk that cannot take it must take no more orders."""
         if self._changed < self._bound_at:
             return
         self._bound_at = self._changed + CHECKPOINT_CHANGES
-        if _size(f"{self.path}-wal") > WAL_BYTES_MAX:
-            connection.execute(f"PRAGMA busy_timeout = {READERS_WAIT_S * 1000:.0f}")
-            connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
-            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
+        if self.log_bytes > WAL_BYTES_MAX:
+            _fold(connection)
+
+    @property
+    def log_bytes(self) -> int:
+        """The size of the write-ahead log's file; may be asked on any thread."""
+        return _size(f"{self.path}-wal")
+
+    def shrink_log(self) -> None:
+        """Fold a log whose file is too long: by itself it stays as long as it ever was."""
+        if self._connection is not None and self.log_bytes > WAL_KEPT_BYTES:
+            with translated(self.path):
+                _fold(self._connection)
 
     # Checkpoints beside the commits.
 
@@ -183,15 +190,16 @@ class Database:
                 raise
         return connection
 
-    def finish_checkpoint(self) -> None:
+    def finish_checkpoint(self) -> bool:
         """
         Copy what was committed during the last ``checkpoint``; the log can begin anew then.
+
+        Returns whether all was copied: if not, somebody's transaction needs the older pages.
 
         Raises:
             StoreError: it could not be copied; the log has it, and the database stays open.
         """
-        if self._connection is not None:
-            checkpoint(self._connection, self.path)
+        return self._connection is None or checkpoint(self._connection, self.path)
 
     def prune(self, plan: retention.Plan) -> Iterator[int]:
         """Forget what ``plan`` says, one short transaction a step. A step may raise StoreError."""
@@ -247,6 +255,7 @@ class Database:
         # Or each batch would open, write and unlink a file in /var/tmp for statement journals.
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # wal_checkpoints.py does it
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode not in ("wal", "memory"):
             raise StoreError(
@@ -263,11 +272,11 @@ class Database:
         version = _pragma(connection, "user_version")
         if 0 < version < len(self._steps):
             copy(connection, f"{self.path}.schema{version}")
-        for number in range(version + 1, len(self._steps) + 1):
+        if version < len(self._steps):  # in one transaction: a new file is whole, or not there
             connection.executescript(
-                f"BEGIN IMMEDIATE; {self._steps[number - 1]};"
+                f"BEGIN IMMEDIATE; {';'.join(self._steps[version:])};"
                 f"PRAGMA application_id = {APPLICATION_ID};"
-                f"PRAGMA user_version = {number}; COMMIT;"
+                f"PRAGMA user_version = {len(self._steps)}; COMMIT;"
             )
 
 
@@ -287,17 +296,25 @@ def verify_pages(connection: Connection, path: str) -> None:
         )
 
 
-def checkpoint(connection: Connection, path: str) -> None:
+def _fold(connection: Connection) -> None:
+    """Copy the log and empty its file, if no reader needs it."""
+    connection.execute(f"PRAGMA busy_timeout = {READERS_WAIT_S * 1000:.0f}")
+    connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
+
+
+def checkpoint(connection: Connection, path: str) -> bool:
     """
     Copy the write-ahead log into the file, as far as no reader needs the older pages.
 
-    Commits and reads go on meanwhile.
+    Commits and reads go on meanwhile. Returns whether all of the log was copied.
 
     Raises:
         StoreError: the file cannot be written; the log still has everything.
     """
     with translated(path):
-        connection.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchall()
+        _, pages, copied = connection.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchone()
+    return bool(copied >= pages)
 
 
 def read_only(path: str) -> Connection:
@@ -336,6 +353,8 @@ def copy(connection: Connection, path: str) -> None:
     Raises:
         StoreError: ``path`` exists.
     """
+    if "\0" in path:
+        raise StoreError("refused", f"{path!r} is no path: it has a NUL in it")
     if os.path.exists(path):
         raise StoreError("refused", f"{path} exists: move it away, or choose another name")
     part = f"{path}.part"

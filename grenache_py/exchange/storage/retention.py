@@ -14,7 +14,12 @@ from sqlite3 import Connection
 
 import attrs
 
-from grenache_py.exchange.storage.statements import SEQ_BITS, SEQ_MASK, log_position
+from grenache_py.exchange.storage.statements import (
+    INTEGER_MAX,
+    SEQ_BITS,
+    SEQ_MASK,
+    log_position,
+)
 
 __all__ = ["Plan", "Retention", "plan", "prune"]
 
@@ -100,7 +105,7 @@ def _below(connection: Connection, table: str, rows_max: int, before_ms: int) ->
 
 def _log_below(connection: Connection, entries_max: int) -> int:
     """The position of the oldest of the newest ``entries_max`` entries, over all epochs."""
-    end = log_position(1 << 22, 0)
+    end = INTEGER_MAX
     while True:
         (newest,) = connection.execute(
             "SELECT max(position) FROM log WHERE position < ?", (end,)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from grenache_py.exchange.effects.rows import (
     AnswerRow,
+    FillTraded,
     IntentRow,
     LogRow,
     OrderRow,
@@ -80,6 +81,9 @@ def load(connection: Connection) -> Snapshot:
             select(IntentRow, "intents") + "WHERE done = 0 ORDER BY number",
         ),
         answers=rows_of(connection, AnswerRow, select(AnswerRow, "answers") + "ORDER BY number"),
+        traded_fills=rows_of(
+            connection, FillTraded, select(FillTraded, "traded_fills") + "ORDER BY number"
+        ),
         origins=rows_of(connection, OriginRow, select(OriginRow, "origins") + "ORDER BY origin"),
         records=rows_of(connection, RecordRow, select(RecordRow, "records") + "ORDER BY number"),
     )

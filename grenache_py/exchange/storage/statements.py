@@ -23,6 +23,8 @@ import attrs
 from grenache_py.exchange.effects.rows import (
     AnswerGone,
     AnswerRow,
+    FillForgotten,
+    FillTraded,
     IntentRow,
     LogRow,
     MetaRow,
@@ -41,7 +43,8 @@ __all__ = ["Shelf", "write"]
 # size is one prepared statement a type, kept by the connection.
 ROWS_MAX, DOZEN = 132, 12
 STATEMENTS_KEPT = 256
-SEQ_BITS = 40  # log.position = epoch << 40 | seq
+#: log.position = epoch << 36 | seq; 27 bits are left for the epoch, until the year 2281.
+SEQ_BITS = 36
 COUNTER_BITS = 20  # orders.position = time_ms << 20 | counter
 SEQ_MASK = (1 << SEQ_BITS) - 1
 INTEGER_MAX = 2**63 - 1
@@ -77,7 +80,7 @@ def _update(key: str, names: Sequence[str]) -> str:
     return f" ON CONFLICT ({key}) DO UPDATE SET {sets}"
 
 
-_ORDER_STATE = OrderRow._fields[OrderRow._fields.index("open") :]
+_ORDER_STATE = OrderRow._fields[OrderRow._fields.index("open") : -1]
 LOG_COLUMNS = LogRow._fields[2:]
 ORDER_VALUE = OrderRow._fields.index("value")
 EVENT_VALUE = OrderEventRow._fields.index("value")
@@ -106,6 +109,8 @@ STATEMENTS: dict[type, Statement] = {
     # The answer itself is final; only what is known about its taker changes.
     AnswerRow: _insert("answers", AnswerRow._fields, _update("fill_id", ["keep_ms", "unsettled"])),
     AnswerGone: Statement("DELETE FROM answers WHERE fill_id IN (", "?", ")"),
+    FillTraded: _insert("traded_fills", FillTraded._fields),
+    FillForgotten: Statement("DELETE FROM traded_fills WHERE number IN (", "?", ")"),
     OriginRow: _insert("origins", OriginRow._fields, _update("origin", OriginRow._fields[1:])),
     RecordRow: _insert("records", RecordRow._fields, _update("order_id", RecordRow._fields[1:])),
     RecordGone: Statement("DELETE FROM records WHERE order_id IN (", "?", ")"),

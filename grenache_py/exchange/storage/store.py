@@ -13,10 +13,10 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from sqlite3 import Connection
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 
 from grenache_py.exchange.effects.rows import (
     LogRow,
@@ -103,7 +103,8 @@ class Store:
         # Nobody else may be at the file when the whole log is copied into it.
         if self._checkpoints is not None:
             await self._checkpoints.close()
-        self._checkpoints = Checkpoints(self._database, writer, self._copier)
+        clock: IReactorTime = cast("IReactorTime", self._reactor)  # which every reactor is too
+        self._checkpoints = Checkpoints(self._database, writer, self._copier, clock)
         await self._reader.run(self._close_reading)
 
         def reopen() -> None:
@@ -228,6 +229,13 @@ class Store:
             with suppress(OSError):
                 total += os.stat(self.path + suffix).st_size
         return total
+
+    @property
+    def wal(self) -> dict[str, float | None]:
+        """The write-ahead log: its bytes, and for how long a reader has kept it growing."""
+        checkpoints = self._checkpoints
+        held_s = None if checkpoints is None else checkpoints.held_s
+        return {"bytes": self._database.log_bytes, "held_s": held_s and round(held_s, 1)}
 
     def counts(self) -> Deferred[Counts]:
         """How many rows of each kind there are."""

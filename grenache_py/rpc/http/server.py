@@ -23,27 +23,21 @@ from zope.interface import implementer
 from grenache_py.rpc.answering import Answering
 from grenache_py.rpc.errors import BadFrame
 from grenache_py.rpc.frames import decode_request, encode_reply, gunzip
+from grenache_py.rpc.http.reading import PIECE_BYTES, json_header, reader_limits
 from grenache_py.rpc.http.replies import ChunkedReply, ReplyPlace, answer
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.sockets import Connections, Writer, peer_certificate
 from grenache_py.rpc.streams import IncomingBytes, OutgoingBytes, ServerStream, lost
 from grenache_py.wire.http.messages import HTTPRequest, Refusal
-from grenache_py.wire.http.reader import ReaderLimits, RequestReader
+from grenache_py.wire.http.reader import RequestReader
 from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState, PauseReason
 
 __all__ = ["HTTPServerConnection", "HTTPServerFactory"]
 
 
-#: What Twisted reads at once, at most.
-READ_BYTES_MAX = 65_536
 # Members of an enumeration are looked up slowly.
 _READING = HTTPState.READING
 _WRITING, _PIPELINED = PauseReason.WRITING, PauseReason.PIPELINED
-
-
-def _json_header(value: bytes) -> Any:
-    # A Node server reads a header as Latin-1.
-    return msgspec.json.decode(value if value.isascii() else value.decode("latin-1").encode())
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -62,7 +56,7 @@ class HTTPServerConnection(Protocol):
     def __init__(self, answering: Answering, limits: ServerLimits, streams: Any = None) -> None:
         self._answering = answering
         self._streams = streams
-        self._reader = RequestReader(_reader_limits(limits), self)
+        self._reader = RequestReader(reader_limits(limits), self)
         self._limits = limits
         self._replies: deque[ReplyPlace] = deque()
         self._held_by: set[PauseReason] = set()
@@ -72,6 +66,8 @@ class HTTPServerConnection(Protocol):
         self._gr: tuple[Any, Any] | None = None  # of the request being read
         self._stream: ServerStream | None = None  # what the body belongs to
         self._answered_early = False  # before the body
+        self._unread = b""  # requests that wait until the client takes earlier answers
+        self._receiving = False
         self.active_at = 0.0
         self.began_at: float | None = None
 
@@ -99,17 +95,28 @@ class HTTPServerConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._state is not _READING:
             return
-        now = self.active_at = self.factory.clock.seconds()
-        reader = self._reader
-        reader.receive(data)
-        if not reader.in_message:
-            self.began_at = None
-        elif self.began_at is None:
-            self.began_at = now
+        self.active_at = self.factory.clock.seconds()
+        self._unread = self._unread + data if self._unread else data
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Read requests, a few at a time, as long as the client takes the answers."""
+        if self._receiving:
+            return  # from within: the loop below goes on
+        self._receiving, reader = True, self._reader
+        while self._unread and not self._held_by and self._state is _READING:
+            data, self._unread = self._unread[:PIECE_BYTES], self._unread[PIECE_BYTES:]
+            reader.receive(data)
+            if not reader.in_message:
+                self.began_at = None
+            elif self.began_at is None:
+                self.began_at = self.active_at
+        self._receiving = False
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.connections.discard(self)
         self._happened(HTTPEvent.LOST)
+        self._unread = b""
         self._reader.close()
         for reply in self._replies:
             if reply.stream is not None:
@@ -227,7 +234,7 @@ class HTTPServerConnection(Protocol):
 
     def _read_gr(self, request: HTTPRequest) -> None:
         try:
-            gr = _json_header(request.headers[b"_gr"])
+            gr = json_header(request.headers[b"_gr"])
         except msgspec.DecodeError:
             gr = False
         if gr is None:
@@ -249,7 +256,7 @@ class HTTPServerConnection(Protocol):
             for name, value in request.headers.items()
         }
         try:
-            args = _json_header(request.headers.get(b"_ar", b"{}"))
+            args = json_header(request.headers.get(b"_ar", b"{}"))
         except msgspec.DecodeError:
             args = {}
         self._reader.stream_body()
@@ -361,19 +368,9 @@ class HTTPServerConnection(Protocol):
         if bool(self._held_by) and not before:
             self.transport.pauseProducing()
         elif before and not self._held_by and self._state is _READING:
-            self.transport.resumeProducing()
-
-
-def _reader_limits(limits: ServerLimits) -> ReaderLimits:
-    return ReaderLimits(
-        head_bytes_max=limits.header_bytes_max,
-        body_bytes_max=limits.body_bytes_max,
-        # The parser keeps a header line to itself until it has all of it.
-        unended_head_bytes_max=limits.header_bytes_max + READ_BYTES_MAX,
-        host_needed=False,
-        body_text=f"a body of more than {limits.body_bytes_max} bytes",
-        head_text="too many header bytes",
-    )
+            self._read_on()
+            if not self._held_by and self._state is _READING:
+                self.transport.resumeProducing()
 
 
 class HTTPServerFactory(Factory):

@@ -10,6 +10,7 @@ publisher's messages are bare (docs/design/grenache-wire.rst#pubsub).
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
@@ -29,6 +30,11 @@ __all__ = ["CLOSE_FRAME", "GOING_AWAY", "INVALID_DATA", "WebSocketConnection"]
 #: Status codes of a close frame (RFC 6455 section 7.4.1).
 GOING_AWAY = 1001
 INVALID_DATA = 1007
+MESSAGE_TOO_BIG = 1009
+#: Fragments of one message; empty ones cost as much as others.
+FRAGMENTS_MAX = 4_096
+#: Bytes of answers that are gathered for one write.
+GATHERED_BYTES_MAX = 65_536
 #: The first byte of a frame that closes.
 CLOSE_FRAME = b"\x88"
 
@@ -49,14 +55,19 @@ class WebSocketConnection(Protocol):
     def __init__(self, wire: ClientProtocol | ServerProtocol, clock: Any) -> None:
         self._wire = wire
         self._clock = clock
-        self._parts: list[bytes] = []
+        self._events: deque[Any] = deque()  # read, and waiting until the other side reads
+        self._parts = bytearray()
+        self._fragments = 0
         self._opcode = Opcode.TEXT
         self._pinged = False
         self._paused = False
         self._receiving = False
+        self._gathered = 0  # bytes sent while receiving
+        self._reading = True
         self._writer: Any = None
         self._close_timer: IDelayedCall | None = None
         self._made_at = 0.0
+        self._lost = False
         self.peer = ""
         self.heard_at = 0.0
 
@@ -76,19 +87,40 @@ class WebSocketConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.heard_at = self._clock.seconds()
         self._pinged = False
-        self._receiving = True  # what is sent now leaves as one write, below
         self._wire.receive_data(data)
-        for event in self._wire.events_received():
+        self._events.extend(self._wire.events_received())
+        self.work()
+
+    def may_take(self) -> bool:
+        """Whether the next message may be taken now."""
+        return not self._paused or self._wire.state is State.CONNECTING
+
+    def work(self) -> None:
+        """Take messages as far as allowed, and read more only when none are left over."""
+        if self._receiving:
+            return  # from within: the loop below goes on
+        self._receiving = True  # what is sent now leaves as one write, below
+        while self._events and self.may_take():
+            event = self._events.popleft()
             if isinstance(event, Frame):
                 self._frame_received(event)
             else:
                 self.handshake_received(event)
         self._receiving = False
         self.flush()
+        self._read(not self._events and self.may_take())
         if self._wire.state is State.CLOSING and self._wire.close_expected():
             self._expect_close()
 
+    def _read(self, wanted: bool) -> None:
+        """Whoever does not read is not read from, and its pings and messages wait in its socket."""
+        if wanted != self._reading and not self._lost:
+            self._reading = wanted
+            (self.transport.resumeProducing if wanted else self.transport.pauseProducing)()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
+        self._events.clear()
         self._wire.receive_eof()
         if self._close_timer is not None:
             self._close_timer.cancel()
@@ -97,6 +129,8 @@ class WebSocketConnection(Protocol):
         """Send one message; a closing connection swallows it."""
         if self._wire.state is State.OPEN:
             (self._wire.send_binary if binary else self._wire.send_text)(message)
+            if self._receiving:
+                self._gathered += len(message)
             self.flush()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -113,6 +147,8 @@ class WebSocketConnection(Protocol):
         if self._wire.state is State.CONNECTING:
             if now - self._made_at > idle_s:
                 self.transport.abortConnection()
+        elif not self._reading and not self._paused:
+            self.heard_at = now  # it waits for us: as many of its messages as may are under way
         elif now - self.heard_at <= idle_s:
             return
         elif self._pinged:
@@ -126,8 +162,9 @@ class WebSocketConnection(Protocol):
 
     def flush(self) -> None:
         """Hand to the transport what the protocol wants sent."""
-        if self._receiving:
+        if self._receiving and self._gathered < GATHERED_BYTES_MAX:
             return
+        self._gathered = 0
         data = self._wire.data_to_send()
         if not data:
             return
@@ -139,9 +176,12 @@ class WebSocketConnection(Protocol):
 
     def pauseProducing(self) -> None:
         self._paused = True
+        if self._wire.state is not State.CONNECTING:  # TLS writes only once it has read
+            self._read(False)
 
     def resumeProducing(self) -> None:
         self._paused = False
+        self.work()
 
     def stopProducing(self) -> None:
         pass
@@ -161,12 +201,18 @@ class WebSocketConnection(Protocol):
                 self.message_received(bytes(frame.data), opcode is Opcode.BINARY)
             else:
                 self._opcode = opcode
-                self._parts = [bytes(frame.data)]
+                self._parts = bytearray(frame.data)
+                self._fragments = 1
         elif opcode is Opcode.CONT:
-            self._parts.append(bytes(frame.data))
+            self._parts += frame.data
+            self._fragments += 1
             if frame.fin:
-                message, self._parts = b"".join(self._parts), []
+                message, self._parts = bytes(self._parts), bytearray()
                 self.message_received(message, self._opcode is Opcode.BINARY)
+            elif self._fragments >= FRAGMENTS_MAX:
+                self._parts = bytearray()
+                self._events.clear()
+                self._wire.fail(MESSAGE_TOO_BIG, f"a message has at most {FRAGMENTS_MAX} fragments")
 
     def _expect_close(self) -> None:
         if self._close_timer is None:

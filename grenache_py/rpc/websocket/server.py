@@ -57,6 +57,16 @@ class RPCServerSocket(ServerSocket):
     def __init__(self, answering: Answering, limits: ServerLimits, clock: Any) -> None:
         super().__init__(limits, clock)
         self._answering = answering
+        self._requests_max = limits.pipelined_max
+        self._requests = 0  # under way
+
+    def may_take(self) -> bool:
+        return super().may_take() and self._requests < self._requests_max
+
+    def _answer(self, frame: bytes) -> None:
+        self._requests -= 1
+        self.send(frame)
+        self.work()
 
     def message_received(self, message: bytes, binary: bool) -> None:
         try:
@@ -66,15 +76,8 @@ class RPCServerSocket(ServerSocket):
             return
         request.peer = self.peer
         request.certificate = self._certificate
-        self._answering.answer(request, self.send)
-
-    def pauseProducing(self) -> None:
-        super().pauseProducing()
-        self.transport.pauseProducing()  # a client that does not read is not read either
-
-    def resumeProducing(self) -> None:
-        super().resumeProducing()
-        self.transport.resumeProducing()
+        self._requests += 1
+        self._answering.answer(request, self._answer)
 
 
 class WebSocketServerFactory(Factory):

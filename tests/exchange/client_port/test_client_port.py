@@ -504,7 +504,7 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 LINES = st.one_of(
     st.lists(WORDS, min_size=1, max_size=7).map(lambda words: " ".join(words).encode()),
-    st.binary(min_size=1, max_size=60).filter(lambda line: not {10, 255} & set(line)),
+    st.binary(min_size=1, max_size=60).filter(lambda line: not {10, 22, 255} & set(line)),
     st.tuples(st.sampled_from(sorted(METHODS)), st.dictionaries(
         st.sampled_from(["market", "side", "quantity", "price", "order_id", "limit", "account"]),
         st.sampled_from(["BTC-USD", "buy", "1", "100", 1, None, [], "0" * 32]), max_size=4,

@@ -12,11 +12,12 @@ from twisted.python.failure import Failure
 
 from grenache_py.exchange.daemon.client_connection import UNREAD_BYTES_MAX
 from grenache_py.exchange.daemon.line_connection import (
+    FAREWELL_BYTES_MAX,
     LINES_PER_TURN_MAX,
     STALLED_S,
     UNRELEASED_MAX,
 )
-from grenache_py.exchange.daemon.peer_connection import PeerConnection
+from grenache_py.exchange.daemon.peer_connection import PEER_LEAVE_S, PeerConnection
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.turns import ANSWER_BYTES_AT_ONCE, ANSWER_BYTES_PER_S, Turn, Turns
 from tests.support.peer import Peer
@@ -300,3 +301,43 @@ def test_a_closed_link_is_gone_when_its_last_words_are_out() -> None:
     lines.flush()
     assert transport.value() == b"last words\n"
     assert transport.disconnecting
+
+
+def test_a_peer_that_is_thrown_out_and_does_not_read_is_cut_off() -> None:
+    peer = Peer()
+    lines, transport = peer.link()
+    lines.pauseProducing()
+    lines.send(b"last words\n")
+    lines.close()
+    peer.clock.advance(PEER_LEAVE_S)
+    assert transport.disconnected
+
+
+def test_a_peer_that_never_says_its_farewell_is_cut_off() -> None:
+    """Over TLS the transport waits for it: not for ever, and it is read from meanwhile."""
+    peer = Peer()
+    lines, transport = peer.link()
+    lines.close()
+    assert transport.disconnecting and transport.producerState == "producing"
+    assert not transport.disconnected
+    peer.clock.advance(PEER_LEAVE_S)
+    assert transport.disconnected
+
+
+def test_who_answers_a_farewell_with_a_flood_is_cut_off_at_once() -> None:
+    peer = Peer()
+    lines, transport = peer.link()
+    lines.close()
+    lines.dataReceived(b"x" * FAREWELL_BYTES_MAX)
+    assert not transport.disconnected
+    lines.dataReceived(b"x")
+    assert transport.disconnected
+
+
+def test_a_client_that_has_left_and_stays_is_cut_off() -> None:
+    peer = Peer()
+    client = peer.connect()
+    client.send(b"x" * 70_000)
+    assert client.transport.disconnecting
+    peer.clock.advance(STALLED_S)
+    assert client.transport.disconnected

@@ -194,3 +194,36 @@ def test_pages_from_elsewhere_get_no_stream(host: str, origin: str, status: int)
     if origin:
         headers.append(f"Origin: {origin}")
     assert Browser(Peer()).get("/ws", *headers)[0] == status
+
+
+@pytest.mark.parametrize("path", ["/", "/app.js", "/health", "/metrics", "/ws", "/nothing"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Host: 127.0.0.1:7080", "Origin: http://evil.example"),
+        ("Host: evil.example:7080",),  # a same-origin GET of a rebound page has no Origin
+        ("Host: evil.example:7080", "Origin: http://evil.example:7080"),
+    ],
+)
+def test_every_path_is_refused_to_pages_from_elsewhere(path: str, headers: list[str]) -> None:
+    browser = Browser(Peer())
+    status, sentence = browser.get(path, *headers)
+    assert status == 403 and sentence.endswith(".\n")
+    assert browser.transport.disconnecting
+    assert Browser(Peer(), host="10.0.0.7").get(path, *headers)[0] == 403, "not only on loopback"
+
+
+def test_a_name_that_the_operator_gave_is_served() -> None:
+    peer = Peer()
+    connection = HTTPConnection(peer.clock, static_pages(), lambda _: None, {"peer.example"})
+    transport = StringTransport()
+    connection.makeConnection(transport)
+    connection.dataReceived(b"GET / HTTP/1.1\r\nHost: peer.example\r\n\r\n")
+    assert transport.value().startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "host", ["exchange-1:7080", "10.0.0.7:7080", "peer.internal", "[::1]:7080"]
+)
+def test_prometheus_and_containers_are_served_without_an_option(host: str) -> None:
+    assert Browser(Peer()).get("/health", f"Host: {host}")[0] == 503  # which is what it says

@@ -89,15 +89,61 @@ def test_after_its_deadline_a_fill_is_asked_about_which_makes_it_impossible(net:
     [intent] = net[TAKER].taker.intents.values()
     net.run(8)
     assert buy.reserved == 15  # a time-out never releases
+    entry = net[TAKER].ledger.own[buy.order_id].order_entry
+    assert entry is not None
+    net.restart(TAKER)  # so that it cannot know that it saw each entry of the maker's log
+    net.link(TAKER, MAKER)
     net.run(30)
     assert net.counts["fill.query"] >= 1
     assert intent.fill.id not in net[TAKER].taker.intents
     # The delayed request arrives after all: it is late and stays refused.
-    entry = net[TAKER].ledger.own[buy.order_id].order_entry
-    assert entry is not None
     answer = net[MAKER].maker.request(intent.draft.proof, entry.proof, net.now)
     assert decode_answer(answer.payload).trades == ()
     net.settle()
+
+
+def test_the_makers_log_beyond_the_deadline_is_an_answer(net: Network) -> None:
+    """docs/design/fills.rst#log-answer."""
+    net.place(MAKER, "sell", 15, 100)
+    net.lost = {"fill.request", "fill.query"}
+    buy = net.place(TAKER, "buy", 15, 100)
+    net.run(9)
+    assert (buy.reserved, net[TAKER].taker.settled_by_log) == (15, 0)
+    net.run(8)  # a heartbeat with a time beyond the deadline, and no trade before it
+    assert net[TAKER].taker.settled_by_log >= 1
+    assert net[TAKER].taker.settled == net[TAKER].taker.settled_by_log
+    net.lost = set()
+    net.run(31)
+    assert (buy.status, buy.filled) == ("filled", 15)
+    everywhere_the_same(net)
+
+
+def test_a_log_with_a_gap_is_no_answer(net: Network) -> None:
+    """What was jumped over might have held the trade: only the maker can tell then."""
+    net.place(MAKER, "sell", 15, 100)
+    net.lost = {"fill.request", "fill.query", "result"}
+    buy = net.place(TAKER, "buy", 15, 100)
+    origin = net[TAKER].replica.origins[net[MAKER].key]
+    origin.jumps += 1  # as when a heartbeat is adopted
+    net.run(20)
+    assert (buy.reserved, net[TAKER].taker.settled_by_log) == (15, 0)
+    net.lost = set()
+    net.run(31)
+    assert (buy.status, net[TAKER].taker.settled_by_log) == ("filled", 0)
+    everywhere_the_same(net)
+
+
+def test_a_partly_refused_fill_whose_answer_is_lost_is_settled_by_the_log(net: Network) -> None:
+    cancelled, standing = (net.place(MAKER, "sell", 2, 100) for _ in range(2))
+    net.lost = {"gossip.publish"}
+    net[MAKER].cancel(cancelled.order_id, net.now)
+    net.settle()
+    net.lost = {"result"}
+    buy = net.place(TAKER, "buy", 4, 100)
+    assert (standing.filled, buy.reserved) == (2, 4)
+    net.lost = {"fill.request", "fill.query"}
+    net.run(20)
+    assert (buy.filled, buy.reserved, net[TAKER].taker.settled_by_log) == (2, 0, 1)
 
 
 def test_a_query_before_the_deadline_leaves_a_tombstone_that_outlives_a_crash(
@@ -166,6 +212,7 @@ def test_a_fill_of_several_legs_is_settled_as_a_whole_or_not_at_all(net: Network
     assert standing.filled == 2
     assert (buy.reserved, net[MAKER].maker.unsettled) == (4, 1)
     net.lost = {"fill.request", "fill.query"}
+    net[TAKER].replica.origins[net[MAKER].key].jumps += 1  # or the log would be the answer
     net.run(100)
     net.lost = set()
     net.run(31)
@@ -277,12 +324,15 @@ def test_a_home_that_answers_nothing_is_left_alone_until_it_does(net: Network) -
     net.lost = {"fill.request", "result"}
     net.place(TAKER, "buy", 10, 100)
     net.run(3)
-    assert net[TAKER].taker.on_hold == {net[MAKER].key}
+    assert set(net[TAKER].taker.on_hold) == {net[MAKER].key}
     second = net.place(TAKER, "buy", 10, 101)
     assert (second.reserved, second.open) == (0, 10)
     net.lost = {"fill.request"}
-    net.run(2)  # it answers a ping
-    assert second.reserved == 10
+    net.run(4)  # it answers pings, and is asked about the fill
+    net.cut(MAKER)
+    net.link(TAKER, MAKER)
+    net.run(1)  # a new link is no answer either
+    assert (second.reserved, second.open) == (0, 10)
     net.lost = set()
     net.run(5)
     assert second.status == "filled"

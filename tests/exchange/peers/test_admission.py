@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from grenache_py.exchange.peers.link import LinkState
+from grenache_py.exchange.peers.link import LinkState, PeerLink
+from grenache_py.exchange.signed_log.merkle import Sealer
 from tests.support.far_ends import ME, OTHERS, FarEnds
 
 
@@ -86,6 +87,11 @@ def test_a_banned_peer_proves_its_key_in_vain_until_it_is_let_back() -> None:
 
 def test_who_finds_no_room_is_told_addresses_and_goodbye() -> None:
     ends = FarEnds(inbound_max=1)
+    text = f'{{"peer":"{OTHERS[2].key}","address":"c:3","time":{int(ends.now * 1000)}}}'
+    sealer = Sealer(OTHERS[2], "test")
+    draft = sealer.add(text)
+    sealer.seal()
+    ends.peering.addresses.learn(draft.proof, ends.now, "c:1")
     for number in (0, 1):
         ends.open(number, number, boot=1, outbound=False)
         settle(ends)
@@ -94,9 +100,61 @@ def test_who_finds_no_room_is_told_addresses_and_goodbye() -> None:
     assert methods[-2:] == ["peer.addresses", "peer.goodbye"]
 
 
-def test_connections_beyond_twice_the_links_it_takes_are_not_even_judged() -> None:
+def test_links_that_say_no_hello_make_room_for_newcomers() -> None:
+    """The oldest silent one of the network that has most of them goes, and no newcomer."""
     ends = FarEnds(inbound_max=1)
-    for number in range(3):
-        ends.open(number, number, boot=1, outbound=False)
-    assert ends.known[2].state is LinkState.CLOSING
-    assert ends.known[1].state is LinkState.HANDSHAKING
+    for number, address in enumerate(["9.9.9.9:1", "8.8.8.8:1", "8.8.8.9:1"]):
+        ends.peering.link_opened(number, False, address, OTHERS[number].key, ends.now)
+    links = ends.peering.links
+    assert [link.closing for link in links.values()] == [False, True, False]
+    ends.peering.link_opened(3, False, "8.8.8.4:1", OTHERS[0].key, ends.now)
+    assert [link.closing for link in links.values()] == [False, True, True, False]
+
+
+def test_a_banned_key_is_told_so_before_it_says_anything() -> None:
+    ends = FarEnds()
+    ends.peering.ban(OTHERS[0].key, 60.0, ends.now)
+    ends.open(0, 0, boot=1, outbound=False)
+    settle(ends)
+    [told] = ends.told[0]
+    assert "banned" in told["error"]["message"]
+
+
+def test_a_first_line_that_is_no_message_ends_the_link_and_costs_points() -> None:
+    ends = FarEnds()
+    ends.peering.link_opened(0, False, "a:1", OTHERS[0].key, ends.now)
+    ends.peering.not_a_message(0, ends.now)
+    ends.peering.not_a_message(0, ends.now)
+    assert ends.peering.links[0].state is LinkState.CLOSING
+    assert ends.peering.scores.of(OTHERS[0].key, ends.now) == -10.0
+
+
+def test_a_million_lines_that_are_no_messages_cost_what_ten_malformed_ones_do() -> None:
+    ends = FarEnds()
+    ends.open(0, 0, boot=1, outbound=False)
+    settle(ends)
+    for _ in range(11):
+        ends.peering.not_a_message(0, ends.now)
+    assert ends.known[0].closing
+    assert ends.peering.scores.banned(OTHERS[0].key, ends.now)
+
+
+def sees(ends: FarEnds, number: int, address: str, seen: str) -> str:
+    """A dialled peer says where it sees this one; the address that is signed then."""
+    ends.peering.peer_exchange.seen_from(peer_link(ends, number, address), seen)
+    return ends.peering.peer_exchange.own_address()
+
+
+def peer_link(ends: FarEnds, number: int, address: str) -> PeerLink:
+    ends.peering.link_opened(number, True, address, OTHERS[0].key, ends.now)
+    return ends.peering.links[number]
+
+
+def test_one_neighbour_cannot_say_where_this_peer_is() -> None:
+    ends = FarEnds()
+    ends.peering.peer_exchange._listen = ":7071"
+    assert sees(ends, 1, "9.9.9.9:1", "6.6.6.6:50") == ""
+    assert sees(ends, 2, "9.9.9.8:1", "6.6.6.6:51") == "", "the same network"
+    assert sees(ends, 3, "8.8.8.8:1", "5.5.5.5:52") == "", "they do not agree"
+    assert sees(ends, 4, "7.7.7.7:1", "5.5.5.5:53") == "5.5.5.5:7071"
+    assert sees(ends, 5, "9.9.9.9:1", "6.6.6.6:50") == "5.5.5.5:7071"

@@ -13,7 +13,7 @@ from grenache_py.exchange.peers.requests import REQUEST_TIMEOUT_S, PeerRequests
 
 def test_giving_up_on_one_question_may_end_the_link_and_answers_the_rest_once() -> None:
     calls = PeerRequests(Outgoing(), lambda *args: None, MessageTable(PEER_MESSAGES))
-    link = PeerLink(1, True, "b:1", 0.0, None, None)  # type: ignore[arg-type]
+    link = PeerLink(1, True, "b:1", 0.0, None, None, "k")  # type: ignore[arg-type]
     told: list[str] = []
 
     def ask(name: str, *, closes: bool = False) -> None:

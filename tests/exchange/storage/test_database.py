@@ -15,12 +15,15 @@ import pytest
 
 from grenache_py.exchange.effects.rows import MetaRow, Snapshot
 from grenache_py.exchange.errors import StoreError, StoreFault
+from grenache_py.exchange.signed_log.entries import EPOCH_MAX, SEQ_MAX
+from grenache_py.exchange.storage import retention, snapshot
 from grenache_py.exchange.storage.database import (
     APPLICATION_ID,
     Database,
     copy,
     schema_steps,
 )
+from grenache_py.exchange.storage.statements import INTEGER_MAX, log_position
 from tests.support.store_rows import log_row, order_row
 
 
@@ -127,12 +130,22 @@ def test_an_upgrade_keeps_everything_and_a_copy_of_before(database: Database, pa
     newer.close()
     newer.open()  # once is enough
     newer.close()
-    before = sqlite3.connect(f"{path}.schema1")
-    assert before.execute("PRAGMA user_version").fetchone()[0] == 1
+    before = sqlite3.connect(f"{path}.schema{len(schema_steps())}")
+    assert before.execute("PRAGMA user_version").fetchone()[0] == len(schema_steps())
     assert before.execute("SELECT count(*) FROM orders").fetchone()[0] == 1
     before.close()
     with raises("refused", "run the newer grenache-py"):
         Database(path).open()
+
+
+def test_a_file_of_schema_1_is_upgraded(tmp_path: Path) -> None:
+    path = str(tmp_path / "old.sqlite")
+    old = Database(path, steps=schema_steps()[:1])
+    old.open()
+    old.connection.execute("INSERT INTO meta VALUES ('epoch', 4)")
+    old.close()
+    found = loaded(path)
+    assert (found.meta, found.traded_fills) == ({"epoch": 4}, [])
 
 
 def test_an_upgrade_that_fails_changes_nothing(database: Database, path: str) -> None:
@@ -146,10 +159,11 @@ def test_an_upgrade_that_fails_changes_nothing(database: Database, path: str) ->
 
 def test_an_upgrade_refuses_to_overwrite_an_older_copy(database: Database, path: str) -> None:
     database.close()
-    Path(f"{path}.schema1").write_text("precious")
+    copy = Path(f"{path}.schema{len(schema_steps())}")
+    copy.write_text("precious")
     with raises("refused", "move it away"):
         Database(path, steps=[*schema_steps(), NEXT]).open()
-    assert Path(f"{path}.schema1").read_text() == "precious"
+    assert copy.read_text() == "precious"
 
 
 # Copies.
@@ -404,3 +418,38 @@ def test_the_file_says_whose_it_is(database: Database, path: str) -> None:
     database.close()
     header = Path(path).read_bytes()[:100]
     assert int.from_bytes(header[68:72], "big") == APPLICATION_ID
+
+
+def test_schema_3_numbers_the_log_anew_and_keeps_every_entry(path: str) -> None:
+    """Epochs are minutes since 2026: 22 bits of them ended in December 2033."""
+    first, second, third = schema_steps()[:3]
+    old = Database(path, steps=[first, second])
+    old.open()
+    rows = [(epoch, seq) for epoch in (1, 16, 4_000_000) for seq in (1, 2, 900)]
+    old.connection.executemany(
+        "INSERT INTO log VALUES (?, ?, 'payload', x'00', 0, 1, x'01')",
+        [(epoch << 40 | seq, f"{epoch}/{seq}") for epoch, seq in rows],
+    )
+    old.close()
+    upgraded = Database(path, steps=[first, second, third])
+    upgraded.open()
+    found = [
+        (row.epoch, row.seq, row.hash) for row in snapshot.all_log_entries(upgraded.connection)
+    ]
+    assert found == [(epoch, seq, f"{epoch}/{seq}") for epoch, seq in rows]
+    upgraded.close()
+
+
+def test_an_entry_of_the_highest_epoch_can_be_stored_and_pruned(path: str) -> None:
+    assert EPOCH_MAX > (2281 - 2026) * 365 * 24 * 60
+    assert log_position(EPOCH_MAX, SEQ_MAX) <= INTEGER_MAX
+    database = Database(path)
+    database.open()
+    for seq in range(1, 6):
+        database.connection.execute(
+            "INSERT INTO log VALUES (?, '', '', x'00', 0, 1, x'01')",
+            (log_position(EPOCH_MAX, seq),),
+        )
+    plan = retention.plan(database.connection, retention.Retention(log_entries_max=2), 0)
+    assert plan.log_below == log_position(EPOCH_MAX, 4)
+    database.close()

@@ -222,6 +222,8 @@ async def test_a_backup_is_one_moment_while_trading_goes_on(store: Store, tmp_pa
         await store.backup(target)
     with pytest.raises(StoreError, match="backup"):
         await store.backup(str(tmp_path / "nowhere" / "backup.sqlite"))
+    with pytest.raises(StoreError, match="NUL"):
+        await store.backup(str(tmp_path / "a\0b"))
     await store.commit([order_row(9999)])
 
 

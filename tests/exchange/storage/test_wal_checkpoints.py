@@ -16,13 +16,19 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from grenache_py.exchange.effects.rows import Row
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage import database
 from grenache_py.exchange.storage.database import Database, checkpoint
-from grenache_py.exchange.storage.wal_checkpoints import Checkpoints
+from grenache_py.exchange.storage.wal_checkpoints import (
+    AGAIN_S,
+    TELL_AFTER_S,
+    TELL_EVERY_S,
+    Checkpoints,
+)
 from tests.exchange.storage.test_store import make_store
 from tests.support.store_rows import log_row, order_row
 
@@ -94,21 +100,22 @@ class Trading:
         database.open()
         copier: Any = Here(lambda: None if self.pauses else self._commit())
         writer: Any = Here()
-        self._checkpoints = Checkpoints(database, writer, copier)
+        self.clock = Clock()
+        self.checkpoints = Checkpoints(database, writer, copier, self.clock)
 
     def _commit(self) -> None:
         self._database.commit(batch(self.batches))
         self.batches += 1
 
     def close(self) -> None:
-        Deferred.fromCoroutine(self._checkpoints.close())
+        Deferred.fromCoroutine(self.checkpoints.close())
         self._database.close()
 
     def goes_on(self, batches: int) -> int:
         """Commit that many and some more; how long the log ever was since it was truncated."""
         for _ in range(batches):
             self._commit()
-            self._checkpoints.after_commit()
+            self.checkpoints.after_commit()
         return wal_pages(self._database.path)
 
 
@@ -158,6 +165,44 @@ def test_a_log_that_grew_too_long_is_folded_by_the_writer(
         monkeypatch.setattr(database, "WAL_BYTES_MAX", (short + grown) // 2 * PAGE)
         assert trading.goes_on(3) > grown  # the reader has it still, and is not waited for
     assert trading.goes_on(4) < 2 * short
+
+
+def test_a_reader_that_holds_the_log_is_told_of_and_the_file_is_short_when_it_is_gone(
+    trading: Trading, path: str, monkeypatch: pytest.MonkeyPatch, warnings_logged: list[str]
+) -> None:
+    monkeypatch.setattr(database, "READERS_WAIT_S", 0.001)
+    monkeypatch.setattr(database, "WAL_KEPT_BYTES", 100 * PAGE)
+    trading.pauses = True
+    trading.goes_on(4)
+    assert trading.checkpoints.held_s is None
+    with reading(path):
+        grown = trading.goes_on(8)
+        assert trading.checkpoints.held_s == 0 and not warnings_logged
+        for _ in range(6):  # nobody trades; it is looked at all the same
+            trading.clock.advance(AGAIN_S)
+        (told,) = warnings_logged
+        assert f"for {TELL_AFTER_S:.0f} s a program has held a transaction open on {path}" in told
+        assert trading.checkpoints.held_s == 6 * AGAIN_S
+        for _ in range(int(TELL_EVERY_S / AGAIN_S)):
+            trading.clock.advance(AGAIN_S)
+        assert len(warnings_logged) == 2, "and again, but not every time"
+    assert wal_pages(path) == grown > 100
+    trading.clock.advance(AGAIN_S)
+    assert trading.checkpoints.held_s is None
+    assert wal_pages(path) == 0
+    assert not trading.clock.getDelayedCalls()
+
+
+def test_a_log_that_was_held_is_cut_when_it_begins_anew(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "WAL_KEPT_BYTES", 100 * PAGE)
+    trading = Trading(Database(path))
+    with reading(path):
+        grown = trading.goes_on(12)
+    trading.pauses = True
+    assert trading.goes_on(4) < grown / 2
+    trading.close()
 
 
 # Disks that fail.

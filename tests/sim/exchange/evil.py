@@ -73,7 +73,7 @@ class EvilPeer:
         for line in end.splitter.feed(data):
             message = json.loads(line)
             handshake = self._handshakes[end.link]
-            if not handshake.proven:
+            if handshake.peer is None:
                 for answer in handshake.receive(message):
                     self.send(answer)
                 continue
@@ -96,15 +96,12 @@ class EvilPeer:
         self.network.connections.append(connection)
         self.ends[near.link] = (connection, near)
         target.ends[far.link] = (connection, far)
-        token = f"{self.rng.getrandbits(128):032x}"
         markets = {m.symbol: (m.format_price(1), m.format_quantity(1)) for m in MARKETS}
-        hello = PeerHello(
-            key=self.identity.key, nonce=token, boot="0" * 32, network="sim", protocol=PROTOCOL,
-            markets=markets,
-        )  # fmt: skip
-        handshake = Handshake(self.identity, hello, True, 1e12)
+        hello = PeerHello(boot="0" * 32, network="sim", protocol=PROTOCOL, markets=markets)
+        handshake = Handshake(hello, True, 1e12)
         self._handshakes[near.link] = handshake
-        target.do(lambda node, now: node.link_opened(far.link, False, f"{self.host}:1", now))
+        key, address = self.identity.key, f"{self.host}:1"
+        target.do(lambda node, now: node.link_opened(far.link, False, address, key, now))
         for message in handshake.begin():
             self.send(message)
 
@@ -180,9 +177,24 @@ class Nuisance(EvilPeer):
         peers: whom it plagues.
         until: seconds; then it is gone.
         met: called with each key it uses.
+        kinds: what it does; None lets the seed choose.
+        ready: whether a seed may choose a kind.
     """
 
-    KINDS = ("repeat", "alter", "heads", "bait", "overcommit", "contradict", "nonsense")
+    OLD_KINDS = ("repeat", "alter", "heads", "bait", "overcommit", "contradict", "nonsense")
+    #: One for each line of the attacks that need nothing but fresh keys.
+    STRANGE_KINDS = (
+        *("stamps", "numbers", "addresses", "queries", "homes", "promises", "hostage"),
+        *("histories", "garbage", "padding"),
+    )
+    KINDS = (*OLD_KINDS, *STRANGE_KINDS)
+    GARBAGE = (
+        b"\xff\xfe\n",
+        b"{\n",
+        b"[" * 200 + b"\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\0" * 99 + b"\n",
+    )
     NONSENSE: tuple[dict[str, Any], ...] = (
         {"jsonrpc": "2.0", "method": "gossip.publish", "params": {"entries": [{}]}},
         {"jsonrpc": "2.0", "id": 1, "result": {"answer": {"payload": "{}"}}},
@@ -197,12 +209,18 @@ class Nuisance(EvilPeer):
         peers: list[Peer],
         until: float,
         met: Callable[[str], None],
+        kinds: tuple[str, ...] | None = None,
+        ready: Callable[[str], bool] = lambda kind: True,
     ) -> None:
         super().__init__("evil", network, seed)
         self.peers = peers
         self.until = until
         self.met = met
-        self.kinds = [kind for kind in self.KINDS if self.rng.random() < 0.5] or ["repeat"]
+        self.kinds = [kind for kind in self.OLD_KINDS if self.rng.random() < 0.5] or ["repeat"]
+        strange = random.Random(f"strange {seed}")
+        self.kinds += [k for k in self.STRANGE_KINDS if strange.random() < 0.4 and ready(k)]
+        if kinds is not None:
+            self.kinds = list(kinds)
         self.overheard: list[bytes] = []
         self.makers: list[tuple[str, str, str]] = []  # (home, order, price): BTC-USD for sale
         self.on_message = self._answer
@@ -238,6 +256,8 @@ class Nuisance(EvilPeer):
     def _answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """A maker that says nothing, or anything."""
         self.received.clear()
+        if message.get("method") == "peer.ping":
+            return {"jsonrpc": "2.0", "id": message["id"], "result": {}}
         if message.get("method") != "fill.request" or self.rng.random() < 0.5:
             return None
         number = message["id"]
@@ -282,8 +302,11 @@ class Nuisance(EvilPeer):
         home = self.rng.choice(self.peers).identity.key
         self.notify("sync.heads", heads=[[home, 1, self.rng.randrange(1, 9000), "ab" * 32]])
 
+    def _now_ms(self) -> int:
+        return int((EPOCH_S + self.network.clock.now) * 1000)
+
     def _time(self) -> tuple[int, int]:
-        return int((EPOCH_S + self.network.clock.now) * 1000), self.seq + 1
+        return self._now_ms(), self.seq + 1
 
     def _publish(self, **body: Any) -> dict[str, Any]:
         """The next entry of its log."""
@@ -314,3 +337,100 @@ class Nuisance(EvilPeer):
 
     def _nonsense(self) -> None:
         self.send(self.rng.choice(self.NONSENSE))
+
+    # With nothing but fresh keys.
+
+    def _stranger(self) -> EvilPeer:
+        """A home that nobody ever heard of; what it signs goes over this peer's link."""
+        stranger = EvilPeer("stranger", self.network)
+        stranger.identity = identity(self.rng, False)
+        stranger.sealer = Sealer(stranger.identity, "sim")
+        self.met(stranger.identity.key)
+        return stranger
+
+    def _beat(self, lease_ms: int = 20_000) -> HeartbeatBody:
+        return HeartbeatBody(lease_ms, 0, "0" * 64)
+
+    def _stamps(self) -> None:
+        """The last stamp that the clock of whoever hears it can follow."""
+        time = (self._now_ms() + self.rng.choice((0, 4_000)), 2**53)
+        entry, _ = self._stranger().entry_at(time, 1, GENESIS, beat=self._beat())
+        self.notify("gossip.publish", entries=[entry])
+
+    def _numbers(self) -> None:
+        """Well-formed, and far out of the range of any use."""
+        stranger, rng = self._stranger(), self.rng
+        epoch, seq = rng.choice((1, 2**53)), rng.choice((1, 2**53))
+        lease_ms = rng.choice((0, 2**52, 2**53))
+        time = (rng.choice((0, self._now_ms())), rng.choice((0, 2**20)))
+        payload = Entry(
+            stranger.identity.key, epoch, seq, GENESIS, time, beat=self._beat(lease_ms)
+        ).encode()
+        self.notify("gossip.publish", entries=[stranger.signed(payload)])
+        self.notify("sync.heads", heads=[[stranger.identity.key, epoch, seq, "ab" * 32]])
+
+    def _addresses(self) -> None:
+        """Address records as large as a payload may be."""
+        for _ in range(4):
+            stranger = self._stranger()
+            host = f"h{self.rng.getrandbits(40):x}"
+            record = {
+                "peer": stranger.identity.key, "address": f"{host}:7071", "time": self._now_ms(),
+            }  # fmt: skip
+            padded = json.dumps(record)[:-1] + " " * 13_500 + "}"
+            self.notify("peer.addresses", records=[stranger.signed(padded)])
+
+    def _queries(self) -> None:
+        """Asks about fills of its own that never were; each becomes a refusal to be kept."""
+        for _ in range(20):
+            order, seq = f"{self.rng.getrandbits(128):032x}", 1
+            for peer in self.peers:
+                number = fill_id(order, peer.identity.key, self.identity.key, seq)
+                params = {
+                    "fill": number, "order": order, "fill_seq": seq,
+                    "deadline": self._now_ms() + 30_000,
+                }  # fmt: skip
+                self.asked += 1
+                message = {"jsonrpc": "2.0", "id": self.asked, "params": params}
+                self.send({**message, "method": "fill.query"})
+
+    def _homes(self) -> None:
+        """Homes that say one thing and are never heard of again."""
+        for _ in range(2):
+            entry, _ = self._stranger().entry_at((self._now_ms(), 1), 1, GENESIS, beat=self._beat())
+            self.notify("gossip.publish", entries=[entry])
+
+    def _promises(self) -> None:
+        """More of every log than there is, which it never shows."""
+        keys = [peer.identity.key for peer in self.peers]
+        heads = [[key, 1, self.rng.randrange(1, 9000), "cd" * 32] for key in keys]
+        self.notify("sync.heads", heads=heads)
+        self.notify("gossip.have", heads=heads)
+
+    def _hostage(self) -> None:
+        """The best price of a home that answers everything but fills."""
+        self._bait()
+
+    def _histories(self) -> None:
+        """New keys with two histories each, in the largest entries there may be."""
+        for _ in range(2):
+            stranger = self._stranger()
+            entries = []
+            for lease_ms in (1, 2):
+                beat = self._beat(lease_ms)
+                text = Entry(
+                    stranger.identity.key, 1, 1, GENESIS, (self._now_ms(), 1), beat=beat
+                ).encode()
+                entries.append(stranger.signed(text[:-1] + " " * 13_000 + "}"))
+            self.notify("gossip.publish", entries=entries)
+
+    def _padding(self) -> None:
+        """Orders in payloads many times as long as they need to be."""
+        for _ in range(3):
+            stranger, time = self._stranger(), (self._now_ms(), 1)
+            body = stranger.order(time, "BTC-USD", "sell", "0.0001", "99")
+            text = Entry(stranger.identity.key, 1, 1, GENESIS, time, **body).encode()
+            self.notify("gossip.publish", entries=[stranger.signed(text[:-1] + " " * 13_000 + "}")])
+
+    def _garbage(self) -> None:
+        self._say(self.rng.choice(self.GARBAGE) * 20)

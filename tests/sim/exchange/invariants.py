@@ -1,7 +1,8 @@
 """
 What must hold whatever happens, checked from outside.
 
-The codes, I1 to I15 and L1 to L7, are those of docs/design/distributed-core.rst#invariants.
+The codes, I1 to I15 and L1 to L7, are those of docs/design/distributed-core.rst#invariants; O1 to
+O8 are those of docs/simulator.rst#order-rules.
 The checker sees what each home commits and what each home lets out, keeps its own books of
 both, and never asks the code under test whether it is right.
 """
@@ -17,23 +18,34 @@ import attrs
 import msgspec
 
 from grenache_py.exchange.effects.batch import Batch, Send
-from grenache_py.exchange.effects.rows import AnswerGone, AnswerRow, LogRow, OrderRow, Row, TradeRow
-from grenache_py.exchange.fills.taker import FILLS_PER_HOME_MAX
-from grenache_py.exchange.home.ledger import CLOSED_KEPT_MAX
+from grenache_py.exchange.effects.rows import (
+    AnswerGone,
+    AnswerRow,
+    IntentRow,
+    LogRow,
+    OrderRow,
+    Row,
+    TradeRow,
+)
+from grenache_py.exchange.fills import taker as takers
+from grenache_py.exchange.home import ledger
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode
-from grenache_py.exchange.peers.link import PENDING_MAX
-from grenache_py.exchange.replication.origin_table import ORIGINS_MAX
+from grenache_py.exchange.peers import requests
+from grenache_py.exchange.replication import origin_table, replica
 from grenache_py.exchange.replication.remote_orders import LIVE_PER_ORIGIN_MAX
-from grenache_py.exchange.replication.replica import WAITING_MAX
 from grenache_py.exchange.signed_log.entries import GENESIS, Entry
 from tests.sim.exchange.network import Peer
+from tests.sim.exchange.order_rules import OrderRules
 from tests.sim.exchange.reference import Broken, LocalBooks
+from tests.sim.exchange.units import Units, in_units
 
 __all__ = ["Checker", "Violation"]
 
 #: What a neighbour reads; a longer line ends the link.
 LINE_BYTES_MAX = 65_536
+#: After so many seconds without an answer a home is asked for nothing more (O9).
+PATIENCE_S = 5.0
 
 
 def leaf_hash(payload: str) -> bytes:
@@ -58,7 +70,7 @@ class Checker:
     Books kept beside the homes' own.
 
     Args:
-        markets: for I15, which is left out without them.
+        markets: for I15 and the rules of orders, which are left out without them.
 
     Attributes:
         orders: the newest committed row of each order.
@@ -66,12 +78,13 @@ class Checker:
         sometimes: what happened at all; a simulation in which nothing happens proves nothing.
         amnesia: homes whose disk lost commits: what they say afterwards contradicts their past.
         evil: keys of peers that lie; nothing is asked of them, only of those they meet.
+        hostage: evil homes never answer a fill: there is to be an end to what they are asked (O9).
     """
 
     def __init__(self, markets: Sequence[Market] = ()) -> None:
-        self._markets = {market.symbol: market for market in markets}
+        self._markets = {market.symbol: in_units(market.symbol) for market in markets}
         self._matched: dict[str, LocalBooks] = {}
-        self._accounts: dict[str, str] = {}
+        self._units: dict[str, Units] = {}
         self._writers: dict[tuple[str, int], str] = {}
         self._held: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
         self.orders: dict[str, OrderRow] = {}
@@ -84,9 +97,13 @@ class Checker:
         self.published: set[tuple[str, int]] = set()  # (order id, version)
         self.durable: set[bytes] = set()  # hashes of committed log entries
         self.sometimes: dict[str, int] = defaultdict(int)
+        self.order_rules = OrderRules(self.sometimes) if markets else None
         self.amnesia: set[str] = set()
         self.evil: set[str] = set()
         self.check_sends = True
+        self.hostage = False
+        self._fills_seen: dict[tuple[str, str], float] = {}
+        self._first_asked: dict[tuple[str, int, str], float] = {}
         self._passed_on: set[tuple[str, int, int, bytes]] = set()
         self.trace = sha256()
 
@@ -96,14 +113,25 @@ class Checker:
         home = peer.identity.key
         named = [peer.name, *((type(row).__name__, *row) for row in rows)]
         self.trace.update(msgspec.msgpack.encode(named))
+        units = self._units.get(home)
+        if units is None or units.config is not peer.config:
+            units = self._units[home] = Units.of(peer.config, units)
+        rows = [units.row(row) for row in rows]
         for row in rows:
             if type(row) is OrderRow:
                 self._order(home, row)
+        if self.order_rules is not None and home not in self.amnesia:
+            try:
+                self.order_rules.committed(home, rows)
+            except Broken as error:
+                raise Violation(f"{error} at {peer.name}") from None
         for row in rows:
             if type(row) is TradeRow:
                 self._trade(home, row)
             elif type(row) is AnswerRow:
                 self._answer(home, row)
+            elif self.hostage and type(row) is IntentRow and row.maker_home in self.evil:
+                self._held_hostage(peer, row)
             elif type(row) is AnswerGone:
                 self.answers_gone.add((home, row.fill_id))
             elif type(row) is LogRow:
@@ -133,7 +161,6 @@ class Checker:
             if not before.live and changed:
                 raise Violation(f"I8: closed order {row.order_id} changed: {before} -> {row}")
         self.orders[row.order_id] = row
-        self._accounts[row.order_id] = row.account
         self.home_of[row.order_id] = home
 
     def _trade(self, home: str, row: TradeRow) -> None:
@@ -155,10 +182,22 @@ class Checker:
                 raise Violation(f"I3: {row.trade_id} at the taker, never committed by its maker")
             if theirs[:9] != row[:9]:
                 raise Violation(f"I3: the two sides differ: {theirs} / {row}")
+            maker, taker = (self._units[key].of_market[row.market] for key in theirs[7:9])
+            if maker != taker:
+                raise Violation(f"O8: {row.trade_id} joins {maker} and {taker}, steps of {row}")
             self.sometimes["trade between homes"] += 1
         elif home == row.taker_home:
             self.sometimes["trade at one home"] += 1
         self._limits(row)
+
+    def _held_hostage(self, peer: Peer, row: IntentRow) -> None:
+        """O9: who never gave a signed answer is asked for no more, once the first is overdue."""
+        now = peer.network.clock.now
+        self._fills_seen.setdefault((peer.name, row.fill_id), now)
+        who = (peer.name, peer.life, row.maker_home)
+        first = self._first_asked.setdefault(who, now)
+        if self._fills_seen[peer.name, row.fill_id] == now and now > first + PATIENCE_S:
+            raise Violation(f"O9: {peer.name} asks {row.maker_home[:8]} again: {row}")
 
     def _limits(self, row: TradeRow) -> None:
         maker, taker = self.orders.get(row.maker_order), self.orders.get(row.taker_order)
@@ -212,11 +251,15 @@ class Checker:
             self.published.add((state.order_id, state.version))
         if not self._markets:
             return
-        matched = self._matched.setdefault(home, LocalBooks(self._markets))
+        matched = self._matched.get(home)
+        if matched is None:
+            matched = self._matched[home] = LocalBooks(self._markets, self.sometimes)
         try:
-            self.sometimes["local match replayed"] += matched.follow(entry, self._accounts)
+            self.sometimes["local match replayed"] += matched.follow(entry, self.orders)
         except Broken as error:
-            raise Violation(f"I15: at {home[:8]}, {error}") from None
+            text = str(error)
+            code = "" if text.startswith("O") else "I15: "
+            raise Violation(f"{code}{text} at {home[:8]}") from None
 
     # What leaves.
 
@@ -240,8 +283,14 @@ class Checker:
                     hashes = seen[item.line] = [
                         self._entry_left(home, signed["payload"]) for signed in entries
                     ]
+                if self.evil and self._is_evil(peer, item.link):
+                    continue  # it may ask for the same again and again, or be gone
                 for digest in hashes:
                     self._once((peer.name, peer.life, item.link, digest))
+
+    def _is_evil(self, peer: Peer, link: int) -> bool:
+        known = peer.ends.get(link)
+        return known is None or known[0].other(known[1]).peer.identity.key in self.evil
 
     def _answer_left(self, home: str, message: dict[str, Any]) -> None:
         signed = message.get("result", {}).get("answer") if "result" in message else None
@@ -262,15 +311,13 @@ class Checker:
         """
         An answer may be forgotten long after its fill's deadline; "late" follows it then.
 
-        Only where that changes nothing: it traded nothing, or its taker has all of it on disk.
+        Only where that is true: a fill that traded must never be called late.
         """
         before = msgspec.json.decode(stored)
         return (
             late["why"] == "late"
             and (home, before["fill"]) in self.answers_gone
-            and all(
-                (before["taker_home"], trade["id"]) in self.trades for trade in before["trades"]
-            )
+            and not before["trades"]
         )
 
     def _entry_left(self, home: str, payload: str) -> bytes:
@@ -321,13 +368,17 @@ class Checker:
         """I13: what a peer keeps for others, and waits for, has its named limit."""
         fills = Counter(intent.fill.maker_home for intent in node.taker.intents.values())
         for what, size, limit in (
-            ("fills in doubt at one home", max(fills.values(), default=0), FILLS_PER_HOME_MAX),
+            (
+                "fills in doubt at one home",
+                max(fills.values(), default=0),
+                takers.FILLS_PER_HOME_MAX,
+            ),
             ("answers", len(node.maker._answers), node.maker.answers_max),
             ("own orders", len(node.ledger.own), node.config.live_orders_max),
-            ("closed orders", len(node.ledger.closed), CLOSED_KEPT_MAX),
-            ("origins", len(node.replica.origins), ORIGINS_MAX),
+            ("closed orders", len(node.ledger.closed), ledger.CLOSED_KEPT_MAX),
+            ("origins", len(node.replica.origins), origin_table.ORIGINS_MAX),
             *(
-                ("early entries", len(origin.waiting), WAITING_MAX)
+                ("early entries", len(origin.waiting), replica.WAITING_MAX)
                 for origin in node.replica.origins.values()
             ),
             *(
@@ -335,7 +386,7 @@ class Checker:
                 for origin in node.replica.origins.values()
             ),
             *(
-                ("requests under way on a link", len(link.pending), PENDING_MAX)
+                ("requests under way on a link", len(link.pending), requests.PENDING_MAX)
                 for link in node.peering.links.values()
             ),
         ):

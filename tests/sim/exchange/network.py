@@ -22,6 +22,7 @@ from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.signed_log.keys import Ed25519, Identity
 from grenache_py.exchange.storage.database import Database
+from grenache_py.exchange.storage.retention import Retention, plan
 from grenache_py.wire.jsonlines import LineSplitter
 from grenache_py.wire.jsonrpc import Malformed, decode_message
 from tests.support.memory_database import MemoryDatabase
@@ -106,6 +107,11 @@ class Disk:
     def load(self) -> Snapshot:
         return self._database.load()
 
+    def prune(self, keep: Retention, now_ms: int) -> int:
+        """Forget old history as the daemon does, between two commits; how many rows went."""
+        limits = plan(self._database.connection, keep, now_ms)
+        return sum(self._database.prune(limits))
+
     def forget(self, count: int) -> int:
         """Lose the newest commits, as a disk that lied about fsync; how many there were."""
         lost = min(count, len(self.batches))
@@ -170,6 +176,8 @@ class Network:
         tap: called with (from, to, line) for each line sent.
         mischief: asked about each line: seconds its copies are late, one number a copy (none:
             it is lost), or None to leave it alone.
+        twist: asked about each line with whose it is: the lines that leave instead, and how
+            many seconds late, or None to leave it alone.
         lines: sent in all.
     """
 
@@ -182,6 +190,9 @@ class Network:
         self.connections: list[Connection] = []
         self.tap: Callable[[Peer, Peer, bytes], None] = lambda source, target, line: None
         self.mischief: Callable[[bytes], list[float] | None] = lambda line: None
+        self.twist: Callable[[Peer, bytes], list[tuple[float, bytes]] | None] = (
+            lambda source, line: None
+        )
         self.lines = 0
         self.bytes = 0
         self.latency: Callable[[str, str], float] = lambda source, target: (
@@ -203,6 +214,7 @@ class Network:
                 target is None
                 or target.node is None
                 or target.paused
+                or target.behind_nat
                 or (peer.name, target.name) in self.cut
                 or (target.name, peer.name) in self.cut
             ):
@@ -214,9 +226,11 @@ class Network:
             self.connections.append(connection)
             peer.ends[near.link] = (connection, near)
             target.ends[far.link] = (connection, far)
-            peer.do(lambda node, now: node.link_opened(near.link, True, address, now))
+            # What TLS does for a daemon: each end learns whose key is at the other.
+            mine, other = peer.identity.key, target.identity.key
+            peer.do(lambda node, now: node.link_opened(near.link, True, address, other, now))
             target.do(
-                lambda node, now: node.link_opened(far.link, False, f"{peer.host}:50000", now)
+                lambda node, now: node.link_opened(far.link, False, f"{peer.host}:50000", mine, now)
             )
 
         source, where = peer.name, target.name if target else ""
@@ -224,6 +238,19 @@ class Network:
 
     def send(self, connection: Connection, end: End, line: bytes) -> None:
         """``end``'s peer sends ``line`` to the other end."""
+        twisted = self.twist(end.peer, line)
+        if twisted is None:
+            self._send(connection, end, line)
+            return
+        for late, told in twisted:
+            if late:
+                self.clock.after(
+                    late, lambda told=told: end.open and self._send(connection, end, told)
+                )
+            else:
+                self._send(connection, end, told)
+
+    def _send(self, connection: Connection, end: End, line: bytes) -> None:
         target = connection.other(end)
         self.lines += 1
         self.bytes += len(line)
@@ -337,7 +364,9 @@ class Peer:
         node: None while it is down.
         life: counts starts; what belongs to an earlier one is stale.
         on_commit, on_release: called with each batch when it is durable, and when it leaves.
+        on_start, on_input: called when there is a new node, and after all that came in.
         offset, drift: of its wall clock.
+        behind_nat: nobody can dial it, though it may say where it listens.
     """
 
     def __init__(
@@ -361,11 +390,13 @@ class Peer:
         self.offset = 0.0
         self.drift = 0.0
         self.paused = False
+        self.behind_nat = False
         self.store_failures = 0
         self.crash_at_commit = ""  # "before" or "after": die at the next commit
         self.release_before_commit = False  # an ablation
         self.on_commit: Callable[[Peer, list[Row]], None] = lambda peer, rows: None
         self.on_release: Callable[[Peer, Batch], None] = lambda peer, batch: None
+        self.on_start: Callable[[ExchangeNode], None] = lambda node: None
         self.on_input: Callable[[Peer], None] = lambda peer: None
         self.ends: dict[int, tuple[Connection, End]] = {}
         self._links = 0
@@ -396,6 +427,7 @@ class Peer:
         self.node = ExchangeNode(
             self.config, self.identity, self.disk.load(), self.rng, self.wall()
         )
+        self.on_start(self.node)
         self._kick()
 
     def crash(self) -> None:
@@ -448,7 +480,7 @@ class Peer:
             try:
                 message = decode_message(line)
             except Malformed:
-                self.do(lambda node, now: node.peering.link_malformed(end.link, now))
+                self.do(lambda node, now: node.peering.not_a_message(end.link, now))
                 continue
             self.do(lambda node, now, m=message: node.link_message(end.link, m, now))
 

@@ -9,7 +9,10 @@ from unittest import mock
 import msgspec
 import pytest
 
+from grenache_py.errors import LocalProtocolError
 from grenache_py.exchange.fills.taker import Taker
+from grenache_py.exchange.fills.traded import TradedFills
+from grenache_py.exchange.home import entry_writer
 from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.peers.admission import Admission
 from grenache_py.exchange.peers.mesh import Mesh
@@ -73,7 +76,7 @@ def _nothing_but_a_copy(self: Forks, origin: Any, entry: Any, signed: Any) -> st
 
 def _one_boot(self: Admission, link: Any, peer: Any, now: float) -> None:
     """Whoever has a key is the one that had it before."""
-    known = self._table.by_key.get(peer.key)
+    known = self._table.by_key.get(link.key)
     if known is not None:
         peer = msgspec.structs.replace(peer, boot=known.boot)
     _proven(self, link, peer, now)
@@ -97,6 +100,18 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
     "a home on hold gets more fills": (
         (Taker, "allowance", _hold_nobody),
         evil.test_a_maker_that_never_answers_holds_a_bounded_hostage,
+    ),
+    "a pong takes a home off hold": (
+        (Taker, "probe", lambda self, now: self.on_hold.clear()),
+        evil.test_a_maker_that_answers_pings_and_no_fill_gets_no_more_fills,
+    ),
+    "a trade is forgotten with its answer": (
+        (TradedFills, "may_have_traded", lambda self, fill, deadline: False),
+        evil.test_a_maker_never_denies_a_trade_that_it_signed,
+    ),
+    "a step is one entry, however large": (
+        (entry_writer, "room_for_states", lambda trades: 1_000),
+        network.test_a_buy_that_cancels_a_hundred_own_sells_is_followed_by_everybody,
     ),
     "an own entry nobody remembers is no alarm": (
         (Forks, "own_entry", lambda self, entry, signed: None),
@@ -141,8 +156,12 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
 }
 
 
+#: The last is a step that was refused because no reader would take what it wrote.
+ENDS_BADLY = (AssertionError, pytest.fail.Exception, LocalProtocolError)
+
+
 @pytest.mark.parametrize("rule", STORIES)
 def test_without_the_rule_its_story_ends_badly(rule: str) -> None:
     patch, story = STORIES[rule]
-    with mock.patch.object(*patch), pytest.raises((AssertionError, pytest.fail.Exception)):
+    with mock.patch.object(*patch), pytest.raises(ENDS_BADLY):
         story()

@@ -9,7 +9,9 @@ from typing import Any
 import attrs
 import pytest
 
-from grenache_py.exchange.fills.messages import fill_id
+from grenache_py.exchange.errors import FORGOTTEN
+from grenache_py.exchange.fills.messages import Settled, encode, fill_id
+from grenache_py.exchange.fills.query import FillQuery, encode_query
 from grenache_py.exchange.peers.handshake import HandshakeError
 from grenache_py.exchange.signed_log.entries import GENESIS, HeartbeatBody
 from tests.sim.exchange.evil import EvilPeer
@@ -284,6 +286,57 @@ def test_a_maker_that_never_answers_holds_a_bounded_hostage() -> None:
     assert len(taker.node.taker.intents) == 1, "no second order was sent after the first"
 
 
+def test_a_maker_that_answers_pings_and_no_fill_gets_no_more_fills() -> None:
+    """It shows the best price for ever; 12 of 20 orders were held hostage by it."""
+    world, evil = with_evil()
+    evil.on_message = lambda message: (
+        {"jsonrpc": "2.0", "id": message["id"], "result": {}}
+        if message.get("method") == "peer.ping"
+        else None
+    )
+    one, head = evil.entry(1, GENESIS, world.clock.now, beat=BEAT)
+    bait, head = evil.entry(2, head, world.clock.now, **order_entry(evil, world, "1"))
+    evil.notify("gossip.publish", entries=[one, bait])
+    world.clock.run_until(world.clock.now + 0.5)
+    taker = world.peers[0]
+    for number in range(20):
+        place(taker, "buy", 10, 1000)
+        world.clock.run_until(world.clock.now + 2.0)
+        beat, head = evil.entry(3 + number, head, world.clock.now, beat=BEAT)
+        evil.notify("gossip.publish", entries=[beat])
+    assert taker.node is not None
+    assert evil.identity.key in taker.node.peering.by_key
+    assert len(taker.node.taker.intents) == 1, "an order was sent to it after the first"
+
+
+def test_a_maker_never_denies_a_trade_that_it_signed() -> None:
+    """Its taker settles, waits until the answer may be forgotten, and asks again."""
+    world, evil = with_evil()
+    maker = world.peers[0]
+    maker_order = place(maker, "sell", 10, 1000)
+    world.clock.run_until(world.clock.now + 0.5)
+    entry = asks(evil, world, "buy", "10")
+    order = json.loads(entry["payload"])["order"]["id"]
+    deadline = ms(world) + 9_000
+    number = evil.ask(entry, maker.identity.key, [(maker_order, "0.001", "10")], 1, "0.001")
+    assert len(answer_to(evil, world, number)["trades"]) == 1
+    fill = fill_id(order, maker.identity.key, evil.identity.key, 1)
+    told = Settled(evil.identity.key, maker.identity.key, (fill,))
+    evil.notify("fill.settled", settled=evil.signed(encode(told)))
+    for _ in range(100):
+        world.clock.run_until(world.clock.now + 1.0)
+    assert maker.node is not None
+    assert len(maker.node.maker._answers) == 0
+    if evil.identity.key not in maker.node.peering.by_key:
+        evil.dial(maker)
+        world.clock.run_until(world.clock.now + 1.0)
+    query = {"fill": fill, "order": order, "fill_seq": 1, "deadline": deadline}
+    evil.send({"jsonrpc": "2.0", "id": 9, "method": "fill.query", "params": query})
+    world.clock.run_until(world.clock.now + 1.0)
+    [message] = [m for m in evil.received if m.get("id") == 9 and "method" not in m]
+    assert message.get("error", {}).get("code") == FORGOTTEN, message
+
+
 def asks(evil: EvilPeer, world: World, side: str, price: str) -> dict[str, Any]:
     """The evil peer publishes an order of ten lots, to ask for fills with."""
     world.checker.evil.add(evil.identity.key)
@@ -367,11 +420,12 @@ def test_nobody_can_make_the_fills_of_another_home_impossible() -> None:
     world.network.cut = {(taker.name, maker.name)}
     order = place(taker, "buy", 5, 1000)
     fill = fill_id(order, maker.identity.key, taker.identity.key, 1)
-    params = {"fill": fill, "order": order, "fill_seq": 1, "deadline": ms(world) + 10_000}
+    query = FillQuery(fill, order, maker.identity.key, taker.identity.key, 1, ms(world) + 10_000)
+    params = {"query": evil.signed(encode_query(query))}  # by another key than the taker's
     evil.send({"jsonrpc": "2.0", "id": 5, "method": "fill.query", "params": params})
     world.clock.run_until(world.clock.now + 1.0)
     [message] = [m for m in evil.received if m.get("id") == 5]
-    assert "a fill of yours" in message["error"]["message"]
+    assert "signature" in message["error"]["message"]
     world.network.cut = set()
     world.network.heal()
     world.clock.run_until(world.clock.now + 5.0)

@@ -36,6 +36,22 @@ def place(peer: Peer, side: str, lots: int, price: int) -> str:
     return str(live.order_id)
 
 
+def test_a_buy_that_cancels_a_hundred_own_sells_is_followed_by_everybody() -> None:
+    world = quiet_world(2)
+    one, two = world.peers
+    for _ in range(100):
+        place(one, "sell", 1, 1000)
+    order = NewOrder(BTC, "buy", 5, 1000, account=one.name, self_trade="oldest")
+    one.do(lambda node, now: node.place(order, now))
+    world.clock.run_until(world.clock.now + 2.0)
+    assert digest(one) == digest(two)
+    one.crash()
+    one.start()
+    world.clock.run_until(world.clock.now + 10.0)
+    assert digest(one) == digest(two)
+    assert [len(list(peer.node.books[BTC].levels("buy", 9))) for peer in (one, two)] == [1, 1]  # type: ignore[union-attr]
+
+
 def digest(peer: Peer) -> bytes:
     assert peer.node is not None
     live = peer.node.live.set

@@ -12,7 +12,9 @@ import pytest
 
 from tests.sim.exchange.__main__ import FAILED
 from tests.sim.exchange.ablations import fills_after_questions
-from tests.sim.exchange.world import EVIL_MUST_HAPPEN, MUST_HAPPEN, World, run, shape
+from tests.sim.exchange.evil import Nuisance
+from tests.sim.exchange.kinds import EVIL_MUST_HAPPEN, MUST_HAPPEN, WIDE_MUST_HAPPEN, ready
+from tests.sim.exchange.world import World, run, shape
 
 
 @pytest.mark.parametrize("first", range(0, 80, 20))
@@ -37,6 +39,29 @@ def test_an_evil_peer_breaks_nothing_among_the_others() -> None:
         sometimes.update(run(seed, **busy).sometimes)
     missing = [name for name in EVIL_MUST_HAPPEN if not sometimes[name]]
     assert not missing, f"never happened in these seeds: {missing}"
+
+
+#: Kinds that a small world shows too seldom; large sets of seeds must show them.
+RARE = (
+    *("neighbour: no difference", "neighbour: other differences", "neighbour: pruned records"),
+    *("neighbour: pruned range", "neighbour: drops answers", "neighbour: no pong"),
+    *("neighbour: drops fills", "limit: early entries", "limit: requests of a link"),
+)
+EACH = (
+    *(name for name in WIDE_MUST_HAPPEN if not name.startswith("a day") and name not in RARE),
+    *(f"evil: {kind}" for kind in Nuisance.STRANGE_KINDS if ready(f"evil: {kind}")),
+)
+
+
+@pytest.mark.parametrize("kind", EACH)
+def test_each_kind_of_trouble_happens_and_breaks_nothing(kind: str) -> None:
+    small = {} if kind == "months" else {"peers": 3, "orders": 100, "real": False, "flow": None}
+    sometimes: Counter[str] = Counter()
+    for seed in (2, 4, 6):
+        sometimes.update(run(seed, **small, also=(kind,)).sometimes)
+        if sometimes[kind]:
+            return
+    pytest.fail(f"never happened in these seeds: {kind}")
 
 
 def test_a_fill_that_comes_after_a_question_about_it_is_refused() -> None:

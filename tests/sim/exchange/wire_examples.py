@@ -96,18 +96,26 @@ def examples() -> dict[str, tuple[bytes, bytes]]:
     world.clock.run_until(52.0)
     fourth.start()  # there is more by now than is worth listing: it takes it whole
     world.clock.run_until(56.0)
+    first.behind_nat = fourth.behind_nat = True
+    for connection in list(world.network.connections):
+        if {connection.dialler.peer, connection.listener.peer} == {first, fourth}:
+            world.network.reset(connection)
+    place(fourth, "sell", 1, 9_000)
+    world.clock.run_until(57.0)
+    place(first, "buy", 1, 9_000)  # no neighbours any more: the others pass it on
+    world.clock.run_until(58.0)
     liar = EvilPeer("liar", world.network)
     liar.identity = identity(world.rng, True)
     liar.sealer = Sealer(liar.identity, "sim")
     liar.dial(second)
-    world.clock.run_until(57.0)
+    world.clock.run_until(59.0)
     beat = HeartbeatBody(20_000, 0, "0" * 64)
-    stories = [liar.entry(1, GENESIS, 57.0 + i / 1000, beat=beat)[0] for i in range(2)]
+    stories = [liar.entry(1, GENESIS, 59.0 + i / 1000, beat=beat)[0] for i in range(2)]
     liar.notify("gossip.publish", entries=stories)  # two entries, one number
     liar.send({"jsonrpc": "2.0", "id": 1, "method": "sync.records", "params": {"ids": "all"}})
-    world.clock.run_until(58.0)
+    world.clock.run_until(60.0)
     first.do(lambda node, now: node.goodbye(now))
-    world.clock.run_until(59.0)
+    world.clock.run_until(61.0)
     return seen
 
 

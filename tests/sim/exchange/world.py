@@ -14,71 +14,26 @@ from typing import Any
 import attrs
 
 from grenache_py.exchange.errors import OrderError
+from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, NewOrder
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.peers.peering import PeeringConfig
+from tests.sim.exchange import small_limits
 from tests.sim.exchange.evil import Nuisance
 from tests.sim.exchange.invariants import Checker, Violation
+from tests.sim.exchange.kinds import KINDS, WIDE_KINDS, ready
+from tests.sim.exchange.neighbour import Liar
 from tests.sim.exchange.network import MANY_MARKETS, MARKETS, Disk, Faults, Network, Peer, identity
+from tests.sim.exchange.wide import Wide
 from tests.support.virtual_clock import Scheduler
 
-__all__ = ["EVIL_MUST_HAPPEN", "MARKETS", "MUST_HAPPEN", "Flow", "Report", "World", "run", "shape"]
+__all__ = ["MARKETS", "Flow", "Report", "World", "run", "shape"]
 
-KINDS = (
-    "loss",
-    "duplicate",
-    "reorder",
-    "delay",
-    "crash",
-    "disk",
-    "slow disk",
-    "partition",
-    "one-way cut",
-    "reset",
-    "clock offset",
-    "clock drift",
-    "clock jump",
-    "pause",
-)
-#: What must have happened somewhere in a set of seeds, or they prove nothing.
-MUST_HAPPEN = (
-    "trade between homes",
-    "trade at one home",
-    "local match replayed",
-    "lost",
-    "duplicated",
-    "reordered",
-    "delayed",
-    "split",
-    "partition",
-    "one-way cut",
-    "cut off",
-    "reset",
-    "crash",
-    "crash before commit",
-    "crash after commit",
-    "disk fault before",
-    "disk fault after",
-    "slow commit",
-    "clock jump",
-    "pause",
-    "fill repeated",
-    "fill refused",
-    "fill asked again",
-    "entries fetched",
-    "records adopted",
-    "catch-ups",
-    "meddled",
-)
-#: Likewise, where evil peers are about.
-EVIL_MUST_HAPPEN = (
-    *(f"evil: {kind}" for kind in Nuisance.KINDS),
-    "trade with an evil taker",
-    "fill an evil maker never answers",
-)
 CHAOS_S = 60.0
 QUIET_S = 75.0
 ACCOUNTS = ("alice", "bob", "carol", "dan", "eve", "fay", "gus", "hal")
+#: Of twenty seeds, the one that takes a month.
+MONTH = 10
 #: Clients change their minds about orders among so many newest ones.
 RECENT = 200
 
@@ -94,6 +49,7 @@ class Flow:
         lots: orders are of fewer, before sweeps.
         spread: prices lie within so many ticks of 1000.
         markets, accounts: how many there are.
+        self_trade: policies that orders choose from.
         lean: share of a home's orders that are on one side, every other home's on the other:
             what is near 1 trades between homes.
     """
@@ -105,6 +61,7 @@ class Flow:
     markets: int = 2
     accounts: int = 2
     lean: float = 0.5
+    self_trade: tuple[str, ...] = ("newest", "oldest", "both")
 
 
 @attrs.define
@@ -130,6 +87,8 @@ class World:
         harshness: what the network's faults, their number and probability, are multiplied with.
         evil: one more peer, which lies.
         flow: how clients trade.
+        also: names of ``kinds.ALL`` that happen besides the faults; nothing else that is wide is
+            drawn then.
     """
 
     def __init__(
@@ -144,34 +103,85 @@ class World:
         flow: Flow | None = None,
         prepare: Callable[[World], None] | None = None,
         outbound_target: int = 8,
+        also: tuple[str, ...] = (),
     ) -> None:
         self.seed = seed
         self.rng = rng = random.Random(seed)
         self.clock = Scheduler()
         self.network = Network(self.clock, random.Random(rng.getrandbits(64)))
         self.checker = Checker(MANY_MARKETS)
-        if faults is None:
-            faults = tuple(kind for kind in KINDS if rng.random() < 0.4)
-        self.kinds = faults
         self.orders = orders
         self.harshness = harshness
         self.flow = flow or Flow()
-        self.markets = MANY_MARKETS[: self.flow.markets]
-        self.spread = self.flow.spread
         self.resting_only = False
         self.placed: list[tuple[Peer, str]] = []
         self.outbound_target = outbound_target
         self.real = real
+        drawn = faults is None
+        if faults is None:
+            faults = tuple(kind for kind in KINDS if rng.random() < 0.4)
+        wide_rng = random.Random(f"wide {seed}")
+        wide = tuple(kind for kind in faults if kind in WIDE_KINDS)
+        limits: tuple[str, ...] = ()
+        lies: tuple[str, ...] = ()
+        attacks: tuple[str, ...] | None = None
+        if drawn and not also:
+            wide = tuple(k for k in WIDE_KINDS if wide_rng.random() < 0.2 and ready(k))
+            limits = _some(wide_rng, 0.1, "limit: ", tuple(small_limits.LIMITS))
+            if wide_rng.random() < 0.3 and peers > 2 and not evil:
+                lies = _some(wide_rng, 0.3, "neighbour: ", Liar.KINDS)
+        wide = (*wide, *(kind for kind in also if kind in WIDE_KINDS))
+        limits = (*limits, *_named("limit: ", also))
+        if forced := _named("neighbour: ", also):
+            lies = forced
+        if forced := _named("evil: ", also):
+            evil, attacks = True, forced
+        if "origins" in limits and "homes" not in (attacks or ()):
+            evil, attacks = True, (*(attacks or ()), "homes")  # somebody has to fill the table
+        if Liar.IN_CATCH_UPS.intersection(lies) and "tail" not in limits:
+            limits = (*limits, "tail")  # short tails make catch-ups, which these lie in
+        self.kinds = (*faults, *wide) if drawn else (*faults, *(k for k in wide if k in also))
+        self.limits = limits
+        self.wide = Wide(self, wide, wide_rng)
+        changing = {"markets differ", "fewer markets", "markets change"}.intersection(wide)
+        self.markets = MANY_MARKETS[: max(self.flow.markets, 2 if changing else 1)]
+        self.spread = self.flow.spread
         self.peers = [self.add_peer(f"p{i}", peers) for i in range(peers)]
         if evil:
-            Nuisance(self.network, seed, self.peers, CHAOS_S, self.checker.evil.add)
+            Nuisance(
+                self.network, seed, self.peers, CHAOS_S, self.checker.evil.add, attacks, _evil_ready
+            )
+            self.checker.hostage = attacks == ("hostage",)
+        if lies:
+            self._add_liar(peers, lies)
+        self.also = (
+            *(f"limit: {name}" for name in limits),
+            *(f"neighbour: {name}" for name in lies),
+            *(f"evil: {name}" for name in attacks or ()),
+        )
         if prepare is not None:
             prepare(self)
+
+    def _add_liar(self, peers: int, lies: tuple[str, ...]) -> None:
+        rng = random.Random(f"liar {self.seed}")
+        kept, self.rng = self.rng, rng
+        liar = self.add_peer("liar", peers)
+        self.rng = kept
+        everybody = tuple(peer.address for peer in self.peers)
+        liar.config = attrs.evolve(
+            liar.config, peering=attrs.evolve(liar.config.peering, connect=everybody)
+        )
+        liar.on_commit = lambda peer, rows: None
+        liar.on_release = lambda peer, batch: None
+        self.checker.evil.add(liar.identity.key)
+        Liar(self.network, liar, rng, list(lies), CHAOS_S)
+        self.clock.at(0.5, liar.start)
 
     def add_peer(self, name: str, known: int) -> Peer:
         rng = self.rng
         others = [address for i in range(known) if (address := f"p{i}:7071") != f"{name}:7071"]
         connect = tuple(rng.sample(others, min(len(others), rng.randrange(1, 4))))
+        behind_nat = self.wide.behind_nat(name)
         config = NodeConfig(
             PeeringConfig(
                 "sim",
@@ -182,6 +192,8 @@ class World:
             ),
             self.markets,
         )
+        config = self.wide.config(name, config, behind_nat)
+        config = small_limits.configured(self.limits, config)
         disk_rng = random.Random(rng.getrandbits(64))
         slow = "slow disk" in self.kinds and rng.random() < 0.5
 
@@ -199,25 +211,36 @@ class World:
             Disk(latency),
             random.Random(rng.getrandbits(64)),
         )
+        peer.behind_nat = behind_nat
         if "clock offset" in self.kinds:
             peer.offset = rng.uniform(-2.0, 2.0)
         if "clock drift" in self.kinds:
             peer.drift = rng.uniform(-0.01, 0.01)
         peer.on_commit = self.checker.committed
         peer.on_release = self.checker.released
+        if self.limits:
+            peer.on_start = lambda node: small_limits.started(self.limits, node)
+            peer.on_input = self._at_limits
         return peer
+
+    def _at_limits(self, peer: Peer) -> None:
+        if peer.node is not None:
+            for name in small_limits.reached(self.limits, peer.node):
+                self.network.count(f"limit: {name}")
 
     # What clients do.
 
     def place(self, peer: Peer) -> None:
         rng = self.rng
-        market = rng.choice(self.markets)
+        closing = self.wide.closing.get(peer.name)
+        market = rng.choice([m for m in peer.config.markets if m.symbol != closing])
+        middle = self._middle(market)
         side = rng.choice(("buy", "sell"))
         if self.flow.lean != 0.5:
             leaning = rng.random() < self.flow.lean
             side = "buy" if leaning == bool(self.peers.index(peer) % 2) else "sell"
         kind = 1.0 if self.resting_only else rng.random()
-        price: int | None = 1000 + rng.randrange(-self.spread, self.spread + 1)
+        price: int | None = middle + rng.randrange(-self.spread, self.spread + 1)
         new: dict[str, Any] = {"account": rng.choice(ACCOUNTS[: self.flow.accounts])}
         if kind < 0.08:
             price, new["type"] = None, "market"
@@ -231,12 +254,20 @@ class World:
             new["expires_ms"] = int((peer.wall() + rng.uniform(1.0, 30.0)) * 1000)
         elif kind < 0.36:
             new["type"] = "stop_limit"
-            new["stop_ticks"] = 1000 + rng.randrange(-4, 5)
+            new["stop_ticks"] = middle + rng.randrange(-4, 5)
+        new["self_trade"] = rng.choice(self.flow.self_trade)
         lots = rng.randrange(1, self.flow.lots)
         if self.flow.sweeps and rng.random() < self.flow.sweeps:
             lots *= rng.randrange(2, 12)
-        order = NewOrder(market.symbol, side, lots, price, **{"self_trade": "newest", **new})
+        order = NewOrder(market.symbol, side, lots, price, **new)
         self._ask(peer, lambda node, now: node.place(order, now))
+
+    def _middle(self, market: Market) -> int:
+        """In ticks of ``market``: what is 1000 of those that it has at most homes."""
+        usual = next(each for each in self.markets if each.symbol == market.symbol)
+        if market is usual:
+            return 1000
+        return int(1000 * float(usual.tick.text) / float(market.tick.text))
 
     def place_some(self, peer: Peer) -> None:
         """A client with much to say."""
@@ -265,8 +296,38 @@ class World:
         if self.rng.random() < 0.7:
             self._ask(peer, lambda node, now: node.cancel(order_id, now))
         else:
-            price, lots = 1000 + self.rng.randrange(-6, 7), self.rng.randrange(1, 20)
-            self._ask(peer, lambda node, now: node.replace(order_id, now, lots, price))
+            move, lots = self.rng.randrange(-6, 7), self.rng.randrange(1, 20)
+            self._ask(peer, lambda node, now: self._replace(node, order_id, lots, move, now))
+
+    def _replace(
+        self, node: ExchangeNode, order_id: str, lots: int, move: int, now: float
+    ) -> LiveOrder:
+        """Change an order, and see that it keeps its place, or loses it: docs/matching.rst."""
+        live = node.order(order_id)
+        if live is None or move == 0:
+            price = None
+        else:
+            price = self._middle(node.markets[live.order.market]) + move
+        before = None if live is None else (live.key, live.price_ticks, live.quantity)
+        beforehand = None if live is None else (live.open, live.reserved, live.filled)
+        after = node.replace(order_id, now, lots, price)
+        assert live is not None
+        assert before is not None
+        assert beforehand is not None
+        key, old_price, quantity = before
+        keeps = lots <= quantity and price in (None, old_price)
+        if keeps:
+            self.network.count("kept its place")
+            kept = (after.order_id, after.key, after.quantity) == (order_id, key, lots)
+            if not kept or after.filled + after.reserved + after.open > lots:
+                raise Violation(f"O6: {before} lowered to {lots} lots became {after}")
+        else:
+            self.network.count("replaced by a new order")
+            left = lots - beforehand[1] - beforehand[2]
+            placed = (after.order_id != order_id, after.key > key, after.quantity)
+            if placed != (True, True, left) or live.reason != "cancelled" or live.open:
+                raise Violation(f"O6: {beforehand} of {order_id} replaced by {lots}: {after}")
+        return after
 
     def look_up(self, peer: Peer) -> None:
         """What grapes answer: some peers, and ghosts (docs/failure-modes.rst#f21)."""
@@ -306,6 +367,7 @@ class World:
                 while at < CHAOS_S:
                     clock.at(at, act)
                     at += rng.expovariate(1 / rate)
+        self.wide.schedule(CHAOS_S)
 
     def _up(self) -> Peer | None:
         up = [peer for peer in self.peers if peer.node is not None and not peer.paused]
@@ -387,6 +449,8 @@ class World:
             error = peer.offset + clock.now * peer.drift
             peer.offset, peer.drift = max(-1.5, min(1.5, error)), 0.0
             self.restart(peer)
+            if peer.node is not None:
+                small_limits.healed(self.limits, peer.node)
 
     # One run.
 
@@ -397,6 +461,10 @@ class World:
         Raises:
             Violation: an invariant did not hold.
         """
+        with small_limits.small(self.limits):
+            return self._run()
+
+    def _run(self) -> Report:
         clock, rng = self.clock, self.rng
         for peer in self.peers:
             clock.at(rng.uniform(0.0, 1.0), peer.start)
@@ -419,7 +487,30 @@ class World:
         self.checker.replicas(self.peers)
         self._until_quiet()
         self.checker.signatures(self.peers)
+        self._still_trades()
         return self.report()
+
+    def _still_trades(self) -> None:
+        """L8: whatever was done to them, homes take orders, and trade with each other."""
+        if len(self.peers) < 2 or "live orders" in self.limits:
+            return
+        seller, buyer = self.rng.sample(self.peers, 2)
+        common = [m for m in seller.config.markets if m in buyer.config.markets]
+        if not common:
+            return
+        price = 2 * self._middle(common[0])
+        lives: list[LiveOrder] = []
+        for peer, side in ((seller, "sell"), (buyer, "buy")):
+            order = NewOrder(common[0].symbol, side, 1, price, account=peer.name)  # type: ignore[arg-type]
+            try:
+                lives.append(peer.do(lambda node, now, order=order: node.place(order, now)))
+            except OrderError as error:
+                raise Violation(f"L8: {peer.name} refuses an honest order: {error}") from None
+            self.clock.run_until(self.clock.now + 3.0)
+        self.clock.run_until(self.clock.now + 3.0)
+        if not lives[1].filled:
+            raise Violation(f"L8: {buyer.name} cannot buy what is for sale: {lives[1]}")
+        self.network.count("still trades")
 
     def _until_quiet(self) -> None:
         """Check what holds at rest; a heartbeat may just be on its way, so look thrice."""
@@ -460,6 +551,18 @@ class World:
         )
 
 
+def _some(rng: random.Random, share: float, prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(n for n in names if rng.random() < share and ready(prefix + n))
+
+
+def _named(prefix: str, also: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.removeprefix(prefix) for name in also if name.startswith(prefix))
+
+
+def _evil_ready(kind: str) -> bool:
+    return ready(f"evil: {kind}")
+
+
 def shape(seed: int) -> dict[str, Any]:
     """
     How large the world of a seed is; one in twenty signs with ed25519.
@@ -492,6 +595,18 @@ def shape(seed: int) -> dict[str, Any]:
     }
 
 
+def built(seed: int, **settings: Any) -> World:
+    """The world of a seed; ``settings`` replace what the seed says."""
+    from tests.sim.exchange.months import Months  # it is built on this module
+
+    shaped = shape(seed)
+    month = "months" in settings.get("also", ()) or (seed % 20 == MONTH and ready("months"))
+    if month and not settings.keys() - {"also"}:
+        shaped |= {"peers": 3, "orders": 60, "real": False, "evil": False}
+        return Months(seed, **{**shaped, **settings})
+    return World(seed, **{**shaped, **settings})
+
+
 def run(seed: int, **settings: Any) -> Report:
     """
     One seed.
@@ -499,11 +614,12 @@ def run(seed: int, **settings: Any) -> Report:
     Raises:
         Violation: with the seed, its faults and the command that replays it.
     """
-    world = World(seed, **{**shape(seed), **settings})
+    world = built(seed, **settings)
     try:
         return world.run()
     except Violation as violation:
+        what = ",".join((*world.kinds, *world.also))
         raise Violation(
-            f"{violation}\n  SEED={seed} FAULTS={','.join(world.kinds)} at {world.clock.now:.3f} s"
+            f"{violation}\n  SEED={seed} FAULTS={what} at {world.clock.now:.3f} s"
             f"\n  replay: .venv/bin/python -m tests.sim.exchange.__main__ --seed {seed} --trace"
         ) from violation

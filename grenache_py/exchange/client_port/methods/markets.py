@@ -87,7 +87,7 @@ async def trades_list(
     gateway: Gateway, client: Principal, params: p.TradesList, now: float
 ) -> dict[str, Any]:
     """List a market's trades, newest last; after: only those that followed that trade."""
-    market = gateway.market(params.market)
+    market = gateway.known_market(params.market)
     trades = await gateway.history.trades(market.symbol, params.after, params.limit)
     items = [public_trade(trade, market) for trade in trades]
     shown = page("trades", items, params.limit, "trade_id", keep_last=params.after is None)
@@ -157,7 +157,7 @@ async def candles_list(
     gateway: Gateway, client: Principal, params: p.Candles, now: float
 ) -> dict[str, Any]:
     """List open, high, low, close and volume by interval, oldest first."""
-    market = gateway.market(params.market)
+    market = gateway.known_market(params.market)
     price = market.format_price
     candles = [
         {

@@ -66,7 +66,7 @@ def order_place(
     if new.client_order_id and gateway.history.may_have_used(new.account, new.client_order_id):
         if gateway.node.by_client_id(new.account, new.client_order_id) is None:
             return _place_unless_used(gateway, new, now)
-    return gateway.report(gateway.node.place(new, now))
+    return gateway.step(lambda node: gateway.report(node.place(new, now)))
 
 
 async def _place_unless_used(gateway: Gateway, new: NewOrder, now: float) -> Any:
@@ -81,7 +81,7 @@ async def _place_unless_used(gateway: Gateway, new: NewOrder, now: float) -> Any
                 order_id=found[0].order_id,
             )
         return gateway.found_report(found)
-    report = gateway.report(gateway.node.place(new, now))
+    report = gateway.step(lambda node: gateway.report(node.place(new, now)))
     return AtSeal(lambda: report)
 
 
@@ -126,7 +126,7 @@ def order_cancel(
     order_id = _named(gateway, client, params)
     account = client.filter(params.account)
     try:
-        return gateway.report(gateway.node.cancel(order_id, now, account))
+        return gateway.step(lambda node: gateway.report(node.cancel(order_id, now, account)))
     except OrderError as error:
         if error.code != UNKNOWN_ORDER:
             raise
@@ -141,7 +141,8 @@ def order_cancel_all(
     if params.market is not None:
         gateway.market(params.market)
     account = client.filter(params.account)
-    return {"cancelled": len(gateway.node.cancel_all(now, market=params.market, account=account))}
+    cancelled = gateway.step(lambda node: node.cancel_all(now, params.market, account))
+    return {"cancelled": len(cancelled)}
 
 
 @METHODS.method("order.replace", p.ReplaceOrder, "trade")
@@ -159,11 +160,14 @@ def order_replace(
     if live is None or account not in (None, live.account):
         unknown = OrderError(UNKNOWN_ORDER, f"There is no order {order_id} here.")
         return _or_closed(gateway, account, order_id, unknown)
-    market = gateway.node.markets[live.order.market]
+    market = gateway.market_of(live)
     lots = None if params.quantity is None else market.quantity_lots(params.quantity)
+    if lots is not None and params.order_id is None:
+        # The client's own id names this order and those it replaced: so to ask again is safe.
+        lots -= live.used_before
     ticks = None if params.price is None else market.price_ticks(params.price)
-    return gateway.report(
-        gateway.node.replace(order_id, now, quantity_lots=lots, price_ticks=ticks, account=account)
+    return gateway.step(
+        lambda node: gateway.report(node.replace(order_id, now, lots, ticks, account))
     )
 
 
@@ -196,7 +200,7 @@ async def order_list(
 ) -> dict[str, Any]:
     """List orders, newest first, by page."""
     if params.market is not None:
-        gateway.market(params.market)
+        gateway.known_market(params.market)
     account = client.filter(params.account)
     found = await gateway.history.orders(
         params.market, account, params.status, params.after, params.limit + 1
@@ -304,7 +308,7 @@ async def _missed(
             raise
         seq += len(found)
         yield [
-            order_update(account, number, live, gateway.node.markets, trades)
+            order_update(account, number, live, gateway.market_of(live), trades)
             for number, live, trades in found
         ]
         answered = True

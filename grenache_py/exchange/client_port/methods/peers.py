@@ -14,7 +14,15 @@ from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.inline import COMMANDS, usage_of
 from grenache_py.exchange.client_port.methods import params as p
 from grenache_py.exchange.client_port.methods.registry import METHODS, AtSeal, MethodResult
-from grenache_py.exchange.errors import INVALID_PARAMS, NOT_AUTHORISED, OrderError, StoreError
+from grenache_py.exchange.client_port.token_guesses import GUESSES_PER_CONNECTION
+from grenache_py.exchange.errors import (
+    INVALID_PARAMS,
+    NOT_AUTHORISED,
+    RATE_LIMITED,
+    OrderError,
+    StoreError,
+)
+from grenache_py.options import host_and_port
 
 FILLS_LISTED_MAX = 200
 
@@ -23,11 +31,7 @@ FILLS_LISTED_MAX = 200
 def hello(gateway: Gateway, client: Principal, params: p.Hello, now: float) -> MethodResult:
     """Say who you are and give your token; learn peer, network and markets."""
     if params.token is not None:
-        grant = gateway.check_token(params.token)
-        if grant is None:
-            raise OrderError(
-                NOT_AUTHORISED, "This token is not known here; check the daemon's token file."
-            )
+        grant = _grant(gateway, client, params.token, now)
         client.grant = Grant(grant.scopes & client.ceiling, grant.account)
     client.name = params.client
     facts = gateway.facts
@@ -42,6 +46,27 @@ def hello(gateway: Gateway, client: Principal, params: p.Hello, now: float) -> M
         "account": client.grant.account,
         "token_needed": facts.tokens_wanted and not client.grant.scopes,
     }
+
+
+def _grant(gateway: Gateway, client: Principal, token: str, now: float) -> Grant:
+    """What a token allows; wrong ones are counted, and too many end the connection."""
+    wait_ms = gateway.guesses.wait_ms(client.source, now)
+    if wait_ms or client.wrong_tokens >= GUESSES_PER_CONNECTION:
+        client.leaving = True
+        raise OrderError(
+            RATE_LIMITED,
+            "Too many wrong tokens came from here; this one was not looked at.",
+            retry_after_ms=wait_ms,
+        )
+    grant = gateway.check_token(token)
+    if grant is None:
+        gateway.guesses.was_wrong(client.source, now)
+        client.wrong_tokens += 1
+        client.leaving = client.leaving or client.wrong_tokens >= GUESSES_PER_CONNECTION
+        raise OrderError(
+            NOT_AUTHORISED, "This token is not known here; check the daemon's token file."
+        )
+    return grant
 
 
 @METHODS.method("ping", p.Nothing, "")
@@ -61,21 +86,25 @@ def peers_connect(
     gateway: Gateway, client: Principal, params: p.Addressed, now: float
 ) -> MethodResult:
     """Connect to the peer at host:port."""
-    gateway.node.connect(params.address, now)
-    return {"connecting": params.address}
+    try:
+        address = host_and_port(params.address)
+    except ValueError as error:
+        raise OrderError(INVALID_PARAMS, f"The address {error}.", field="address") from None
+    gateway.step(lambda node: node.connect(address, now))
+    return {"connecting": address}
 
 
 @METHODS.method("peers.ban", p.PeerBan, "admin")
 def peers_ban(gateway: Gateway, client: Principal, params: p.PeerBan, now: float) -> MethodResult:
     """Close the links to a peer and refuse it for a while."""
-    gateway.node.ban(params.peer, params.seconds, now)
+    gateway.step(lambda node: node.ban(params.peer, params.seconds, now))
     return {"banned": params.peer, "seconds": params.seconds}
 
 
 @METHODS.method("peers.unban", p.PeerKey, "admin")
 def peers_unban(gateway: Gateway, client: Principal, params: p.PeerKey, now: float) -> MethodResult:
     """Let a banned peer in again."""
-    gateway.node.unban(params.peer, now)
+    gateway.step(lambda node: node.unban(params.peer, now))
     return {"unbanned": params.peer}
 
 
@@ -90,7 +119,7 @@ def fills_decide(
     gateway: Gateway, client: Principal, params: p.OneFill, now: float
 ) -> MethodResult:
     """Give up on a fill in doubt whose peer is gone for ever; its quantity becomes free."""
-    gateway.node.decide(params.fill, now)
+    gateway.step(lambda node: node.decide(params.fill, now))
     return {"fill": params.fill, "decided": True}
 
 

@@ -1,0 +1,37 @@
+"""
+What a server of requests over HTTP reads, and how much of it at a time.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from grenache_py.rpc.limits import ServerLimits
+from grenache_py.wire.http.reader import ReaderLimits
+
+__all__ = ["PIECE_BYTES", "json_header", "reader_limits"]
+
+#: What Twisted reads at once, at most.
+READ_BYTES_MAX = 65_536
+#: Of that, so much is read before it is seen whether the client takes the answers.
+PIECE_BYTES = 8_192
+
+
+def reader_limits(limits: ServerLimits) -> ReaderLimits:
+    """What a client may send."""
+    return ReaderLimits(
+        head_bytes_max=limits.header_bytes_max,
+        body_bytes_max=limits.body_bytes_max,
+        # The parser keeps a header line to itself until it has all of it.
+        unended_head_bytes_max=limits.header_bytes_max + READ_BYTES_MAX,
+        host_needed=False,
+        body_text=f"a body of more than {limits.body_bytes_max} bytes",
+        head_text="too many header bytes",
+    )
+
+
+def json_header(value: bytes) -> object:
+    """The JSON in a header, which a Node server reads as Latin-1. Raises msgspec.DecodeError."""
+    return msgspec.json.decode(value if value.isascii() else value.decode("latin-1").encode())

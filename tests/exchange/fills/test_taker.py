@@ -1,0 +1,163 @@
+"""The taker's home: what it promises to several makers, and what it believes of an answer."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.fills.messages import decode_answer, decode_fill
+from grenache_py.exchange.signed_log.merkle import Signed
+from tests.support.peers import Network
+
+
+def silent_makers(count: int) -> Network:
+    """Peer 0 takes; the others have a sell each and do not hear what they are asked."""
+    net = Network(count + 1)
+    for number in range(1, count + 1):
+        net.link(0, number)
+        net.place(number, "sell", 10, 99 + number)
+    net.lost = {"fill.request"}
+    return net
+
+
+def asked(net: Network) -> list[tuple[str, str]]:
+    fills = [decode_fill(intent.draft.payload) for intent in net[0].taker.intents.values()]
+    return [(fill.committed, fill.legs[0][1]) for fill in fills]
+
+
+def test_each_request_says_how_much_is_promised_with_those_before_it() -> None:
+    net = silent_makers(3)
+    buy = net.place(0, "buy", 25, 110)
+    assert asked(net) == [("0.001", "0.001"), ("0.002", "0.001"), ("0.0025", "0.0005")]
+    assert (buy.reserved, buy.open) == (25, 0)
+
+
+def test_what_is_filled_already_counts_as_promised() -> None:
+    net = silent_makers(1)
+    net.place(0, "sell", 3, 99)
+    net.place(0, "buy", 5, 110)  # 3 from its own home, 2 asked for
+    assert asked(net) == [("0.0005", "0.0002")]
+
+
+def test_lots_that_are_asked_for_already_are_not_asked_for_twice() -> None:
+    net = silent_makers(1)
+    net.place(0, "buy", 6, 110)
+    second = net.place(0, "buy", 6, 110)
+    third = net.place(0, "buy", 6, 110)
+    assert (second.reserved, second.open, third.reserved) == (4, 2, 0)
+    assert [lots for _, lots in asked(net)] == ["0.0006", "0.0004"]
+    net.lost = set()
+    net.run(3)
+    assert (second.filled, third.filled) == (4, 0)
+    assert not net[0].taker.intents
+
+
+def test_numbers_of_fills_rise_over_a_restart() -> None:
+    net = silent_makers(2)
+    buy = net.place(0, "buy", 20, 110)
+    net.restart(0)
+    own = net[0].ledger.own[buy.order_id]
+    assert own.fill_seq == 2
+    fills = {decode_fill(i.draft.payload).fill_seq for i in net[0].taker.intents.values()}
+    assert fills == {1, 2}
+
+
+def answered(net: Network, buy_lots: int = 10) -> tuple[Signed, Network]:
+    """The real answer to the taker's one fill, which it has not heard."""
+    net.lost = {"result", "gossip.publish"}
+    net.place(0, "buy", buy_lots, 110)
+    [intent] = net[0].taker.intents.values()
+    stored = net[1].maker._answers.find(intent.fill.id)
+    assert stored is not None
+    return stored.answer.proof, net
+
+
+def test_the_makers_answer_settles_the_fill_once() -> None:
+    answer, net = answered(silent_makers(1))
+    assert net[0].taker.answer(answer, net.now) == "BTC-USD"
+    [buy] = [own.live for own in net[0].ledger.closed.values()]
+    assert (buy.filled, buy.value, net[0].taker.settled) == (10, 1_000, 1)
+    assert net[0].taker.answer(answer, net.now) is None
+    assert (buy.filled, net[0].taker.unknown_answers) == (10, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"price": "1.01"},
+        {"quantity": "0.0011"},
+        {"quantity": "0"},
+        {"maker": "0" * 32},
+        {"taker": "0" * 32},
+        {"id": "0" * 32},
+        {"market": "ETH-USD"},
+        {"side": "sell"},
+    ],
+)
+def test_an_answer_that_does_not_fit_the_request_is_refused(change: dict[str, str]) -> None:
+    answer, net = answered(silent_makers(1))
+    body = decode_answer(answer.payload)
+    wrong = msgspec.structs.replace(
+        body, trades=(msgspec.structs.replace(body.trades[0], **change),)
+    )
+    draft = net[1]._sealer.add(msgspec.json.encode(wrong).decode())
+    net[1]._sealer.seal()
+    with pytest.raises(RemoteProtocolError):
+        net[0].taker.answer(draft.proof, net.now)
+    [buy] = [own.live for own in net[0].ledger.own.values()]
+    assert (buy.reserved, buy.filled) == (10, 0)
+
+
+def test_the_makers_log_is_as_good_as_its_answer() -> None:
+    _, net = answered(silent_makers(1))
+    net.lost = {"fill.request", "fill.query"}
+    net.run(40)  # its log is told, its answer is not
+    [buy] = [own.live for own in net[0].ledger.closed.values()]
+    assert (buy.status, buy.filled) == ("filled", 10)
+    assert net[0].in_doubt() == []
+
+
+def test_the_takers_log_is_as_good_as_its_word_that_it_has_the_answer() -> None:
+    net = silent_makers(1)
+    net.lost = {"fill.settled"}
+    net.place(0, "buy", 4, 110)
+    net.run(1)
+    assert (net[1].maker.filled, net[1].maker.unsettled) == (1, 0)
+
+
+def test_an_answer_is_unsettled_until_the_taker_shows_that_it_knows_over_a_restart() -> None:
+    _, net = answered(silent_makers(1))
+    assert net[1].maker.unsettled == 1
+    net.restart(1)
+    assert net[1].maker.unsettled == 1
+    net.lost = set()
+    net.link(0, 1)
+    net.run(3)
+    assert net[1].maker.unsettled == 0
+    net.run(150)
+    assert net.peers[1].database.load().answers == []
+
+
+def test_only_the_taker_itself_can_settle() -> None:
+    _, net = answered(silent_makers(1))
+    [fill] = net[0].taker.intents
+    net[1].maker.settled(fill, "f" * 64)
+    assert net[1].maker.unsettled == 1
+    net[1].maker.settled("0" * 32, net[0].key)
+    net[1].maker.settled(fill, net[0].key)
+    assert net[1].maker.unsettled == 0
+
+
+def test_a_home_that_is_on_hold_is_asked_again_when_its_link_is_back() -> None:
+    net = silent_makers(1)
+    net.lost = {"fill.request", "result"}
+    net.place(0, "buy", 5, 110)
+    net.run(2)
+    assert net[0].taker.on_hold == {net[1].key}
+    assert net[0].taker.asked_again >= 1
+    net.cut(1)
+    net.lost = set()
+    net.link(0, 1)
+    assert net[0].taker.on_hold == set()
+    assert not net[0].taker.intents

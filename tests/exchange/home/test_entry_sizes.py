@@ -1,0 +1,92 @@
+"""What this home writes, everybody can read: entries of steps of any size."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from unittest import mock
+
+import pytest
+
+from grenache_py.errors import LocalProtocolError
+from grenache_py.exchange.errors import OrderError
+from grenache_py.exchange.home import entry_writer
+from grenache_py.exchange.signed_log import merkle, own_log
+from grenache_py.exchange.signed_log.entries import Entry
+from grenache_py.exchange.signed_log.merkle import PAYLOAD_BYTES_MAX
+from tests.support.peers import Network, conserved
+
+
+@pytest.fixture
+def net() -> Network:
+    net = Network(2)
+    net.link(0, 1)
+    return net
+
+
+@pytest.mark.parametrize("sells", [63, 64, 65, 100, 200])
+def test_a_buy_that_cancels_many_own_sells_is_read_by_neighbours_and_after_a_restart(
+    net: Network, sells: int
+) -> None:
+    for _ in range(sells):
+        net.place(0, "sell", 1, 100, account="alice")
+    buy = net.place(0, "buy", 5, 100, account="alice", self_trade="oldest")
+    for _, draft in net[0].ledger.log.tail:
+        Entry.decode(draft.payload)
+        assert len(draft.payload) <= PAYLOAD_BYTES_MAX
+    assert net.book(0) == net.book(1) == ([(100, 5)], [])
+    net.restart(0)
+    assert net[0].order(buy.order_id).open == 5  # type: ignore[union-attr]
+    assert not net[0].alarms()
+    net.link(0, 1)
+    net.settle()
+    conserved(net[0])
+    assert net.book(1) == ([(100, 5)], [])
+
+
+def unlimited(entries: int) -> list[object]:
+    """The writer as it was: whatever a step touched is one entry, whoever reads it."""
+    return [
+        mock.patch.object(entry_writer, "room_for_states", lambda trades: entries),
+        mock.patch.object(own_log, "READ_AGAIN_BYTES", 10**9),
+        mock.patch.object(merkle, "PAYLOAD_BYTES_MAX", 10**9),
+    ]
+
+
+@pytest.mark.parametrize("later", [0, 3])
+def test_an_entry_that_nobody_can_read_costs_an_alarm_and_a_new_epoch_not_the_start(
+    net: Network, later: int
+) -> None:
+    for _ in range(80):
+        net.place(0, "sell", 1, 100, account="alice")
+    with ExitStack() as stack:
+        for patch in unlimited(1_000):
+            stack.enter_context(patch)  # type: ignore[arg-type]
+        buy = net.place(0, "buy", 5, 100, account="alice", self_trade="oldest")
+    for _ in range(later):
+        net.place(0, "buy", 1, 99)
+    bad = net[0].ledger.log.seq - later
+    net.restart(0)
+    [alarm] = net[0].alarms()
+    assert f"entry {bad} of its own log" in alarm
+    assert "--new-epoch" in alarm
+    with pytest.raises(OrderError, match="--new-epoch"):
+        net.place(0, "buy", 1, 99)
+    assert net[0].order(buy.order_id).open == 5  # type: ignore[union-attr]  # people can look
+    net.restart(0, new_epoch=True)
+    assert not net[0].alarms()
+    net.link(0, 1)
+    net.run(1)
+    net.place(0, "sell", 7, 100)
+    assert net.book(1) == ([], [(100, 7)])
+
+
+def test_without_the_split_a_step_is_refused_before_it_is_acknowledged(net: Network) -> None:
+    for _ in range(80):
+        net.place(0, "sell", 1, 100, account="alice")
+    seq = net[0].ledger.log.seq
+    unsplit = mock.patch.object(entry_writer, "room_for_states", lambda trades: 1_000)
+    with unsplit, pytest.raises(LocalProtocolError):
+        net.place(0, "buy", 5, 100, account="alice", self_trade="oldest")
+    assert net[0].ledger.log.seq == seq
+    net.restart(0)  # as the commit loop does after such an error
+    assert len(list(net[0].open_orders())) == 80

@@ -1,0 +1,232 @@
+"""How a peer asks for what it misses, believes what it is told, and stops believing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from grenache_py.exchange.peers.link import ORIGINS_MAX, PeerLink
+from grenache_py.exchange.replication import intake
+from grenache_py.exchange.replication.intake import DISTRUST_S, has_room
+from grenache_py.exchange.signed_log.head import Head
+from tests.support.peers import Network
+
+HASH = "f" * 64
+
+
+class Told:
+    """A peer, a neighbour that says what the test likes, and what the peer says to it."""
+
+    def __init__(self) -> None:
+        self.net = Network(2)
+        self.net.link(0, 1)
+        self.net.place(1, "buy", 1, 50)
+        self.net.run(6)
+        self.peer = self.net[0]
+        self.key = self.net[1].key
+        self.link: PeerLink = self.peer.peering.by_key[self.key]
+        self.asked: list[tuple[str, Any]] = []
+        deliver = self.net[1].link_message
+
+        def heard(link: int, message: dict[str, Any], now: float) -> None:
+            if "method" in message:
+                self.asked.append((message["method"], message.get("params")))
+                if message["method"].startswith(("sync.range", "gossip.want")):
+                    self.last = message
+                    return  # it is not answered
+            deliver(link, message, now)
+
+        self.net[1].link_message = heard  # type: ignore[method-assign]
+
+    @property
+    def score(self) -> float:
+        return self.peer.peering.scores.of(self.key, self.net.now)
+
+    @property
+    def head(self) -> Head:
+        return self.peer.replica.origins[self.key].head
+
+    def says(self, method: str, **params: Any) -> None:
+        message = {"jsonrpc": "2.0", "method": method, "params": params}
+        self.peer.link_message(self.link.id, message, self.net.now)
+        self.net.settle()
+
+    def heads(self, method: str = "sync.heads", more: int = 3, **other: Any) -> None:
+        head = self.head
+        told = [self.key, head.epoch, head.seq + more, HASH]
+        self.says(method, heads=[told])
+
+    def answers(self, **result: Any) -> None:
+        message = {"jsonrpc": "2.0", "id": self.last["id"], "result": result}
+        self.peer.link_message(self.link.id, message, self.net.now)
+        self.net.settle()
+
+    def of(self, method: str) -> list[Any]:
+        return [params for name, params in self.asked if name == method]
+
+
+def test_what_a_head_promises_is_asked_for_by_number() -> None:
+    told = Told()
+    before = told.head
+    told.heads()
+    assert told.of("sync.range") == [
+        {"origin": told.key, "epoch": 1, "first": before.seq + 1, "last": before.seq + 3}
+    ]
+    told.heads(more=9)
+    assert len(told.of("sync.range")) == 1  # one range of a log at a time
+
+
+def test_a_head_that_is_not_ahead_is_not_asked_for() -> None:
+    told = Told()
+    told.heads(more=-1)
+    assert told.of("sync.range") == []
+
+
+def test_another_entry_under_a_known_number_is_asked_for_as_proof() -> None:
+    told = Told()
+    told.heads(more=0)
+    seq = told.head.seq
+    assert told.of("sync.range") == [{"origin": told.key, "epoch": 1, "first": seq, "last": seq}]
+
+
+def test_an_announced_entry_has_a_second_to_come_and_is_wanted_then() -> None:
+    told = Told()
+    before = told.head
+    told.heads("gossip.have", more=1)
+    assert told.of("gossip.want") == []
+    told.net.lost = {"gossip.publish", "sync.heads"}
+    told.net.run(2.5)
+    assert told.of("gossip.want") == [
+        {"origin": told.key, "epoch": 1, "first": before.seq + 1, "last": before.seq + 1}
+    ]
+    score = told.score
+    told.net.run(3.5)  # it does not come
+    assert told.score == pytest.approx(score - 3, abs=0.1)
+    assert told.link.heads == {}
+
+
+def test_an_announcement_of_what_is_held_is_nothing_new() -> None:
+    told = Told()
+    told.heads("gossip.have", more=0)
+    told.net.lost = {"gossip.publish", "sync.heads"}
+    told.net.run(3)
+    assert told.of("gossip.want") == []
+
+
+def test_a_promise_that_is_not_kept_costs_points_and_belief_for_a_while() -> None:
+    told = Told()
+    told.net.lost = {"gossip.publish", "gossip.have", "sync.heads"}
+    score = told.score
+    told.heads()
+    told.net.run(12)  # the request has a deadline
+    assert told.score == pytest.approx(score - 3, abs=0.2)
+    assert told.peer.peering.links[told.link.id].heads_again > told.net.now
+    told.heads()
+    assert len(told.of("sync.range")) == 1  # not believed
+    told.net.run(DISTRUST_S)
+    told.heads()
+    assert len(told.of("sync.range")) == 2
+
+
+def test_an_empty_answer_ends_the_promise_and_costs_nothing() -> None:
+    told = Told()
+    score = told.score
+    told.heads()
+    assert told.key in told.link.heads
+    told.answers(entries=[])
+    assert told.key not in told.link.heads
+    assert told.score == pytest.approx(score, abs=0.01)
+    told.heads()
+    assert len(told.of("sync.range")) == 2
+
+
+def test_a_malformed_answer_costs_ten_points() -> None:
+    told = Told()
+    score = told.score
+    told.heads()
+    told.answers(entries=None)
+    assert told.score == pytest.approx(score - 10, abs=0.1)
+
+
+def test_a_neighbour_that_pruned_is_caught_up_with() -> None:
+    told = Told()
+    told.heads()
+    told.answers(pruned=True)
+    told.net.run(2)
+    assert any(params.get("beat") for params in told.of("sync.range"))
+
+
+def test_the_entries_that_come_are_taken_and_counted() -> None:
+    told = Told()
+    told.net.lost = {"gossip.publish", "gossip.have", "sync.heads"}
+    for _ in range(2):
+        told.net.place(1, "buy", 1, 51)
+    log = told.net[1].ledger.log
+    told.says("sync.heads", heads=[[told.key, log.epoch, log.seq, log.hash]])
+    drafts = log.range(told.head.seq + 1, log.seq)
+    assert drafts is not None
+    told.answers(entries=[_wire(draft.proof) for draft in drafts])
+    assert told.head == Head(log.epoch, log.seq, log.hash)
+    assert told.net.book(0) == told.net.book(1)
+
+
+def _wire(signed: Any) -> Any:
+    return msgspec.to_builtins(signed.wire())
+
+
+def test_a_link_may_tell_of_so_many_origins_and_goes_on_with_those() -> None:
+    told = Told()
+    link = told.link
+    assert has_room(link, "x")
+    link.heads = {f"{number:064x}": Head(1, 1, HASH) for number in range(ORIGINS_MAX)}
+    assert not has_room(link, "x")
+    assert has_room(link, f"{1:064x}")
+
+
+def test_a_full_table_of_heads_is_not_overrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "ORIGINS_MAX", 2)
+    told = Told()
+    told.link.heads.clear()
+    strangers = [[f"{number:064x}", 1, 5, HASH] for number in range(5)]
+    told.says("sync.heads", heads=strangers)
+    assert len(told.link.heads) <= 2
+    told.says("gossip.have", heads=strangers)
+    assert len(told.link.heads) <= 2
+
+
+def test_a_neighbours_own_entries_tell_its_head_only_while_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = Told()
+    told.link.heads.clear()
+    told.net.place(1, "buy", 1, 52)
+    assert set(told.link.heads) == {told.key}
+    monkeypatch.setattr(intake, "ORIGINS_MAX", 1)
+    told.link.heads.clear()
+    told.link.heads["0" * 64] = Head(1, 1, HASH)
+    told.net.place(1, "buy", 1, 53)
+    assert set(told.link.heads) == {"0" * 64}
+    assert told.net.book(0)[0][0] == (53, 1)  # the entry itself is taken
+
+
+def test_entries_must_be_a_list_that_is_not_empty() -> None:
+    told = Told()
+    score = told.score
+    for wrong in (None, [], {}):
+        told.says("gossip.publish", entries=wrong)
+    assert told.score == pytest.approx(score - 30, abs=0.2)
+
+
+def test_heads_are_told_once_and_everything_again_after_half_a_minute() -> None:
+    net = Network(2)
+    net.link(0, 1)
+    net.place(0, "buy", 1, 50)
+    net.run(40)
+    net.lost = set()
+    net.counts.clear()
+    net.run(31)
+    assert 2 <= net.counts["sync.heads"] <= 20
+    assert net[0].sync.synced
+    assert net[1].sync.synced

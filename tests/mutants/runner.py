@@ -1,0 +1,211 @@
+"""
+Run the mutants of a sample, each in a forked process of one pytest session.
+
+The session collects the tests once and runs them once, unchanged, to learn which test calls which
+function and how long it takes. For each mutant a child is forked, the changed function's code is
+put in place of the original's, and the tests that call it are run, the quickest first, until one
+fails. Nothing is written anywhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import resource
+import signal
+import sys
+import time
+import types
+from collections import defaultdict
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.mutants.mutations import EXCHANGE, Mutant
+
+#: A child that takes this many times the seconds that its tests take unchanged has an endless loop.
+SLOWNESS_MAX = 20
+MEMORY_MAX = 4 << 30
+KILLED, SURVIVED, BROKEN = 1, 0, 3
+
+
+class MutantRunner:
+    """
+    A plugin for ``pytest.main``.
+
+    Args:
+        told: called with each mutant and its outcome: "killed", "timeout", "survived", "no test".
+        budget_s: the tests of one mutant that take longer, all together, are left out: the slowest.
+
+    Attributes:
+        failed: tests that fail without any mutant.
+        judged: whether the whole sample has run.
+    """
+
+    def __init__(self, mutants: list[Mutant], told: Any, budget_s: float) -> None:
+        self._budget_s = budget_s
+        self._mutants = mutants
+        self._told = told
+        self._calls: dict[tuple[str, str], set[int]] = defaultdict(set)
+        self._seconds: dict[int, float] = {}
+        self._in_child = False
+        self.failed: list[str] = []
+        self.judged = False
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Examples are the same in each run, and a failing one is not made smaller."""
+        import hypothesis
+
+        hypothesis.settings.register_profile(
+            "mutants",
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        hypothesis.settings.load_profile("mutants")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            if self._in_child:
+                os._exit(KILLED)
+            self.failed.append(report.nodeid)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        for number, item in enumerate(session.items):
+            began = time.perf_counter()
+            with _called() as called:
+                _run(item)
+            self._seconds[number] = time.perf_counter() - began
+            for function in called:
+                self._calls[function].add(number)
+        if self.failed:
+            return True
+        # Once more in a child, without a mutant: a test that may not run twice would kill them all.
+        everything = list(range(len(session.items)))
+        if self._outcome(session, None, everything) != "survived":
+            self.failed.append("a test that may not run a second time")
+            return True
+        for mutant in self._mutants:
+            functions = self._calls[mutant.path, mutant.function]
+            tests = self._quickest(functions)
+            self._told(mutant, self._outcome(session, mutant, tests) if tests else "no test")
+        self.judged = True
+        return True
+
+    def _quickest(self, tests: set[int]) -> list[int]:
+        ordered = sorted(tests, key=self._seconds.__getitem__)
+        ends = accumulate(map(self._seconds.__getitem__, ordered))
+        return [test for test, end in zip(ordered, ends, strict=True) if end <= self._budget_s]
+
+    def _outcome(self, session: pytest.Session, mutant: Mutant | None, tests: list[int]) -> str:
+        child = os.fork()
+        if not child:
+            self._in_child = True
+            try:
+                seconds = 5 + SLOWNESS_MAX * sum(map(self._seconds.__getitem__, tests))
+                resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 5))
+                resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
+                complaint = os.dup(2)
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, 1)
+                os.dup2(null, 2)
+                if mutant is not None:
+                    put_in_place(mutant)
+                for number in tests:
+                    _run(session.items[number])
+                os._exit(SURVIVED)
+            except BaseException as error:
+                os.write(complaint, repr(error).encode())
+                os._exit(BROKEN)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            return "timeout" if os.WTERMSIG(status) == signal.SIGXCPU else "killed"
+        if os.WEXITSTATUS(status) == BROKEN:
+            raise RuntimeError(f"cannot judge {mutant}")
+        return "survived" if os.WEXITSTATUS(status) == SURVIVED else "killed"
+
+
+def _run(item: pytest.Item) -> None:
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+
+
+class _called:
+    """The functions of the exchange that were called meanwhile, as (path, qualified name)."""
+
+    def __enter__(self) -> set[tuple[str, str]]:
+        self._codes: set[types.CodeType] = set()
+        self._found: set[tuple[str, str]] = set()
+        codes = self._codes
+        here = str(Path.cwd() / EXCHANGE)
+
+        def profile(frame: Any, event: str, argument: Any) -> None:
+            if event == "call" and frame.f_code not in codes:
+                if frame.f_code.co_filename.startswith(here):
+                    codes.add(frame.f_code)
+
+        sys.setprofile(profile)
+        return self._found
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+        for code in self._codes:
+            path = str(Path(code.co_filename).relative_to(Path.cwd()))
+            for name, first, last in functions_of(path):
+                if first <= code.co_firstlineno <= last:
+                    self._found.add((path, name))
+
+
+_FUNCTIONS: dict[str, list[tuple[str, int, int]]] = {}
+
+
+def functions_of(path: str) -> list[tuple[str, int, int]]:
+    """(qualified name, first line, last line) of the functions and methods of a file."""
+    import ast
+
+    if path not in _FUNCTIONS:
+        _FUNCTIONS[path] = found = []
+        for node in ast.parse(Path(path).read_text()).body:
+            prefix = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+            for member in node.body if isinstance(node, ast.ClassDef) else [node]:
+                if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
+                    first = min([member.lineno, *(d.lineno for d in member.decorator_list)])
+                    found.append((prefix + member.name, first, member.end_lineno or first))
+    return _FUNCTIONS[path]
+
+
+def put_in_place(mutant: Mutant) -> None:
+    """
+    Give the living function the code and the defaults of the mutant's.
+
+    Raises:
+        AttributeError: the function is not where its name says.
+    """
+    name = mutant.path.removesuffix(".py").replace("/", ".")
+    module = importlib.import_module(name)
+    changed = types.ModuleType(name)
+    changed.__file__ = module.__file__
+    # Classes are made anew here, and thrown away with this module; a class finds its own module.
+    sys.modules[name] = changed
+    try:
+        exec(compile(mutant.code(), str(module.__file__), "exec"), vars(changed))
+    finally:
+        sys.modules[name] = module
+    old, new = _function(module, mutant.function), _function(changed, mutant.function)
+    old.__code__ = new.__code__
+    if repr(old.__defaults__) != repr(new.__defaults__):
+        old.__defaults__ = new.__defaults__
+    if repr(old.__kwdefaults__) != repr(new.__kwdefaults__):
+        old.__kwdefaults__ = new.__kwdefaults__
+
+
+def _function(module: types.ModuleType, name: str) -> types.FunctionType:
+    found: Any = module
+    for part in name.split("."):
+        found = vars(found)[part]
+    found = getattr(found, "__func__", found)
+    assert isinstance(found, types.FunctionType), name
+    return found

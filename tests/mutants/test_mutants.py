@@ -1,0 +1,53 @@
+"""The runner of mutants: what it changes, and what its list of harmless ones says."""
+
+from __future__ import annotations
+
+import pytest
+
+from grenache_py.exchange.market.book import Level
+from tests.mutants.__main__ import report
+from tests.mutants.mutations import EXCHANGE, LISTED, Mutant, listed
+from tests.mutants.runner import functions_of, put_in_place
+
+
+def test_every_harmless_mutant_has_a_reason_and_a_place() -> None:
+    for path, function, diff in listed(LISTED.read_text()):
+        assert diff, function
+        names = {name for name, _, _ in functions_of(str(EXCHANGE / path))}
+        assert function in names, f"{path} has no {function} any more"
+        lines = {line.strip() for line in (EXCHANGE / path).read_text().splitlines()}
+        assert {line[1:] for line in diff if line[0] == "-"} <= lines, (path, function, diff)
+
+
+def test_one_reason_may_stand_for_several_mutants_and_none_goes_without() -> None:
+    text = "# words\na.py f\n-x = 1\n+x = 2\n\nb.py C.g\n-y\n+z\nwhy: because\n"
+    first, second = ("a.py", "f", ("-x = 1", "+x = 2")), ("b.py", "C.g", ("-y", "+z"))
+    assert listed(text) == {first: "because", second: "because"}
+    with pytest.raises(ValueError, match="no reason"):
+        listed(text + "c.py h\n-x\n+y\n")
+
+
+def test_a_mutant_is_put_in_the_place_of_the_living_function() -> None:
+    path = str(EXCHANGE / "market" / "book.py")
+    code = (EXCHANGE / "market" / "book.py").read_text()
+    changed = code.replace("self.lots = 0\n", "self.lots = 7\n")
+    assert changed != code
+
+    def mutant(text: str) -> Mutant:
+        return Mutant("market", path, "Level.__init__", (), False, lambda: text)
+
+    put_in_place(mutant(changed))
+    try:
+        assert Level(100).lots == 7
+    finally:
+        put_in_place(mutant(code))
+    assert Level(100).lots == 0
+
+
+def test_the_goal_is_of_all_rooms_together(capsys: pytest.CaptureFixture[str]) -> None:
+    from collections import Counter
+
+    counts = {"home": Counter(killed=8, survived=1), "fills": Counter(timeout=1)}
+    assert report(counts, 90.0) == 0
+    assert report(counts, 90.1) == 1
+    assert "90.0%" in capsys.readouterr().out
