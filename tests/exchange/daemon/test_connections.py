@@ -174,16 +174,6 @@ def test_a_peer_that_talks_nonsense_is_told_and_pays_ten_points(line: bytes) -> 
     assert peer.commit_loop.peer_input.lines_refused <= 75  # what one turn takes
 
 
-def test_before_a_key_is_proven_one_line_that_is_no_message_ends_the_link() -> None:
-    peer = Peer()
-    lines, transport = peer.link()
-    transport.clear()
-    lines.dataReceived(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
-    peer.turn()
-    assert b'"error"' in transport.value()
-    assert transport.disconnecting
-
-
 RECONCILE = b'{"jsonrpc":"2.0","id":1,"method":"sync.reconcile","params":{"frame":"AAACAA=="}}\n'
 
 
