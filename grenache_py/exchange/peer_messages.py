@@ -40,7 +40,7 @@ _HEADS = Cost(0, 30, 100, "heads")
 #: 100,000 orders), ``sync.records``, and a signature check: 10. Estimated: ``peer.hello``,
 #: ``peer.goodbye``, ``gossip.graft`` and ``gossip.prune`` as a ping; ``gossip.want`` as
 #: ``sync.range``; ``gossip.proof`` and the fill messages as the sum of their signature checks and
-#: of what they store or pass on. Decoding a line costs on top (``turns.line_points``).
+#: of what they store or pass on. Decoding a line costs on top (``LINE_POINT_BYTES``).
 PEER_MESSAGES = (
     PeerMessage("peer.hello", Cost(2), answered=True, proven=False),
     PeerMessage("peer.ping", Cost(2), answered=True),

@@ -94,7 +94,7 @@ class LineConnection(Protocol):
         while inbox and left > 0 and not self._closing and self.may_take():
             before = self.unreleased
             self.line(inbox.popleft())
-            left -= max(1, self.unreleased - before)  # a batch is many requests
+            left -= self.unreleased - before or 1  # a batch is many requests
         return bool(inbox) and left <= 0
 
     def may_take(self) -> bool:

@@ -30,7 +30,7 @@ from grenache_py.exchange.daemon.line_connection import LineConnection
 from grenache_py.exchange.daemon.link_turns import LinkTurns
 from grenache_py.exchange.errors import NOT_AUTHORISED, TOO_LARGE
 from grenache_py.exchange.peers.certificate import key_of
-from grenache_py.exchange.peers.turns import Turn, line_points
+from grenache_py.exchange.peers.turns import Turn
 from grenache_py.wire.jsonrpc import error_line
 
 __all__ = ["PROOF_S", "PeerConnection"]
@@ -172,9 +172,9 @@ class PeerConnection(LineConnection):
                 self._again = self._clock.callLater(pause_s, self._work_again)
             return False
         if turns.begin(turn):
-            while inbox and not self._closing and self.may_take() and turns.takes_line(turn):
+            while inbox and not self._closing and turns.goes_on(turn) and self.may_take():
                 line = inbox.popleft()
-                turns.pay(turn, line_points(line), 0)
+                turns.pay_line(turn, line)
                 self.line(line)
         if inbox and not self._closing and self.may_take():
             turns.queue(self)
