@@ -84,7 +84,7 @@ def test_every_dependency_has_a_floor() -> None:
 
 #: They are there for a floor only; Twisted imports them for us.
 FLOORS_ONLY = frozenset({"cryptography", "idna"})
-MODULES = {"pynacl": "nacl", "bencode2": "bencode2"}
+MODULES = {"pynacl": "nacl", "pyopenssl": "OpenSSL", "bencode2": "bencode2"}
 
 
 def test_every_dependency_is_used() -> None:

@@ -18,7 +18,7 @@ import click
 import msgspec
 from OpenSSL import SSL
 
-from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool
+from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool, say
 from grenache_py.exchange.peers.certificate import identity_context, key_of
 from grenache_py.exchange.peers.handshake import PROTOCOL
 from grenache_py.exchange.signed_log.keys import Identity
@@ -154,10 +154,10 @@ def peer_shell(tool: Tool, address: str, network: str, no_hello: bool, no_pong: 
     try:
         talk = PeerTalk(address)
     except click.ClickException as error:
-        click.echo(f"exchange: {address}: {error.message}", err=True)
+        say(f"exchange: {address}: {error.message}", err=True)
         sys.exit(EXIT_FAILED)
-    click.echo(f"peer {talk.key or 'without an ed25519 key'}", err=True)
-    click.echo(f"this talk's key {talk.me}", err=True)
+    say(f"peer {talk.key or 'without an ed25519 key'}", err=True)
+    say(f"this talk's key {talk.me}", err=True)
     try:
         if not no_hello:
             hello = {"boot": os.urandom(16).hex(), "network": network, "protocol": PROTOCOL}
@@ -168,7 +168,7 @@ def peer_shell(tool: Tool, address: str, network: str, no_hello: bool, no_pong: 
     finally:
         talk.close()
     if ended:
-        click.echo(f"exchange: {ended}", err=True)
+        say(f"exchange: {ended}", err=True)
         sys.exit(EXIT_FAILED)
 
 
@@ -182,7 +182,7 @@ def _converse(talk: PeerTalk, no_pong: bool) -> str:
             if lines is None:
                 return "the other side closed the connection"
             for line in lines:
-                click.echo(_harmless(line))
+                say(line.decode("utf-8", "backslashreplace"))
                 answer = None if no_pong else _pong(line)
                 if answer is not None:
                     talk.send(answer)
@@ -193,9 +193,3 @@ def _converse(talk: PeerTalk, no_pong: bool) -> str:
                 talk.send(line)
             if not data:
                 return ""
-
-
-def _harmless(line: bytes) -> str:
-    """As text, in which nothing can move a terminal's cursor."""
-    text = line.decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

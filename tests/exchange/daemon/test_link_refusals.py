@@ -15,8 +15,6 @@ from grenache_py.exchange.daemon.link_refusals import (
 )
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.peers.handshake import Handshake, HandshakeError, PeerHello
-from grenache_py.exchange.signed_log.keys import Identity
-from tests.support.peer import Peer
 
 
 @pytest.fixture
@@ -77,34 +75,32 @@ def test_what_happens_every_day_is_not_told(told: list[str]) -> None:
 
 def test_what_a_handshake_is_refused_for_has_a_kind(told: list[str]) -> None:
     """The texts are the handshake's own: changing one there must not lose its kind here."""
-    me, other = Identity.from_seed(b"\1" * 32), Identity.from_seed(b"\2" * 32)
     market = Market.parse("BTC-USD:tick=0.01,lot=0.0001")
 
-    def hello(key: str, network: str, tick: str, protocol: tuple[int, int]) -> PeerHello:
+    def hello(network: str, tick: str, protocol: tuple[int, int]) -> PeerHello:
         units = {market.symbol: (tick, "0.0001")}
-        return PeerHello(
-            key=key, nonce=key, boot="b" * 32, network=network, protocol=protocol, listen="",
-            markets=units, software="", seen="",
-        )  # fmt: skip
+        return PeerHello(boot="b" * 32, network=network, protocol=protocol, markets=units)
 
     refusals = LinkRefusals(Clock())
-    mine = hello(me.key, "main", "0.01", (1, 1))
+    mine = hello("main", "0.01", (1, 1))
     for theirs, kind in (
-        (hello(other.key, "test", "0.01", (1, 1)), "network"),
-        (hello(other.key, "main", "1", (1, 1)), "market"),
-        (hello(other.key, "main", "0.01", (2, 2)), "protocol"),
+        (hello("test", "0.01", (1, 1)), "network"),
+        (hello("main", "1", (1, 1)), "market"),
+        (hello("main", "0.01", (2, 2)), "protocol"),
     ):
         with pytest.raises(HandshakeError) as refused:
-            Handshake(me, mine, False, 0.0)._meet(theirs)
+            Handshake(mine, False, 0.0)._meet(theirs)
         refusals.closed("10.0.0.7:5", str(refused.value))
         assert refusals.counts[kind] == 1
 
 
 def test_a_client_at_the_peer_port_is_told_of(told: list[str]) -> None:
-    peer = Peer()
-    lines, _ = peer.link()
-    lines.dataReceived(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
-    peer.turn()
+    refusals = LinkRefusals(Clock())
+    with pytest.raises(HandshakeError) as refused:
+        Handshake(PeerHello("b" * 32, "main", (1, 1)), False, 0.0).receive(
+            {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        )
+    refusals.closed("192.0.2.1:7071", str(refused.value))
     (line,) = told
     assert line.startswith("no link with 192.0.2.1:7071: this is the port for other peers")
-    assert peer.commit_loop.peer_input.refusals.counts == {"port": 1}
+    assert refusals.counts == {"port": 1}

@@ -102,7 +102,7 @@ def test_a_deadline_that_has_come_is_not_yet_late() -> None:
     assert asking.ask(asking.fill(deadline=now)).why == ""
     furthest = now + DEADLINE_MS_MAX + AHEAD_MS_MAX
     assert asking.ask(asking.fill(deadline=furthest)).why == "unknown"  # nothing is left
-    with pytest.raises(RemoteProtocolError, match="too far away"):
+    with pytest.raises(OrderError, match="too far away"):
         asking.ask(asking.fill(deadline=furthest + 1))
 
 
@@ -121,7 +121,7 @@ def test_a_question_has_the_same_limits_of_time() -> None:
     assert maker.maker.poisoned == 1
     furthest = now + DEADLINE_MS_MAX + AHEAD_MS_MAX
     assert told("3" * 32, furthest) == "unknown"
-    with pytest.raises(RemoteProtocolError, match="too far away"):
+    with pytest.raises(OrderError, match="too far away"):
         told("4" * 32, furthest + 1)
 
 

@@ -223,8 +223,8 @@ def beat(alice: Author, live: int = 0, fingerprint: int = 0) -> Signed:
     return alice.entry(beat=HeartbeatBody(20_000, live, f"{fingerprint:064x}"))
 
 
-def jump(net: Network, signed: Signed, *gone: str) -> str:
-    return replica(net).adoption.adopt_head(signed, gone, net.now).verdict
+def jump(net: Network, signed: Signed) -> str:
+    return replica(net).adoption.adopt_head(signed, net.now).verdict
 
 
 def test_a_log_goes_on_from_a_heartbeat_and_what_waited_follows(
@@ -234,21 +234,12 @@ def test_a_log_goes_on_from_a_heartbeat_and_what_waited_follows(
         alice.order(price)
     here, later = beat(alice), alice.order("7")
     assert verdicts(net, later) == ["waiting"]
-    received = replica(net).adoption.adopt_head(here, [], net.now)
+    received = replica(net).adoption.adopt_head(here, net.now)
     assert received.verdict == "applied"
     assert [signed for signed, _, _ in received.novel] == [later]
     origin = replica(net).origins[ALICE.key]
     assert (origin.seq, origin.waiting, net.book(0)[1]) == (5, {}, [(700, 10_000)])
     assert jump(net, here) == "known"
-
-
-def test_what_the_neighbour_lacks_is_dropped_with_the_jump(net: Network, alice: Author) -> None:
-    kept, gone = alice.order("1"), alice.order("2")
-    lost = alice.last
-    assert verdicts(net, kept, gone) == ["applied"] * 2
-    alice.order("3")
-    assert jump(net, beat(alice), lost, "0" * 32) == "applied"
-    assert net.book(0)[1] == [(100, 10_000)]
 
 
 def test_only_a_signed_heartbeat_of_another_home_counts(net: Network, alice: Author) -> None:

@@ -23,7 +23,9 @@ from grenache_py.exchange.replication.messages import (
     read_number,
     read_short,
 )
+from grenache_py.exchange.signed_log.entries import EPOCH_MAX, SEQ_MAX
 from grenache_py.exchange.signed_log.head import Head
+from grenache_py.exchange.signed_log.hybrid_clock import TIME_MS_MAX
 from grenache_py.exchange.signed_log.merkle import Signed
 
 KEY, HASH = "a" * 64, "b" * 64
@@ -31,8 +33,11 @@ HEAD: list[Any] = [KEY, 1, 0, HASH]
 
 
 def test_heads_are_read() -> None:
-    told = [HEAD, [KEY, 2**53, 2**53, HASH]]
-    assert read_heads({"heads": told}) == [(KEY, Head(1, 0, HASH)), (KEY, Head(2**53, 2**53, HASH))]
+    told = [HEAD, [KEY, EPOCH_MAX, SEQ_MAX, HASH]]
+    assert read_heads({"heads": told}) == [
+        (KEY, Head(1, 0, HASH)),
+        (KEY, Head(EPOCH_MAX, SEQ_MAX, HASH)),
+    ]
     most = [HEAD] * (4 * HEADS_PER_MESSAGE_MAX)
     assert len(read_heads({"heads": most})) == len(most)
     for wrong in (None, {}, [*most, HEAD]):
@@ -43,8 +48,9 @@ def test_heads_are_read() -> None:
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        (0, 5), (0, "a" * 63), (0, "a" * 65), (1, 0), (1, -1), (1, 2**53 + 1), (1, True), (1, "1"),
-        (2, -1), (2, 2**53 + 1), (2, False), (2, 1.0), (3, None), (3, "b" * 63), (3, "b" * 65),
+        (0, 5), (0, "a" * 63), (0, "a" * 65), (1, 0), (1, -1), (1, EPOCH_MAX + 1), (1, True),
+        (1, "1"),
+        (2, -1), (2, SEQ_MAX + 1), (2, False), (2, 1.0), (3, None), (3, "b" * 63), (3, "b" * 65),
     ],
 )  # fmt: skip
 def test_a_head_with_one_wrong_member_is_refused(place: int, value: object) -> None:
@@ -65,8 +71,8 @@ def test_keys_and_numbers() -> None:
     for wrong in (None, 5, "a" * 63, "a" * 65):
         with pytest.raises(RemoteProtocolError, match="'origin' must be a key"):
             read_key({"origin": wrong}, "origin")
-    assert [read_number({"seq": number}, "seq") for number in (1, 2**53)] == [1, 2**53]
-    for number in (None, 0, -1, 2**53 + 1, True, 1.0, "1"):
+    assert [read_number({"seq": number}, "seq") for number in (1, SEQ_MAX)] == [1, SEQ_MAX]
+    for number in (None, 0, -1, SEQ_MAX + 1, True, 1.0, "1"):
         with pytest.raises(RemoteProtocolError, match="'seq' must be a positive integer"):
             read_number({"seq": number}, "seq")
 
@@ -88,7 +94,7 @@ def test_a_short_id_has_32_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [0, key_of(5, 1 << 255), key_of(2**63 - 1, (1 << 256) - 1), INFINITY]
+    "key", [0, key_of(5, 1 << 255), key_of(TIME_MS_MAX, (1 << 256) - 1), INFINITY]
 )
 def test_a_place_is_read_back(key: int) -> None:
     assert read_bound(bound_wire(key)) == key
