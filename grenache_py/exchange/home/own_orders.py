@@ -9,6 +9,7 @@ side of fills is ``fills/maker.py``.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -350,3 +351,10 @@ class OwnOrders:
                 self._stops(live.order.market).add(live)
             if live.order.expires_ms is not None and not live.reason:
                 self._expiries.add(live.order.expires_ms, live.order_id)
+        tape = self.ledger.tape
+        for market in self.stops:
+            if tape.trades.get(market):
+                # It may have been traded while this home might sign nothing, so that no stop fired.
+                tape.new_prices.setdefault(market, deque()).append(
+                    tape.trades[market][-1].price_ticks
+                )

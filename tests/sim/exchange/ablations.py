@@ -235,11 +235,11 @@ def _fills_long_after(world: World) -> None:
 def fills_after_questions(world: World) -> None:
     """
     Many fills come after their taker asked what became of them, but in time by the clock of
-    their maker: half of the homes' clocks are 8 s behind.
+    their maker: half of the homes' clocks are 4 s behind.
     """
     _late_fills(world, lambda rng: [rng.uniform(0.0, 16.0)] if rng.random() < 0.5 else [])
     for peer in world.peers[::2]:
-        peer.offset = -8.0
+        peer.offset = -4.0
 
 
 #: Everybody crosses everybody at a price or two: refused orders are soon open again.
@@ -328,7 +328,7 @@ ABLATIONS = (
     Ablation(
         "expired orders go on trading",
         60,
-        ("I8",),
+        ("I8", "O5"),
         ((OwnOrders, "expire", lambda self, now: None),),
         orders=300,
         flow=CROWDED,

@@ -122,7 +122,8 @@ class Checker:
                 self._order(home, row)
         if self.order_rules is not None and home not in self.amnesia:
             try:
-                self.order_rules.committed(home, rows)
+                silent = peer.node is None or peer.node.serving.silent
+                self.order_rules.committed(home, rows, silent)
             except Broken as error:
                 raise Violation(f"{error} at {peer.name}") from None
         for row in rows:

@@ -72,8 +72,11 @@ class Liar:
     def _overhear(self, source: Peer, target: Peer, line: bytes) -> None:
         self._tap(source, target, line)
         if b'"fill.request"' in line and len(self.fills) < 2000:
-            payload = json.loads(line)["params"]["fill"]["payload"]
-            self.fills.append(json.loads(payload))
+            message = json.loads(line)
+            params = message["params"]
+            if message["method"] == "fill.relay":
+                params = params["params"]
+            self.fills.append(json.loads(params["fill"]["payload"]))
 
     def _count(self, kind: str) -> None:
         self.network.count(f"neighbour: {kind}")

@@ -48,10 +48,15 @@ class OrderRules:
         self._asked: dict[str, set[str]] = defaultdict(set)  # fills, by order
         self._makers: dict[str, set[str]] = defaultdict(set)  # homes, by fill-or-kill order
         self._commits = 0
+        # Prices that were traded while a home might sign nothing, by home and market.
+        self._owed: dict[str, dict[str, list[int]]] = defaultdict(dict)
 
-    def committed(self, home: str, rows: Sequence[Row]) -> None:
+    def committed(self, home: str, rows: Sequence[Row], silent: bool = False) -> None:
         """
         Follow one commit of ``home``.
+
+        Args:
+            silent: it may sign nothing now: its stops wait until it may.
 
         Raises:
             Broken: it breaks a rule; the message begins with its code.
@@ -74,7 +79,12 @@ class OrderRules:
                 self._intent(row)
         for market, of_market in prices.items():
             self._last[home, market] = of_market[-1]
-        if prices:
+        owed = self._owed[home]
+        if silent:
+            for market, of_market in prices.items():
+                owed.setdefault(market, []).extend(of_market)
+        elif prices:
+            owed.clear()
             new = {order.order_id for order in orders if order.version == 1}
             for stop in self._waiting[home].values():
                 # One that came with this commit may have come after its trades.
@@ -96,7 +106,7 @@ class OrderRules:
             if row.triggered:
                 self._entered[row.order_id] = self._commits
         else:
-            self._changed(before, row, prices)
+            self._changed(home, before, row, prices)
         if row.triggered or not row.live:
             self._waiting[home].pop(row.order_id, None)
         else:
@@ -111,7 +121,9 @@ class OrderRules:
         if row.reason == "expired":
             self.sometimes["good till date expired"] += 1
 
-    def _changed(self, before: OrderRow, row: OrderRow, prices: dict[str, list[int]]) -> None:
+    def _changed(
+        self, home: str, before: OrderRow, row: OrderRow, prices: dict[str, list[int]]
+    ) -> None:
         if any(before[at] != row[at] for at in _SPEC_AT):
             raise Broken(f"O6: what never changes has changed: {before} -> {row}")
         if row.total_lots > before.total_lots:
@@ -123,7 +135,8 @@ class OrderRules:
         if not same_key and not triggered:
             raise Broken(f"O6: an order changed its place in time: {before} -> {row}")
         if triggered:
-            if not any(reached(row, price) for price in prices.get(row.market, ())):
+            owed = self._owed[home].get(row.market, [])
+            if not any(reached(row, price) for price in (*prices.get(row.market, ()), *owed)):
                 raise Broken(f"O4: {row} was set off by no trade of this commit: {prices}")
             self._entered[row.order_id] = self._commits
             self.sometimes["stop triggered"] += 1

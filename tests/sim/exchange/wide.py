@@ -92,6 +92,7 @@ class Wide:
     def schedule(self, until: float) -> None:
         """Put this seed's events on the clock."""
         clock, rng = self.world.clock, self.rng
+        self._until = until
         for kind, rate, act in (
             ("clock hours", 30.0, self._hours),
             ("long outage", 40.0, self._outage),
@@ -118,14 +119,22 @@ class Wide:
         self.world.clock.after(7.0, lambda: self._prune(peer))
 
     def _hours(self) -> None:
-        """A clock is hours wrong for a moment, as when a virtual machine wakes up."""
+        """A clock is hours wrong for a moment, as when a virtual machine wakes up or boots."""
         self.world.network.count("clock hours")
         peer = self.rng.choice(self.world.peers)
         hours = self.rng.choice((-3.0, -1.0, 1.0, 3.0)) * 3600.0
         peer.offset += hours
+        # A home that boots has to reach somebody who knows the time.
+        cut = any(peer.name in pair for pair in self.world.network.cut)
+        up = peer.node is not None and not peer.paused
+        if up and not cut and self.rng.random() < 0.4:
+            self.world.network.count("clock hours at start")
+            peer.crash()
+            self.world.restart(peer)
 
         def back() -> None:
-            peer.offset -= hours
+            if self.world.clock.now < self._until:  # then NTP comes back
+                peer.offset -= hours
 
         self.world.clock.after(self.rng.uniform(0.5, 3.0), back)
 
@@ -159,7 +168,7 @@ class Wide:
             return
         market = peer.config.markets[-1]
         self.closing[peer.name] = market.symbol
-        peer.do(lambda node, now: not node.alarms() and node.cancel_all(now, market.symbol))
+        peer.do(lambda node, now: node.serving.silent or node.cancel_all(now, market.symbol))
         self.world.clock.after(
             self.rng.uniform(5.0, 15.0), lambda: self._without_market(peer, market)
         )
