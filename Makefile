@@ -31,7 +31,7 @@ demo: $(RUNS) ## three grapes, two peers and a trade on loopback, until Ctrl-C (
 
 test: check pytest ## everything CI runs: check, then the whole suite
 
-check: lint types rooms ## style, types and import rules
+check: lint types rooms dead words ## style, types, import rules, unused code, spelling
 
 lint: $(STAMP) ## ruff: rules and layout
 	$(BIN)/ruff check .

@@ -16,11 +16,11 @@ from grenache_py.errors import LocalProtocolError
 
 __all__ = ["Transitions"]
 
-State = TypeVar("State", bound=Enum)
-Event = TypeVar("Event", bound=Enum)
+_State = TypeVar("_State", bound=Enum)
+_Event = TypeVar("_Event", bound=Enum)
 
 
-class Transitions(Generic[State, Event]):
+class Transitions(Generic[_State, _Event]):
     """
     The transitions of one kind of object.
 
@@ -31,11 +31,11 @@ class Transitions(Generic[State, Event]):
 
     __slots__ = ("_table", "name")
 
-    def __init__(self, name: str, table: Mapping[tuple[State, Event], State]) -> None:
+    def __init__(self, name: str, table: Mapping[tuple[_State, _Event], _State]) -> None:
         self.name = name
         self._table = dict(table)
 
-    def next(self, state: State, event: Event) -> State:
+    def next(self, state: _State, event: _Event) -> _State:
         """
         The state that follows ``state`` after ``event``.
 
@@ -50,7 +50,7 @@ class Transitions(Generic[State, Event]):
                 f"{self.name}: {event.name} cannot happen in state {state.name}"
             ) from None
 
-    def allows(self, state: State, event: Event) -> bool:
+    def allows(self, state: _State, event: _Event) -> bool:
         """Whether ``event`` may happen in ``state``."""
         return (state, event) in self._table
 
@@ -61,8 +61,8 @@ class Transitions(Generic[State, Event]):
         States and events stand in the order of the table's first mention; an illegal event has an
         en dash. The text ends with a newline.
         """
-        states: dict[State, None] = {}
-        events: dict[Event, None] = {}
+        states: dict[_State, None] = {}
+        events: dict[_Event, None] = {}
         for (state, event), after in self._table.items():
             states.update({state: None, after: None})
             events[event] = None

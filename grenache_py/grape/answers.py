@@ -20,8 +20,8 @@ __all__ = [
     "BUSY",
     "NOT_FOUND",
     "NO_NODES",
+    "CallRefused",
     "GrapeAnswer",
-    "Refused",
     "announce_body",
     "get_body",
     "js_text",
@@ -40,7 +40,7 @@ class GrapeAnswer:
     body: bytes
 
 
-class Refused(Exception):
+class CallRefused(Exception):
     """Leads out of a nested reading, with the answer."""
 
     def __init__(self, answer: GrapeAnswer) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from grenache_py.dht.items import PutItem
-from grenache_py.grape.answers import NO_NODES, NOT_FOUND, GrapeAnswer, Refused, text_answer
+from grenache_py.grape.answers import NO_NODES, NOT_FOUND, CallRefused, GrapeAnswer, text_answer
 from grenache_py.grape.javascript import (
     bencodable,
     buffer_bytes,
@@ -89,7 +89,7 @@ def call(path: str, body: bytes) -> Call | GrapeAnswer:
         return NOT_FOUND if read is None else read(data)
     except InvalidPayload as error:
         return GrapeAnswer(500, str(error).encode())
-    except Refused as refusal:
+    except CallRefused as refusal:
         return refusal.answer
 
 

@@ -1,14 +1,12 @@
 """
 One HTTP/1.1 client of the grape: bytes become requests, each request gets one answer, in order.
 
-Shell: owns one transport, and no timer: `Clients` asks each connection from time to time whether
-it is overdue. The requests of one connection are worked on one after the other, and what is
-pipelined beyond ``pipelined_max`` stays in the kernel's buffer.
+Shell: owns one transport, and no timer: `Clients` asks now and then whether it is overdue. Requests
+are worked on one after the other; beyond ``pipelined_max`` they stay in the kernel's buffer.
 
-Twisted's ``transport.write`` arms epoll and sends on the next turn of the reactor, which
-takes longer than parsing the request did. So an answer goes to the socket at once, and only
-what that does not take goes through ``write``. While anything lies there the connection's
-next request waits: at most one answer is in memory.
+Twisted's ``transport.write`` sends on the next turn of the reactor, which takes longer than parsing
+the request did. So an answer goes to the socket at once, and ``write`` gets what that did not take.
+While anything lies there the connection's next request waits: at most one answer is in memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 What JavaScript makes of a request's values: bytes, numbers and texts as Node's grape reads them.
 
-Pure. Values that Node would not take raise `Refused` with the answer that its clients know.
+Pure. Values that Node would not take raise `CallRefused` with the answer that its clients know.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from grenache_py.grape.answers import GrapeAnswer, Refused, js_text, text_answer
+from grenache_py.grape.answers import CallRefused, GrapeAnswer, js_text, text_answer
 
 __all__ = [
     "bencodable",
@@ -79,7 +79,7 @@ def parsed_bytes(value: Any, decode: Callable[[str], bytes]) -> bytes:
     if isinstance(value, str) and value.lstrip(" \t\r\n")[:1] in ("[", "{", '"'):
         try:
             return buffer_bytes(json.loads(value), utf8_bytes)
-        except (ValueError, RecursionError, Refused):
+        except (ValueError, RecursionError, CallRefused):
             pass
     return buffer_bytes(value, decode)
 
@@ -92,7 +92,7 @@ def buffer_bytes(value: Any, decode: Callable[[str], bytes]) -> bytes:
         value = value.get("data")
     if isinstance(value, list):
         return bytes(byte(element) for element in value)
-    raise Refused(GrapeAnswer(500, not_bytes(value).encode()))
+    raise CallRefused(GrapeAnswer(500, not_bytes(value).encode()))
 
 
 def byte(value: Any) -> int:
@@ -121,7 +121,7 @@ def bencodable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, (int, float)):
         return int(value)
     if depth == VALUE_DEPTH_MAX:
-        raise Refused(text_answer(f"v must not be nested more than {VALUE_DEPTH_MAX} deep"))
+        raise CallRefused(text_answer(f"v must not be nested more than {VALUE_DEPTH_MAX} deep"))
     if isinstance(value, list):
         return [bencodable(each, depth + 1) for each in value if each is not None]
     return {

@@ -45,8 +45,7 @@ ID_BYTES = 20
 NODE_BYTES = 26
 """A node in ``nodes``: 20 bytes of id, 4 of IPv4 address, 2 of port."""
 
-# Error codes: BEP 5 (201-204), BEP 44 (205-207, 301, 302).
-GENERIC_ERROR = 201
+# Error codes: BEP 5 (202-204; a generic error, 201, is never sent), BEP 44 (205-207, 301, 302).
 SERVER_ERROR = 202
 PROTOCOL_ERROR = 203
 METHOD_UNKNOWN = 204

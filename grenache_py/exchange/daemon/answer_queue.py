@@ -18,10 +18,10 @@ from grenache_py.exchange.client_port.answer import INTERNAL, Answer
 from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.exchange.errors import INTERNAL_ERROR
 
-__all__ = ["AnswerQueue", "Answers"]
+__all__ = ["AnswerQueue", "QueuedAnswers"]
 
 #: Answers and the connections they belong to, oldest first.
-Answers: TypeAlias = list[tuple[ClientConnection, Answer]]
+QueuedAnswers: TypeAlias = list[tuple[ClientConnection, Answer]]
 
 
 class AnswerQueue:
@@ -47,17 +47,17 @@ class AnswerQueue:
             failed: called, with the exception being handled, when a method that waits raises
                 what it must not; the arguments say what was under way, and what it raised.
         """
-        self.waiting: Answers = []
+        self.waiting: QueuedAnswers = []
         self._background = background
         self._again = again
         self._failed = failed
 
-    def take(self) -> Answers:
+    def take(self) -> QueuedAnswers:
         """What waits now, for the batch that is being made."""
         taken, self.waiting = self.waiting, []
         return taken
 
-    def seal(self, answers: Answers) -> None:
+    def seal(self, answers: QueuedAnswers) -> None:
         """The batch of these is complete: make what waited for that."""
         for _, answer in answers:
             while True:
@@ -69,7 +69,7 @@ class AnswerQueue:
                 else:
                     break
 
-    def release(self, answers: Answers) -> None:
+    def release(self, answers: QueuedAnswers) -> None:
         """What these say is durable: send them, or wait for what they wait for."""
         clients: dict[ClientConnection, None] = {}
         for connection, answer in answers:
@@ -85,7 +85,7 @@ class AnswerQueue:
         for connection in clients:
             self._deliver(connection)
 
-    def refuse(self, answers: Answers, code: int, message: str) -> None:
+    def refuse(self, answers: QueuedAnswers, code: int, message: str) -> None:
         """Send an error instead: what was done for these is not durable."""
         for _, answer in answers:
             answer.refuse(code, message)

@@ -27,7 +27,7 @@ from grenache_py.deferreds import Background
 from grenache_py.errors import LocalProtocolError
 from grenache_py.exchange.client_port.feed import Staged
 from grenache_py.exchange.client_port.gateway import Gateway
-from grenache_py.exchange.daemon.answer_queue import AnswerQueue, Answers
+from grenache_py.exchange.daemon.answer_queue import AnswerQueue, QueuedAnswers
 from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.exchange.daemon.connection_sets import ConnectionSets
 from grenache_py.exchange.daemon.guarded_node import UNDONE, GuardedNode
@@ -230,7 +230,7 @@ class CommitLoop:
         began: float,
         batch: Batch,
         staged: Staged,
-        answers: Answers,
+        answers: QueuedAnswers,
         peers: list[PeerConnection],
     ) -> None:
         state = self._turn_event(TurnEvent.WRITTEN)
@@ -245,7 +245,7 @@ class CommitLoop:
         self._release(batch, staged, answers, peers)
 
     def _release(
-        self, batch: Batch, staged: Staged, answers: Answers, peers: list[PeerConnection]
+        self, batch: Batch, staged: Staged, answers: QueuedAnswers, peers: list[PeerConnection]
     ) -> None:
         """Let others see what is durable now."""
         links = self._connections.links
@@ -298,13 +298,13 @@ class CommitLoop:
 
     # Failure.
 
-    def _commit_failed(self, failure: Failure, answers: Answers) -> None:
+    def _commit_failed(self, failure: Failure, answers: QueuedAnswers) -> None:
         self._turn_event(TurnEvent.WRITE_FAILED)
         if not failure.check(StoreError):
             self.log.failure("a commit failed as it must not", failure)
         self._drop_node(failure.getErrorMessage(), answers, LOST)
 
-    def _drop_node(self, reason: str, answers: Answers, told: str) -> None:
+    def _drop_node(self, reason: str, answers: QueuedAnswers, told: str) -> None:
         """Forget what is not durable, tell everybody, and begin again from the store."""
         self._recovery.reason = reason
         if told is LOST:

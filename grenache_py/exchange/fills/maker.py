@@ -22,7 +22,7 @@ from grenache_py.exchange.fills.answers import Answers, StoredAnswer
 from grenache_py.exchange.fills.messages import (
     FillAnswer,
     FillRequest,
-    Refusal,
+    RefusalReason,
     decode_fill,
     decode_settled,
     encode,
@@ -122,7 +122,7 @@ class Maker:
             legs = [(maker, market.quantity_lots(lots)) for maker, lots, _ in fill.legs]
         except OrderError as error:
             raise RemoteProtocolError(f"the fill does not fit this market: {error}") from None
-        why: Refusal = ""
+        why: RefusalReason = ""
         if self.frozen(fill.taker_home):
             why = "frozen"
         elif fill.epoch != self.ledger.log.epoch:
@@ -177,7 +177,7 @@ class Maker:
 
     def _maker_order(
         self, order_id: str, taker: Order, key: OrderKey, limit: int | None
-    ) -> LiveOrder | Refusal:
+    ) -> LiveOrder | RefusalReason:
         """The own order of one leg, or why it cannot trade."""
         own = self.ledger.own.get(order_id)
         if own is None:
@@ -318,11 +318,13 @@ class Maker:
                 BUSY, "too many fills here are not settled yet; ask again", retry_after_ms=1000
             )
 
-    def _refuse(self, fill_id: str, taker_home: str, why: Refusal) -> Draft:
+    def _refuse(self, fill_id: str, taker_home: str, why: RefusalReason) -> Draft:
         self.refused += 1
         return self.sealer.add(encode(FillAnswer(fill_id, taker_home, self.ledger.home, why, ())))
 
-    def _store_refusal(self, fill_id: str, taker_home: str, deadline: int, why: Refusal) -> Draft:
+    def _store_refusal(
+        self, fill_id: str, taker_home: str, deadline: int, why: RefusalReason
+    ) -> Draft:
         answer = self._refuse(fill_id, taker_home, why)
         self._store(fill_id, StoredAnswer(answer, taker_home, deadline + KEEP_MS, False))
         return answer

@@ -32,7 +32,7 @@ __all__ = [
     "LEGS_MAX",
     "FillAnswer",
     "FillRequest",
-    "Refusal",
+    "RefusalReason",
     "Settled",
     "decode_answer",
     "decode_fill",
@@ -48,7 +48,9 @@ FILLS_TOLD_MAX = 256
 LEGS_READ_MAX = 32
 
 #: Why a fill was refused as a whole.
-Refusal = Literal["", "late", "unknown", "role", "epoch", "limit", "committed", "partial", "frozen"]
+RefusalReason = Literal[
+    "", "late", "unknown", "role", "epoch", "limit", "committed", "partial", "frozen"
+]
 
 
 class FillRequest(
@@ -99,7 +101,7 @@ class FillAnswer(
     fill: HexId
     taker_home: HexKey
     maker_home: HexKey
-    why: Refusal
+    why: RefusalReason
     trades: Annotated[tuple[TradeBody, ...], msgspec.Meta(max_length=LEGS_READ_MAX)]
 
 

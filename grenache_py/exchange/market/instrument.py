@@ -258,12 +258,6 @@ class Market:
         """
         return self.lot.count(text, field)
 
-    def format_value(self, value: int) -> str:
-        """The amount of money, exactly, of ``value`` = the sum of ticks x lots of some fills."""
-        return decimal_text(
-            value * self.tick.units * self.lot.units, self.tick.decimals + self.lot.decimals
-        )
-
     def format_average(self, value: int, lots: int) -> str:
         """
         The average price of ``lots`` > 0 that were traded for ``value`` (ticks x lots).

@@ -13,11 +13,11 @@ import attrs
 
 __all__ = ["RequestQueue"]
 
-Asked = TypeVar("Asked")
+_Asked = TypeVar("_Asked")
 
 
 @attrs.define
-class RequestQueue(Generic[Asked]):
+class RequestQueue(Generic[_Asked]):
     """
     What is still to be asked for, and how many requests are under way.
 
@@ -30,9 +30,9 @@ class RequestQueue(Generic[Asked]):
         under_way: requests without an answer.
     """
 
-    _ask: Callable[[Asked, float], None]
+    _ask: Callable[[_Asked, float], None]
     at_once: int
-    waiting: list[Asked]
+    waiting: list[_Asked]
     under_way: int = 0
 
     def send(self, now: float) -> bool:

@@ -33,6 +33,7 @@ from grenache_py.exchange.market.book import Level
 from grenache_py.exchange.market.matching import MatchResult
 from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.peers.dialling import Dialling
+from grenache_py.exchange.peers.neighbour_clocks import NeighbourClocks
 from grenache_py.exchange.replication.catch_up import CatchUp
 from grenache_py.exchange.replication.fetching import Fetching
 from grenache_py.exchange.replication.intake import Intake
@@ -232,14 +233,23 @@ def _fills_long_after(world: World) -> None:
     _late_fills(world, lambda rng: [rng.uniform(0.0, 30.0)] if rng.random() < 0.5 else [])
 
 
+def _logs_say_nothing(self: Taker, home: str, time_ms: int, now: float) -> None:
+    """A maker's log answers before a question can: without it, the answers must be enough."""
+
+
+def nobody_to_compare_with(self: NeighbourClocks, since: float = 0.0) -> None:
+    """As at a home with one neighbour: nobody says that its clock is wrong."""
+
+
 def fills_after_questions(world: World) -> None:
     """
     Many fills come after their taker asked what became of them, but in time by the clock of
-    their maker: half of the homes' clocks are 4 s behind.
+    their maker: half of the homes' clocks are 8 s behind. A home that could compare its clock
+    with two neighbours' would take no orders then: see ``nobody_to_compare_with``.
     """
     _late_fills(world, lambda rng: [rng.uniform(0.0, 16.0)] if rng.random() < 0.5 else [])
     for peer in world.peers[::2]:
-        peer.offset = -4.0
+        peer.offset = -8.0
 
 
 #: Everybody crosses everybody at a price or two: refused orders are soon open again.
@@ -271,7 +281,11 @@ ABLATIONS = (
         "asking about an unknown fill does not make it impossible",
         60,
         ("I2", "I3"),
-        ((Maker, "query", _harmless_query),),
+        (
+            (Maker, "query", _harmless_query),
+            (NeighbourClocks, "offset", nobody_to_compare_with),
+            (Taker, "log_reached", _logs_say_nothing),
+        ),
         faults=(),
         prepare=fills_after_questions,
         orders=600,

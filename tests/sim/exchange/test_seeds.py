@@ -10,8 +10,9 @@ from collections import Counter
 
 import pytest
 
+from grenache_py.exchange.peers.neighbour_clocks import NeighbourClocks
 from tests.sim.exchange.__main__ import FAILED
-from tests.sim.exchange.ablations import fills_after_questions
+from tests.sim.exchange.ablations import fills_after_questions, nobody_to_compare_with
 from tests.sim.exchange.evil import Nuisance
 from tests.sim.exchange.kinds import EVIL_MUST_HAPPEN, MUST_HAPPEN, WIDE_MUST_HAPPEN, ready
 from tests.sim.exchange.world import World, run, shape
@@ -64,9 +65,12 @@ def test_each_kind_of_trouble_happens_and_breaks_nothing(kind: str) -> None:
     pytest.fail(f"never happened in these seeds: {kind}")
 
 
-def test_a_fill_that_comes_after_a_question_about_it_is_refused() -> None:
+def test_a_fill_that_comes_after_a_question_about_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Rare, so the requests for fills are held back; whatever else happens, the checks hold."""
-    world = World(1, peers=4, orders=120, faults=("loss", "delay", "reorder"))
+    monkeypatch.setattr(NeighbourClocks, "offset", nobody_to_compare_with)
+    world = World(1, peers=4, orders=200, faults=("loss", "delay", "reorder"))
     fills_after_questions(world)
     assert world.run().sometimes["fill poisoned"]
 
