@@ -15,7 +15,7 @@ from tests.evil.attacks import ATTACKS, MARKER, PLACE
 from tests.support.peer import Peer
 
 #: Attacks whose row does not hold yet (docs/design/threat-model.rst#open).
-OPEN = frozenset({"silent-peer", "half-peer", "unread-http", "page-post", "guesses"})
+OPEN = frozenset({"silent-peer", "half-peer"})
 
 
 @pytest.mark.network
