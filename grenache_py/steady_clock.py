@@ -50,8 +50,10 @@ class SteadyClock:
         """
         monotonic = self._monotonic()
         offset = self._wall() - monotonic
-        if abs(offset - self._offset) <= JUMP_S:
-            self._offset, self._since, self.jump_s = offset, None, 0.0
+        if -JUMP_S <= offset - self._offset <= JUMP_S:  # nearly always, for each line of a client
+            self._offset = offset
+            if self._since is not None:
+                self._since, self.jump_s = None, 0.0
         elif self._since is None or abs(offset - self._candidate) > JUMP_S:
             if self._since is None:
                 self.jumps += 1
@@ -61,6 +63,7 @@ class SteadyClock:
             self._offset, self._since, self.jump_s = offset, None, 0.0
             self._latest = 0.0
             self.followed += 1
+        told = monotonic + self._offset
         # A small correction backwards must not turn "before" into "after".
-        self._latest = max(self._latest, monotonic + self._offset)
+        self._latest = max(self._latest, told)
         return self._latest

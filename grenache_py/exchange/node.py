@@ -177,9 +177,9 @@ class ExchangeNode:
             OrderError: it was refused and nothing happened.
         """
         self.serving.must_take()
-        self._settle_down(now)  # those that waited longer come first
+        self._follow_up(now)  # those that waited longer come first
         live = self.home.place(new, now)
-        self._settle_down(now)
+        self._follow_up(now)
         return live
 
     def cancel(self, order_id: str, now: float, account: str | None = None) -> LiveOrder:
@@ -214,9 +214,9 @@ class ExchangeNode:
             OrderError: unknown, closed, or the new values make no sense; nothing changed.
         """
         self.serving.must_take()
-        self._settle_down(now)
+        self._follow_up(now)
         live = self.home.replace(order_id, now, quantity_lots, price_ticks, account)
-        self._settle_down(now)
+        self._follow_up(now)
         return live
 
     def decide(self, fill_id: str, now: float) -> None:
@@ -312,9 +312,11 @@ class ExchangeNode:
     # Time and output.
 
     def _settle_down(self, now: float) -> None:
+        if not self.serving.silent:
+            self._follow_up(now)
+
+    def _follow_up(self, now: float) -> None:
         """What follows from what happened since the last call: expiries, crossed books, stops."""
-        if self.serving.silent:
-            return
         self.home.expire(now)
         crossed = self._others.crossed
         while crossed:

@@ -258,12 +258,12 @@ class Gateway:
     def report(self, live: LiveOrder) -> dict[str, Any]:
         """The execution report of an own order in memory."""
         trades = self.node.trades_of(live.order_id) if live.filled else ()
-        return execution_report(live, self.market_of(live), trades)
+        return execution_report(live, self.known_market(live.order.market), trades)
 
     def found_report(self, found: Found) -> dict[str, Any]:
         """The execution report of an order read from the store."""
         live, trades = found
-        return execution_report(live, self.market_of(live), trades)
+        return execution_report(live, self.known_market(live.order.market), trades)
 
 
 def trades_behind(node: GatewayNode | None, copy: LiveOrder) -> Iterable[Trade]:

@@ -13,6 +13,7 @@ another tick, and a person can read it.
 from __future__ import annotations
 
 import re
+from functools import cache
 from hashlib import sha256
 from sys import intern
 from typing import Annotated, TypeAlias
@@ -338,6 +339,7 @@ def order_from_body(body: OrderBody, home: str, market: Market) -> Order:
     )
 
 
+@cache
 def room_for_states(trades: int) -> int:
     """How many states an entry with so many trades holds, however long their texts are."""
     left = PAYLOAD_BYTES_MAX - FRAME_BYTES_MAX - trades * TRADE_BYTES_MAX

@@ -75,7 +75,7 @@ def book_subscribe(
 
 
 @METHODS.method("book.unsubscribe", p.OneMarket)
-def bookunsubscribe(
+def book_unsubscribe(
     gateway: Gateway, client: Principal, params: p.OneMarket, now: float
 ) -> MethodResult:
     """End following a book."""
@@ -114,7 +114,7 @@ def trades_subscribe(
 
 
 @METHODS.method("trades.unsubscribe", p.OneMarket)
-def tradesunsubscribe(
+def trades_unsubscribe(
     gateway: Gateway, client: Principal, params: p.OneMarket, now: float
 ) -> MethodResult:
     """End following a market's trades."""

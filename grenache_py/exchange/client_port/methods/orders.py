@@ -315,7 +315,7 @@ async def _missed(
 
 
 @METHODS.method("orders.unsubscribe", p.OwnAccount)
-def ordersunsubscribe(
+def orders_unsubscribe(
     gateway: Gateway, client: Principal, params: p.OwnAccount, now: float
 ) -> MethodResult:
     """End following an account's orders."""
