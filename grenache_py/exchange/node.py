@@ -316,8 +316,16 @@ class ExchangeNode:
             self._follow_up(now)
 
     def _follow_up(self, now: float) -> None:
-        """What follows from what happened since the last call: expiries, crossed books, stops."""
+        """
+        What follows from what happened since the last call: expiries, crossed books, stops.
+
+        A machine that slept is late with its clock work, and messages come first: who let a fill
+        time out meanwhile is put on hold before anything new is asked.
+        """
         self.home.expire(now)
+        overdue = self.taker.next_deadline()
+        if overdue is not None and overdue <= now:
+            self.taker.tick(now)
         crossed = self._others.crossed
         while crossed:
             self.home.sweep(crossed.popitem()[0], now)

@@ -341,6 +341,16 @@ def test_a_home_that_answers_nothing_is_left_alone_until_it_does(net: Network) -
     everywhere_the_same(net)
 
 
+def test_a_machine_that_slept_asks_nothing_of_who_let_a_fill_time_out(net: Network) -> None:
+    net.place(MAKER, "sell", 10, 100)
+    net.place(MAKER, "sell", 10, 101)
+    net.lost = {"fill.request", "result"}
+    net.place(TAKER, "buy", 10, 100)
+    net.now += 20.0  # and no timer went off
+    second = net.place(TAKER, "buy", 10, 101)
+    assert (second.reserved, second.open) == (0, 10)
+
+
 def test_an_operator_can_give_up_on_a_fill_whose_maker_is_gone(net: Network) -> None:
     net.place(MAKER, "sell", 10, 100)
     net.lost = {"fill.request"}
