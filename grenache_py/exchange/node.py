@@ -24,7 +24,7 @@ from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.port import FillPort
 from grenache_py.exchange.fills.relay import FillRelay
 from grenache_py.exchange.fills.taker import Taker
-from grenache_py.exchange.heartbeat import Heartbeat
+from grenache_py.exchange.home.heartbeat import Heartbeat
 from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.market.book import Book
