@@ -323,8 +323,7 @@ class ExchangeNode:
         time out meanwhile is put on hold before anything new is asked.
         """
         self.home.expire(now)
-        overdue = self.taker.next_deadline()
-        if overdue is not None and overdue <= now:
+        if self.taker.overdue(now):
             self.taker.tick(now)
         crossed = self._others.crossed
         while crossed:

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
+from grenache_py.epoll_set import EpollSet
 from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.session import Session
@@ -50,9 +51,11 @@ class ClientAdmission:
         *,
         clients_max: int,
         stream_scopes: frozenset[str],
+        epoll_set: EpollSet | None = None,
     ) -> None:
         """
         Args:
+            epoll_set: reads the sockets of the client port; None: the reactor does.
             clients_max: connections at a time, streams among them.
             stream_scopes: what a page's stream may do at most before it has shown a token.
         """
@@ -62,10 +65,11 @@ class ClientAdmission:
         self._limits = limits
         self._clients_max = clients_max
         self._stream_scopes = stream_scopes
+        self._epoll_set = epoll_set
 
     def accept(self, address: object) -> ClientConnection | None:
         """A connection to the client port; None when there are too many."""
-        return self._client(address, self._first_grant(address))
+        return self._client(address, self._first_grant(address), epoll_set=self._epoll_set)
 
     def accept_stream(self, address: object) -> ClientConnection | None:
         """A page's stream: no admin, and no orders unless the operator or a token allows them."""
@@ -73,12 +77,18 @@ class ClientAdmission:
         return self._client(address, Grant(scopes), STREAM_CEILING)
 
     def _client(
-        self, address: object, grant: Grant, ceiling: frozenset[str] = ALL_SCOPES
+        self,
+        address: object,
+        grant: Grant,
+        ceiling: frozenset[str] = ALL_SCOPES,
+        epoll_set: EpollSet | None = None,
     ) -> ClientConnection | None:
         commit_loop = self._commit_loop
         if commit_loop.clients >= self._clients_max:
             return None
-        connection = ClientConnection(self._clock, commit_loop.client_line, commit_loop.client_lost)
+        connection = ClientConnection(
+            self._clock, commit_loop.client_line, commit_loop.client_lost, epoll_set
+        )
         source = guesser(getattr(address, "host", ""))
         client = Principal(grant, connection.send_queue, ceiling, source=source)
         connection.session = Session(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from grenache_py.epoll_set import EpollSet
 from grenache_py.exchange.client_port.answer import Answer
 from grenache_py.exchange.client_port.foreign import TLS_HANDSHAKE
 from grenache_py.exchange.client_port.methods.registry import FollowingLines
@@ -43,27 +44,22 @@ class ClientConnection(LineConnection):
         clock: IReactorTime,
         take: Callable[[ClientConnection, bytes | None], None],
         lost: Callable[[ClientConnection], None],
+        epoll_set: EpollSet | None = None,
     ) -> None:
         """
         Args:
             take: given each line; None stands for one that was too long.
+            epoll_set: reads the socket; None: the reactor does.
         """
-        super().__init__(clock)
+        super().__init__(clock, epoll_set)
         self._take = take
         self._lost_to = lost
         self._answers: deque[Answer] = deque()
         self._pages: list[FollowingLines] = []
-        self._spoken = False
 
-    def dataReceived(self, data: bytes) -> None:
-        if self._closing:
-            return  # what was on its way when this end was told to close
-        if not self._spoken and data:
-            self._spoken = True
-            if data.startswith(TLS_HANDSHAKE):  # it has no lines: waiting for one is in vain
-                self.line(TLS_HANDSHAKE)
-                return
-        super().dataReceived(data)
+    def first(self, data: bytes) -> None:
+        if data.startswith(TLS_HANDSHAKE):  # it has no lines: waiting for one is in vain
+            self.line(TLS_HANDSHAKE)
 
     def may_take(self) -> bool:
         return self.unreleased < UNRELEASED_MAX and self.send_queue.size < UNREAD_BYTES_MAX

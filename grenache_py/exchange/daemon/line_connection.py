@@ -9,7 +9,7 @@ than a few lines served in one turn of the reactor while others wait.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import (
@@ -22,6 +22,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from grenache_py.epoll_set import EpollSet
 from grenache_py.exchange.client_port.send_queue import SendQueue
 from grenache_py.wire.jsonlines import LineSplitter
 
@@ -53,8 +54,13 @@ class LineConnection(Protocol):
 
     leave_s = STALLED_S
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, epoll_set: EpollSet | None = None) -> None:
+        """
+        Args:
+            epoll_set: reads the socket, if there is one; None: the reactor does.
+        """
         self._clock = clock
+        self._epoll_set = epoll_set
         self._splitter = LineSplitter()
         self._inbox: deque[bytes] = deque()
         self.send_queue = SendQueue()
@@ -67,6 +73,7 @@ class LineConnection(Protocol):
         self._closing = False
         self._left = False
         self._lost = False
+        self._spoken = False
         self._direct = False  # the transport is a plain socket
         self._at_once = False  # and holds nothing that must leave first
         self._again: IDelayedCall | None = None
@@ -75,6 +82,9 @@ class LineConnection(Protocol):
         self._dropped = 0
 
     # What the two kinds differ in.
+
+    def first(self, data: bytes) -> None:
+        """Look at what comes first: not everybody who calls speaks in lines."""
 
     def line(self, line: bytes) -> None:
         """Take one line."""
@@ -107,18 +117,26 @@ class LineConnection(Protocol):
         transport: Any = self.transport
         transport.registerProducer(self, True)
         self._direct = self._at_once = isinstance(transport, FileDescriptor)
+        if self._epoll_set is not None:
+            if self._epoll_set.takes(transport):
+                self._epoll_set.start(transport, self.work)
+            else:
+                self._epoll_set = None
         if hasattr(transport, "setTcpNoDelay"):  # not on UNIX sockets
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._left:
+        if self._closing:
             self._dropped += len(data)
             if self._dropped > FAREWELL_BYTES_MAX:
                 self.abort()
             return
+        if not self._spoken and data:
+            self._spoken = True
+            self.first(data)
         self._inbox.extend(self._splitter.feed(data))
-        if self._again is None:
+        if self._epoll_set is None or not self._epoll_set.gathering:
             self.work()
 
     def readConnectionLost(self) -> None:
@@ -131,6 +149,8 @@ class LineConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = self._closing = True
         self._inbox.clear()
+        if self._epoll_set is not None:
+            self._epoll_set.stop(cast("FileDescriptor", self.transport))
         for call in (self._again, self._stalled, self._leaving):
             if call is not None and call.active():
                 call.cancel()
@@ -161,8 +181,10 @@ class LineConnection(Protocol):
         if self._closing:
             self._leave_if_done()
             return
+        if self._again is not None:
+            return  # it had its turn
         inbox = self._inbox
-        if self.serve(inbox) and self._again is None:
+        if self.serve(inbox):
             self._again = self._clock.callLater(0, self._work_again)
         if not inbox and self._splitter.too_long and not self._too_long_told:
             self._too_long_told = True
@@ -181,7 +203,12 @@ class LineConnection(Protocol):
             return  # what comes now is dropped
         self._reading = wanted
         transport: Any = self.transport
-        if wanted:
+        if self._epoll_set is not None:
+            if wanted:
+                self._epoll_set.start(transport, self.work)
+            else:
+                self._epoll_set.stop(transport)
+        elif wanted:
             transport.resumeProducing()
         else:
             transport.pauseProducing()
@@ -215,6 +242,8 @@ class LineConnection(Protocol):
         self._closing = self.aborted = True
         if not self._lost:
             transport: Any = self.transport
+            if self._epoll_set is not None:
+                self._epoll_set.stop(transport)
             transport.abortConnection()
 
     def _leave_if_done(self) -> None:
@@ -224,7 +253,10 @@ class LineConnection(Protocol):
             self._closing = self._left = True
             transport: Any = self.transport
             transport.unregisterProducer()  # or the transport would wait for it
-            self._read(True)  # TLS waits for the other side's farewell, which has to be read
+            if self._epoll_set is not None:
+                self._epoll_set.stop(transport)
+            else:
+                self._read(True)  # TLS waits for the other side's farewell, which has to be read
             transport.loseConnection()
             self._must_be_gone()
 

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline
+from grenache_py.epoll_set import EpollSet
 from grenache_py.errors import ConfigError
 from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.gateway import Facts, Gateway, trades_behind
@@ -118,6 +119,7 @@ class ExchangeService(Service):
             RateLimits(config.connection_rate, config.account_rate),
             clients_max=config.clients_max,
             stream_scopes=frozenset({"read", "trade"} if config.http_trading else {"read"}),
+            epoll_set=EpollSet(reactor),
         )
         self._discovery = Discovery(reactor, rng, config.service_name, peer_input.discovered)
         self._pages = StatusPages(

@@ -205,6 +205,13 @@ class Taker:
         """When ``tick`` next has work, in seconds, or None."""
         return self._asking.next_deadline()
 
+    def overdue(self, now: float) -> bool:
+        """Whether a fill waits longer for its answer than it should."""
+        if not self.intents:
+            return False
+        deadline = self._asking.next_deadline()
+        return deadline is not None and deadline <= now
+
     def probe(self, now: float) -> None:
         """
         Ask each home on hold about the fill that it let time out, settled here or not: nothing

@@ -1,0 +1,170 @@
+"""Sockets that are read together: who is read when, and what becomes of those that end."""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Any
+
+import pytest
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.main import CONNECTION_DONE
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from grenache_py.epoll_set import EpollSet
+
+if not hasattr(select, "epoll"):
+    pytest.skip("this system has no epoll", allow_module_level=True)
+
+
+class Readers:
+    """The part of a reactor that watches descriptors."""
+
+    def __init__(self) -> None:
+        self.readers: set[Any] = set()
+
+    def addReader(self, reader: Any) -> None:
+        self.readers.add(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        self.readers.discard(reader)
+
+
+class Transport(FileDescriptor):
+    """One end of a real socket; tells the story what happened to it."""
+
+    connected = True
+
+    def __init__(self, name: str, readers: Readers, story: list[str]) -> None:
+        super().__init__(readers)  # type: ignore[arg-type]
+        self.ours, self.theirs = socket.socketpair()
+        self.name, self.story, self.raises = name, story, False
+
+    def fileno(self) -> int:
+        return self.ours.fileno()
+
+    def doRead(self) -> Any:
+        data = self.ours.recv(100)
+        if self.raises:
+            raise RuntimeError(self.name)
+        self.story.append(f"{self.name} read {data.decode()}")
+        return None if data else CONNECTION_DONE
+
+    def serve(self) -> None:
+        self.story.append(f"{self.name} served")
+
+    def abortConnection(self) -> None:
+        self.story.append(f"{self.name} aborted")
+
+
+class EpollSetTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.readers = Readers()
+        self.story: list[str] = []
+        self.set = EpollSet(self.readers)  # type: ignore[arg-type]
+        self.a, self.b, self.c = (Transport(name, self.readers, self.story) for name in "abc")
+        for transport in (self.a, self.b, self.c):
+            self.addCleanup(transport.ours.close)
+            self.addCleanup(transport.theirs.close)
+            self.set.start(transport, transport.serve)
+
+    def test_it_is_what_a_reactor_watches(self) -> None:
+        verifyObject(IReadDescriptor, self.set)
+        assert self.readers.readers == {self.set}
+        assert self.set.fileno() >= 0
+
+    def test_all_that_have_data_are_read_before_one_is_served(self) -> None:
+        self.a.theirs.send(b"1")
+        self.c.theirs.send(b"2")
+        self.set.doRead()
+        assert sorted(self.story[:2]) == ["a read 1", "c read 2"]
+        assert sorted(self.story[2:]) == ["a served", "c served"]
+
+    def test_it_says_while_it_reads_that_serving_comes_later(self) -> None:
+        seen: list[bool] = []
+        self.patch(self.a, "doRead", lambda: seen.append(self.set.gathering))
+        self.set.stop(self.a)
+        self.set.start(self.a, lambda: seen.append(self.set.gathering))
+        self.a.theirs.send(b"1")
+        self.set.doRead()
+        assert seen == [True, False]
+
+    def test_one_that_ended_goes_back_to_the_reactor(self) -> None:
+        self.a.theirs.shutdown(socket.SHUT_WR)
+        self.set.doRead()
+        assert self.story == ["a read "]
+        assert self.readers.readers == {self.set, self.a}
+        self.set.doRead()
+        assert self.story == ["a read "]
+
+    def test_one_whose_other_end_is_gone_goes_back_with_its_data_unread(self) -> None:
+        self.a.theirs.send(b"1")
+        self.a.theirs.close()
+        self.set.doRead()
+        assert self.story == []
+        assert self.a in self.readers.readers
+
+    def test_one_that_raises_is_cut_off_and_the_others_are_served(self) -> None:
+        self.a.raises = True
+        self.set.stop(self.b)
+
+        def fails() -> None:
+            raise RuntimeError("b")
+
+        self.set.start(self.b, fails)
+        for transport in (self.a, self.b, self.c):
+            transport.theirs.send(b"1")
+        self.set.doRead()
+        assert len(self.flushLoggedErrors(RuntimeError)) == 2
+        assert {"a aborted", "b aborted", "c served"} <= set(self.story)
+        for transport in (self.a, self.b, self.c):
+            transport.theirs.send(b"2")
+        self.set.doRead()
+        assert self.story[-2:] == ["c read 2", "c served"]
+
+    def test_one_that_was_stopped_by_another_is_not_read(self) -> None:
+        for transport in (self.a, self.b):
+            self.patch(transport, "doRead", self._stop_both)
+            transport.theirs.send(b"1")
+        self.set.doRead()
+        assert self.story.count("read") == 1
+
+    def _stop_both(self) -> None:
+        self.story.append("read")
+        self.set.stop(self.a)
+        self.set.stop(self.b)
+
+    def test_one_that_is_stopped_keeps_its_data_in_the_socket(self) -> None:
+        self.set.stop(self.a)
+        self.a.theirs.send(b"1")
+        self.set.doRead()
+        assert self.story == []
+        self.set.start(self.a, self.a.serve)
+        self.set.doRead()
+        assert self.story == ["a read 1", "a served"]
+
+    def test_the_number_of_a_closed_socket_may_come_again(self) -> None:
+        number = self.a.fileno()
+        self.a.ours.close()
+        self.set.stop(self.a)
+        again = Transport("d", self.readers, self.story)
+        self.addCleanup(again.theirs.close)
+        self.addCleanup(again.ours.close)
+        assert number in {again.ours.fileno(), again.theirs.fileno()}
+        self.set.start(again, again.serve)
+        again.theirs.send(b"1")
+        self.set.doRead()
+        assert self.story == ["d read 1", "d served"]
+
+    def test_without_sockets_the_reactor_watches_nothing(self) -> None:
+        for transport in (self.a, self.b, self.c):
+            self.set.stop(transport)
+            self.set.stop(transport)
+        assert self.readers.readers == set()
+        assert self.set.fileno() == -1
+
+    def test_a_transport_that_is_no_socket_is_not_taken(self) -> None:
+        assert EpollSet.takes(self.a)
+        assert not EpollSet.takes(object())
