@@ -57,6 +57,9 @@ COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
 #: The node is called so often at least, whatever its deadlines say.
 TICK_S_MAX = 2.0
 
+# Members of an enumeration are looked up slowly, and these for each line.
+_SCHEDULED, _COMMITTING_MORE = TurnState.SCHEDULED, TurnState.COMMITTING_MORE
+
 #: What a client is told whose request was on its way to the disk when that failed.
 LOST = (
     "The store failed while this was under way, so it may not have happened. Ask again; with the"
@@ -179,9 +182,9 @@ class CommitLoop:
     def kick(self) -> None:
         """Something was done: have it written and released, together with what follows now."""
         state = self._turn_state
-        if state is TurnState.SCHEDULED or state is TurnState.COMMITTING_MORE:
+        if state is _SCHEDULED or state is _COMMITTING_MORE:
             return  # nearly always: one turn serves many lines
-        if self._turn_event(TurnEvent.KICK) is TurnState.SCHEDULED:
+        if self._turn_event(TurnEvent.KICK) is _SCHEDULED:
             self._schedule()
 
     def _schedule(self) -> None:

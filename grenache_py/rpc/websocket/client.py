@@ -88,8 +88,8 @@ class RPCClientSocket(ClientSocket):
 
     def is_usable(self) -> bool:
         """Whether a request may be sent, as far as can be known."""
-        if self._waiting or self._wire.state is not State.OPEN:
-            return self._wire.state is State.OPEN
+        if self._waiting or not self.is_open:
+            return self.is_open
         return peek(self.transport) not in (b"", CLOSE_FRAME)
 
     def call(self, rid: str, frame: bytes) -> Deferred[RPCReply]:
@@ -101,7 +101,7 @@ class RPCClientSocket(ClientSocket):
             PeerLost: the connection went away first.
         Cancel: the answer is ignored when it comes.
         """
-        if self._wire.state is not State.OPEN:
+        if not self.is_open:
             raise PeerLost(f"the connection to {self.address} was lost")
 
         def forget(_: object) -> None:

@@ -11,6 +11,7 @@ publisher's messages are bare (docs/design/grenache-wire.rst#pubsub).
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
@@ -38,6 +39,10 @@ GATHERED_BYTES_MAX = 65_536
 #: The first byte of a frame that closes.
 CLOSE_FRAME = b"\x88"
 
+# Members of an enumeration are looked up slowly, and these for each message.
+_CONNECTING, _OPEN, _CLOSING = State.CONNECTING, State.OPEN, State.CLOSING
+_TEXT, _BINARY, _CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
+
 
 @implementer(IPushProducer)
 class WebSocketConnection(Protocol):
@@ -47,9 +52,12 @@ class WebSocketConnection(Protocol):
     Attributes:
         at_once: whether a message leaves at once, or with others at the reactor's next turn.
         heard_at: clock seconds at which bytes last came in.
+        under_way: messages taken whose answers are not ready; subclasses count them.
+        under_way_max: with as many, no more are taken.
     """
 
     at_once = True
+    under_way_max: float = inf
     transport: Any  # TCP or TLS; both are also an IConsumer and an IPushProducer
 
     def __init__(self, wire: ClientProtocol | ServerProtocol, clock: Any) -> None:
@@ -58,7 +66,7 @@ class WebSocketConnection(Protocol):
         self._events: deque[Any] = deque()  # read, and waiting until the other side reads
         self._parts = bytearray()
         self._fragments = 0
-        self._opcode = Opcode.TEXT
+        self._opcode = _TEXT
         self._pinged = False
         self._paused = False
         self._receiving = False
@@ -68,13 +76,14 @@ class WebSocketConnection(Protocol):
         self._close_timer: IDelayedCall | None = None
         self._made_at = 0.0
         self._lost = False
+        self.under_way = 0
         self.peer = ""
         self.heard_at = 0.0
 
     @property
     def is_open(self) -> bool:
         """Whether the handshake is done and nobody has begun to close."""
-        return self._wire.state is State.OPEN
+        return self._wire.state is _OPEN
 
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
@@ -87,34 +96,40 @@ class WebSocketConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.heard_at = self._clock.seconds()
         self._pinged = False
-        self._wire.receive_data(data)
-        self._events.extend(self._wire.events_received())
+        wire = self._wire
+        wire.receive_data(data)
+        self._events += wire.events_received()
         self.work()
 
     def may_take(self) -> bool:
         """Whether the next message may be taken now."""
-        return not self._paused or self._wire.state is State.CONNECTING
+        if self._paused and self._wire.state is not _CONNECTING:
+            return False
+        return self.under_way < self.under_way_max
 
     def work(self) -> None:
         """Take messages as far as allowed, and read more only when none are left over."""
         if self._receiving:
             return  # from within: the loop below goes on
         self._receiving = True  # what is sent now leaves as one write, below
-        while self._events and self.may_take():
-            event = self._events.popleft()
+        events = self._events
+        while events and self.may_take():
+            event = events.popleft()
             if isinstance(event, Frame):
                 self._frame_received(event)
             else:
                 self.handshake_received(event)
         self._receiving = False
         self.flush()
-        self._read(not self._events and self.may_take())
-        if self._wire.state is State.CLOSING and self._wire.close_expected():
+        wanted = not events and self.may_take()
+        if wanted is not self._reading:
+            self._read(wanted)
+        if self._wire.state is _CLOSING and self._wire.close_expected():
             self._expect_close()
 
     def _read(self, wanted: bool) -> None:
         """Whoever does not read is not read from, and its pings and messages wait in its socket."""
-        if wanted != self._reading and not self._lost:
+        if not self._lost:
             self._reading = wanted
             (self.transport.resumeProducing if wanted else self.transport.pauseProducing)()
 
@@ -127,7 +142,7 @@ class WebSocketConnection(Protocol):
 
     def send(self, message: bytes, binary: bool = False) -> None:
         """Send one message; a closing connection swallows it."""
-        if self._wire.state is State.OPEN:
+        if self._wire.state is _OPEN:
             (self._wire.send_binary if binary else self._wire.send_text)(message)
             if self._receiving:
                 self._gathered += len(message)
@@ -135,7 +150,7 @@ class WebSocketConnection(Protocol):
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close cleanly; a peer that does not answer is cut off after CLOSE_TIMEOUT_S."""
-        if self._wire.state is State.OPEN:
+        if self._wire.state is _OPEN:
             self._wire.send_close(code, reason)
             self.flush()
             self._expect_close()
@@ -144,7 +159,7 @@ class WebSocketConnection(Protocol):
 
     def sweep(self, now: float, idle_s: float) -> None:
         """Ping a connection that has been silent, cut off one that did not answer the last ping."""
-        if self._wire.state is State.CONNECTING:
+        if self._wire.state is _CONNECTING:
             if now - self._made_at > idle_s:
                 self.transport.abortConnection()
         elif not self._reading and not self._paused:
@@ -156,7 +171,7 @@ class WebSocketConnection(Protocol):
         else:
             self._pinged = True
             self.heard_at = now
-            if self._wire.state is State.OPEN:
+            if self._wire.state is _OPEN:
                 self._wire.send_ping(b"")
                 self.flush()
 
@@ -176,8 +191,9 @@ class WebSocketConnection(Protocol):
 
     def pauseProducing(self) -> None:
         self._paused = True
-        if self._wire.state is not State.CONNECTING:  # TLS writes only once it has read
-            self._read(False)
+        if self._wire.state is not _CONNECTING:  # TLS writes only once it has read
+            if self._reading:
+                self._read(False)
 
     def resumeProducing(self) -> None:
         self._paused = False
@@ -196,19 +212,19 @@ class WebSocketConnection(Protocol):
 
     def _frame_received(self, frame: Frame) -> None:
         opcode = frame.opcode
-        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+        if opcode is _TEXT or opcode is _BINARY:
             if frame.fin:
-                self.message_received(bytes(frame.data), opcode is Opcode.BINARY)
+                self.message_received(bytes(frame.data), opcode is _BINARY)
             else:
                 self._opcode = opcode
                 self._parts = bytearray(frame.data)
                 self._fragments = 1
-        elif opcode is Opcode.CONT:
+        elif opcode is _CONT:
             self._parts += frame.data
             self._fragments += 1
             if frame.fin:
                 message, self._parts = bytes(self._parts), bytearray()
-                self.message_received(message, self._opcode is Opcode.BINARY)
+                self.message_received(message, self._opcode is _BINARY)
             elif self._fragments >= FRAGMENTS_MAX:
                 self._parts = bytearray()
                 self._events.clear()

@@ -57,14 +57,10 @@ class RPCServerSocket(ServerSocket):
     def __init__(self, answering: Answering, limits: ServerLimits, clock: Any) -> None:
         super().__init__(limits, clock)
         self._answering = answering
-        self._requests_max = limits.pipelined_max
-        self._requests = 0  # under way
-
-    def may_take(self) -> bool:
-        return super().may_take() and self._requests < self._requests_max
+        self.under_way_max = limits.pipelined_max
 
     def _answer(self, frame: bytes) -> None:
-        self._requests -= 1
+        self.under_way -= 1
         self.send(frame)
         self.work()
 
@@ -76,7 +72,7 @@ class RPCServerSocket(ServerSocket):
             return
         request.peer = self.peer
         request.certificate = self._certificate
-        self._requests += 1
+        self.under_way += 1
         self._answering.answer(request, self._answer)
 
 
