@@ -3,8 +3,8 @@ Many sockets behind one descriptor of the reactor: all that have data are read b
 
 Shell: owns one epoll descriptor (``epoll(7)``), which the reactor watches in their place. Twisted
 looks up a descriptor, enters a logging context and calls six functions for each socket that has
-data; here that is done once for all of them. That all are read first is worth more: what they
-asked is carried out together, and shares one write to the disk.
+data; here that is done once for all of them. Where what they ask is carried out together, as at
+the client port, it also shares one write to the disk.
 
 Ends and errors go back to the reactor, which knows what to do with them.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -32,51 +32,58 @@ class EpollSet:
     Reads sockets for a reactor.
 
     Attributes:
-        gathering: data is being read that will be served in a moment, by the ``serve`` that was
-            given to `start`; who gets it from its transport meanwhile only keeps it.
+        gathering: data is being read, and what is to be done with it follows in a moment.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: IReactorFDSet) -> None:
-        self.gathering = False
-        self._reactor = reactor
-        self._epoll: select.epoll | None = None
-        self._sockets: dict[int, tuple[FileDescriptor, Callable[[], None]]] = {}
-        self._fds: dict[FileDescriptor, int] = {}
-
-    @staticmethod
-    def takes(transport: object) -> bool:
-        """Whether this transport gives the bytes of its socket as they are, and there is epoll."""
-        return hasattr(select, "epoll") and isinstance(transport, FileDescriptor)
-
-    def start(self, transport: FileDescriptor, serve: Callable[[], None]) -> None:
+    def __init__(self, reactor: Any) -> None:
         """
-        Read a transport, which the reactor does not read from now on.
+        Args:
+            reactor: one that watches descriptors (``IReactorFDSet``).
+        """
+        self.gathering = False
+        self.reactor = reactor
+        self._epoll: select.epoll | None = None
+        self._read: dict[int, _Reading] = {}
+
+    def read(self, transport: Any, serve: Callable[[], None] | None = None) -> bool:
+        """
+        Read a transport from now on, as long as it is connected.
+
+        Its owner pauses, resumes and closes it as ever.
 
         Args:
-            serve: called after each time that data came, when all others have been read too.
+            serve: called after each time that its protocol got data, when the other sockets that
+                had some have been read too.
+
+        Returns whether it is read here: only what gives the bytes of a socket as they are can be,
+        and only where there is epoll.
         """
+        if not hasattr(select, "epoll") or not isinstance(transport, FileDescriptor):
+            return False
         transport.stopReading()
-        if transport in self._fds or not transport.connected:
-            return
+        transport.reactor = _Reading(self, transport, serve)  # type: ignore[assignment]
+        transport.startReading()
+        return True
+
+    def _add(self, reading: _Reading) -> None:
         if self._epoll is None:
             self._epoll = select.epoll()
-            self._reactor.addReader(self)
-        fd = self._fds[transport] = transport.fileno()
-        self._sockets[fd] = (transport, serve)
-        self._epoll.register(fd, select.EPOLLIN)
+            self.reactor.addReader(self)
+        reading.fd = reading.transport.fileno()
+        self._read[reading.fd] = reading
+        self._epoll.register(reading.fd, select.EPOLLIN)
 
-    def stop(self, transport: FileDescriptor) -> None:
-        """Do not read a transport any more; its socket may be closed already. Idempotent."""
-        fd = self._fds.pop(transport, None)
-        if fd is None or self._epoll is None:
-            return
-        del self._sockets[fd]
-        if transport.fileno() == fd:
+    def _remove(self, reading: _Reading) -> None:
+        """The socket may be closed already, and then the kernel has forgotten it."""
+        assert self._epoll is not None
+        fd, reading.fd = reading.fd, -1
+        del self._read[fd]
+        if reading.transport.fileno() == fd:
             self._epoll.unregister(fd)
-        if not self._sockets:
-            self._reactor.removeReader(self)
+        if not self._read:
+            self.reactor.removeReader(self)
             epoll, self._epoll = self._epoll, None
             epoll.close()
 
@@ -93,31 +100,62 @@ class EpollSet:
 
     def doRead(self) -> None:
         assert self._epoll is not None
-        read: list[tuple[FileDescriptor, Callable[[], None]]] = []
+        served: list[_Reading] = []
         self.gathering = True
         for fd, event in self._epoll.poll(0, READS_MAX):
-            socket = self._sockets.get(fd)
-            if socket is None:
+            reading = self._read.get(fd)
+            if reading is None:
                 continue  # closed by what another one sent
-            transport = socket[0]
+            transport = reading.transport
             try:
                 if event == select.EPOLLIN and transport.doRead() is None:
-                    read.append(socket)
+                    if reading.serve is not None:
+                        served.append(reading)
                     continue
             except Exception:
                 self._failed(transport)
             else:
-                self.stop(transport)
+                transport.stopReading()
+                transport.reactor = self.reactor
                 transport.startReading()
         self.gathering = False
-        for transport, serve in read:
+        for reading in served:
             try:
-                serve()
+                reading.serve()  # type: ignore[misc]
             except Exception:
-                self._failed(transport)
+                self._failed(reading.transport)
 
     def _failed(self, transport: Any) -> None:
         """As in the reactor: what raises costs its own connection, and no other."""
         self.log.failure("a connection is closed, because serving it failed")
-        self.stop(transport)
         transport.abortConnection()
+
+
+class _Reading:
+    """
+    Stands in for the reactor of one transport: reading is the set's, the rest the reactor's.
+
+    Attributes:
+        fd: what is watched; -1 while the transport is paused.
+    """
+
+    __slots__ = ("_set", "fd", "serve", "transport")
+
+    def __init__(
+        self, epoll_set: EpollSet, transport: Any, serve: Callable[[], None] | None
+    ) -> None:
+        self._set = epoll_set
+        self.transport = transport
+        self.serve = serve
+        self.fd = -1
+
+    def addReader(self, reader: object) -> None:
+        if self.fd < 0:
+            self._set._add(self)
+
+    def removeReader(self, reader: object) -> None:
+        if self.fd >= 0:
+            self._set._remove(self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._set.reactor, name)

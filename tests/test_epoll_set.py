@@ -10,6 +10,7 @@ import pytest
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -24,9 +25,13 @@ class Readers:
 
     def __init__(self) -> None:
         self.readers: set[Any] = set()
+        self.writers: set[Any] = set()
 
     def addReader(self, reader: Any) -> None:
         self.readers.add(reader)
+
+    def addWriter(self, writer: Any) -> None:
+        self.writers.add(writer)
 
     def removeReader(self, reader: Any) -> None:
         self.readers.discard(reader)
@@ -56,6 +61,7 @@ class Transport(FileDescriptor):
         self.story.append(f"{self.name} served")
 
     def abortConnection(self) -> None:
+        self.stopReading()
         self.story.append(f"{self.name} aborted")
 
 
@@ -68,7 +74,7 @@ class EpollSetTests(SynchronousTestCase):
         for transport in (self.a, self.b, self.c):
             self.addCleanup(transport.ours.close)
             self.addCleanup(transport.theirs.close)
-            self.set.start(transport, transport.serve)
+            self.set.read(transport, transport.serve)
 
     def test_it_is_what_a_reactor_watches(self) -> None:
         verifyObject(IReadDescriptor, self.set)
@@ -85,8 +91,7 @@ class EpollSetTests(SynchronousTestCase):
     def test_it_says_while_it_reads_that_serving_comes_later(self) -> None:
         seen: list[bool] = []
         self.patch(self.a, "doRead", lambda: seen.append(self.set.gathering))
-        self.set.stop(self.a)
-        self.set.start(self.a, lambda: seen.append(self.set.gathering))
+        self.set.read(self.a, lambda: seen.append(self.set.gathering))
         self.a.theirs.send(b"1")
         self.set.doRead()
         assert seen == [True, False]
@@ -108,12 +113,11 @@ class EpollSetTests(SynchronousTestCase):
 
     def test_one_that_raises_is_cut_off_and_the_others_are_served(self) -> None:
         self.a.raises = True
-        self.set.stop(self.b)
 
         def fails() -> None:
             raise RuntimeError("b")
 
-        self.set.start(self.b, fails)
+        self.set.read(self.b, fails)
         for transport in (self.a, self.b, self.c):
             transport.theirs.send(b"1")
         self.set.doRead()
@@ -133,38 +137,41 @@ class EpollSetTests(SynchronousTestCase):
 
     def _stop_both(self) -> None:
         self.story.append("read")
-        self.set.stop(self.a)
-        self.set.stop(self.b)
+        self.a.stopReading()
+        self.b.stopReading()
 
     def test_one_that_is_stopped_keeps_its_data_in_the_socket(self) -> None:
-        self.set.stop(self.a)
+        self.a.stopReading()
         self.a.theirs.send(b"1")
         self.set.doRead()
         assert self.story == []
-        self.set.start(self.a, self.a.serve)
+        self.a.startReading()
         self.set.doRead()
         assert self.story == ["a read 1", "a served"]
 
     def test_the_number_of_a_closed_socket_may_come_again(self) -> None:
         number = self.a.fileno()
         self.a.ours.close()
-        self.set.stop(self.a)
+        self.a.stopReading()
         again = Transport("d", self.readers, self.story)
         self.addCleanup(again.theirs.close)
         self.addCleanup(again.ours.close)
         assert number in {again.ours.fileno(), again.theirs.fileno()}
-        self.set.start(again, again.serve)
+        self.set.read(again, again.serve)
         again.theirs.send(b"1")
         self.set.doRead()
         assert self.story == ["d read 1", "d served"]
 
     def test_without_sockets_the_reactor_watches_nothing(self) -> None:
         for transport in (self.a, self.b, self.c):
-            self.set.stop(transport)
-            self.set.stop(transport)
+            transport.stopReading()
+            transport.stopReading()
         assert self.readers.readers == set()
         assert self.set.fileno() == -1
 
+    def test_what_it_does_not_do_itself_is_the_reactors(self) -> None:
+        self.a.startWriting()
+        assert self.readers.writers == {self.a}
+
     def test_a_transport_that_is_no_socket_is_not_taken(self) -> None:
-        assert EpollSet.takes(self.a)
-        assert not EpollSet.takes(object())
+        assert not self.set.read(StringTransport())

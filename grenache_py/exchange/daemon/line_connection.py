@@ -9,7 +9,7 @@ than a few lines served in one turn of the reactor while others wait.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import (
@@ -117,11 +117,8 @@ class LineConnection(Protocol):
         transport: Any = self.transport
         transport.registerProducer(self, True)
         self._direct = self._at_once = isinstance(transport, FileDescriptor)
-        if self._epoll_set is not None:
-            if self._epoll_set.takes(transport):
-                self._epoll_set.start(transport, self.work)
-            else:
-                self._epoll_set = None
+        if self._epoll_set is not None and not self._epoll_set.read(transport, self.work):
+            self._epoll_set = None
         if hasattr(transport, "setTcpNoDelay"):  # not on UNIX sockets
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
@@ -149,8 +146,6 @@ class LineConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = self._closing = True
         self._inbox.clear()
-        if self._epoll_set is not None:
-            self._epoll_set.stop(cast("FileDescriptor", self.transport))
         for call in (self._again, self._stalled, self._leaving):
             if call is not None and call.active():
                 call.cancel()
@@ -203,12 +198,7 @@ class LineConnection(Protocol):
             return  # what comes now is dropped
         self._reading = wanted
         transport: Any = self.transport
-        if self._epoll_set is not None:
-            if wanted:
-                self._epoll_set.start(transport, self.work)
-            else:
-                self._epoll_set.stop(transport)
-        elif wanted:
+        if wanted:
             transport.resumeProducing()
         else:
             transport.pauseProducing()
@@ -242,8 +232,6 @@ class LineConnection(Protocol):
         self._closing = self.aborted = True
         if not self._lost:
             transport: Any = self.transport
-            if self._epoll_set is not None:
-                self._epoll_set.stop(transport)
             transport.abortConnection()
 
     def _leave_if_done(self) -> None:
@@ -253,10 +241,7 @@ class LineConnection(Protocol):
             self._closing = self._left = True
             transport: Any = self.transport
             transport.unregisterProducer()  # or the transport would wait for it
-            if self._epoll_set is not None:
-                self._epoll_set.stop(transport)
-            else:
-                self._read(True)  # TLS waits for the other side's farewell, which has to be read
+            self._read(True)  # TLS waits for the other side's farewell, which has to be read
             transport.loseConnection()
             self._must_be_gone()
 
