@@ -6,7 +6,7 @@ looks up a descriptor, enters a logging context and calls six functions for each
 data; here that is done once for all of them. Where what they ask is carried out together, as at
 the client port, it also shares one write to the disk.
 
-Ends and errors go back to the reactor, which knows what to do with them.
+A socket that has an error and no data goes back to the reactor, which knows what to do with it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableDescriptor, IReadDescriptor
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 __all__ = ["EpollSet"]
@@ -106,18 +108,15 @@ class EpollSet:
             reading = self._read.get(fd)
             if reading is None:
                 continue  # closed by what another one sent
-            transport = reading.transport
             try:
-                if event == select.EPOLLIN and transport.doRead() is None:
-                    if reading.serve is not None:
-                        served.append(reading)
-                    continue
+                if not event & select.EPOLLIN:
+                    reading.give_back()
+                elif (reason := reading.transport.doRead()) is not None:
+                    reading.ended(reason)
+                elif reading.serve is not None:
+                    served.append(reading)
             except Exception:
-                self._failed(transport)
-            else:
-                transport.stopReading()
-                transport.reactor = self.reactor
-                transport.startReading()
+                self._failed(reading.transport)
         self.gathering = False
         for reading in served:
             try:
@@ -156,6 +155,22 @@ class _Reading:
     def removeReader(self, reader: object) -> None:
         if self.fd >= 0:
             self._set._remove(self)
+
+    def give_back(self) -> None:
+        """Leave the transport to the reactor, for good."""
+        transport = self.transport
+        transport.stopReading()
+        transport.reactor = self._set.reactor
+        transport.startReading()
+
+    def ended(self, reason: Exception) -> None:
+        """Nothing more can be read (see ``IReadDescriptor.doRead``), or this is half of the end."""
+        transport = self.transport
+        transport.stopReading()
+        if isinstance(reason, ConnectionDone) and IHalfCloseableDescriptor.providedBy(transport):
+            transport.readConnectionLost(Failure(reason))
+        else:
+            transport.connectionLost(Failure(reason))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._set.reactor, name)

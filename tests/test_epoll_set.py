@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.interfaces import IHalfCloseableDescriptor, IReadDescriptor
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from grenache_py.epoll_set import EpollSet
@@ -37,6 +39,20 @@ class Readers:
         self.readers.discard(reader)
 
 
+class Hung:
+    """Says that a descriptor has an error and nothing to read."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        return [(self.fd, select.EPOLLERR)]
+
+    def unregister(self, fd: int) -> None:
+        assert fd == self.fd
+
+
+@implementer(IHalfCloseableDescriptor)
 class Transport(FileDescriptor):
     """One end of a real socket; tells the story what happened to it."""
 
@@ -59,6 +75,12 @@ class Transport(FileDescriptor):
 
     def serve(self) -> None:
         self.story.append(f"{self.name} served")
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        self.story.append(f"{self.name} half over {reason.type.__name__}")
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.story.append(f"{self.name} over {reason.type.__name__}")
 
     def abortConnection(self) -> None:
         self.stopReading()
@@ -96,20 +118,35 @@ class EpollSetTests(SynchronousTestCase):
         self.set.doRead()
         assert seen == [True, False]
 
-    def test_one_that_ended_goes_back_to_the_reactor(self) -> None:
+    def test_one_whose_other_end_says_no_more_is_told_so(self) -> None:
+        self.a.theirs.send(b"1")
         self.a.theirs.shutdown(socket.SHUT_WR)
         self.set.doRead()
-        assert self.story == ["a read "]
-        assert self.readers.readers == {self.set, self.a}
         self.set.doRead()
-        assert self.story == ["a read "]
+        assert self.story == ["a read 1", "a served", "a read ", "a half over ConnectionDone"]
+        self.set.doRead()
+        assert len(self.story) == 4
 
-    def test_one_whose_other_end_is_gone_goes_back_with_its_data_unread(self) -> None:
+    def test_one_whose_other_end_is_gone_is_read_to_its_end(self) -> None:
         self.a.theirs.send(b"1")
         self.a.theirs.close()
         self.set.doRead()
+        self.set.doRead()
+        assert self.story == ["a read 1", "a served", "a read ", "a half over ConnectionDone"]
+
+    def test_one_that_cannot_be_read_is_over(self) -> None:
+        self.patch(self.a, "doRead", lambda: CONNECTION_LOST)
+        self.a.theirs.send(b"1")
+        self.set.doRead()
+        assert self.story == ["a over ConnectionLost"]
+
+    def test_an_error_is_left_to_the_reactor(self) -> None:
+        self.a.ours.shutdown(socket.SHUT_RDWR)
+        self.patch(self.set, "_epoll", Hung(self.a.fileno()))
+        self.set.doRead()
         assert self.story == []
-        assert self.a in self.readers.readers
+        assert self.readers.readers == {self.set, self.a}
+        assert self.a.reactor is self.readers
 
     def test_one_that_raises_is_cut_off_and_the_others_are_served(self) -> None:
         self.a.raises = True

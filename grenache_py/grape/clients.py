@@ -13,6 +13,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from grenache_py.epoll_set import EpollSet
 from grenache_py.grape.messages import AnswerHeads
 
 __all__ = ["Clients"]
@@ -39,6 +40,7 @@ class Clients:
         now: The clock's time at the last sweep: near enough for deadlines.
         heads: The heads of answers, with the date of the last sweep.
         connections: The clients there are.
+        sockets: Reads those that speak without TLS.
         refused: How many were sent away because there were too many.
         statuses: How many answers had each status.
     """
@@ -49,6 +51,7 @@ class Clients:
         self.connections: set[_Client] = set()
         self.refused = 0
         self.statuses: Counter[int] = Counter()
+        self.sockets = EpollSet(clock)
         self._clock = clock
         self._connections_max = connections_max
         self._sweeping: IDelayedCall | None = None

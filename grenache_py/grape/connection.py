@@ -110,6 +110,7 @@ class Connection(Protocol):
             with suppress(OSError):  # a UNIX socket
                 transport.setTcpNoDelay(True)
             self._socket = transport.getHandle()
+            self._clients.sockets.read(transport)
         else:
             transport.registerProducer(self, True)
         if not self._clients.admit(self):
@@ -376,9 +377,8 @@ class Connection(Protocol):
         self._happened(HTTPEvent.CLOSE)
         self._waiting.clear()
         self._deadline = self._clients.now + self._config.idle_timeout_s
-        transport: Any = self.transport
-        transport.unregisterProducer()  # whatever is left to send is in the buffer
-        transport.loseConnection()
+        self.transport.unregisterProducer()  # type: ignore[union-attr]  # the rest is in the buffer
+        self.transport.loseConnection()  # type: ignore[union-attr]
 
     def _linger(self) -> None:
         """Close, but not before the client could read why: a reset would take that from it."""
