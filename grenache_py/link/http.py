@@ -26,9 +26,10 @@ from twisted.web.client import (
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer
+from twisted.web.iweb import IAgent, IBodyProducer
 from zope.interface import implementer
 
+from grenache_py.link.endpoints import GrapeEndpoints
 from grenache_py.link.errors import BadAnswer
 
 __all__ = ["TRANSPORT_ERRORS", "GrapeHTTP", "describe"]
@@ -68,7 +69,8 @@ class GrapeHTTP:
         self._pool = HTTPConnectionPool(reactor)
         self._pool.cachedConnectionTimeout = IDLE_CONNECTION_S
         self._pool.maxPersistentPerHost = CONNECTIONS_MAX
-        self._agent = Agent(reactor, connectTimeout=timeout_s, pool=self._pool)
+        endpoints = GrapeEndpoints(reactor, timeout_s)
+        self._agent: IAgent = Agent.usingEndpointFactory(reactor, endpoints, pool=self._pool)
         self._http = http
 
     def post(self, url: str, body: bytes) -> Deferred[tuple[int, bytes]]:
@@ -108,20 +110,30 @@ class GrapeHTTP:
         if self._http is None:  # treq cannot write IPv6 literals
             return self._agent.request(b"POST", url.encode(), _HEADERS, _Payload(body))
         return self._http.request(
-            "POST", url, data=body, headers=_HEADERS, allow_redirects=False, unbuffered=True
+            "POST",
+            url,
+            data=_Payload(body),
+            headers=_HEADERS,
+            allow_redirects=False,
+            unbuffered=True,
+            reactor=self._reactor,
         )
 
 
 @implementer(IBodyProducer)
-class _Payload:
-    """A request's body, written at once."""
+class _Payload(bytes):
+    """
+    A request's body, written at once; what Twisted and treq make of bytes needs the global reactor.
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.length = len(body)
+    It is bytes still, for a treq client that takes nothing else (treq's own for tests).
+    """
+
+    @property
+    def length(self) -> int:
+        return len(self)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        consumer.write(self._body)
+        consumer.write(bytes(self))
         return succeed(None)
 
     def pauseProducing(self) -> None:

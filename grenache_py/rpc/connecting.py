@@ -13,18 +13,14 @@ from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-    wrapClientTLS,
-)
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from grenache_py.deferreds import DeadlinePassed, deadline
 from grenache_py.errors import GrenacheError
+from grenache_py.link.endpoints import SecureClientEndpoint
 from grenache_py.link.http import describe
 from grenache_py.rpc.errors import BadFrame, RPCFailure
 from grenache_py.rpc.frames import split_address
@@ -104,5 +100,5 @@ def _endpoint(reactor: Any, address: str, settings: TransportSettings) -> IStrea
         # HostnameEndpoint reports a refused connection 0.3 s late, to give others a chance.
         kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
         plain = kind(reactor, host, port, timeout=timeout_s)
-    endpoint: IStreamClientEndpoint = plain if tls is None else wrapClientTLS(tls(host), plain)
-    return endpoint
+    endpoint: IStreamClientEndpoint = plain
+    return endpoint if tls is None else SecureClientEndpoint(tls(host), endpoint, reactor)
