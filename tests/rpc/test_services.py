@@ -651,3 +651,24 @@ async def test_a_subscriber_that_does_not_read_loses_messages_but_hurts_nobody(n
         await until(lambda: len(heard) == 400)
         assert publisher.dropped > 0
     await until(lambda: publisher.subscribers == 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_subscriber_tries_every_address_before_it_pauses(network) -> None:
+    for _ in range(12):  # records of a publisher that was restarted again and again
+        network.announce(dead_address(), "feed")
+    publisher = await network.publisher()
+    heard: list[Any] = []
+    subscriber = network.subscriber(heard)
+    address = await deadline(subscriber.when_connected(), 2, reactor, "connecting")
+    assert address == f"127.0.0.1:{publisher.port}"
+    assert subscriber._schedule.failures == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_subscriber_may_be_stopped_by_who_waited_for_the_connection(network) -> None:
+    await network.publisher()
+    subscriber = network.subscriber([])
+    stopping = subscriber.when_connected().addCallback(lambda _: subscriber.stop())
+    await deadline(stopping, 5, reactor, "stopping")
+    assert subscriber.address is None

@@ -21,7 +21,7 @@ from grenache_py.link.client import Link
 from grenache_py.link.errors import LinkError
 from grenache_py.rpc.addresses import ServiceAddresses
 from grenache_py.rpc.connecting import NotConnected, TLSFor, TransportSettings, connect
-from grenache_py.rpc.errors import NoPeerFound, PeerLost
+from grenache_py.rpc.errors import NoPeerFound, PeerLost, PeerUnreachable
 from grenache_py.rpc.limits import CLOSE_TIMEOUT_S
 from grenache_py.rpc.pubsub.connections import SubscriberSocket
 from grenache_py.rpc.pubsub.reconnect import ReconnectSchedule
@@ -118,25 +118,17 @@ class Subscriber(Service):
         while True:
             try:
                 await self._connect_and_receive()
-            except (NoPeerFound, LinkError, NotConnected, PeerLost) as error:
+            except (NoPeerFound, PeerUnreachable, LinkError) as error:
                 if not self._schedule.failures:
                     self._log.info("{name}: {error}", name=self._name, error=str(error))
             await deferLater(self._reactor, self._schedule.next_pause())
 
     async def _connect_and_receive(self) -> None:
-        found = await self._addresses.lookup(self._name, fresh=self._schedule.failures > 0)
-        if not found:
-            raise NoPeerFound(f"nobody is announced as {self._name!r}")
-        address = found[0]
-        try:
-            socket = await self._open(address)
-        except (NotConnected, PeerLost):
-            self._addresses.refused(self._name, address)
-            raise
-        self._addresses.accepted(address)
+        address, socket = await self._addresses.try_in_turn(self._name, self._open)
         self._socket = socket
         self._schedule.connected()
-        self._connected.fire(address)
+        # In a turn of its own: whoever waits may stop this subscriber at once.
+        told = self._reactor.callLater(0, self._connected.fire, address)
         self._log.info("subscribed to {name} at {address}", name=self._name, address=address)
         watching = Background(self._log)
 
@@ -154,12 +146,15 @@ class Subscriber(Service):
             raise
         finally:
             self._socket = None
-            self._connected = OneShot()
+            if told.active():
+                told.cancel()
+            else:
+                self._connected = OneShot()
             await watching.stop()
         self._addresses.suspect(address)
         self._log.info("{name}: {address} is gone", name=self._name, address=address)
 
-    async def _open(self, address: str) -> SubscriberSocket:
+    async def _open(self, address: str) -> tuple[str, SubscriberSocket]:
         bare = address.removeprefix("tcp://")
 
         def make() -> SubscriberSocket:
@@ -171,13 +166,15 @@ class Subscriber(Service):
         socket: SubscriberSocket = await connect(self._reactor, address, self._settings, make)
         try:
             await deadline(socket.opened, timeout_s, self._reactor, "the handshake")
+        except PeerLost as error:
+            raise NotConnected(str(error)) from None
         except DeadlinePassed as error:
             socket.transport.abortConnection()
             raise NotConnected(str(error)) from None
         except CancelledError:
             socket.transport.abortConnection()
             raise
-        return socket
+        return address, socket
 
     def _receive(self, message: str | bytes) -> None:
         try:
