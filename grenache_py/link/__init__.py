@@ -10,8 +10,10 @@ from grenache_py.link.errors import (
 )
 from grenache_py.link.items import Item
 from grenache_py.link.keys import ItemKey
+from grenache_py.link.watching import AddressWatch
 
 __all__ = [
+    "AddressWatch",
     "Announcement",
     "BadAnswer",
     "GrapeRefused",

@@ -56,6 +56,15 @@ class Announcement:
         self._request: Deferred[None] | None = None
         self._stopped = False
 
+    def __repr__(self) -> str:
+        if self._stopped:
+            state = "stopped"
+        elif self.last_error is not None:
+            state = f"failing: {self.last_error}"
+        else:
+            state = "not yet" if self.last_success is None else f"recorded by {self.last_count}"
+        return f"<Announcement {self.name!r} port {self.port}, {state}>"
+
     def when_announced(self) -> Deferred[int]:
         """
         Wait until the service has been announced once.

@@ -32,6 +32,7 @@ from grenache_py.link.items import (
 )
 from grenache_py.link.keys import ItemKey
 from grenache_py.link.urls import check_grape_url
+from grenache_py.link.watching import AddressWatch
 
 __all__ = ["Announcement", "Link"]
 
@@ -98,6 +99,10 @@ class Link:
             http=http,
         )
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._announcements)} announced"
+        return f"<Link {' '.join(self.grapes)}, {state}>"
+
     @property
     def grapes(self) -> list[str]:
         """The URLs of the grapes, in the order they would be asked now."""
@@ -135,6 +140,25 @@ class Link:
             return found
 
         return self._requests.share(("lookup", name), ask).addCallback(list)
+
+    def watch(self, name: str, every_s: float = 10.0) -> AddressWatch:
+        """
+        Follow who is announced under ``name``: ``async for addresses in link.watch(name)``.
+
+        Args:
+            every_s: seconds between two lookups.
+
+        Returns:
+            The addresses, at once and then each time that they have changed.
+
+        Raises:
+            LocalProtocolError: there is no such name.
+        """
+
+        def lookup(name: str) -> Deferred[list[str]]:
+            return self.lookup(name, fresh=True)
+
+        return AddressWatch(answers.check_name(name), every_s, self.clock, lookup)
 
     def known(self, name: str) -> list[str] | None:
         """Return the answer that `lookup` would give without asking, None if it would ask."""

@@ -14,6 +14,7 @@ from grenache_py.rpc.errors import (
 )
 from grenache_py.rpc.frames import Request
 from grenache_py.rpc.limits import ServerLimits
+from grenache_py.rpc.methods import Methods
 from grenache_py.rpc.pubsub.publisher import Publisher
 from grenache_py.rpc.pubsub.subscriber import Subscriber
 from grenache_py.rpc.server import RPCServer
@@ -22,6 +23,7 @@ from grenache_py.rpc.streams import ClientStream, ServerStream
 __all__ = [
     "BadFrame",
     "ClientStream",
+    "Methods",
     "NoPeerFound",
     "NotSendable",
     "Outcome",

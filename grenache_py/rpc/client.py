@@ -26,6 +26,7 @@ from grenache_py.rpc.addresses import ServiceAddresses
 from grenache_py.rpc.connecting import NotConnected, TLSFor, Transport, TransportSettings
 from grenache_py.rpc.errors import NoPeerFound, PeerLost, PeerUnreachable, RequestTimedOut
 from grenache_py.rpc.http.transport import HTTPTransport
+from grenache_py.rpc.methods import call_payload
 from grenache_py.rpc.sending import RequestSender
 from grenache_py.rpc.streams import ClientStream
 from grenache_py.rpc.websocket.transport import WebSocketTransport
@@ -83,6 +84,7 @@ class RPCClient:
         rng: random.Random | None = None,
     ) -> None:
         self._clock: IReactorTime = reactor
+        self._transport = transport
         self._timeout_s = timeout_s
         settings = TransportSettings(tls, connect_timeout_s, reply_bytes_max)
         self._http: HTTPTransport | None = None
@@ -98,6 +100,9 @@ class RPCClient:
         rng = rng or random.SystemRandom()
         self._addresses = ServiceAddresses(link, rng, reactor)
         self._sender = RequestSender(self._addresses, connections, reactor, requests_max, rng)
+
+    def __repr__(self) -> str:
+        return f"<RPCClient {self._transport}, {len(self._sender)} requests in flight>"
 
     def request(
         self, name: str, payload: Any, *, timeout_s: float | None = None, retries: int = 0
@@ -130,6 +135,31 @@ class RPCClient:
         if retries <= 0:
             return self._sender.send(name, payload, timeout_s, None)
         return Deferred.fromCoroutine(self._with_retries(name, payload, timeout_s, retries))
+
+    def call(
+        self,
+        name: str,
+        action: str,
+        *args: Any,
+        timeout_s: float | None = None,
+        retries: int = 0,
+    ) -> Deferred[Any]:
+        """
+        Call a method of a service that has several (`Methods`, and the workers of Bitfinex).
+
+        Args:
+            action: the method.
+            args: its arguments, what JSON can express.
+            timeout_s, retries: as for `request`.
+
+        Fires with: the method's result.
+        Fails with:
+            RPCFailure: also ``ERR_API_ACTION_NOTFOUND`` and ``ERR_ARGS: ...``.
+            others: as `request` does.
+        Cancel: the answer is ignored when it comes.
+        """
+        payload = call_payload(action, args)
+        return self.request(name, payload, timeout_s=timeout_s, retries=retries)
 
     def map(
         self, name: str, payload: Any, *, limit: int | None = None, timeout_s: float | None = None

@@ -11,18 +11,22 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import attrs
 import msgspec
 
 from grenache_py.rpc.errors import BadFrame, NotSendable, RPCFailure
+from grenache_py.rpc.headers import arguments, text_headers, wanted_action
 from grenache_py.wire.strict_json import encode
 
 __all__ = [
     "Request",
     "decode_reply",
     "decode_request",
+    "encode_json",
     "encode_reply",
     "encode_request",
     "gunzip",
@@ -32,6 +36,7 @@ __all__ = [
 _decode = msgspec.json.Decoder().decode
 #: What the encoder raises where JSON has no form for a value.
 _UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError)
+_NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
 #: An address as grapes tell it; Ruby's services announce a URL.
 _ADDRESS = re.compile(r"(?:tcp://)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:/\s]+)):(?P<port>\d{1,5})")
 
@@ -49,6 +54,8 @@ class Request:
         payload: what JSON can express.
         peer: ``host:port`` the connection comes from.
         certificate: the client's certificate in secure mode (a ``cryptography`` one), or None.
+        raw_headers: the request's HTTP headers, names in lower case; none over WebSocket.
+        is_stream: whether the body came in chunks (Node: ``meta.isStream``); False over WebSocket.
     """
 
     rid: Any
@@ -56,6 +63,36 @@ class Request:
     payload: Any
     peer: str = ""
     certificate: Any = None
+    raw_headers: Mapping[bytes, bytes] = attrs.field(default=_NO_HEADERS, repr=False)
+    is_stream: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers as text."""
+        return text_headers(self.raw_headers)
+
+    @property
+    def action(self) -> str | None:
+        """The ``_a`` header, None if there is none (Node: ``meta.action``)."""
+        return wanted_action(self.raw_headers)
+
+    @property
+    def args(self) -> Any:
+        """The JSON of the ``_ar`` header, ``{}`` without one (Node: ``meta.args``)."""
+        return arguments(self.raw_headers)
+
+
+def encode_json(value: Any) -> bytes:
+    """
+    Return ``value`` as JSON.
+
+    Raises:
+        NotSendable: it holds something JSON has no words for.
+    """
+    try:
+        return encode(value)
+    except _UNSENDABLE as error:
+        raise NotSendable(f"it cannot be sent as JSON: {error}") from None
 
 
 def encode_request(rid: str, key: str, payload: Any) -> bytes:

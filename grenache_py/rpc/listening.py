@@ -53,6 +53,11 @@ class Listening(Service):
         self._background = Background(self._log)
         self._announcements: list[Any] = []
 
+    def __repr__(self) -> str:
+        names = ", ".join(map(repr, self._names)) or "without a name"
+        where = f"port {self.port}" if self._listening is not None else "not listening"
+        return f"<{type(self).__name__} {names}, {where}>"
+
     @property
     def port(self) -> int:
         """The TCP port that is listened on, 0 while there is none."""

@@ -67,6 +67,9 @@ class RequestSender:
         self._rid_count = 0
         self._closed = False
 
+    def __len__(self) -> int:
+        return len(self._attempts)
+
     def next_rid(self) -> str:
         """Return an id that no other request has."""
         self._rid_count += 1

@@ -202,6 +202,9 @@ class ServerStream:
         self.incoming = incoming
         self.outgoing = outgoing
 
+    def __repr__(self) -> str:
+        return f"<ServerStream {self.key!r} {self.action!r} from {self.peer}>"
+
 
 class ClientStream:
     """
@@ -222,6 +225,9 @@ class ClientStream:
         self.write = outgoing.write
         self.finish = outgoing.finish
         self.abort: Callable[[], None] = abort
+
+    def __repr__(self) -> str:
+        return f"<ClientStream to {self.address}, HTTP status {self.status}>"
 
 
 def lost(address: str) -> PeerLost:

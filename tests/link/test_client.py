@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,6 +17,7 @@ from grenache_py.link.client import Link
 from grenache_py.link.errors import BadAnswer, GrapeRefused, GrapeUnreachable, LinkBusy, LinkError
 from grenache_py.link.items import Item, mutable_hash, signed_put
 from grenache_py.link.keys import ItemKey
+from grenache_py.link.watching import AddressWatch
 from tests.support.fake_grape import FakeGrapes, ok
 
 ONE, TWO = "http://one:30001", "http://two:30001"
@@ -471,3 +472,49 @@ def test_request_bytes_are_those_of_nodes_link() -> None:
 def test_every_error_is_a_link_error() -> None:
     for kind in (GrapeRefused, GrapeUnreachable, BadAnswer, LinkBusy):
         assert issubclass(kind, LinkError)
+
+
+class WatchTests(LinkCase):
+    def test_the_addresses_come_at_once_and_then_when_they_change(self) -> None:
+        watch = self.link.watch("svc", every_s=10)
+        self.assertEqual(self.next(watch, 0), [])
+        following = Deferred.fromCoroutine(watch.__anext__())
+        self.clock.advance(10)
+        self.assertNoResult(following)
+        self.grapes.peers["svc"] = ["10.0.0.2:2", "10.0.0.1:1"]
+        self.clock.advance(10)
+        self.assertEqual(self.successResultOf(following), ["10.0.0.1:1", "10.0.0.2:2"])
+        self.grapes.peers["svc"].reverse()
+        following = Deferred.fromCoroutine(watch.__anext__())
+        self.clock.advance(10)
+        self.assertNoResult(following)
+        self.assertEqual(repr(watch), "<AddressWatch 'svc': ['10.0.0.1:1', '10.0.0.2:2']>")
+        following.cancel()
+        self.failureResultOf(following, CancelledError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_lookup_that_fails_changes_nothing(self) -> None:
+        self.grapes.peers["svc"] = ["10.0.0.1:1"]
+        watch = self.link.watch("svc", every_s=10)
+        self.assertEqual(self.next(watch, 0), ["10.0.0.1:1"])
+        self.grapes.refusing = {"one", "two"}
+        following = Deferred.fromCoroutine(watch.__anext__())
+        self.clock.pump([10, 0.2])
+        self.assertNoResult(following)
+        self.assertIsInstance(watch.last_error, GrapeUnreachable)
+        self.grapes.refusing = set()
+        self.grapes.peers["svc"] = ["10.0.0.2:2"]
+        self.clock.advance(10)
+        self.assertEqual(self.successResultOf(following), ["10.0.0.2:2"])
+        self.assertIsNone(watch.last_error)
+
+    def test_it_ends_with_the_link(self) -> None:
+        self.assertRaises(LocalProtocolError, self.link.watch, "")
+        watch = self.link.watch("svc")
+        self.link.close()
+        self.failureResultOf(Deferred.fromCoroutine(watch.__anext__()), LocalProtocolError)
+
+    def next(self, watch: AddressWatch, seconds: float) -> list[str]:
+        following = Deferred.fromCoroutine(watch.__anext__())
+        self.clock.advance(seconds)
+        return self.successResultOf(following)

@@ -20,6 +20,7 @@ from grenache_py.errors import ConfigError, LocalProtocolError
 from grenache_py.link.client import Link
 from grenache_py.rpc import (
     BadFrame,
+    Methods,
     NoPeerFound,
     NotSendable,
     PeerLost,
@@ -562,6 +563,83 @@ def raw_exchange(port: int, request: bytes) -> bytes:
     return b"".join(parts)
 
 
+@both
+@pytest_twisted.ensureDeferred
+async def test_methods_are_called_as_bitfinexs_workers_are(network, transport) -> None:
+    methods = Methods()
+
+    @methods.method
+    def add(a: int, b: int = 0) -> int:
+        return a + b
+
+    @methods.method
+    async def later(value: Any) -> Any:
+        await wait(0)
+        return value
+
+    with pytest.raises(LocalProtocolError, match="private"):
+        methods.method(type(methods).__init__)
+    with pytest.raises(LocalProtocolError, match="already"):
+        methods.method(add)
+    assert repr(methods) == "<Methods add, later>"
+    await network.server(methods, transport)
+    client = network.client(transport)
+    assert await client.call("svc", "add", 1, 2) == 3
+    assert await client.call("svc", "later", {"x": 1}) == {"x": 1}
+    assert await client.request("svc", {"action": "add", "args": [5]}) == 5
+    for wrong in ("__init__", "nothing", "", None):
+        with pytest.raises(RPCFailure, match=r"^ERR_API_ACTION_NOTFOUND$"):
+            await client.request("svc", {"action": wrong, "args": []})
+    with pytest.raises(RPCFailure, match=r"^ERR_API_ACTION_NOTFOUND$"):
+        await client.request("svc", ["add", 1])
+    with pytest.raises(RPCFailure, match=r"^ERR_ARGS: too many positional arguments$"):
+        await client.call("svc", "add", 1, 2, 3)
+    with pytest.raises(RPCFailure, match=r"^ERR_ARGS: missing a required argument: 'a'$"):
+        await client.request("svc", {"action": "add"})
+    with pytest.raises(RPCFailure, match=r"^ERR_ARGS: args is an array$"):
+        await client.request("svc", {"action": "add", "args": {"a": 1}})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_handler_sees_the_headers_as_nodes_does(network) -> None:
+    seen: list[Any] = []
+    server = await network.server(seen.append, "http")
+    body = b'["r","svc",1]'
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nX-Trace: 7\r\n_a: find\r\n_ar: [1, {}]\r\n"
+    whole = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    chunks = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    for request in (whole, chunks):
+        await deferToThread(raw_exchange, server.port, request)
+    assert [(one.action, one.args, one.headers["x-trace"]) for one in seen] == [
+        ("find", [1, {}], "7"),
+        ("find", [1, {}], "7"),
+    ]
+    assert [one.is_stream for one in seen] == [False, True]
+    await network.server(seen.append, "ws", "quick")
+    await network.client("ws").request("quick", 1)
+    last = seen[-1]
+    assert (last.headers, last.action, last.args, last.is_stream) == ({}, None, {}, False)
+
+
+@pytest_twisted.ensureDeferred
+async def test_everything_says_what_it_is(network) -> None:
+    server = await network.server(echo, "http")
+    publisher = await network.publisher()
+    subscriber = network.subscriber([])
+    assert repr(subscriber) == "<Subscriber 'feed', not connected>"
+    address = await subscriber.when_connected()
+    assert repr(subscriber) == f"<Subscriber 'feed', {address}>"
+    assert repr(publisher) == f"<Publisher 'feed', port {publisher.port}>"
+    assert repr(server) == f"<RPCServer 'svc', port {server.port}>"
+    assert repr(network.client("ws")) == "<RPCClient ws, 0 requests in flight>"
+    assert repr(network.link) == "<Link http://grape:1, 2 announced>"
+    announcement = network.link.announcements[0]
+    assert repr(announcement) == f"<Announcement 'svc' port {server.port}, recorded by 1>"
+    await server.stop()
+    assert repr(server) == "<RPCServer 'svc', not listening>"
+    assert repr(announcement) == f"<Announcement 'svc' port {announcement.port}, stopped>"
+
+
 # publish and subscribe
 
 
@@ -582,9 +660,21 @@ async def test_messages_reach_every_subscriber_as_they_were_sent(network) -> Non
 @pytest_twisted.ensureDeferred
 async def test_what_is_no_message_is_refused(network) -> None:
     publisher = await network.publisher()
-    for message in (5, None, {"n": 1}, "\ud800"):
+    for message in (5, None, {"n": object()}, [float("nan")], "\ud800"):
         with pytest.raises(NotSendable):
             publisher.publish(message)
+
+
+@pytest_twisted.ensureDeferred
+async def test_objects_travel_as_json(network) -> None:
+    publisher = await network.publisher()
+    heard: list[Any] = []
+    await network.subscriber(heard, json=True).when_connected()
+    await until(lambda: publisher.subscribers == 1)
+    for message in ({"n": 1}, "not JSON", b"\xff", ["x", None], "2.5"):
+        publisher.publish(message)
+    await until(lambda: len(heard) == 3)
+    assert heard == [{"n": 1}, ["x", None], 2.5]
 
 
 @pytest_twisted.ensureDeferred

@@ -57,6 +57,22 @@ async def test_bytes_flow_both_ways_at_once(network) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_aborting_a_stream_that_has_ended_hurts_no_other(network) -> None:
+    async def slow(request: Any) -> Any:
+        await wait(0.05)
+        return request.payload
+
+    await network.server(slow, "http", stream_handler=upper)
+    client = network.client("http")
+    stream = await client.stream("svc")
+    stream.finish()
+    assert await stream.read() == b""
+    asking = client.request("svc", 1)  # on the connection that the stream had
+    stream.abort()
+    assert await asking == 1
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_the_handler_is_told(network) -> None:
     told: list[ServerStream] = []
 

@@ -82,10 +82,16 @@ class HTTPClientConnection(Protocol):
         self.transport.registerProducer(self, True)
         self._incoming = IncomingBytes(self._hold)
         self._outgoing = OutgoingBytes(self)
-        self._stream = ClientStream(self.address, self._incoming, self._outgoing, self._drop)
+
+        def abort() -> None:
+            if self._stream is stream:  # else the connection serves others by now
+                self._drop()
+
+        stream = ClientStream(self.address, self._incoming, self._outgoing, abort)
+        self._stream = stream
         self._ended = Deferred()
         self._writer.write(head)
-        return self._stream, self._ended
+        return stream, self._ended
 
     def send_chunk(self, data: bytes) -> None:
         self._writer.write(b"%x\r\n%b\r\n" % (len(data), data))

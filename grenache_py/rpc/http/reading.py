@@ -6,12 +6,10 @@ Pure.
 
 from __future__ import annotations
 
-import msgspec
-
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.wire.http.reader import ReaderLimits
 
-__all__ = ["PIECE_BYTES", "json_header", "reader_limits"]
+__all__ = ["PIECE_BYTES", "reader_limits"]
 
 #: What Twisted reads at once, at most.
 READ_BYTES_MAX = 65_536
@@ -30,8 +28,3 @@ def reader_limits(limits: ServerLimits) -> ReaderLimits:
         body_text=f"a body of more than {limits.body_bytes_max} bytes",
         head_text="too many header bytes",
     )
-
-
-def json_header(value: bytes) -> object:
-    """The JSON in a header, which a Node server reads as Latin-1. Raises msgspec.DecodeError."""
-    return msgspec.json.decode(value if value.isascii() else value.decode("latin-1").encode())

@@ -23,7 +23,8 @@ from zope.interface import implementer
 from grenache_py.rpc.answering import Answering
 from grenache_py.rpc.errors import BadFrame
 from grenache_py.rpc.frames import decode_request, encode_reply, gunzip
-from grenache_py.rpc.http.reading import PIECE_BYTES, json_header, reader_limits
+from grenache_py.rpc.headers import arguments, json_header, text_headers, wanted_action
+from grenache_py.rpc.http.reading import PIECE_BYTES, reader_limits
 from grenache_py.rpc.http.replies import ChunkedReply, ReplyPlace, answer
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.sockets import Connections, Writer, peer_certificate
@@ -218,6 +219,7 @@ class HTTPServerConnection(Protocol):
             return
         if gr is not None:
             asked.rid, asked.key = gr
+        asked.raw_headers, asked.is_stream = headers, self._reader.chunked
         asked.peer = self._peer
         asked.certificate = self._peer_certificate()
         no_body = request.method == b"HEAD"
@@ -251,14 +253,7 @@ class HTTPServerConnection(Protocol):
             self._open_stream(request, self._gr)
 
     def _open_stream(self, request: HTTPRequest, gr: tuple[Any, Any]) -> None:
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1")
-            for name, value in request.headers.items()
-        }
-        try:
-            args = json_header(request.headers.get(b"_ar", b"{}"))
-        except msgspec.DecodeError:
-            args = {}
+        headers = request.headers
         self._reader.stream_body()
         reply = self._new_reply(not request.keep_alive)
         body = ChunkedReply(self, reply)
@@ -266,9 +261,9 @@ class HTTPServerConnection(Protocol):
         outgoing = OutgoingBytes(body)
         stream = ServerStream(
             gr,
-            headers.get("_a"),
-            args,
-            headers,
+            wanted_action(headers),
+            arguments(headers),
+            text_headers(headers),
             self._peer,
             self._peer_certificate(),
             incoming,

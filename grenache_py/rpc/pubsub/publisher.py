@@ -15,6 +15,7 @@ from websockets.frames import Frame, Opcode
 from grenache_py.link.announcing import EVERY_S_DEFAULT
 from grenache_py.link.client import Link
 from grenache_py.rpc.errors import NotSendable
+from grenache_py.rpc.frames import encode_json
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.listening import Listening
 from grenache_py.rpc.pubsub.connections import PublisherSocket
@@ -70,17 +71,19 @@ class Publisher(Listening):
         """Messages that did not reach a subscriber because it was too slow, over all of them."""
         return sum(one.outbox.dropped for one in self._sockets())
 
-    def publish(self, message: str | bytes) -> int:
+    def publish(self, message: str | bytes | dict[str, Any] | list[Any]) -> int:
         """
-        Send ``message`` to every subscriber, text or binary.
+        Send ``message`` to every subscriber: text, binary, or an object or array as JSON.
 
         Returns:
             How many subscribers there are.
 
         Raises:
-            NotSendable: it is neither.
+            NotSendable: it is none of these, or holds what JSON cannot express.
         """
-        if isinstance(message, str):
+        if isinstance(message, (dict, list)):
+            frame = Frame(Opcode.TEXT, encode_json(message)).serialize(mask=False)
+        elif isinstance(message, str):
             try:
                 frame = Frame(Opcode.TEXT, message.encode()).serialize(mask=False)
             except UnicodeEncodeError:
@@ -88,7 +91,9 @@ class Publisher(Listening):
         elif isinstance(message, (bytes, bytearray, memoryview)):
             frame = Frame(Opcode.BINARY, bytes(message)).serialize(mask=False)
         else:
-            raise NotSendable(f"a message is text or bytes, not {type(message).__name__}")
+            raise NotSendable(
+                f"a message is text, bytes, a dict or a list, not {type(message).__name__}"
+            )
         reached = 0
         for socket in self._sockets():
             if socket.is_open:

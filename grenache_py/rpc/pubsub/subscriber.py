@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -37,12 +38,13 @@ class Subscriber(Service):
     Args:
         link: finds the publishers.
         name: the service name, which is the topic.
-        on_message: called with each message, ``str`` or ``bytes``.
+        on_message: called with each message, ``str`` or ``bytes``; with ``json`` what it holds.
         reactor: connects, and keeps the time.
         connect_timeout_s: what one publisher gets to accept the connection.
         silence_s: a connection that has been silent so long is pinged, and given up when the
             ping is not answered in as long again.
         message_bytes_max: a larger message ends the connection.
+        json: the messages are JSON; one that is not is logged and left out.
         tls: for publishers in secure mode, as for RPCClient.
         rng: picks the publisher; the system's generator if None.
     """
@@ -53,17 +55,19 @@ class Subscriber(Service):
         self,
         link: Link,
         name: str,
-        on_message: Callable[[str | bytes], None],
+        on_message: Callable[[Any], None],
         reactor: Any,
         *,
         connect_timeout_s: float = 3.0,
         silence_s: float = 30.0,
         message_bytes_max: int = 16_777_216,
+        json: bool = False,
         tls: TLSFor | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._name = check_name(name)
         self._on_message = on_message
+        self._json = json
         self._reactor = reactor
         self._settings = TransportSettings(tls, connect_timeout_s, message_bytes_max)
         self._silence_s = silence_s
@@ -74,6 +78,9 @@ class Subscriber(Service):
         self._connections = Connections()
         self._connected: OneShot[str] = OneShot()
         self._socket: SubscriberSocket | None = None
+
+    def __repr__(self) -> str:
+        return f"<Subscriber {self._name!r}, {self.address or 'not connected'}>"
 
     @property
     def address(self) -> str | None:
@@ -176,7 +183,13 @@ class Subscriber(Service):
             raise
         return address, socket
 
-    def _receive(self, message: str | bytes) -> None:
+    def _receive(self, message: Any) -> None:
+        if self._json:
+            try:
+                message = msgspec.json.decode(message)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                self._log.warn("{name}: not JSON: {error}", name=self._name, error=str(error))
+                return
         try:
             self._on_message(message)
         except Exception:  # the program's own code; nothing is awaited here
