@@ -42,6 +42,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("exchange/daemon/discovery.py", "grenache_py.dht.node"),
         ("exchange/market/book.py", "grenache_py.exchange.signed_log.entries"),
         ("exchange/peers/peering.py", "grenache_py.exchange.storage.store"),
+        ("aio/link.py", "grenache_py.exchange.market.book"),
+        ("rpc/client.py", "grenache_py.aio.link"),
         ("exchange/replication/sync.py", "grenache_py.exchange.fills.taker"),
     ],
 )

@@ -11,6 +11,8 @@ LINES_MAX = 400
 MODULES = {path: path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
 #: Names that a framework or a protocol gives, one for each plugin or wire format.
 SHARED = {"Options", "Request", "Response"}
+#: Its classes have the names of those in link and rpc, and a program takes one form or the other.
+SAME_IN_ASYNCIO = PACKAGE / "aio"
 
 
 def _defined(module: str) -> set[str]:
@@ -29,9 +31,19 @@ def _defined(module: str) -> set[str]:
 def test_a_public_class_has_its_name_for_itself() -> None:
     places: dict[str, list[str]] = defaultdict(list)
     for path, text in MODULES.items():
+        if path.parent == SAME_IN_ASYNCIO:
+            continue
         for name in _defined(text):
             places[name].append(str(path.relative_to(PACKAGE)))
     assert {name: where for name, where in places.items() if len(where) > 1}.keys() == SHARED
+
+
+def test_asyncios_classes_have_the_names_of_those_they_stand_for() -> None:
+    others = {
+        name for path in PACKAGE.glob("[lr]*/**/*.py") for name in _defined(MODULES[path])
+    } | {"OnLoop", "LoopReactor", "LoopResolver"}
+    ours = {name for path in SAME_IN_ASYNCIO.glob("*.py") for name in _defined(MODULES[path])}
+    assert {name for name in ours if len(name) > 1} <= others
 
 
 def test_no_module_is_longer_than_a_sitting() -> None:

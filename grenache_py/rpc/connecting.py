@@ -7,20 +7,18 @@ which one it has.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from grenache_py.deferreds import DeadlinePassed, deadline
 from grenache_py.errors import GrenacheError
-from grenache_py.link.endpoints import SecureClientEndpoint
+from grenache_py.link.endpoints import SecureClientEndpoint, plain_endpoint
 from grenache_py.link.http import describe
 from grenache_py.rpc.errors import BadFrame, RPCFailure
 from grenache_py.rpc.frames import split_address
@@ -92,13 +90,5 @@ async def connect(
 def _endpoint(reactor: Any, address: str, settings: TransportSettings) -> IStreamClientEndpoint:
     host, port = split_address(address)
     timeout_s, tls = settings.connect_timeout_s, settings.tls
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        plain: Any = HostnameEndpoint(reactor, host, port, timeout=timeout_s)
-    else:
-        # HostnameEndpoint reports a refused connection 0.3 s late, to give others a chance.
-        kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
-        plain = kind(reactor, host, port, timeout=timeout_s)
-    endpoint: IStreamClientEndpoint = plain
+    endpoint = plain_endpoint(reactor, host, port, timeout_s)
     return endpoint if tls is None else SecureClientEndpoint(tls(host), endpoint, reactor)

@@ -30,7 +30,7 @@ class PublisherSocket(ServerSocket):
 
     at_once = False  # what is published in one go is one write for each subscriber
 
-    def __init__(self, limits: ServerLimits, clock: Any, outbox: SubscriberQueue) -> None:
+    def __init__(self, limits: ServerLimits, clock: Any, outbox: SubscriberQueue[bytes]) -> None:
         super().__init__(limits, clock)
         self.outbox = outbox
 
