@@ -120,8 +120,9 @@ bench-fairness: $(STAMP) ## what view-fair is worth, beside strict price-time or
 bench-krpc: $(STAMP) ## KRPC answers a second beside the Node grape (needs npm)
 	$(BIN)/python -m benchmarks.dht.krpc
 
-bench-rpc: $(STAMP) ## RPC requests a second beside the Node packages (needs npm)
+bench-rpc: $(STAMP) ## RPC requests a second beside the Node packages (needs npm), and asyncio beside Twisted
 	$(BIN)/python -m benchmarks.rpc $(JSON_TO)
+	$(BIN)/python -m benchmarks.rpc --aio $(JSON_TO)
 
 bench-store: $(STAMP) ## commits of this disk, and a start from 1,000,000 orders (3 min, 3 GB)
 	$(BIN)/python -m benchmarks.store --write docs/benchmarks/store.rst

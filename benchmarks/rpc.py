@@ -1,13 +1,15 @@
 """
 RPC requests a second over HTTP and WebSocket: ours beside Node's, in one run.
 
-    python -m benchmarks.rpc [--requests 20000] [--rounds 3] [--profile http|ws]
+    python -m benchmarks.rpc [--requests 20000] [--rounds 3] [--profile http|ws] [--aio]
 
 For each transport a client asks a server in another process, one request at a time and
 then with 32 in flight, for the same small payload; both find each other through one
 grape of ours. Ours and Node's take turns, so that both see the same machine. As client
 and server share its cores, the CPU time both of them spent on one request is given too.
-``--profile`` shows where ours goes, client and server in one process.
+``--profile`` shows where ours goes, client and server in one process. ``--aio`` puts three
+clients of ours beside each other, on the plain reactor, in asyncio and on uvloop (where it is
+installed), which ask the same server: what asyncio's form costs is the ratio of their CPU times.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +92,38 @@ def begin():
 
 reactor.callWhenRunning(begin)
 reactor.run()
+"""
+
+AIO = """
+import asyncio, json, sys, time
+from grenache_py.aio import Link, RPCClient
+
+kind, transport, grape, *numbers = sys.argv[1:]
+
+async def ask(client, count, in_flight):
+    left = count
+    async def one_after_the_other():
+        nonlocal left
+        while left > 0:
+            left -= 1
+            await client.request("py_" + transport, {"hello": left}, timeout_s=10)
+    await asyncio.gather(*(one_after_the_other() for _ in range(in_flight)))
+
+async def measure(warm_up, count, in_flight):
+    async with Link(grape) as link, RPCClient(link, transport=transport) as client:
+        await ask(client, warm_up, in_flight)
+        begun, cpu = time.perf_counter(), time.process_time()
+        await ask(client, count, in_flight)
+        took, cpu = time.perf_counter() - begun, time.process_time() - cpu
+        print(json.dumps({"rate": count / took, "cpu_us": cpu / count * 1e6}), flush=True)
+
+if kind == "uvloop":
+    import uvloop
+    loop = uvloop.new_event_loop()
+else:
+    loop = asyncio.new_event_loop()
+loop.run_until_complete(measure(*map(int, numbers)))
+loop.close()
 """
 
 NODE = """
@@ -160,6 +195,11 @@ def start(program: str, *rest: object) -> subprocess.Popen[str]:
 def ask(program: str, *rest: object) -> dict[str, float]:
     """Run a client; its rate and its CPU time for one request."""
     command, folder = argv(program, "client", *rest)
+    return run_client(command, folder)
+
+
+def run_client(command: list[str], folder: Path) -> dict[str, float]:
+    """Run a client and read the figures it prints."""
     done = subprocess.run(
         command, cwd=folder, stdout=subprocess.PIPE, text=True, timeout=120, check=True
     )
@@ -223,12 +263,44 @@ def compare(programs: list[str], grape: str, requests: int, rounds: int) -> dict
     return found
 
 
+def compare_loops(grape: str, requests: int, rounds: int) -> dict[str, float]:
+    """Measure clients on the plain reactor and in asyncio in turns, print and return their CPU."""
+    loops = ["twisted", "asyncio"] + ["uvloop"] * bool(find_spec("uvloop"))
+    found: dict[str, float] = {}
+    for transport in ("http", "ws"):
+        server = start("ours", transport, grape)
+        try:
+            for in_flight in IN_FLIGHT:
+                count = requests if in_flight > 1 else requests // 5
+                costs: dict[str, list[float]] = {loop: [] for loop in loops}
+                for _ in range(rounds):
+                    for loop in loops:
+                        rest = [transport, grape, *map(str, (WARM_UP, count, in_flight))]
+                        command, folder = argv("ours", "client", *rest)
+                        if loop != "twisted":
+                            command = [sys.executable, "-c", AIO, loop, *rest]
+                        costs[loop].append(run_client(command, folder)["cpu_us"])
+                for loop in loops:
+                    cost = statistics.median(costs[loop])
+                    ratio = cost / statistics.median(costs["twisted"])
+                    line = f"{transport:>4} {in_flight:>2} in flight {loop:>7}"
+                    print(f"{line}: {cost:5.0f} us CPU of the client each, {ratio:.2f} times")
+                    found[f"{transport}_{in_flight}_{loop}_client_cpu_us"] = cost
+                    if loop != "twisted":
+                        found[f"ratio_{transport}_{in_flight}_{loop}_client_cpu"] = ratio
+        finally:
+            server.kill()
+            server.wait()
+    return found
+
+
 def main() -> None:
     """Read the options, start grapes, measure or profile."""
     options = argparse.ArgumentParser(description="RPC requests a second, beside Node's.")
     options.add_argument("--requests", type=int, default=20_000)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--profile", choices=["http", "ws"])
+    options.add_argument("--aio", action="store_true", help="our clients beside each other")
     add_option(options)
     chosen = options.parse_args()
     grapes, grape = start_grapes()
@@ -237,6 +309,9 @@ def main() -> None:
             numbers = [str(WARM_UP), str(chosen.requests), "32"]
             command, folder = argv("ours", "profile", chosen.profile, grape, *numbers)
             subprocess.run(command, cwd=folder, check=True)
+            return
+        if chosen.aio:
+            save(chosen.json, compare_loops(grape, chosen.requests, chosen.rounds))
             return
         programs = ["ours"]
         if shutil.which("npm"):

@@ -28,16 +28,21 @@ def as_future(deferred: Deferred[T]) -> asyncio.Future[T]:
         others: what the Deferred failed with.
     Cancel: cancels the Deferred.
     """
-    future = _future(deferred)
+    future = _future(deferred, asyncio.get_running_loop())
     if not future.done():
         future.add_done_callback(lambda _: deferred.cancel() if future.cancelled() else None)
     return future
 
 
-async def wait(deferred: Deferred[T]) -> T:
-    """Await ``deferred`` in a task; cancelling the task cancels it before the task goes on."""
+async def wait(deferred: Deferred[T], loop: asyncio.AbstractEventLoop | None = None) -> T:
+    """
+    Await ``deferred`` in a task; cancelling the task cancels it before the task goes on.
+
+    Args:
+        loop: the one that runs, for those who know it: asking costs a system call.
+    """
     try:
-        return await _future(deferred)
+        return await _future(deferred, loop or asyncio.get_running_loop())
     except asyncio.CancelledError:
         deferred.cancel()
         raise
@@ -74,8 +79,8 @@ def as_deferred(awaitable: asyncio.Future[T] | Coroutine[Any, Any, T]) -> Deferr
     return deferred
 
 
-def _future(deferred: Deferred[T]) -> asyncio.Future[T]:
-    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+def _future(deferred: Deferred[T], loop: asyncio.AbstractEventLoop) -> asyncio.Future[T]:
+    future: asyncio.Future[T] = loop.create_future()
 
     def succeeded(result: T) -> None:
         if not future.done():

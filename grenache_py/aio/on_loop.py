@@ -80,6 +80,11 @@ class OnLoop(Generic[T]):
         return self._made
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that uses it."""
+        return None if self._reactor is None else self._reactor.loop
+
+    @property
     def made(self) -> T | None:
         """What there is now: None before the first use, and once it is closed."""
         return self._made

@@ -39,6 +39,7 @@ class LoopReactor(AsyncioSelectorReactor):
     A Twisted reactor on a loop that others run.
 
     Attributes:
+        call_soon: calls a function in the next turn of the loop.
         uses: how many objects need it; whoever is the last one ends it.
     """
 
@@ -49,6 +50,7 @@ class LoopReactor(AsyncioSelectorReactor):
         self.loop = loop
         self.uses = 0
         self.seconds = loop.time
+        self.call_soon = loop.call_soon
         self.installNameResolver(LoopResolver(loop))
         self.startRunning(installSignalHandlers=False)
 

@@ -83,9 +83,9 @@ class RPCClient:
         self, name: str, payload: Any, *, timeout_s: float | None = None, retries: int = 0
     ) -> Any:
         """Ask one of the services under ``name``, as `grenache_py.rpc.RPCClient.request`."""
-        return await wait(
-            self._on_loop.get().request(name, payload, timeout_s=timeout_s, retries=retries)
-        )
+        on_loop = self._on_loop
+        asking = on_loop.get().request(name, payload, timeout_s=timeout_s, retries=retries)
+        return await wait(asking, on_loop.loop)
 
     async def call(
         self,

@@ -15,6 +15,7 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS
 from grenache_py import aio, link, rpc
 from grenache_py.errors import ConfigError, LocalProtocolError
 from grenache_py.rpc import Methods, NoPeerFound, RequestTimedOut, RPCFailure, ServerLimits
+from grenache_py.rpc.sockets import Writer
 from tests.support.certificates import self_signed
 from tests.support.loops import LOOPBACK, grape, run, until
 
@@ -69,6 +70,31 @@ def test_requests_are_answered_by_both_kinds_of_handler(transport, new_loop) -> 
                 assert (outcome.value, outcome.error) == (25, None)
 
     run(main(), new_loop)
+
+
+def test_messages_of_many_tasks_leave_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    write = Writer.write
+
+    def counted(self: Writer, data: bytes) -> None:
+        written.append(len(data))
+        write(self, data)
+
+    async def same(request: rpc.Request) -> Any:
+        return request.payload
+
+    async def main() -> None:
+        async with grape() as url, aio.Link(url) as link:
+            server = aio.RPCServer(link, "svc", same, endpoint=LOOPBACK, transport="ws")
+            async with server, aio.RPCClient(link, transport="ws") as client:
+                await server.when_announced()
+                assert await client.request("svc", "connected") == "connected"
+                monkeypatch.setattr(Writer, "write", counted)
+                texts = [f"{n}" * 100 for n in range(100)]
+                assert await asyncio.gather(*(client.request("svc", t) for t in texts)) == texts
+                assert len(written) < 20, "of 200 messages"
+
+    run(main())
 
 
 def test_two_loops_one_after_the_other_and_a_link_of_the_first() -> None:

@@ -86,6 +86,9 @@ class RPCClientSocket(ClientSocket):
         """How many requests are in flight."""
         return len(self._waiting)
 
+    def busy(self) -> bool:
+        return len(self._waiting) > 1
+
     def is_usable(self) -> bool:
         """Whether a request may be sent, as far as can be known."""
         if self._waiting or not self.is_open:

@@ -11,6 +11,7 @@ publisher's messages are bare (docs/design/grenache-wire.rst#pubsub).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -70,7 +71,10 @@ class WebSocketConnection(Protocol):
         self._pinged = False
         self._paused = False
         self._receiving = False
-        self._gathered = 0  # bytes sent while receiving
+        self._gathered = 0  # bytes that wait to be written with others
+        # In asyncio each answer wakes a task up, which sends once this connection has received.
+        self._call_soon: Callable[..., object] | None = getattr(clock, "call_soon", None)
+        self._flush_planned = False
         self._reading = True
         self._writer: Any = None
         self._close_timer: IDelayedCall | None = None
@@ -120,7 +124,8 @@ class WebSocketConnection(Protocol):
             else:
                 self.handshake_received(event)
         self._receiving = False
-        self.flush()
+        if not self._flush_planned:
+            self.flush()
         wanted = not events and self.may_take()
         if wanted is not self._reading:
             self._read(wanted)
@@ -144,9 +149,12 @@ class WebSocketConnection(Protocol):
         """Send one message; a closing connection swallows it."""
         if self._wire.state is _OPEN:
             (self._wire.send_binary if binary else self._wire.send_text)(message)
-            if self._receiving:
-                self._gathered += len(message)
-            self.flush()
+            self._gathered += len(message)
+            if self._call_soon is None or self._gathered >= GATHERED_BYTES_MAX or not self.busy():
+                self.flush()
+            elif not self._flush_planned and not self._receiving:
+                self._flush_planned = True
+                self._call_soon(self._planned_flush)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close cleanly; a peer that does not answer is cut off after CLOSE_TIMEOUT_S."""
@@ -174,6 +182,15 @@ class WebSocketConnection(Protocol):
             if self._wire.state is _OPEN:
                 self._wire.send_ping(b"")
                 self.flush()
+
+    def _planned_flush(self) -> None:
+        self._flush_planned = False
+        if not self._lost:
+            self.flush()
+
+    def busy(self) -> bool:
+        """Whether more messages are likely to be sent in this turn of the loop."""
+        return False
 
     def flush(self) -> None:
         """Hand to the transport what the protocol wants sent."""

@@ -59,6 +59,9 @@ class RPCServerSocket(ServerSocket):
         self._answering = answering
         self.under_way_max = limits.pipelined_max
 
+    def busy(self) -> bool:
+        return self.under_way > 0
+
     def _answer(self, frame: bytes) -> None:
         self.under_way -= 1
         self.send(frame)
