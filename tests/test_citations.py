@@ -19,7 +19,16 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 #: Folders with text of ours, and what is in them but is not ours or only data.
-FOLDERS = ("grenache_py", "tests", "benchmarks", "docs", "etc", "twisted", "changelog.d")
+FOLDERS = (
+    "grenache_py",
+    "tests",
+    "benchmarks",
+    "docs",
+    "etc",
+    "examples",
+    "twisted",
+    "changelog.d",
+)
 DATA = ("tests/vectors/", "tests/fuzz/corpus/")
 SUFFIXES = (".py", ".rst", ".toml", ".sql", ".yaml", ".service", ".socket")
 #: Where single letters with a number are defined: what they look like, and the page.
@@ -47,7 +56,7 @@ ANCHORED = re.compile(r"(docs/[\w./-]+\.rst)#([\w-]+)")
 LINKED = re.compile(r"<([^<>`\s:]*\.rst)(?:#([\w-]+))?>`")
 #: A file or folder of this tree; braces and stars stand for several.
 PATH = re.compile(
-    r"(?<![\w./$)~-])((?:grenache_py|tests|benchmarks|docs|changelog\.d)/[\w./{},*-]*[\w}*/])"
+    r"(?<![\w./$)~-])((?:grenache_py|tests|benchmarks|docs|examples|changelog\.d)/[\w./{},*-]*[\w}*/])"
     r"(?![\w$%])(?:::(\w+))?"
 )
 #: A Python file or a page, named without the way to it.

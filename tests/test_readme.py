@@ -106,7 +106,7 @@ def lines(pattern: str) -> list[str]:
     ]
 
 
-def test_the_three_grapes_the_shell_and_the_python_example(tmp_path: Path) -> None:
+def test_the_three_grapes_the_shell_and_the_python_examples(tmp_path: Path) -> None:
     with shell(tmp_path) as typed:
         grapes = lines("grape ")
         assert len(grapes) == 3
@@ -116,9 +116,11 @@ def test_the_three_grapes_the_shell_and_the_python_example(tmp_path: Path) -> No
         typed.type("", announce)
         assert "1337" in typed.type("1337", lookup)
 
-        (example,) = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", README)
-        program = textwrap.dedent(example)
-        assert typed.until("2 * 21 = ", sys.executable, "-c", program) == "2 * 21 = 42\n"
+        examples = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", README)
+        assert ["asyncio" in example for example in examples] == [False, True]
+        for example in examples:
+            program = textwrap.dedent(example)
+            assert typed.until("2 * 21 = ", sys.executable, "-c", program) == "2 * 21 = 42\n"
 
 
 def test_two_peers_trade(tmp_path: Path) -> None:

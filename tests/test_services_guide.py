@@ -20,14 +20,19 @@ GUIDE = Path(__file__).parent.parent / "docs" / "services.rst"
 pytestmark = pytest.mark.network
 
 
-def examples() -> list[str]:
-    """The Python of the page, in order."""
+def examples(asyncio: bool = False) -> list[str]:
+    """The Python of the page, in order: of its Twisted part, or of that for asyncio."""
     tree = publish_doctree(GUIDE.read_text(), settings_overrides={"report_level": 2})
     return [
         block.astext()
         for block in tree.findall(nodes.literal_block)
-        if "python" in block.get("classes", [])
+        if "python" in block.get("classes", []) and asyncio == ("asyncio" in block["classes"])
     ]
+
+
+def promised(examples: list[str]) -> int:
+    """How many values the examples give."""
+    return sum(example.count("  # ->") for example in examples)
 
 
 def checked(example: str) -> str:
@@ -61,4 +66,4 @@ async def test_the_examples() -> None:
             result = eval(code, namespace)
             if inspect.iscoroutine(result):
                 await result
-    assert promises == GUIDE.read_text().count("  # ->") > 15
+    assert promises == promised(examples()) > 15
