@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from http import HTTPStatus
-from importlib.resources import files
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
@@ -25,6 +24,7 @@ from websockets.server import ServerProtocol
 from zope.interface import implementer
 
 from grenache_py.exchange.daemon.client_connection import ClientConnection
+from grenache_py.exchange.daemon.static_pages import STATIC_PATHS
 from grenache_py.wire.http.messages import HTTPRequest, Page, Pages, Refusal
 from grenache_py.wire.http.reader import ReaderLimits, TargetReader
 from grenache_py.wire.http.routes import HTTPRoute
@@ -32,22 +32,21 @@ from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState,
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from grenache_py.wire.same_origin import refused_by_headers
 
-__all__ = ["ROUTES", "HTTPConnection", "static_pages"]
+__all__ = ["ROUTES", "HTTPConnection"]
 
 HEAD_BYTES_MAX = 16_384
-#: Of what has arrived, so much is read before it is seen whether the client takes the answers.
-PIECE_BYTES = 512
+#: Of what has arrived, so much is read before it is seen whether the client takes the answers:
+#: at most one request of the largest file.
+PIECE_BYTES = 32
 IDLE_S = 30.0
 """Without a request for so long, a connection that is no stream is closed."""
 
 #: Every path of the HTTP port.
 ROUTES = (
-    HTTPRoute("/", "GET, HEAD", "the page", "anybody"),
-    HTTPRoute("/app.js", "GET, HEAD", "the page's program", "anybody"),
-    HTTPRoute("/style.css", "GET, HEAD", "the page's style", "anybody"),
+    *(HTTPRoute(path, "GET, HEAD", what, "anybody") for path, what in STATIC_PATHS.items()),
     HTTPRoute("/health", "GET, HEAD", "JSON; 503 while no orders are taken", "anybody"),
     HTTPRoute("/metrics", "GET, HEAD", "for Prometheus", "anybody"),
-    HTTPRoute("/ws", "GET", "the live stream, a WebSocket", "pages of this origin; no browser"),
+    HTTPRoute("/ws", "GET", "the live stream, a WebSocket", "pages from here; no browser"),
 )
 
 _LIMITS = ReaderLimits(head_bytes_max=HEAD_BYTES_MAX, body_bytes_max=0)
@@ -60,25 +59,10 @@ CONTENT_SECURITY = (
 
 _EOL = "\r\n"
 _SAFETY = (
-    "Cache-Control: no-store\r\n"
     f"Content-Security-Policy: {CONTENT_SECURITY}\r\n"
     "X-Content-Type-Options: nosniff\r\n"
     "Referrer-Policy: no-referrer\r\n"
 )
-
-
-def static_pages() -> Pages:
-    """The files of ``web/`` by path."""
-    found: Pages = {}
-    for path, name, content_type in (
-        ("/", "index.html", "text/html; charset=utf-8"),
-        ("/app.js", "app.js", "text/javascript; charset=utf-8"),
-        ("/style.css", "style.css", "text/css; charset=utf-8"),
-    ):
-        file = files("grenache_py.exchange.daemon") / "web" / name
-        page = Page(file.read_bytes(), content_type)
-        found[path] = lambda page=page: page  # type: ignore[misc]
-    return found
 
 
 def _text(status: int, sentence: str) -> Page:
@@ -232,7 +216,13 @@ class HTTPConnection(Protocol):
             page = _text(404, f"There is nothing at {path[:100]!r}.")
         else:
             page = make()
-        self._respond(page, body=request.method != b"HEAD", close=close)
+        accepted = request.headers.get(b"accept-encoding", b"").split(b",")
+        self._respond(
+            page,
+            body=request.method != b"HEAD",
+            close=close,
+            gzipped=b"gzip" in {each.strip() for each in accepted},
+        )
 
     def continue_wanted(self, request: HTTPRequest) -> None:
         """The answer has been given, and no body is wanted."""
@@ -251,15 +241,29 @@ class HTTPConnection(Protocol):
         else:
             self._respond(_text(refusal.status, "This is not HTTP/1.1."), close=True)
 
-    def _respond(self, page: Page, *, body: bool = True, close: bool = False) -> None:
-        allow = "Allow: GET, HEAD\r\n" if page.status == 405 else ""
-        head = (
-            f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}\r\n"
-            f"Content-Type: {page.content_type}\r\nContent-Length: {len(page.body)}\r\n"
-            f"{_SAFETY}{allow}{'Connection: close' + _EOL if close else ''}\r\n"
-        )
+    def _respond(
+        self, page: Page, *, body: bool = True, close: bool = False, gzipped: bool = False
+    ) -> None:
+        head = [
+            f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}",
+            f"Content-Type: {page.content_type}",
+        ]
+        content = page.body
+        if page.gzipped:
+            head.append("Vary: Accept-Encoding")
+            if gzipped:
+                content = page.gzipped
+                head.append("Content-Encoding: gzip")
+        head.append(f"Content-Length: {len(content)}")
+        kept = "public, max-age=31536000, immutable"
+        head.append(f"Cache-Control: {kept if page.immutable else 'no-store'}")
+        if page.status == 405:
+            head.append("Allow: GET, HEAD")
+        if close:
+            head.append("Connection: close")
         transport: Any = self.transport
-        transport.write(head.encode() + (page.body if body else b""))
+        written = _EOL.join([*head, _SAFETY + _EOL]).encode()
+        transport.write(written + (content if body else b""))
         if close:
             self._close()
 

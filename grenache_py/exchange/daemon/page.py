@@ -14,8 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.token_guesses import TokenGuesses
-from grenache_py.exchange.daemon.http import static_pages
 from grenache_py.exchange.daemon.metrics import exposition, health
+from grenache_py.exchange.daemon.static_pages import static_pages
 from grenache_py.metrics import CONTENT_TYPE
 from grenache_py.wire.http.messages import Page, Pages
 from grenache_py.wire.jsonrpc import encode

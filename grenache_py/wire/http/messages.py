@@ -57,11 +57,19 @@ class Refusal:
 
 @attrs.frozen
 class Page:
-    """An answer to GET that says what it is: a status, a content type and a body."""
+    """
+    An answer to GET that says what it is.
+
+    Attributes:
+        gzipped: The body compressed, for who takes that; empty when there is none.
+        immutable: It never changes, so who has it need not ask again.
+    """
 
     body: bytes
     content_type: str
     status: int = 200
+    gzipped: bytes = b""
+    immutable: bool = False
 
 
 #: What GET finds, by path; called for each request.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -14,7 +17,8 @@ from websockets.uri import parse_uri
 
 from grenache_py.exchange.client_port.access import Grant
 from grenache_py.exchange.daemon.client_connection import ClientConnection
-from grenache_py.exchange.daemon.http import IDLE_S, HTTPConnection, static_pages
+from grenache_py.exchange.daemon.http import IDLE_S, HTTPConnection
+from grenache_py.exchange.daemon.static_pages import static_pages
 from grenache_py.wire.http.messages import Page
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from tests.support.peer import Peer
@@ -86,10 +90,44 @@ def test_the_page_comes_with_its_parts_and_trusts_nobody_else() -> None:
     browser = Browser(Peer())
     status, page = browser.get("/")
     assert status == 200 and "<title>Exchange</title>" in page
-    for path in ("/app.js", "/style.css", "/app.js?v=2"):
+    for path in (*static_pages(), "/app.js?v=2"):
         assert browser.get(path)[0] == 200, "on the same connection"
     browser.connection.dataReceived(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     assert b"default-src 'none'" in browser.transport.value()
+
+
+CHARTS = "/vendor/lightweight-charts-5.2.1.js"
+
+
+def test_what_never_changes_is_kept_by_the_browser_and_the_rest_is_not() -> None:
+    def head(path: str, *headers: str) -> str:
+        browser = Browser(Peer())
+        lines = [f"HEAD {path} HTTP/1.1", "Host: 127.0.0.1:7080", *headers, "", ""]
+        browser.connection.dataReceived("\r\n".join(lines).encode())
+        return browser.transport.value().decode()
+
+    assert "immutable" in head(CHARTS) and "no-store" not in head(CHARTS)
+    assert "no-store" in head("/app.js") and "no-store" in head("/health")
+    assert "Content-Encoding" not in head(CHARTS), "nobody said that it can be read"
+    assert "Content-Encoding" not in head(CHARTS, "Accept-Encoding: gzip;q=0")
+    assert "Content-Encoding: gzip" in head(CHARTS, "Accept-Encoding: br, gzip")
+
+
+def test_a_compressed_file_is_the_file() -> None:
+    browser = Browser(Peer())
+    lines = [f"GET {CHARTS} HTTP/1.1", "Host: 127.0.0.1:7080", "Accept-Encoding: gzip", "", ""]
+    browser.connection.dataReceived("\r\n".join(lines).encode())
+    _, _, body = browser.transport.value().partition(b"\r\n\r\n")
+    assert gzip.decompress(body) == static_pages()[CHARTS]().body
+    assert len(body) < 70_000
+
+
+def test_the_vendored_file_is_the_published_one() -> None:
+    """lightweight-charts 5.2.1 of npm, dist/lightweight-charts.standalone.production.mjs."""
+    published = "1bb1ee79f9d4dd17261b53d930f7a8995748276f80e7ba0e24412b5068062f5f"
+    assert hashlib.sha256(static_pages()[CHARTS]().body).hexdigest() == published
+    web = files("grenache_py.exchange.daemon") / "web" / "vendor"
+    assert "Apache License" in (web / "lightweight-charts-5.2.1.LICENSE").read_text()
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,16 @@ from grenache_py.exchange.client_port.send_queue import QUEUE_BYTES_MAX, SendQue
 from grenache_py.exchange.daemon import connection_sets
 from grenache_py.exchange.daemon.admission import PAGE_CONNECTIONS_MAX, HTTPPort
 from grenache_py.exchange.daemon.client_connection import UNREAD_BYTES_MAX
-from grenache_py.exchange.daemon.http import IDLE_S, HTTPConnection, static_pages
+from grenache_py.exchange.daemon.http import IDLE_S, HTTPConnection
 from grenache_py.exchange.daemon.line_connection import STALLED_S
+from grenache_py.exchange.daemon.static_pages import static_pages
 from tests.support.peer import Peer
 from tests.support.undrained import BUFFER_BYTES, Undrained, pour
 
-GET = b"GET /app.js HTTP/1.1\r\nHost: a\r\n\r\n"
+LARGEST = max(static_pages(), key=lambda path: len(static_pages()[path]().body))
+GET = f"GET {LARGEST} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
 #: What one connection may make the daemon hold: a transport's buffer, and the answers to one piece.
-HELD_BYTES_MAX = BUFFER_BYTES + 500_000
+HELD_BYTES_MAX = BUFFER_BYTES + 250_000
 CHUNK = 65_536
 
 
