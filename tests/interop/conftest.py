@@ -22,19 +22,19 @@ SCRIPTS = Path(__file__).parent / "node"
 INSTALL_TIMEOUT_S = 300
 
 
-def cache_folder() -> Path:
+def cache_folder(scripts: Path = SCRIPTS) -> Path:
     """Where the Node programs of this list of versions live."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    versions = hashlib.sha256((SCRIPTS / "package.json").read_bytes()).hexdigest()[:12]
+    versions = hashlib.sha256((scripts / "package.json").read_bytes()).hexdigest()[:12]
     return base / "grenache-py" / f"node-{versions}"
 
 
-def install(folder: Path) -> None:
+def install(folder: Path, scripts: Path = SCRIPTS) -> None:
     """Install the programs unless they are there; two test runs at a time do it once."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for script in SCRIPTS.iterdir():
+        for script in scripts.iterdir():
             shutil.copy(script, folder)
         if (folder / "installed").exists():
             return
@@ -47,7 +47,7 @@ def install(folder: Path) -> None:
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"npm could not install the Node peers: {done.stderr[-2000:]}")
+            raise RuntimeError(f"npm could not install {scripts}: {done.stderr[-2000:]}")
         (folder / "installed").touch()
 
 

@@ -20,6 +20,13 @@ STATIC_PATHS = {
     "/": "the page",
     "/style.css": "the page's style",
     "/app.js": "the page's program",
+    "/book.js": "the book",
+    "/chart.js": "candles and depth",
+    "/dom.js": "what the parts share",
+    "/form.js": "the order form",
+    "/mine.js": "own orders and fills",
+    "/net.js": "the connection",
+    "/num.js": "exact decimals",
     "/vendor/lightweight-charts-5.2.1.js": "TradingView Lightweight Charts",
 }
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}

@@ -1,290 +1,380 @@
-// The page of one peer. It speaks the client port's JSON-RPC over /ws, one message a line.
-"use strict";
+// The page of one peer: what it knows of the peer, and when which part is drawn.
+import { Book, groupOf, grouped } from "./book.js";
+import { Chart } from "./chart.js";
+import { $, MARK, clock, fill, none, put, remember, remembered, row } from "./dom.js";
+import { Form } from "./form.js";
+import { Mine } from "./mine.js";
+import { Line } from "./net.js";
+import { marketOf } from "./num.js";
 
-const LEVELS_SHOWN = 12;
-const TRADES_SHOWN = 25;
-const ORDERS_SHOWN = 20;
-const DEPTH_LEVELS = 200;
-const PEERS_EVERY_MS = 5000;
-const RECONNECT_MS_MAX = 15000;
+const LEVELS_SHOWN = 15;
+const TRADES_SHOWN = 40;
+const DRAW_EVERY_MS = 100;
+const STATUS_EVERY_MS = 3000;
+const TICKER_EVERY_MS = 15000;
+const GROUPS = [1n, 10n, 100n, 1000n];
 
-const $ = (id) => document.getElementById(id);
-let socket, nextId, waiting, market, book, trades, orders, trading;
-let reconnectMs = 500, peersTimer, drawing = false;
+/** What all parts know. Prices and quantities are whole numbers of the market's units. */
+const page = {
+  line: null, market: null, book: null, account: "", last: null,
+  changed,
+  /** Whether orders can be sent and cancelled now. */
+  get sendable() { return trading && ready && page.line.state === "live" && !page.line.stale; },
+};
+let markets = new Map(), trades = [], volume = 0n, rising = true;
+let trading = false, ready = false, status = null, turn = 0, fault = "";
+let wanted = false, greyed = null, drawing = false, dirty = false;
 
-function connect() {
-  nextId = 0;
-  waiting = new Map();
-  market = null;
-  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-  socket = new WebSocket(`${scheme}//${location.host}/ws`);
-  socket.onopen = () => { reconnectMs = 500; begin(null).catch(say); };
-  socket.onmessage = (message) => received(JSON.parse(message.data));
-  socket.onclose = () => {
-    clearInterval(peersTimer);
-    state("not connected, trying again", true);
-    setTimeout(connect, reconnectMs);
-    reconnectMs = Math.min(reconnectMs * 2, RECONNECT_MS_MAX);
-  };
-}
+const line = (page.line = new Line(() => new WebSocket(`${location.origin.replace("http", "ws")}/ws`), {
+  live: (hello) => begin(hello).catch(failed), told, changed: showState,
+}));
+const form = new Form(page);
+const mine = new Mine(page, (order) => form.follow(order));
+const chart = new Chart(page);
 
-function call(method, params = {}) {
-  return new Promise((resolve, reject) => {
-    const id = ++nextId;
-    waiting.set(id, { resolve, reject });
-    socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
-  });
-}
+// What comes from the peer.
 
-function received(message) {
-  if (message.method) {
-    notified(message.method, message.params);
-    return;
-  }
-  const call = waiting.get(message.id);
-  if (!call) return;
-  waiting.delete(message.id);
-  if (message.error) call.reject(new Error(message.error.message));
-  else call.resolve(message.result);
-}
-
-async function begin(token) {
-  const hello = await call("hello", token ? { client: "page", token } : { client: "page" });
-  $("login").hidden = !hello.token_needed;
-  if (hello.token_needed) {
-    state("this peer asks for a token", true);
-    return;
-  }
+async function begin(hello) {
+  ready = false;
   trading = hello.scopes.includes("trade");
-  $("order").hidden = $("own").hidden = !trading;
-  document.title = `Exchange ${hello.peer.slice(0, 8)}`;
-  state(`peer ${hello.peer.slice(0, 8)}, network ${hello.network}`, false);
-  const chosen = $("market").value;
-  $("market").replaceChildren(...hello.markets.map((name) => new Option(name)));
-  if (hello.markets.includes(chosen)) $("market").value = chosen;
+  page.account = hello.account ?? "";
+  $("order-form").hidden = $("mine").hidden = !trading;
+  $("looking").hidden = trading;
+  const [listed, state] = await Promise.all([line.call("markets.list"), line.call("status")]);
+  status = state;
+  markets = new Map(listed.markets.map((each) => [each.market, marketOf(each)]));
+  const chosen = page.market?.symbol ?? remembered("localStorage", "market");
+  $("market").replaceChildren(...[...markets.keys()].map((name) => new Option(name)));
+  if (markets.has(chosen)) $("market").value = chosen;
+  page.market = null; // what was followed ended with the old line
   await watch($("market").value);
-  clearInterval(peersTimer);
-  peersTimer = setInterval(() => showPeers().catch(say), PEERS_EVERY_MS);
-  await showPeers();
+  ready = true;
+  changed();
+  await form.resume();
 }
 
 async function watch(symbol) {
-  if (market) {
-    await call("book.unsubscribe", { market });
-    await call("trades.unsubscribe", { market });
+  const now = ++turn, before = page.market;
+  if (before) {
+    line.call("book.unsubscribe", { market: before.symbol }).catch(failed);
+    line.call("trades.unsubscribe", { market: before.symbol }).catch(failed);
   }
-  market = symbol;
-  await subscribeBook();
-  await subscribeTrades();
-  if (trading) await subscribeOrders();
+  const market = (page.market = markets.get(symbol));
+  page.book = page.last = null;
+  trades = [];
+  remember("localStorage", "market", symbol);
+  $("group").replaceChildren(...GROUPS.map((by) => new Option(market.priceText(market.tickUnits * by), by)));
+  await Promise.all([
+    followBook(), followTrades(), chart.start(), readTicker(), trading && (before ? mine.remember(market) : mine.start()),
+  ]);
+  if (now === turn) changed();
 }
 
-async function subscribeBook() {
-  book = null;
-  const snapshot = await call("book.subscribe", { market });
-  const side = (levels) => new Map(levels.map(([price, quantity, n]) => [price, [quantity, n]]));
-  book = { seq: snapshot.seq, buy: side(snapshot.bids), sell: side(snapshot.asks) };
-  draw();
+async function followBook() {
+  const { market } = page;
+  page.book = null;
+  const snapshot = await line.call("book.subscribe", { market: market.symbol });
+  if (market !== page.market) return;
+  const book = new Book(market);
+  page.book = book.start(snapshot) ? book : null;
+  if (!page.book) throw new Error("The book does not match its checksum.");
+  changed();
 }
 
-async function subscribeTrades() {
-  trades = (await call("trades.subscribe", { market, limit: TRADES_SHOWN })).trades;
-  draw();
+async function followTrades() {
+  const { market } = page;
+  const answer = await line.call("trades.subscribe", { market: market.symbol, limit: TRADES_SHOWN });
+  if (market !== page.market) return;
+  trades = [];
+  traded(answer.trades);
 }
 
-async function subscribeOrders() {
-  const snapshot = await call("orders.subscribe");
-  orders = new Map(snapshot.orders.map((order) => [order.order_id, order]));
-  draw();
+async function readTicker() {
+  const { market } = page;
+  const ticker = await line.call("ticker.get", { market: market.symbol });
+  if (market !== page.market) return;
+  volume = market.quantity(ticker.volume);
+  if (ticker.last) page.last = market.price(ticker.last);
+  changed();
 }
 
-function notified(method, params) {
+function traded(fresh) {
+  for (const trade of fresh) {
+    const price = page.market.price(trade.price);
+    if (page.last !== null && price !== page.last) rising = price > page.last;
+    page.last = price;
+  }
+  trades = trades.concat(fresh).slice(-TRADES_SHOWN);
+  changed();
+}
+
+function told(method, params) {
   if (method === "gap") {
     const kind = params.subscription.split(":")[0];
-    ({ book: subscribeBook, trades: subscribeTrades, orders: subscribeOrders })[kind]().catch(say);
-  } else if (method === "book.update" && book && params.market === market) {
-    if (params.prev_seq !== book.seq) {
-      subscribeBook().catch(say);
-      return;
-    }
-    book.seq = params.seq;
-    for (const [side, price, quantity, n] of params.changes) {
-      if (quantity === "0") book[side].delete(price);
-      else book[side].set(price, [quantity, n]);
-    }
-    draw();
-  } else if (method === "trades.update" && params.market === market) {
-    trades = trades.concat(params.trades).slice(-TRADES_SHOWN);
-    draw();
-  } else if (method === "orders.update" && orders) {
-    const order = params.order;
-    if (order.remaining === "0") orders.delete(order.order_id);
-    else orders.set(order.order_id, order);
-    draw();
+    ({ book: followBook, trades: followTrades, orders: () => mine.start() })[kind]().catch(failed);
+  } else if (method === "orders.update") {
+    mine.update(params.order);
+  } else if (params.market !== page.market?.symbol) {
+    return;
+  } else if (method === "book.update") {
+    if (page.book && !page.book.apply(params)) followBook().catch(failed);
+    changed();
+  } else if (method === "trades.update") {
+    for (const trade of params.trades) volume += page.market.quantity(trade.quantity);
+    chart.traded(params.trades);
+    traded(params.trades);
   }
 }
 
-// Prices and quantities stay the strings they came as; numbers are for drawing only.
-function sorted(side) {
-  const sign = side === "buy" ? -1 : 1;
-  return [...book[side]]
-    .map(([price, [quantity, n]]) => ({ price, quantity, n }))
-    .sort((a, b) => sign * (Number(a.price) - Number(b.price)));
+/** A part that was not to be had: said in the bar until it is. The line tells itself when it is lost. */
+function failed(error) {
+  if (line.state === "live") fault = error.message;
+  showState();
 }
+
+setInterval(async () => {
+  if (line.state !== "live") return;
+  try {
+    status = await line.call("status");
+    if (fault) await begin(line.hello);
+    fault = "";
+  } catch (error) { failed(error); }
+  showState();
+}, STATUS_EVERY_MS);
+setInterval(() => { if (ready && line.state === "live") readTicker().catch(() => {}); }, TICKER_EVERY_MS);
+
+// What is shown.
+
+/** Draw soon, at most ten times a second, and only what is seen. */
+function changed() {
+  dirty = true;
+  if (drawing || document.hidden) return;
+  drawing = true;
+  setTimeout(() => requestAnimationFrame(() => {
+    drawing = false;
+    draw();
+  }), DRAW_EVERY_MS);
+}
+document.onvisibilitychange = () => { if (dirty) changed(); };
 
 function draw() {
-  if (drawing) return;
-  drawing = true;
-  requestAnimationFrame(() => {
-    drawing = false;
-    if (book) drawBook();
-    if (trades) drawTrades();
-    if (orders) drawOrders();
-  });
-}
-
-function row(cells, classes = "") {
-  const line = document.createElement("tr");
-  line.className = classes;
-  for (const text of cells) {
-    const cell = document.createElement("td");
-    if (text instanceof Node) cell.append(text);
-    else cell.textContent = text;
-    line.append(cell);
+  dirty = false;
+  if (!page.market) return;
+  drawHead();
+  drawBook();
+  drawTrades();
+  chart.drawDepth();
+  chart.draw(trading ? mine.here() : [], trading ? [...mine.fills.values()] : []);
+  if (trading) {
+    form.show();
+    mine.draw();
   }
-  return line;
 }
 
-function fill(id, rows, none) {
-  const empty = row([none]);
-  empty.firstChild.colSpan = 5;
-  $(id).querySelector("tbody").replaceChildren(...(rows.length ? rows : [empty]));
-}
-
-const decimals = (text) => (text.split(".")[1] || "").length;
-
-/** Decimal strings with equally many decimals, so that a column is read at a glance. */
-function aligned(texts) {
-  const most = Math.max(0, ...texts.map(decimals));
-  const dot = (text) => (most && !text.includes(".") ? "." : "");
-  return texts.map((text) => text + dot(text) + "0".repeat(most - decimals(text)));
+function drawHead() {
+  const { market, book, last } = page, bid = book?.bid ?? null, ask = book?.ask ?? null;
+  const text = (price) => (price === null ? "–" : market.priceText(price));
+  put($("last"), last === null ? "–" : `${rising ? "▲" : "▼"} ${text(last)}`);
+  $("last").className = rising ? "buy" : "sell";
+  put($("bid"), text(bid));
+  put($("ask"), text(ask));
+  put($("spread"), bid === null || ask === null ? "–" : text(ask - bid));
+  put($("volume"), market.quantityText(volume));
+  document.title = `${greyed ? "✕" : text(last)} ${market.symbol} · Exchange`;
 }
 
 function drawBook() {
-  const bids = sorted("buy"), asks = sorted("sell");
-  const shown = [...asks.slice(0, LEVELS_SHOWN), ...bids.slice(0, LEVELS_SHOWN)];
-  const most = Math.max(...shown.map((level) => Number(level.quantity)), 0);
-  const prices = aligned(shown.map((each) => each.price));
-  const quantities = aligned(shown.map((each) => each.quantity));
-  const level = (side, each) => {
-    const { quantity, n } = each;
-    const place = shown.indexOf(each);
-    const cells = [side === "buy" ? "bid" : "ask", prices[place], quantities[place], n];
-    const line = row(cells, side);
-    const cell = line.children[2];
-    cell.className = "bar";
-    const share = most ? Math.round((100 * Number(quantity)) / most) : 0;
-    const color = side === "buy" ? "#0a7d3c33" : "#c22f2f33";
-    cell.style.backgroundImage = `linear-gradient(${color}, ${color})`;
-    cell.style.backgroundSize = `${share}% 100%`;
-    return line;
-  };
-  const rows = asks.slice(0, LEVELS_SHOWN).reverse().map((each) => level("sell", each));
-  if (bids.length && asks.length) {
-    const digits = Math.max(decimals(bids[0].price), decimals(asks[0].price));
-    const spread = row([`spread ${(Number(asks[0].price) - Number(bids[0].price)).toFixed(digits)}`], "spread");
-    spread.firstChild.colSpan = 4;
-    rows.push(spread);
-  }
-  rows.push(...bids.slice(0, LEVELS_SHOWN).map((each) => level("buy", each)));
-  fill("book", rows, "No orders stand in this market.");
-  $("best").textContent =
-    `bid ${bids.length ? bids[0].price : "–"}   ask ${asks.length ? asks[0].price : "–"}`;
-  drawDepth(bids.slice(0, DEPTH_LEVELS), asks.slice(0, DEPTH_LEVELS));
-}
-
-function drawDepth(bids, asks) {
-  const sums = (levels) => {
-    let sum = 0;
-    return levels.map(({ price, quantity }) => [Number(price), (sum += Number(quantity))]);
-  };
-  const buy = sums(bids), sell = sums(asks);
-  const prices = [...buy, ...sell].map(([price]) => price);
-  const low = Math.min(...prices), high = Math.max(...prices);
-  const top = Math.max(buy.length ? buy.at(-1)[1] : 0, sell.length ? sell.at(-1)[1] : 0);
-  const x = (price) => (high > low ? (600 * (price - low)) / (high - low) : 300);
-  const y = (sum) => 300 - (280 * sum) / (top || 1);
-  const area = (points, edge) => {
-    if (!points.length) return "";
-    let path = `M ${x(points[0][0])} 300`, last = 300;
-    for (const [price, sum] of points) {
-      path += ` L ${x(price)} ${last} L ${x(price)} ${y(sum)}`;
-      last = y(sum);
+  const { market, book } = page;
+  const step = market.tickUnits * BigInt($("group").value);
+  const own = new Map();
+  if (trading) {
+    for (const order of mine.here()) {
+      if (!order.price || (order.stop_price && !order.triggered)) continue;
+      const key = `${order.side} ${groupOf(order.side, market.price(order.price), step)}`;
+      own.set(key, (own.get(key) ?? 0n) + market.quantity(order.remaining));
     }
-    return `${path} L ${edge} ${last} L ${edge} 300 Z`;
-  };
-  $("depth-bids").setAttribute("d", area(buy, 0));
-  $("depth-asks").setAttribute("d", area(sell, 600));
-  $("depth-low").textContent = prices.length ? low : "";
-  $("depth-high").textContent = prices.length ? high : "";
-  $("depth-mid").textContent = prices.length ? "" : "No orders stand in this market.";
+  }
+  const sides = { sell: $("asks"), buy: $("bids") }, shown = {};
+  for (const side in sides) shown[side] = book ? grouped(book[side], side, step, LEVELS_SHOWN) : [];
+  const most = Number([...shown.sell, ...shown.buy].reduce((top, each) => (each.sum > top ? each.sum : top), 1n));
+  for (const [side, body] of Object.entries(sides)) {
+    const levels = side === "sell" ? shown.sell.reverse() : shown.buy;
+    if (!levels.length) {
+      none(body, book ? `Nobody ${side === "sell" ? "sells" : "buys"} here.` : "The book is being read.");
+      continue;
+    }
+    fill(body, levels, () => {
+      const made = row("Price", "Quantity", "Total");
+      made.cells[0].append(document.createElement("span"), document.createElement("small"));
+      made.cells[2].className = "bar";
+      return made;
+    }, (made, level) => {
+      const mark = own.get(`${side} ${level.price}`);
+      put(made.cells[0].firstChild, market.priceText(level.price));
+      put(made.cells[0].lastChild, mark ? ` ◂ ${market.quantityText(mark)}` : "");
+      put(made.cells[1], market.quantityText(level.quantity));
+      put(made.cells[2], market.quantityText(level.sum));
+      made.cells[2].style.backgroundSize = `${Math.round((100 * Number(level.sum)) / most)}% 100%`;
+    });
+  }
+  put($("spread-row"), book && book.bid !== null && book.ask !== null
+    ? `spread ${market.priceText(book.ask - book.bid)}` : "no spread");
 }
-
-const time = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
 
 function drawTrades() {
-  const newest = trades.slice().reverse();
-  const quantities = aligned(newest.map((t) => t.quantity));
-  const prices = aligned(newest.map((t) => t.price));
-  const rows = newest
-    .map((t, place) => row([time(t.time), t.side, quantities[place], prices[place]], t.side));
-  fill("trades", rows, "Nothing has traded yet.");
-}
-
-function drawOrders() {
-  const mine = [...orders.values()].filter((order) => order.market === market);
-  const rows = mine.slice(-ORDERS_SHOWN).reverse().map((order) => {
-    const cancel = document.createElement("button");
-    cancel.textContent = "Cancel";
-    cancel.onclick = () => call("order.cancel", { order_id: order.order_id }).catch(answer);
-    const status = order.status.replace("_", " ");
-    return row([order.side, order.remaining, order.price || "market", status, cancel], order.side);
+  const { market } = page, body = $("trades-rows");
+  if (!trades.length) return none(body, "Nothing has traded yet.");
+  fill(body, trades.toReversed(), () => row("Time", "Price", "Quantity"), (made, trade) => {
+    made.className = trade.side;
+    put(made.cells[0], clock(trade.time));
+    put(made.cells[1], `${MARK[trade.side]} ${market.priceText(market.price(trade.price))}`);
+    put(made.cells[2], market.quantityText(market.quantity(trade.quantity)));
   });
-  fill("orders", rows, "You have no open orders here.");
 }
 
-async function showPeers() {
-  const { peers } = await call("peers.list");
-  const rows = peers.filter((peer) => peer.ready).map((peer) => row([
-    peer.peer.slice(0, 8), peer.listen || peer.address, peer.direction,
-    peer.latency_ms === null ? "–" : `${peer.latency_ms} ms`,
-  ]));
-  fill("peers", rows, "No link to another peer.");
+const GOOD = { serving: true, store: "ok", synced: true };
+
+/** The badge's word and mark, its class, and the bar's sentence. */
+function stateNow() {
+  const seen = line.heardAt ? `What you see is from ${clock(line.heardAt)}. ` : "";
+  const asked = form.press ? "; the one under way will be asked about" : "";
+  const off = `${seen}Orders can be neither sent nor cancelled${asked}.`;
+  if (line.state === "token") return ["◌ Token needed", "token", line.wrong || "This peer serves who shows a token."];
+  if (line.state !== "live") return ["✕ Disconnected", "off", `The peer cannot be reached. ${off}`];
+  if (line.stale) return ["▲ Stale", "off", `The peer is silent. ${off}`];
+  const { alarms = [], serving, listening, store, links, synced } = status ?? GOOD;
+  if (alarms.length) return ["▲ Alarm", "alarm", `The peer has an alarm: ${alarms.join("; ")}.`];
+  if (!serving || store !== "ok") {
+    const why = listening ? "it listens first whether others know orders of its own" : `store: ${store}`;
+    return ["▲ Alarm", "alarm", `The peer takes no orders now: ${why}.`];
+  }
+  if (fault) return ["▲ Alarm", "alarm", fault];
+  if (links === 0) return ["◐ Alone", "syncing", "No link to another peer: you see the orders of this one only."];
+  if (!synced) return ["◐ Syncing", "syncing", "The peer is still reading what others offer: some may be missing."];
+  return ["● Live", "live", ""];
 }
 
-function state(text, bad) {
-  $("state").textContent = text;
-  $("state").className = bad ? "bad" : "";
+function showState() {
+  const [word, kind, text] = stateNow(), { retryInS } = line;
+  put($("badge-word"), word);
+  const trying = retryInS ? `, trying again in ${retryInS} s` : ", trying";
+  put($("badge-more"), line.state === "live" || line.state === "token" ? "" : trying);
+  $("badge").className = kind;
+  put($("bar"), text);
+  $("bar").hidden = !text;
+  $("bar").className = kind;
+  $("login").hidden = line.state !== "token" && (trading || !wanted);
+  const grey = kind === "off" || kind === "token";
+  if (grey !== greyed) {
+    greyed = grey;
+    document.body.classList.toggle("old", grey);
+    chart.theme();
+  }
+  $("cancel-all").setAttribute("aria-disabled", !page.sendable);
+  showFacts();
+  changed();
 }
 
-const say = (error) => state(error.message, true);
-const answer = (error) => { $("answer").textContent = error.message; };
+function showFacts() {
+  const { hello } = line;
+  if (!hello) return;
+  put($("whose"), `Peer ${hello.peer.slice(0, 8)}, network ${hello.network}, version ${hello.version}`);
+  if ($("facts").hidden || !status) return;
+  const yes = (is) => (is ? "yes" : "no"), origins = Object.values(status.origins ?? {});
+  const facts = {
+    peer: hello.peer.slice(0, 16), network: hello.network, version: hello.version, account: page.account || "none",
+    "up for": `${Math.floor(status.uptime_s / 60)} min`, synced: yes(status.synced), serving: yes(status.serving),
+    links: status.links, "peers known": origins.length, "with orders": origins.filter((each) => each.live).length,
+    "fills in doubt": status.fills?.in_doubt, alarms: status.alarms?.join("; ") || "none",
+    "last heard": clock(line.heardAt),
+  };
+  if (!$("facts").childElementCount) {
+    for (const name in facts) {
+      const pair = $("facts").appendChild(document.createElement("div"));
+      pair.append(document.createElement("dt"), document.createElement("dd"));
+      pair.firstChild.textContent = name;
+    }
+  }
+  Object.values(facts).forEach((value, at) => put($("facts").children[at].lastChild, String(value)));
+}
 
-$("market").onchange = () => watch($("market").value).catch(say);
+// What people do.
+
+$("badge").onclick = () => {
+  $("facts").hidden = !$("facts").hidden;
+  $("badge").setAttribute("aria-expanded", !$("facts").hidden);
+  showFacts();
+};
+$("market").onchange = () => watch($("market").value).catch(failed);
+$("group").onchange = $("within").onchange = changed;
+$("show-login").onclick = () => {
+  wanted = true;
+  showState();
+  $("token").focus();
+};
 $("login").onsubmit = (event) => {
   event.preventDefault();
-  begin($("token").value).catch(say);
+  line.show($("token").value);
+  $("token").value = "";
 };
-$("order").onsubmit = (event) => {
-  event.preventDefault();
-  const price = $("price").value.trim();
-  const order = { market, side: event.submitter.value, quantity: $("quantity").value.trim() };
-  if (price) order.price = price;
-  else order.type = "market";
-  call("order.place", order).then((report) => {
-    const filled = report.filled === "0" ? "" : `, ${report.filled} filled at ${report.average_price}`;
-    answer({ message: `${report.status.replace("_", " ")}${filled}` });
-  }).catch(answer);
+$("book").onclick = (event) => {
+  const cell = event.target.closest("td"), made = cell?.parentElement;
+  if (!trading || made?.cells.length !== 3) return;
+  form.take(made.cells[0].firstChild.textContent, cell.cellIndex ? made.cells[2].textContent : "");
+  showTab("order");
+};
+for (const button of document.querySelectorAll("#tabs button")) button.onclick = () => showTab(button.value);
+
+function showTab(name) {
+  document.body.dataset.tab = name;
+  for (const button of document.querySelectorAll("#tabs button")) {
+    button.setAttribute("aria-pressed", button.value === name);
+  }
+}
+
+$("question-yes").onclick = () => $("question").close("yes");
+$("question-no").onclick = () => $("question").close("no");
+$("help-close").onclick = () => $("help").close();
+$("help-button").onclick = () => $("help").showModal();
+
+const ACTS = {
+  b: () => focusOn("buy"), s: () => focusOn("sell"), p: () => focusOn("price"), q: () => focusOn("quantity"),
+  x: () => trading && mine.cancelAll(), "?": () => $("help").showModal(),
+  Escape: () => form.empty(),
 };
 
-connect();
+function focusOn(id) {
+  if (!trading) return;
+  if (id === "price" && !form.has("price")) id = form.has("stop") ? "stop" : "quantity";
+  showTab("order");
+  $(id).focus();
+}
+
+document.onkeydown = (event) => {
+  const { target, key } = event, field = target.closest("input, select, textarea");
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (!ACTS[key] || (key !== "Escape" && !$("keys").checked)) return;
+  // A field for a number knows no letters; in others a key is what it always is.
+  if (field && key !== "Escape" && field.inputMode !== "decimal") return;
+  if (key === "Escape" && field && !field.closest("#order-form")) return;
+  event.preventDefault();
+  ACTS[key]();
+};
+
+$("keys").checked = remembered("localStorage", "keys") !== "off";
+$("keys").onchange = () => remember("localStorage", "keys", $("keys").checked ? "on" : "off");
+$("colours").value = remembered("localStorage", "colours") ?? "green";
+$("colours").onchange = () => {
+  remember("localStorage", "colours", $("colours").value);
+  colours();
+};
+
+function colours() {
+  document.documentElement.dataset.colours = $("colours").value;
+  chart.theme();
+}
+
+matchMedia("(prefers-color-scheme: dark)").onchange = () => chart.theme();
+colours();
+showTab("chart");
+line.start();

@@ -1,0 +1,189 @@
+"""What the page shows of a market, deep and fast ones too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from grenache_py.exchange.client.blocking import Client
+from tests.exchange.page.conftest import Peer, Screen, eventually
+
+pytestmark = pytest.mark.network
+
+
+def test_the_book_the_trades_and_own_orders(peer: Peer, screen: Screen) -> None:
+    screen.open(peer)
+    assert screen.rows("asks") == [["Nobody sells here."]]
+    assert screen.text("depth-far") == "No orders stand in this market."
+    peer.place("sell", "2", "101")
+    peer.place("sell", "0.25", "100.5", account="other")
+    peer.place("buy", "1.5", "99.95")
+    peer.place("buy", "0.05", "100.5")
+    eventually(
+        lambda: [screen.rows("asks"), screen.rows("bids")],
+        [
+            [["101.00 ◂ 2.0000", "2.0000", "2.2000"], ["100.50", "0.2000", "0.2000"]],
+            [["99.95 ◂ 1.5000", "1.5000", "1.5000"]],
+        ],
+    )
+    assert screen.text("spread-row") == "spread 0.55"
+    assert [screen.text(name) for name in ("last", "bid", "ask", "spread", "volume")] == [
+        "▲ 100.50", "99.95", "100.50", "0.55", "0.0500",
+    ]  # fmt: skip
+    assert [row[1:] for row in screen.rows("trades-rows")] == [["▲ 100.50", "0.0500"]]
+    assert [row[1:5] for row in screen.rows("mine-rows")] == [
+        ["▲ buy", "limit gtc", "1.5000", "99.95"],
+        ["▼ sell", "limit gtc", "2.0000", "101.00"],
+    ]
+    assert "close 100.50" in screen.find("candles").get_attribute("aria-label")
+    assert screen.driver.title == "100.50 BTC-USD · Exchange"
+    screen.choose("group", "100")
+    eventually(lambda: [row[0] for row in screen.rows("asks")], ["101.00 ◂ 2.0000"])
+    eventually(lambda: [row[0] for row in screen.rows("bids")], ["99.00 ◂ 1.5000"])
+
+
+def test_orders_are_cancelled_one_by_one_and_all_at_once(peer: Peer, screen: Screen) -> None:
+    for price in ("98", "99"):
+        peer.place("buy", "1", price)
+    peer.place("buy", "1", "97", account="other")
+    screen.open(peer)
+    screen.shows("show-open", "Open (2)")
+    first = "#mine-rows tr button"
+    assert screen.find(first).get_attribute("aria-label") == "Cancel buy 1 at 99"
+    screen.click(first)
+    screen.shows("show-open", "Open (1)")
+    screen.click("cancel-all")
+    screen.click("question-no")
+    assert len(peer.orders("open")) == 2
+    screen.click("cancel-all")
+    screen.click("question-yes")
+    screen.shows("mine-answer", "1 orders cancelled.")
+    assert [order["account"] for order in peer.orders("open")] == ["other"]
+
+
+def test_rows_do_not_move_under_the_pointer(peer: Peer, screen: Screen) -> None:
+    peer.place("buy", "1", "98")
+    screen.open(peer)
+    screen.shows("show-open", "Open (1)")
+    screen.act.move_to_element(screen.find("#mine-rows tr")).perform()
+    peer.place("buy", "1", "99")
+    screen.shows("show-open", "Open (2)")
+    assert [row[4] for row in screen.rows("mine-rows")] == ["98.00", "99.00"], "newest last"
+    screen.act.move_to_element(screen.find("last")).perform()
+    eventually(lambda: [row[4] for row in screen.rows("mine-rows")], ["99.00", "98.00"])
+
+
+def test_one_far_ask_does_not_flatten_the_depth(peer: Peer, screen: Screen) -> None:
+    for cents in range(1, 51):
+        peer.place("buy", "1", f"{100 - cents / 100:.2f}")
+        peer.place("sell", "1", f"{100 + cents / 100:.2f}")
+    peer.place("sell", "1", "9999")
+    screen.open(peer)
+    screen.shows("depth-far", "1 level is further away")
+    assert (screen.text("depth-low"), screen.text("depth-high")) == ("98.00", "102.00")
+
+    def width(name: str) -> float:
+        box = screen.run("return document.getElementById(arguments[0]).getBBox().width", name)
+        return float(box)
+
+    assert 250 < width("depth-bids") < 300 and 250 < width("depth-asks") < 300, "of 600"
+    screen.choose("within", "1")
+    screen.shows("depth-low", "99.00")
+    screen.choose("within", "all")
+    screen.shows("depth-high", "9999.00")
+    screen.shows("depth-far", "")
+
+
+def batch(client: Client, orders: list[dict[str, Any]]) -> None:
+    for order in orders:
+        client.call("order.place", market="BTC-USD", **order)
+
+
+def test_ten_thousand_levels(peer: Peer, screen: Screen) -> None:
+    with peer.client() as client:
+        for cents in range(1, 5001):
+            for side, sign in (("buy", -1), ("sell", 1)):
+                price = f"{1000 + sign * cents / 100:.2f}"
+                batch(client, [{"side": side, "quantity": "1", "price": price, "account": "x"}])
+    screen.open(peer)
+    screen.choose("within", "all")
+    eventually(lambda: screen.text("depth-low"), "950.00")
+    screen.shows("depth-high", "1050.00")
+    screen.choose("group", "1000")
+    eventually(lambda: screen.rows("asks")[0], ["1050.00", "1000.0000", "5000.0000"])
+    peer.place("buy", "1", "1050.00")
+    eventually(lambda: screen.rows("asks")[-1], ["1010.00", "999.0000", "999.0000"])
+    assert screen.text("badge-word") == "◐ Alone"
+
+
+def test_two_hundred_updates_a_second_cost_less_than_a_quarter_of_a_core(
+    peer: Peer, screen: Screen
+) -> None:
+    with peer.client() as client:
+        for cents in range(1, 1001):
+            for side, sign in (("buy", -1), ("sell", 1)):
+                price = f"{100 + sign * cents / 100:.2f}"
+                batch(client, [{"side": side, "quantity": "1", "price": price, "account": "x"}])
+        screen.open(peer)
+        screen.run(
+            "window.draws = 0; window.updates = 0;"
+            "new MutationObserver(() => { window.draws++; })"
+            ".observe(document.getElementById('book'),"
+            " { childList: true, subtree: true, characterData: true });"
+        )
+        screen.meddle("if (message.method === 'book.update') window.updates++; return message;")
+        screen.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+
+        def busy_s() -> float:
+            metrics = screen.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+            return float(next(each["value"] for each in metrics if each["name"] == "TaskDuration"))
+
+        began, before = time.monotonic(), busy_s()
+        for turn in range(1000):
+            price = f"{100 + (1 if turn % 2 else -1) * (turn % 20 + 1) / 100:.2f}"
+            side = "sell" if turn % 2 else "buy"
+            batch(client, [{"side": side, "quantity": "0.5", "price": price, "account": "x"}])
+            time.sleep(max(0.0, began + turn / 200 - time.monotonic()))
+        took, busy = time.monotonic() - began, busy_s() - before
+    eventually(lambda: screen.run("return window.updates"), 1000)
+    share = busy / took
+    assert share < 0.25, f"{share:.1%} of a core, {1000 / took:.0f} updates a second"
+    assert screen.run("return window.draws") <= 10 * took + 2
+
+
+def test_a_book_that_does_not_fit_is_read_again(peer: Peer, screen: Screen) -> None:
+    screen.open(peer)
+    screen.meddle("return message.method === 'book.update' && !window.lost++ ? null : message;")
+    screen.run("window.lost = 0")
+    peer.place("buy", "1", "98")
+    peer.place("buy", "2", "99")
+    eventually(lambda: [row[1:2] for row in screen.rows("bids")], [["2.0000"], ["1.0000"]])
+    screen.meddle(
+        "if (message.method === 'book.update' && !window.wrong) {"
+        " window.wrong = true; message.params.changes = []; } return message;"
+    )
+    peer.place("buy", "3", "97")
+    eventually(
+        lambda: [row[1:2] for row in screen.rows("bids")], [["2.0000"], ["1.0000"], ["3.0000"]]
+    )
+
+
+def test_several_markets(peers: Callable[..., Peer], screen: Screen) -> None:
+    peer = peers("--http-trading", "--market", "ETH-USD:tick=0.5,lot=0.01")
+    with peer.client() as client:
+        client.call("order.place", market="ETH-USD", side="buy", quantity="2", price="1999.5")
+    screen.open(peer)
+    screen.shows("show-open", "Open (0)")
+    screen.choose("market", "ETH-USD")
+    eventually(lambda: screen.rows("bids"), [["1999.5 ◂ 2.00", "2.00", "2.00"]])
+    screen.shows("show-open", "Open (1)")
+    screen.order("0.015", "2000.25")
+    screen.shows("price-fault", "2000.25 is not a multiple of 0.5; the nearest is 2000.0 or 2000.5")
+    screen.choose("market", "BTC-USD")
+    screen.choose("market", "ETH-USD")
+    eventually(lambda: screen.rows("bids"), [["1999.5 ◂ 2.00", "2.00", "2.00"]])
+    screen.driver.refresh()
+    eventually(lambda: screen.find("market").get_property("value"), "ETH-USD")
