@@ -50,6 +50,8 @@ class KnownHeads(dict[bytes, KnownHead]):
     def learn(self, data: bytes, request: HTTPRequest) -> None:
         """Remember the head of ``request``, if ``data`` is that request and nothing else."""
         head, end, body = data.partition(HEAD_END)
+        if request.url == "/":
+            return  # a page or an error, as the other headers say
         # With the body as it stands it is not chunked, and no other request follows it.
         if end and body == request.body and len(head) <= KNOWN_HEAD_BYTES_MAX:
             self[head] = KnownHead(request.method, request.url, len(body))

@@ -17,7 +17,7 @@ from grenache_py.dht.node import DHTStatus
 from grenache_py.metrics import Exposition
 from grenache_py.wire.http.routes import HTTPRoute
 
-__all__ = ["ROUTES", "HTTPStatistics", "health", "metrics"]
+__all__ = ["ROUTES", "HTTPStatistics", "condition", "health", "metrics"]
 
 
 _ANYBODY = "anybody, up to the rate of one address"
@@ -27,6 +27,7 @@ ROUTES = (
     HTTPRoute("/announce", "any", "how many other grapes accepted the service", _ANYBODY),
     HTTPRoute("/put", "any", "the target of the stored item", _ANYBODY),
     HTTPRoute("/get", "any", "a stored item", _ANYBODY),
+    HTTPRoute("/", "GET, HEAD", "HTML, to who accepts it; otherwise 500", "anybody"),
     HTTPRoute("/health", "GET, HEAD", "JSON; 503 while no other grape answers", "anybody"),
     HTTPRoute("/metrics", "GET, HEAD", "for Prometheus; 404 without --metrics", "anybody"),
 )
@@ -50,20 +51,23 @@ class HTTPStatistics:
     statuses: Mapping[int, int]
 
 
-def health(status: DHTStatus, *, alone_is_fine: bool, stopping: bool) -> tuple[int, bytes]:
+def condition(status: DHTStatus, *, alone_is_fine: bool, stopping: bool) -> tuple[int, str]:
     """
-    Return the HTTP status and the JSON of ``GET /health``.
+    Return how the grape is, as an HTTP status and in words.
 
     Args:
         alone_is_fine: No bootstrap nodes are configured.
         stopping: The grape is about to leave.
     """
     if stopping:
-        state, text = 503, "stopping"
-    elif status.contacts_good or alone_is_fine:
-        state, text = 200, "ok"
-    else:
-        state, text = 503, "no other grape answers"
+        return 503, "stopping"
+    if status.contacts_good or alone_is_fine:
+        return 200, "ok"
+    return 503, "no other grape answers"
+
+
+def health(status: DHTStatus, text: str) -> bytes:
+    """Return the JSON of ``GET /health``; ``text`` is the condition."""
     page = {
         "status": text,
         "node_id": status.node_id.hex(),
@@ -73,7 +77,7 @@ def health(status: DHTStatus, *, alone_is_fine: bool, stopping: bool) -> tuple[i
         "peers": status.peers,
         "items": status.items,
     }
-    return state, msgspec.json.encode(page) + b"\n"
+    return msgspec.json.encode(page) + b"\n"
 
 
 def metrics(status: DHTStatus, http: HTTPStatistics | None) -> bytes:

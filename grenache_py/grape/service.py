@@ -27,6 +27,7 @@ from grenache_py.errors import ConfigError
 from grenache_py.grape import pages
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.site import Site
+from grenache_py.grape.status_page import status_page
 from grenache_py.metrics import CONTENT_TYPE
 from grenache_py.service import at, place
 from grenache_py.wire.http.messages import Page
@@ -140,7 +141,7 @@ class GrapeService(Service):
         if self.config.api_endpoint is None and self.config.api_port is None:
             return
         metrics = self._metrics if self.config.metrics else _no_metrics
-        served = {"/health": self._health, "/metrics": metrics}
+        served = {"/": self._page, "/health": self._health, "/metrics": metrics}
         self._site = Site(self.dht, self.config, self._reactor, lambda: self.dht_port, served)
         try:
             if self.config.api_endpoint is not None:
@@ -183,23 +184,32 @@ class GrapeService(Service):
             raise ConfigError(f"api endpoint {description!r} does not listen at once")
         return ports[0]
 
-    def _health(self) -> Page:
-        status, body = pages.health(
+    def _condition(self) -> tuple[int, str]:
+        return pages.condition(
             self.dht.status(), alone_is_fine=not self.config.bootstrap, stopping=self._stopping
         )
-        return Page(body, "application/json", status)
+
+    def _health(self) -> Page:
+        code, text = self._condition()
+        return Page(pages.health(self.dht.status(), text), "application/json", code)
+
+    def _page(self) -> Page:
+        code, text = self._condition()
+        body = status_page(text, code == 200, self.dht.status(), self._statistics())
+        return Page(body, "text/html; charset=utf-8", code)
 
     def _metrics(self) -> Page:
+        return Page(pages.metrics(self.dht.status(), self._statistics()), CONTENT_TYPE)
+
+    def _statistics(self) -> pages.HTTPStatistics:
         site = self._site
-        http = None
-        if site is not None:
-            http = pages.HTTPStatistics(
-                len(site.clients.connections),
-                site.clients.refused,
-                site.requests,
-                site.clients.statuses,
-            )
-        return Page(pages.metrics(self.dht.status(), http), CONTENT_TYPE)
+        assert site is not None
+        return pages.HTTPStatistics(
+            len(site.clients.connections),
+            site.clients.refused,
+            site.requests,
+            site.clients.statuses,
+        )
 
 
 def _no_metrics() -> Page:

@@ -120,7 +120,7 @@ class Site(ServerFactory):
 
     def _ask(self, connection: Connection, request: HTTPRequest) -> None:
         page = self._pages.get(request.url)
-        if page is not None and request.method in (b"GET", b"HEAD"):
+        if page is not None and request.method in (b"GET", b"HEAD") and _accepted(request):
             shown = page()
             connection.answer(shown.status, shown.body, shown.content_type)
             return
@@ -190,6 +190,11 @@ class Site(ServerFactory):
             self.log.failure("a request failed", failure=failure)
             answer = answers.BROKEN
         connection.answer(answer.status, answer.body)
+
+
+def _accepted(request: HTTPRequest) -> bool:
+    """Whether a page is what ``request`` asks for: ``/`` has one for browsers only."""
+    return request.url != "/" or b"text/html" in request.headers.get(b"accept", b"")
 
 
 def _announced(accepted: int, connection: Connection) -> None:

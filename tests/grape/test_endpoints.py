@@ -64,9 +64,9 @@ def answer(connection: socket.socket) -> bytes:
         return received.partition(b"\r\n\r\n")[2]
 
 
-async def page(grape: GrapeService, path: str, status: bytes) -> bytes:
+async def page(grape: GrapeService, path: str, status: bytes, headers: str = "") -> bytes:
     """What ``GET path`` finds."""
-    request = b"GET %b HTTP/1.0\r\n\r\n" % path.encode()
+    request = f"GET {path} HTTP/1.0\r\n{headers}\r\n".encode()
     received, closed = await exchange(grape.api_port or 0, request, 1 << 20, timeout_s=5.0)
     assert closed
     assert received[9:12] == status
@@ -150,6 +150,10 @@ async def test_pages_for_operators() -> None:
         assert b'\ngrape_http_requests_total{command="lookup"} 1\n' in metrics
         assert b"\ngrape_dht_lookups_total 1\n" in metrics
         assert b"metrics are off" in await page(first, "/metrics", b"404")
+        html = await page(second, "/", b"200", "Accept: text/html\r\n")
+        assert b"<h1>\xe2\x97\x8f Grape: ok</h1>" in html and b"<script" not in html
+        assert b'<th scope="row">contacts that answer</th><td>1</td>' in html
+        assert b"no other grape answers" in await page(alone, "/", b"503", "Accept: text/html\r\n")
     finally:
         for grape in (alone, second, first):
             await grape.stopService()

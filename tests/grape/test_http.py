@@ -65,7 +65,10 @@ def grape() -> SimpleNamespace:
 
 def make_grape(**settings: object) -> SimpleNamespace:
     clock, dht = Clock(), FakeDHT()
-    pages = {"/health": lambda: Page(b"{}\n", "application/json", 503)}
+    pages = {
+        "/health": lambda: Page(b"{}\n", "application/json", 503),
+        "/": lambda: Page(b"<h1>", "text/html"),
+    }
     config = attrs.evolve(GrapeConfig(), **settings)
     site = Site(dht, config, clock, lambda: 20001, pages)
     return SimpleNamespace(
@@ -195,6 +198,19 @@ def test_pages_have_a_content_type_and_only_get_finds_them(grape: SimpleNamespac
     )
     client.send(post("/health", "x"))
     assert client.received() == ok('"ERR_REQ_NOTFOUND"')
+
+
+def test_the_page_is_for_browsers_and_others_get_what_they_always_got(
+    grape: SimpleNamespace,
+) -> None:
+    asks = "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n"
+    client = grape.client()
+    for _ in range(2):  # the second time the head is one that the grape has seen
+        client.send(asks.format("Accept: text/html,*/*;q=0.8\r\n").encode())
+        assert client.received().endswith("\r\n\r\n<h1>")
+        for accept in ("", "Accept: */*\r\n"):
+            client.send(asks.format(accept).encode())
+            assert client.received().startswith("HTTP/1.1 500 ")
 
 
 # -- the transport protocol

@@ -25,7 +25,7 @@ def test_the_documentation_has_the_table(page: str, routes: tuple) -> None:
 
 
 def test_the_grape_has_these_commands() -> None:
-    pages = {"/health", "/metrics"}
+    pages = {"/", "/health", "/metrics"}
     for route in GRAPE:
         found = api.call(route.path, b'{"data": ""}') != answers.NOT_FOUND
         assert found != (route.path in pages), route.path
