@@ -255,8 +255,7 @@ class HTTPConnection(Protocol):
                 content = page.gzipped
                 head.append("Content-Encoding: gzip")
         head.append(f"Content-Length: {len(content)}")
-        kept = "public, max-age=31536000, immutable"
-        head.append(f"Cache-Control: {kept if page.immutable else 'no-store'}")
+        head.append(f"Cache-Control: {page.cache}")
         if page.status == 405:
             head.append("Allow: GET, HEAD")
         if close:

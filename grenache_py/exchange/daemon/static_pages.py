@@ -41,12 +41,6 @@ def _page(path: str) -> Callable[[], Page]:
     name = path[1:] or "index.html"
     body = (files("grenache_py.exchange.daemon") / "web" / name).read_bytes()
     content_type = f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8"
-    return cache(
-        lambda: Page(
-            body,
-            content_type,
-            gzipped=gzip.compress(body, mtime=0),
-            # A file of another version has another name.
-            immutable=path.startswith("/vendor/"),
-        )
-    )
+    # A file of another version has another name.
+    kept = "public, max-age=31536000, immutable" if path.startswith("/vendor/") else "no-store"
+    return cache(lambda: Page(body, content_type, cache=kept, gzipped=gzip.compress(body, mtime=0)))

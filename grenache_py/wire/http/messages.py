@@ -58,18 +58,18 @@ class Refusal:
 @attrs.frozen
 class Page:
     """
-    An answer to GET that says what it is.
+    An answer to GET that says what it is: a status, a content type and a body.
 
     Attributes:
+        cache: The ``Cache-Control`` header.
         gzipped: The body compressed, for who takes that; empty when there is none.
-        immutable: It never changes, so who has it need not ask again.
     """
 
     body: bytes
     content_type: str
     status: int = 200
+    cache: str = "no-store"
     gzipped: bytes = b""
-    immutable: bool = False
 
 
 #: What GET finds, by path; called for each request.
