@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from grenache_py.exchange.storage import snapshot
 from tests.support.peer import Connection, Peer
 
 
@@ -124,3 +125,28 @@ def test_every_request_with_a_client_order_id_may_be_sent_again(
         for earlier in newest.values():
             say(again, *earlier)
         assert stands(once) == stands(again)
+
+
+def forget_closed_orders(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    """Start again with none of the closed orders in memory; they are in the store."""
+    monkeypatch.setattr(snapshot, "CLOSED_ORDERS_MAX", 0)
+    peer.restart()
+    return peer.connect()
+
+
+def test_an_order_closed_long_ago_is_found_by_the_clients_own_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peer = Peer()
+    client = peer.connect()
+    client.place("sell", "1", "100", client_order_id="mine")
+    filled = client.place("buy", "1", "100", client_order_id="taken")
+    client = forget_closed_orders(peer, monkeypatch)
+    assert client.call("order.get", client_order_id="taken") == filled
+    for change in ("order.cancel", "order.replace"):
+        more = {"quantity": "2"} if change == "order.replace" else {}
+        error = client.call(change, client_order_id="taken", **more)
+        assert (error["code"], error["data"]["status"]) == (-32009, "filled")
+        assert error["data"]["order_id"] == filled["order_id"]
+    assert client.call("order.get", client_order_id="never")["code"] == -32001
+    assert client.call("order.get", client_order_id="taken", account="bob")["code"] == -32001

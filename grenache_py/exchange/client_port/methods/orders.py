@@ -6,13 +6,15 @@ Pure. See ``registry.py`` for what a method may return.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
+from typing import Any, NoReturn
 
+import attrs
 from msgspec import Raw
 
 from grenache_py.exchange.client_port.feed import Subscription, order_update
-from grenache_py.exchange.client_port.gateway import Gateway, Principal
+from grenache_py.exchange.client_port.gateway import Found, Gateway, Principal
 from grenache_py.exchange.client_port.methods import params as p
 from grenache_py.exchange.client_port.methods.registry import (
     METHODS,
@@ -85,8 +87,37 @@ async def _place_unless_used(gateway: Gateway, new: NewOrder, now: float) -> Any
     return AtSeal(lambda: report)
 
 
-def _named(gateway: Gateway, client: Principal, params: p.OneOrder | p.ReplaceOrder) -> str:
-    """Return the order id that ``params`` name."""
+@attrs.frozen
+class _Stored:
+    """An order that is not in memory: it closed long ago, or never was."""
+
+    ask: Callable[[], Awaitable[Found | None]]
+    account: str | None
+    unknown: OrderError
+
+    async def found(self) -> Found:
+        found = await self.ask()
+        if found is None or self.account not in (None, found[0].account):
+            raise self.unknown
+        return found
+
+    async def report(self, gateway: Gateway) -> dict[str, Any]:
+        return gateway.found_report(await self.found())
+
+    async def refuse_change(self) -> NoReturn:
+        live, _ = await self.found()
+        raise OrderError(
+            ALREADY_CLOSED,
+            f"Order {live.order_id} is {live.status} already; nothing is left of it.",
+            order_id=live.order_id,
+            status=live.status,
+        )
+
+
+def _named(
+    gateway: Gateway, client: Principal, params: p.OneOrder | p.ReplaceOrder
+) -> str | _Stored:
+    """The id of the order that ``params`` name; `_Stored` if only the store may know it."""
     if (params.order_id is None) == (params.client_order_id is None):
         raise OrderError(
             INVALID_PARAMS,
@@ -95,27 +126,19 @@ def _named(gateway: Gateway, client: Principal, params: p.OneOrder | p.ReplaceOr
         )
     if params.order_id is not None:
         return params.order_id
-    account = client.account(params.account)
-    live = gateway.node.by_client_id(account, params.client_order_id or "")
-    if live is None:
-        raise OrderError(
-            UNKNOWN_ORDER,
-            f"There is no recent order with client_order_id {params.client_order_id!r}"
-            + (f" of account {account!r}." if account else "."),
-        )
-    return live.order_id
-
-
-async def _or_closed(
-    gateway: Gateway, account: str | None, order_id: str, unknown: OrderError
-) -> dict[str, Any]:
-    """Raise what an order that is not in memory deserves: it closed long ago, or never was."""
-    found = await gateway.history.order(order_id)
-    if found is None or account not in (None, found[0].account):
-        raise unknown
-    raise OrderError(
-        ALREADY_CLOSED, f"Order {order_id} is {found[0].status} already; nothing is left of it."
+    account, client_id = client.account(params.account), params.client_order_id or ""
+    live = gateway.node.by_client_id(account, client_id)
+    if live is not None:
+        return live.order_id
+    unknown = OrderError(
+        UNKNOWN_ORDER,
+        f"There is no order with client_order_id {client_id!r}"
+        + (f" of account {account!r}." if account else "."),
     )
+    if not gateway.history.may_have_used(account, client_id):
+        raise unknown
+    ask = partial(gateway.history.order_by_client_id, account, client_id)
+    return _Stored(ask, account, unknown)
 
 
 @METHODS.method("order.cancel", p.OneOrder, "trade")
@@ -123,14 +146,16 @@ def order_cancel(
     gateway: Gateway, client: Principal, params: p.OneOrder, now: float
 ) -> MethodResult:
     """Cancel what is open of one order."""
-    order_id = _named(gateway, client, params)
+    named = _named(gateway, client, params)
+    if isinstance(named, _Stored):
+        return named.refuse_change()
     account = client.filter(params.account)
     try:
-        return gateway.step(lambda node: gateway.report(node.cancel(order_id, now, account)))
+        return gateway.step(lambda node: gateway.report(node.cancel(named, now, account)))
     except OrderError as error:
         if error.code != UNKNOWN_ORDER:
             raise
-        return _or_closed(gateway, account, order_id, error)
+        return _Stored(partial(gateway.history.order, named), account, error).refuse_change()
 
 
 @METHODS.method("order.cancel_all", p.CancelAll, "trade")
@@ -154,44 +179,37 @@ def order_replace(
         raise OrderError(
             INVALID_PARAMS, "Give a new quantity, a new price or both.", field="quantity"
         )
-    order_id = _named(gateway, client, params)
+    named = _named(gateway, client, params)
+    if isinstance(named, _Stored):
+        return named.refuse_change()
     account = client.filter(params.account)
-    live = gateway.node.order(order_id)
+    live = gateway.node.order(named)
     if live is None or account not in (None, live.account):
-        unknown = OrderError(UNKNOWN_ORDER, f"There is no order {order_id} here.")
-        return _or_closed(gateway, account, order_id, unknown)
+        unknown = OrderError(UNKNOWN_ORDER, f"There is no order {named} here.")
+        return _Stored(partial(gateway.history.order, named), account, unknown).refuse_change()
     market = gateway.market_of(live)
     lots = None if params.quantity is None else market.quantity_lots(params.quantity)
     if lots is not None and params.order_id is None:
         # The client's own id names this order and those it replaced: so to ask again is safe.
         lots -= live.used_before
     ticks = None if params.price is None else market.price_ticks(params.price)
-    return gateway.step(
-        lambda node: gateway.report(node.replace(order_id, now, lots, ticks, account))
-    )
+    return gateway.step(lambda node: gateway.report(node.replace(named, now, lots, ticks, account)))
 
 
 @METHODS.method("order.get", p.OneOrder)
 def order_get(gateway: Gateway, client: Principal, params: p.OneOrder, now: float) -> MethodResult:
     """Show one order."""
-    order_id = _named(gateway, client, params)
+    named = _named(gateway, client, params)
+    if isinstance(named, _Stored):
+        return named.report(gateway)
     account = client.filter(params.account)
-    unknown = OrderError(UNKNOWN_ORDER, f"There is no order {order_id} here.")
-    live = gateway.node.order(order_id)
+    unknown = OrderError(UNKNOWN_ORDER, f"There is no order {named} here.")
+    live = gateway.node.order(named)
     if live is None:
-        return _stored_order(gateway, account, order_id, unknown)
+        return _Stored(partial(gateway.history.order, named), account, unknown).report(gateway)
     if account not in (None, live.account):
         raise unknown
     return gateway.report(live)
-
-
-async def _stored_order(
-    gateway: Gateway, account: str | None, order_id: str, unknown: OrderError
-) -> dict[str, Any]:
-    found = await gateway.history.order(order_id)
-    if found is None or account not in (None, found[0].account):
-        raise unknown
-    return gateway.found_report(found)
 
 
 @METHODS.method("order.list", p.OrderList)
