@@ -96,11 +96,15 @@ class History(Protocol):
 
     def orders(
         self, market: str | None, account: str | None, status: str, after: str | None, limit: int
-    ) -> Awaitable[list[Found]]:
-        """Own orders, newest first, older than ``after``."""
+    ) -> Awaitable[list[Found] | None]:
+        """Own orders, newest first, older than ``after``; None when that is not known."""
 
-    def trades(self, market: str, after: str | None, limit: int) -> Awaitable[list[Trade]]:
-        """Oldest first: the newest ``limit``, or the first ``limit`` after ``after``."""
+    def trades(self, market: str, after: str | None, limit: int) -> Awaitable[list[Trade] | None]:
+        """
+        Oldest first: the newest ``limit``, or the first ``limit`` after ``after``.
+
+        None when ``after`` is not known.
+        """
 
     def order_events(
         self, account: str, after_seq: int, limit: int

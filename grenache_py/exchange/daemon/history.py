@@ -40,7 +40,7 @@ class StoreHistory:
 
     async def orders(
         self, market: str | None, account: str | None, status: str, after: str | None, limit: int
-    ) -> list[Found]:
+    ) -> list[Found] | None:
         rows = await self._store.orders(
             limit,
             market=market,
@@ -48,7 +48,7 @@ class StoreHistory:
             status=None if status == "all" else status,
             after=after,
         )
-        return [await self._found(row) for row in rows]
+        return None if rows is None else [await self._found(row) for row in rows]
 
     async def _found(self, row: OrderRow) -> Found:
         return own_from_row(row, self._home).live, await self._trades_of(row)
@@ -62,10 +62,13 @@ class StoreHistory:
             for trade in rows
         ]
 
-    async def trades(self, market: str, after: str | None, limit: int) -> list[Trade]:
+    async def trades(self, market: str, after: str | None, limit: int) -> list[Trade] | None:
+        rows = await self._store.trades(market, limit, after)
+        if rows is None:
+            return None
         return [
             Trade(*row)  # type: ignore[arg-type]  # the store keeps plain text
-            for row in await self._store.trades(market, limit, after)
+            for row in rows
         ]
 
     async def order_events(

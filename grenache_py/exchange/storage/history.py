@@ -27,6 +27,7 @@ __all__ = [
     "Candle",
     "candles",
     "log_entries",
+    "newest_trades",
     "order",
     "order_by_client_id",
     "order_events",
@@ -107,13 +108,13 @@ def orders(
     account: str | None = None,
     status: str | None = None,
     after: str | None = None,
-) -> list[OrderRow]:
+) -> list[OrderRow] | None:
     """
-    One page of own orders, newest first.
+    One page of own orders, newest first; None when ``after`` is not known.
 
     Args:
         status: "open" (live) or "closed"; None for both.
-        after: the order id the previous page ended with; an unknown one gives no rows.
+        after: the order id the previous page ended with.
     """
     terms, parameters = ["1"], list[Any]()
     if market is not None:
@@ -122,8 +123,11 @@ def orders(
     if status is not None:
         terms.append(f"live = {int(status == 'open')}")
     if after is not None:
+        last = _position(connection, after)
+        if last is None:
+            return None
         terms.append("position < ?")
-        parameters.append(_position(connection, after) or 0)
+        parameters.append(last)
     sql = f"WHERE {' AND '.join(terms)} "
     newest_first = "ORDER BY position DESC LIMIT ?"
     if account is None:
@@ -148,26 +152,31 @@ def orders(
 
 def trades(
     connection: Connection, market: str, limit: int, after: str | None = None
-) -> list[TradeRow]:
+) -> list[TradeRow] | None:
     """
-    Trades of one market, newest last.
+    Trades of one market, newest last; None when ``after`` is not known.
 
     Args:
-        after: a trade id: what this home learned next after it (an unknown one gives no rows).
+        after: a trade id: what this home learned next after it.
             Without it: the newest ``limit``.
     """
     if after is None:
-        sql = "WHERE market = ? ORDER BY number DESC LIMIT ?"
-        return rows_of(connection, TradeRow, SELECT_TRADE + sql, market, limit)[::-1]
+        return newest_trades(connection, market, limit)
     last = connection.execute(
         _TRADE_SHELVES + "SELECT number FROM shelves CROSS JOIN trades ON number >> 10 = n"
         " AND substr(trade_id, 1, 8) = substr(?1, 1, 8) AND +trade_id = ?1 LIMIT 1",
         (after,),
     ).fetchone()
     if last is None:
-        return []
+        return None
     sql = "WHERE market = ? AND number > ? ORDER BY number LIMIT ?"
     return rows_of(connection, TradeRow, SELECT_TRADE + sql, market, last[0], limit)
+
+
+def newest_trades(connection: Connection, market: str, limit: int) -> list[TradeRow]:
+    """The newest trades of one market, newest last."""
+    sql = "WHERE market = ? ORDER BY number DESC LIMIT ?"
+    return rows_of(connection, TradeRow, SELECT_TRADE + sql, market, limit)[::-1]
 
 
 def trades_of(connection: Connection, row: OrderRow, limit: int) -> list[TradeRow]:

@@ -23,7 +23,7 @@ from grenache_py.exchange.effects.rows import (
     TradeRow,
 )
 from grenache_py.exchange.storage.client_id_filter import ClientIdFilter
-from grenache_py.exchange.storage.history import trades
+from grenache_py.exchange.storage.history import newest_trades
 from grenache_py.exchange.storage.selects import (
     SELECT_LOG,
     SELECT_ORDER,
@@ -73,7 +73,7 @@ def load(connection: Connection) -> Snapshot:
         trades=[
             trade
             for market in markets(connection)
-            for trade in trades(connection, market, TRADES_PER_MARKET_MAX)
+            for trade in newest_trades(connection, market, TRADES_PER_MARKET_MAX)
         ],
         intents=rows_of(
             connection,

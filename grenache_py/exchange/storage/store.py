@@ -257,13 +257,15 @@ class Store:
         account: str | None = None,
         status: str | None = None,
         after: str | None = None,
-    ) -> Deferred[list[OrderRow]]:
+    ) -> Deferred[list[OrderRow] | None]:
         """One page of own orders, newest first (see ``history.orders``)."""
         return self._read(
             history.orders, limit, market=market, account=account, status=status, after=after
         )
 
-    def trades(self, market: str, limit: int, after: str | None = None) -> Deferred[list[TradeRow]]:
+    def trades(
+        self, market: str, limit: int, after: str | None = None
+    ) -> Deferred[list[TradeRow] | None]:
         """Trades of one market, newest last: the newest, or those learned after trade ``after``."""
         return self._read(history.trades, market, limit, after)
 

@@ -287,6 +287,19 @@ def test_orders_are_listed_newest_first_by_pages_that_fit_a_line() -> None:
     assert client.call("order.list", status="closed")["orders"] == []
 
 
+@pytest.mark.parametrize(("method", "more"), [("order.list", {}), ("trades.list", {"market": 1})])
+def test_a_page_after_what_is_not_kept_is_an_error(method: str, more: dict[str, Any]) -> None:
+    client = Peer().connect()
+    sold = client.place("sell", "1", "100")
+    (trade,) = client.place("buy", "1", "100")["trades"]
+    known = sold["order_id"] if not more else trade["trade_id"]
+    more = {"market": "BTC-USD"} if more else {}
+    page = client.call(method, **more, after=known)
+    assert (page.get("orders") or page.get("trades") or []) == []
+    error = client.call(method, **more, after="f" * 32)
+    assert (error["code"], error["data"]) == (-32602, {"field": "after"})
+
+
 def test_candles_ticker_and_markets() -> None:
     peer = Peer()
     client = peer.connect()

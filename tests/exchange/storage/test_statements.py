@@ -165,7 +165,7 @@ def test_orders_are_paged_newest_first(database: Database) -> None:
     closed = history.orders(connection, 99, account="alice", status="closed")
     assert opened == [row for row in alice[::-1] if row.live]
     assert closed == [row for row in alice[::-1] if not row.live]
-    assert history.orders(connection, 99, after="no such order") == []
+    assert history.orders(connection, 99, after="no such order") is None
     assert history.order(connection, alice[4].order_id) == alice[4]
     assert history.order(connection, "no such order") is None
 
@@ -194,7 +194,7 @@ def test_trades_follow_in_the_order_they_were_learned(database: Database) -> Non
     first = history.trades(connection, "BTC-USD", 2, after=learned[0].trade_id)
     assert first == learned[1:3]
     assert history.trades(connection, "BTC-USD", 9, after=first[-1].trade_id) == learned[3:]
-    assert history.trades(connection, "BTC-USD", 9, after="no such trade") == []
+    assert history.trades(connection, "BTC-USD", 9, after="no such trade") is None
 
 
 def test_the_trades_of_an_order_are_those_it_made_or_took(database: Database) -> None:

@@ -17,6 +17,7 @@ from grenache_py.exchange.client_port.methods.registry import (
     MethodResult,
     may_subscribe,
     page,
+    unknown_cursor,
     unsubscribe,
 )
 from grenache_py.exchange.client_port.reports import (
@@ -89,6 +90,8 @@ async def trades_list(
     """List a market's trades, newest last; after: only those that followed that trade."""
     market = gateway.known_market(params.market)
     trades = await gateway.history.trades(market.symbol, params.after, params.limit)
+    if trades is None:
+        raise unknown_cursor(params.after)
     items = [public_trade(trade, market) for trade in trades]
     shown = page("trades", items, params.limit, "trade_id", keep_last=params.after is None)
     return {"market": market.symbol, "trades": shown["trades"]}

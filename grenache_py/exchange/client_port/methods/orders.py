@@ -23,6 +23,7 @@ from grenache_py.exchange.client_port.methods.registry import (
     MethodResult,
     may_subscribe,
     page,
+    unknown_cursor,
     unsubscribe,
 )
 from grenache_py.exchange.errors import (
@@ -223,6 +224,8 @@ async def order_list(
     found = await gateway.history.orders(
         params.market, account, params.status, params.after, params.limit + 1
     )
+    if found is None:
+        raise unknown_cursor(params.after)
     return page("orders", [gateway.found_report(each) for each in found], params.limit, "order_id")
 
 

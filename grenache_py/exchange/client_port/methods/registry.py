@@ -36,6 +36,7 @@ __all__ = [
     "Registry",
     "may_subscribe",
     "page",
+    "unknown_cursor",
     "unsubscribe",
 ]
 
@@ -142,6 +143,15 @@ def page(
         fitting.reverse()
         return {name: fitting}
     return {name: fitting, "next": items[len(fitting) - 1][cursor] if more and fitting else None}
+
+
+def unknown_cursor(after: str | None) -> OrderError:
+    """The refusal of a page after something that is not kept: an empty page would say "no more"."""
+    return OrderError(
+        INVALID_PARAMS,
+        f"{after!r} is not kept here, so what comes after it is not known; begin without after.",
+        field="after",
+    )
 
 
 def may_subscribe(gateway: Gateway, client: Principal, name: str) -> None:
