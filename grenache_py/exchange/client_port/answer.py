@@ -239,14 +239,14 @@ class Answer:
             if iscoroutine(coroutine) and getcoroutinestate(coroutine) == CORO_CREATED:
                 coroutine.close()
 
-    def refuse(self, code: int, message: str) -> None:
+    def refuse(self, code: int, message: str, **data: Any) -> None:
         """Answer every request with an error instead: what was done is not durable."""
         self._close_unstarted()
         self._after.clear()
         self.waits = False
         for part in self._parts:
             stays = type(part.content) is Fault
-            line = part.content if stays else error_part(part.id, code, message)
+            line = part.content if stays else error_part(part.id, code, message, data)
             part.happens(PartEvent.REFUSED, line)
         self.ready = self._join([part.content for part in self._parts if part.content])
 
@@ -274,8 +274,8 @@ class Known(Answer):
     def discard(self) -> None:
         self.ready = b""
 
-    def refuse(self, code: int, message: str) -> None:
-        self.ready = error_part(self._id, code, message)
+    def refuse(self, code: int, message: str, **data: Any) -> None:
+        self.ready = error_part(self._id, code, message, data)
 
 
 def result_part(id: Id | UnsetType, result: Any) -> bytes:
@@ -286,5 +286,12 @@ def result_part(id: Id | UnsetType, result: Any) -> bytes:
 def error_part(
     id: Id | UnsetType, code: int, message: str, data: dict[str, Any] | None = None
 ) -> bytes:
-    """The line of an error; empty when the request had no id, which asks for no answer."""
+    """
+    The line of an error; empty when the request had no id, which asks for no answer.
+
+    Who is told to ask again later is told whether it may have happened already: ``outcome`` is
+    "none" unless ``data`` says otherwise.
+    """
+    if code == BUSY:
+        data = {"outcome": "none", **(data or {})}
     return b"" if id is UNSET else error_line(id, code, message, data)

@@ -7,7 +7,7 @@ Shell: writes to the connections of clients, and starts what an answer waits for
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
@@ -85,10 +85,10 @@ class AnswerQueue:
         for connection in clients:
             self._deliver(connection)
 
-    def refuse(self, answers: QueuedAnswers, code: int, message: str) -> None:
+    def refuse(self, answers: QueuedAnswers, code: int, message: str, **data: Any) -> None:
         """Send an error instead: what was done for these is not durable."""
         for _, answer in answers:
-            answer.refuse(code, message)
+            answer.refuse(code, message, **data)
         self.release(answers)
 
     def _deliver(self, connection: ClientConnection) -> None:

@@ -317,7 +317,8 @@ class CommitLoop:
         self.peer_input.unreleased.clear()
         self._connections.drop_links()
         self._connections.flush_clients(self._gateway.feed.gap_all())
-        self._answers.refuse([*answers, *self._answers.take()], BUSY, told)
+        outcome = "unknown" if told is LOST else "none"
+        self._answers.refuse([*answers, *self._answers.take()], BUSY, told, outcome=outcome)
         self._is_idle()
         if recovers:
             self._background.spawn("open the store again", self._recovery.run())

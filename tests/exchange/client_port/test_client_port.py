@@ -374,11 +374,13 @@ def test_a_store_that_fails_refuses_tells_everybody_and_comes_back() -> None:
     peer.store.broken = StoreError("full", "no space left on the disk")
     error = client.place("buy", "1", "99", client_order_id="again")
     assert error["code"] == -32010 and "may not have happened" in error["message"]
+    assert error["data"]["outcome"] == "unknown"
     assert watcher.received()[-1] == {
         "jsonrpc": "2.0", "method": "gap", "params": {"subscription": "book:BTC-USD"},
     }  # fmt: skip
     assert link_transport.disconnected or link_transport.aborting
-    assert client.place("buy", "1", "98")["code"] == -32010
+    refused = client.place("buy", "1", "98")
+    assert (refused["code"], refused["data"]["outcome"]) == (-32010, "none")
     assert "time" in client.call("ping"), "it says that it lives"
     status = client.call("status")
     assert (status["store"], status["serving"]) == ("no space left on the disk", False)
@@ -423,6 +425,7 @@ def test_what_a_bug_left_half_done_is_never_written(
     assert first.received()[0]["result"]["status"] == "new", "its commit was there before the bug"
     told = second.received()[0]["error"]
     assert told["code"] == -32010 and "did not happen" in told["message"]
+    assert told["data"] == {"outcome": "none"}
     assert third.received()[0]["error"]["code"] == -32603
     assert link.disconnected or link.aborting
     assert first.call("order.get", order_id=kept["order_id"])["code"] == -32010
