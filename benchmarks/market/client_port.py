@@ -246,7 +246,7 @@ def crowd(pid: int, address: str, orders: int, found: Findings) -> None:
     dripping.sendall(b"ping\n")
     assert dripping.recv(100), "the one that sends a byte a second is served too"
     with Client(address, time.monotonic) as client:
-        client.call("order.cancel_all", timeout_s=60)
+        client.call("order.cancel_all", timeout_s=60, all_accounts=True)
     pipelined(pid, address, found)
     found.remark(f"memory after all that: {memory_mib(pid) - held:+.1f} MiB, orders included")
     for each in others:

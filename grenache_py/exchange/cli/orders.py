@@ -134,7 +134,7 @@ def _name(id: str) -> dict[str, str]:
 @click.argument("id", required=False)
 @click.option("--all", "everything", is_flag=True, help="Cancel all open orders.")
 @click.option("--market", help="With --all: of this market only.")
-@click.option("--account", help="Of this account only.")
+@click.option("--account", help="Of this account only; without it, of all accounts.")
 @click.pass_obj
 def cancel(
     tool: Tool, id: str | None, everything: bool, market: str | None, account: str | None
@@ -146,7 +146,12 @@ def cancel(
         report = tool.call("order.cancel", account=account, **_name(id))
         _show_order(tool, _settled(tool, report))
         return
-    result = tool.call("order.cancel_all", market=market and market.upper(), account=account)
+    result = tool.call(
+        "order.cancel_all",
+        market=market and market.upper(),
+        account=account,
+        all_accounts=True if account is None else None,
+    )
     if not result["cancelled"]:
         tool.nothing("There was no open order to cancel.", result)
     tool.out(result, lambda: show.counted(result["cancelled"], "order") + " cancelled")

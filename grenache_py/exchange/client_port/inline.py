@@ -82,8 +82,20 @@ def _place(side: str) -> Callable[[list[str]], list[InlineCall]]:
 
 
 def _cancel(words: list[str]) -> list[InlineCall]:
-    if words and words[0].lower() == "all" and len(words) <= 2:
-        return [("order.cancel_all", {"market": words[1].upper()} if len(words) > 1 else {})]
+    if words and words[0].lower() == "all":
+        params: dict[str, Any] = {}
+        for word in words[1:]:
+            name, equals, value = word.partition("=")
+            if word.lower() == "all-accounts":
+                given: dict[str, Any] = {"all_accounts": True}
+            elif equals and name == "account":
+                given = {"account": value}
+            else:
+                given = {"market": word.upper()}
+            if given.keys() & params.keys():
+                raise _Usage
+            params |= given
+        return [("order.cancel_all", params)]
     if len(words) != 1:
         raise _Usage
     by = "order_id" if _ORDER_ID.fullmatch(words[0]) else "client_order_id"
@@ -131,7 +143,7 @@ _ORDER = "MARKET QUANTITY @ PRICE | market [gtc|ioc|fok|post] [stop=PRICE] [id=I
 COMMANDS: dict[str, Command] = {
     "buy": Command(f"buy {_ORDER}", _place("buy")),
     "sell": Command(f"sell {_ORDER}", _place("sell")),
-    "cancel": Command("cancel ID | cancel all [MARKET]", _cancel),
+    "cancel": Command("cancel ID | cancel all [MARKET] account=NAME | all-accounts", _cancel),
     "book": Command("book MARKET [DEPTH]", _of_market("book.get", number="depth")),
     "trades": Command("trades MARKET [N]", _of_market("trades.list", number="limit")),
     "ticker": Command("ticker MARKET", _of_market("ticker.get")),

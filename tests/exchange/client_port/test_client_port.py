@@ -210,7 +210,24 @@ def test_cancel_replace_and_their_errors() -> None:
     assert client.call("order.replace", order_id=order)["data"] == {"field": "quantity"}
     for _ in range(3):
         client.place("sell", "1", "200")
-    assert client.call("order.cancel_all", market="BTC-USD") == {"cancelled": 3}
+    assert client.call("order.cancel_all", market="BTC-USD", account="") == {"cancelled": 3}
+
+
+def test_who_cancels_all_says_whose_orders() -> None:
+    peer = Peer()
+    client = peer.connect()
+    for account in ("", "alice", "bob"):
+        client.place("sell", "1", "200", account=account)
+    unsaid = client.call("order.cancel_all")
+    assert (unsaid["code"], unsaid["data"]) == (-32602, {"field": "account"})
+    both = client.call("order.cancel_all", account="bob", all_accounts=True)
+    assert both["data"] == {"field": "account"}
+    assert client.ask("cancel all")["error"]["data"] == {"field": "account"}
+    assert client.ask("cancel all BTC-USD account=")["result"] == {"cancelled": 1}
+    assert client.call("order.cancel_all", account="alice") == {"cancelled": 1}
+    assert client.ask("cancel all all-accounts")["result"] == {"cancelled": 1}
+    bound = peer.connect(Grant(frozenset({"trade"}), "bob"))
+    assert bound.call("order.cancel_all") == {"cancelled": 0}
 
 
 def test_a_replaced_order_keeps_its_total_and_its_clients_name_over_a_restart() -> None:

@@ -36,7 +36,7 @@ def test_a_follower_of_a_book_has_it_at_every_step() -> None:
 
 def _random_order(trader: object, rng: random.Random) -> None:
     if rng.random() < 0.2:
-        trader.call("order.cancel_all")  # type: ignore[attr-defined]
+        trader.call("order.cancel_all", account="")  # type: ignore[attr-defined]
     trader.place(  # type: ignore[attr-defined]
         rng.choice(["buy", "sell"]), str(rng.randint(1, 5)), str(rng.randint(95, 105))
     )

@@ -117,7 +117,7 @@ def test_a_step_that_may_be_half_done_has_the_node_made_again(
 
     params: dict[str, dict[str, Any]] = {
         "order.place": {"market": "BTC-USD", "side": "buy", "quantity": "1", "price": "1"},
-        "order.cancel_all": {},
+        "order.cancel_all": {"account": ""},
         "peers.connect": {"address": "127.0.0.1:1"},
         "peers.ban": {"peer": "0" * 64},
     }

@@ -274,7 +274,7 @@ def tool_at(*words: str, code: int = 0, stdin: str = "") -> str:
 
 def test_the_tool_trades_and_shows(daemon: Daemon) -> None:
     with daemon.client() as client:
-        client.call("order.cancel_all")
+        client.call("order.cancel_all", account="")
     assert "sell 2 BTC-USD @ 100: new, 2 remaining" in tool(
         daemon, "sell", "btc-usd", "2", "@", "100", "--id", "maker"
     )
@@ -308,7 +308,7 @@ def test_the_tool_trades_and_shows(daemon: Daemon) -> None:
 
 def test_the_tool_says_what_went_wrong_by_its_exit_code(daemon: Daemon) -> None:
     with daemon.client() as client:
-        client.call("order.cancel_all")
+        client.call("order.cancel_all", account="")
     assert "no open orders" in tool(daemon, "orders", code=3)
     assert "no link" in tool(daemon, "peers", code=3)
     assert "0000" in tool(daemon, "cancel", "0" * 32, code=3)
@@ -340,7 +340,7 @@ def test_the_tool_loads_and_measures(daemon: Daemon) -> None:
 
 def test_a_book_is_watched_as_it_changes(daemon: Daemon) -> None:
     with daemon.client() as client:
-        client.call("order.cancel_all")
+        client.call("order.cancel_all", account="")
     with subprocess.Popen(
         [sys.executable, "-u", "-c", "from grenache_py.exchange.cli import main; main()",
          "--unix", daemon.path, "--json", "book", "BTC-USD", "--watch"],

@@ -163,10 +163,16 @@ def order_cancel(
 def order_cancel_all(
     gateway: Gateway, client: Principal, params: p.CancelAll, now: float
 ) -> MethodResult:
-    """Cancel all open orders, of one market or account if given."""
+    """Cancel an account's open orders, of one market if given; all_accounts: everybody's."""
     if params.market is not None:
         gateway.market(params.market)
     account = client.filter(params.account)
+    if params.all_accounts == (params.account is not None) and client.grant.account is None:
+        raise OrderError(
+            INVALID_PARAMS,
+            'Say whose orders: account ("" is the one without a name), or all_accounts: true.',
+            field="account",
+        )
     cancelled = gateway.step(lambda node: node.cancel_all(now, params.market, account))
     return {"cancelled": len(cancelled)}
 

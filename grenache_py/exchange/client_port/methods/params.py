@@ -85,6 +85,7 @@ class OneOrder(Params):
 class CancelAll(Params):
     market: MarketSymbol | None = None
     account: Name | None = None
+    all_accounts: bool = False
 
 
 class ReplaceOrder(Params):
