@@ -88,6 +88,7 @@ class ExchangeNode:
     Attributes:
         serving, alarms: whether this home may sign and serve; see ``Serving``.
         discovered, goodbye, connect, ban: see ``Peering`` and ``Dialling``.
+        status, peers, in_doubt: see ``NodeStatus``.
         markets, books: by symbol.
         known_markets: those, and any that orders of earlier times were in.
         ledger, home, taker, maker, replica, peering, sync: the parts; see their classes.
@@ -163,7 +164,8 @@ class ExchangeNode:
         self._heartbeat = Heartbeat(self.ledger, self.replica.origins, now)
         self._sweep_at = now + SWEEP_S
         held = (self.clock, self.ledger, self.maker, self.taker, self.replica)
-        self._status = NodeStatus(*held, self.sync, self.peering, verifier, serving, now)
+        about = NodeStatus(*held, self.sync, self.peering, verifier, serving, now)
+        self.status, self.peers, self.in_doubt = about.status, about.peers, about.in_doubt
         start = Start(*held, self.home, serving, bool(config.peering.connect))
         start.restore(snapshot, config.new_epoch, now)
 
@@ -264,6 +266,10 @@ class ExchangeNode:
         """The newest number of an account's order updates; 0 when there was none."""
         return self.ledger.event_seqs.get(account, 0)
 
+    def execution_seq(self, account: str) -> int:
+        """The newest number of an account's executions; 0 when there was none."""
+        return self.ledger.execution_seqs.get(account, 0)
+
     # Links.
 
     def link_opened(self, link: int, outbound: bool, address: str, key: str, now: float) -> None:
@@ -285,20 +291,6 @@ class ExchangeNode:
     def unban(self, key: str, now: float) -> None:
         """Let a peer come back."""
         self.peering.scores.unban(key)
-
-    # What people ask.
-
-    def status(self, now: float) -> dict[str, Any]:
-        """How this peer is doing, in plain JSON values."""
-        return self._status.status(now)
-
-    def peers(self, now: float) -> list[dict[str, Any]]:
-        """The links, in plain JSON values; ``peer`` is None until a key is proven."""
-        return self._status.peers(now)
-
-    def in_doubt(self) -> list[dict[str, Any]]:
-        """Fills without a settled answer."""
-        return self._status.in_doubt()
 
     # What the parts ask of each other.
 

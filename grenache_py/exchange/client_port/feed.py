@@ -14,14 +14,28 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from grenache_py.exchange.client_port.reports import book_update, execution_report, public_trade
+from grenache_py.exchange.client_port.reports import (
+    book_update,
+    execution,
+    execution_report,
+    public_trade,
+)
 from grenache_py.exchange.client_port.send_queue import NOTES_MAX, SendQueue
-from grenache_py.exchange.effects.batch import BookChanged, Event, OrderChanged, Traded
+from grenache_py.exchange.effects.batch import BookChanged, Event, Executed, OrderChanged, Traded
+from grenache_py.exchange.effects.rows import ExecutionRow
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, Trade
 from grenache_py.wire.jsonrpc import notification_line
 
-__all__ = ["SUBSCRIPTIONS_MAX", "Feed", "Staged", "Subscription", "book_lines", "order_update"]
+__all__ = [
+    "SUBSCRIPTIONS_MAX",
+    "Feed",
+    "Staged",
+    "Subscription",
+    "book_lines",
+    "execution_update",
+    "order_update",
+]
 
 #: Subscriptions of one connection.
 SUBSCRIPTIONS_MAX = 200
@@ -61,7 +75,7 @@ class Feed:
     All subscriptions of one client port.
 
     A subscription is named by what it is to: ``book:BTC-USD``, ``trades:BTC-USD``,
-    ``orders:alice`` (``orders:`` for the account without a name).
+    ``orders:alice`` (``orders:`` for the account without a name), ``executions:alice``.
 
     Attributes:
         gaps: subscriptions ended because their client was too slow, ever.
@@ -154,8 +168,13 @@ class Feed:
                     own = self.trades_of(event.order)
                     market_of = self.markets[event.order.order.market]
                     line = order_update(event.account, event.seq, event.order, market_of, own)
-                    listeners = self._by_name[name].values()
-                    staged.extend([(each, line) for each in listeners if event.seq > each.after])
+                    self._stage(staged, name, line, event.seq)
+            elif isinstance(event, Executed):
+                row = event.row
+                name = f"executions:{row.account}"
+                if name in self._by_name:
+                    line = execution_update(row, self.markets[row.market])
+                    self._stage(staged, name, line, row.seq)
             elif isinstance(event, Traded):
                 market = event.trade.market
                 if f"trades:{market}" in self._by_name and market in self.markets:
@@ -171,8 +190,9 @@ class Feed:
                 self._stage(staged, f"trades:{market}", line)
         return staged
 
-    def _stage(self, staged: Staged, name: str, line: bytes) -> None:
-        staged.extend([(subscription, line) for subscription in self._by_name[name].values()])
+    def _stage(self, staged: Staged, name: str, line: bytes, seq: int = 1) -> None:
+        listeners = self._by_name[name].values()
+        staged.extend([(each, line) for each in listeners if seq > each.after])
 
     def release(self, staged: Staged) -> set[SendQueue]:
         """Queue what was staged, but for subscriptions that ended since; return whose grew."""
@@ -211,6 +231,11 @@ def book_lines(event: BookChanged, market: Market) -> Iterable[bytes]:
         if start + CHANGES_PER_LINE_MAX < len(changes):
             update["checksum"] = None
         yield notification_line("book.update", update)
+
+
+def execution_update(row: ExecutionRow, market: Market) -> bytes:
+    """One ``executions.update`` line; its ``seq`` is gap-free within the account."""
+    return notification_line("executions.update", execution(row, market))
 
 
 def order_update(

@@ -17,6 +17,7 @@ from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.reports import execution_report, trades_until
 from grenache_py.exchange.client_port.send_queue import SendQueue
 from grenache_py.exchange.client_port.token_guesses import TokenGuesses
+from grenache_py.exchange.effects.rows import ExecutionRow
 from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_MARKET, OrderError
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
@@ -68,6 +69,7 @@ class GatewayNode(Protocol):
         self, market: str | None = None, account: str | None = None
     ) -> Iterable[LiveOrder]: ...
     def order_seq(self, account: str) -> int: ...
+    def execution_seq(self, account: str) -> int: ...
     def tape(self, symbol: str) -> Iterable[Trade]: ...
     def status(self, now: float) -> dict[str, Any]: ...
     def peers(self, now: float) -> list[dict[str, Any]]: ...
@@ -111,6 +113,16 @@ class History(Protocol):
     ) -> Awaitable[list[tuple[int, LiveOrder, list[Trade]]]]:
         """An account's updates after ``after_seq``: seq, the order as it then was, its trades."""
 
+    def executions(
+        self, account: str, after: int | None, limit: int, market: str | None = None
+    ) -> Awaitable[tuple[list[ExecutionRow], int, int] | None]:
+        """
+        What an account's orders traded, oldest first: the newest, or those after ``after``.
+
+        And the number up to which was looked, and the newest. None when what follows ``after`` is
+        not kept, or it is a number from the future.
+        """
+
     def volume_lots(self, market: str, since_ms: int) -> Awaitable[int]:
         """How much was traded since then."""
 
@@ -145,7 +157,7 @@ class Facts:
     version: str
     started: float
     tokens_wanted: bool
-    features: tuple[str, ...] = ("batch", "inline", "subscriptions", "candles")
+    features: tuple[str, ...] = ("batch", "inline", "subscriptions", "candles", "executions")
 
 
 @attrs.define(eq=False)

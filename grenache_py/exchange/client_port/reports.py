@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from grenache_py.exchange.effects.batch import BookChanged
+from grenache_py.exchange.effects.rows import ExecutionRow
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, Trade
@@ -19,6 +20,7 @@ __all__ = [
     "REPORT_TRADES_MAX",
     "book_snapshot",
     "book_update",
+    "execution",
     "execution_report",
     "level_changes",
     "public_trade",
@@ -97,6 +99,24 @@ def _own_trade(trade: Trade, order_id: str, market: Market) -> dict[str, Any]:
         "role": "maker" if maker else "taker",
         "counterparty": trade.taker_home if maker else trade.maker_home,
         "time": trade.time_ms,
+    }
+
+
+def execution(row: ExecutionRow, market: Market) -> dict[str, Any]:
+    """What an own order traded in one trade; ``side`` is the order's."""
+    return {
+        "account": row.account,
+        "seq": row.seq,
+        "trade_id": row.trade_id,
+        "order_id": row.order_id,
+        "client_order_id": row.client_order_id or None,
+        "market": row.market,
+        "side": row.side,
+        "price": market.format_price(row.price_ticks),
+        "quantity": market.format_quantity(row.quantity_lots),
+        "role": row.role,
+        "counterparty": row.counterparty,
+        "time": row.time_ms,
     }
 
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import attrs
 from msgspec import Struct
 
-from grenache_py.exchange.effects.rows import Row
+from grenache_py.exchange.effects.rows import ExecutionRow, Row
 from grenache_py.exchange.market.book import Change
 from grenache_py.exchange.market.order import LiveOrder, Trade
 from grenache_py.exchange.signed_log.merkle import Draft
@@ -25,6 +25,7 @@ __all__ = [
     "CloseLink",
     "Dial",
     "Event",
+    "Executed",
     "OrderChanged",
     "Outbox",
     "Send",
@@ -64,6 +65,12 @@ class OrderChanged(Struct, frozen=True, gc=False):
     time_ms: int
 
 
+class Executed(Struct, frozen=True, gc=False):
+    """An own order traded."""
+
+    row: ExecutionRow
+
+
 class Traded(Struct, frozen=True, gc=False):
     """A trade this home took part in, or heard of."""
 
@@ -86,7 +93,7 @@ class BookChanged:
     checksum: Callable[[], int]
 
 
-Event: TypeAlias = OrderChanged | Traded | BookChanged
+Event: TypeAlias = OrderChanged | Executed | Traded | BookChanged
 
 
 @attrs.frozen

@@ -15,6 +15,7 @@ import attrs
 
 __all__ = [
     "AnswerRow",
+    "ExecutionRow",
     "FillForgotten",
     "FillTraded",
     "IntentRow",
@@ -100,6 +101,23 @@ class OrderEventRow(NamedTuple):
     version: int
     reason: str
     value: int
+    time_ms: int
+
+
+class ExecutionRow(NamedTuple):
+    """Append what an own order traded in one trade; ``seq`` is gap-free per account."""
+
+    account: str
+    seq: int
+    trade_id: str
+    order_id: str
+    client_order_id: str
+    market: str
+    side: str  # the own order's
+    price_ticks: int
+    quantity_lots: int
+    role: str  # "maker" or "taker"
+    counterparty: str  # the other side's home
     time_ms: int
 
 
@@ -217,6 +235,7 @@ Row: TypeAlias = (
     | LogRow
     | OrderRow
     | OrderEventRow
+    | ExecutionRow
     | TradeRow
     | IntentRow
     | AnswerRow
@@ -243,6 +262,7 @@ class Snapshot:
         order_logs: for each live own order with ``order_seq`` > 0: its order entry and its
             newest state entry, as log rows by seq.
         event_seqs: newest order-event seq by account.
+        execution_seqs: newest execution seq by account, of those that have any.
         trades: newest trades per market (bounded), oldest first.
         intents: fills without a settled answer.
         answers: stored answers not yet forgotten.
@@ -256,6 +276,7 @@ class Snapshot:
     orders: list[OrderRow] = attrs.Factory(list)
     order_logs: dict[int, LogRow] = attrs.Factory(dict)
     event_seqs: dict[str, int] = attrs.Factory(dict)
+    execution_seqs: dict[str, int] = attrs.Factory(dict)
     trades: list[TradeRow] = attrs.Factory(list)
     intents: list[IntentRow] = attrs.Factory(list)
     answers: list[AnswerRow] = attrs.Factory(list)

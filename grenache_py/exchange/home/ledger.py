@@ -16,8 +16,8 @@ from copy import copy
 
 import attrs
 
-from grenache_py.exchange.effects.batch import OrderChanged, Outbox
-from grenache_py.exchange.effects.rows import OrderEventRow, Snapshot
+from grenache_py.exchange.effects.batch import Executed, OrderChanged, Outbox
+from grenache_py.exchange.effects.rows import ExecutionRow, OrderEventRow, Snapshot
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.home.entry_writer import EntryWriter
 from grenache_py.exchange.home.order_rows import order_row, own_from_row
@@ -25,7 +25,7 @@ from grenache_py.exchange.home.tape import Tape
 from grenache_py.exchange.home.transition import OwnOrder, Transition
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
-from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.market.order import LiveOrder, Trade
 from grenache_py.exchange.signed_log.entries import Stamp
 from grenache_py.exchange.signed_log.live_set import LiveSetChanged
 from grenache_py.exchange.signed_log.merkle import Draft, Signed, leaf_hash
@@ -48,6 +48,7 @@ class Ledger:
         closed: recently closed ones, oldest first.
         by_client_id: the newest order's id, by account and client id.
         event_seqs: by account, the number of its newest order event.
+        execution_seqs: by account, the number of its newest execution.
         tape: the newest trades of each market.
         writer: turns changes into log entries.
     """
@@ -62,6 +63,7 @@ class Ledger:
     closed: OrderedDict[str, OwnOrder] = attrs.Factory(OrderedDict)
     by_client_id: dict[tuple[str, str], str] = attrs.Factory(dict)
     event_seqs: dict[str, int] = attrs.Factory(dict)
+    execution_seqs: dict[str, int] = attrs.Factory(dict)
     tape: Tape = attrs.field(init=False)
     writer: EntryWriter = attrs.field(init=False)
     _dirty: dict[str, OwnOrder] = attrs.Factory(dict)
@@ -107,7 +109,9 @@ class Ledger:
         for trade in trades:
             for order_id in (trade.maker_order, trade.taker_order):
                 if order_id in step.touched:
-                    self.own[order_id].remember(trade)
+                    own = self.own[order_id]
+                    own.remember(trade)
+                    self._execute(own.live, trade)
             self.tape.record(trade)
         for live in step.touched.values():
             live.updated_ms = time_ms
@@ -139,6 +143,28 @@ class Ledger:
             )
         )
         self.outbox.events.append(OrderChanged(account, seq, copy(live), time_ms))
+
+    def _execute(self, live: LiveOrder, trade: Trade) -> None:
+        """The account's stream of own fills: a row, so that it survives, and an event."""
+        account = live.account
+        seq = self.execution_seqs[account] = self.execution_seqs.get(account, 0) + 1
+        is_maker = trade.maker_order == live.order_id
+        row = ExecutionRow(
+            account,
+            seq,
+            trade.trade_id,
+            live.order_id,
+            live.client_order_id,
+            trade.market,
+            live.side,
+            trade.price_ticks,
+            trade.quantity_lots,
+            "maker" if is_maker else "taker",
+            trade.taker_home if is_maker else trade.maker_home,
+            trade.time_ms,
+        )
+        self.outbox.rows.append(row)
+        self.outbox.events.append(Executed(row))
 
     def _retire(self, live: LiveOrder) -> None:
         own = self.own.pop(live.order_id)
@@ -178,6 +204,7 @@ class Ledger:
             for seq, row in snapshot.order_logs.items()
         }
         self.event_seqs.update(snapshot.event_seqs)
+        self.execution_seqs.update(snapshot.execution_seqs)
         self.tape.restore(snapshot)
         newest: dict[tuple[str, str], Stamp] = {}
         for row in snapshot.orders:

@@ -11,6 +11,7 @@ from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 from grenache_py.exchange.effects.rows import (
+    ExecutionRow,
     LogRow,
     OrderEventRow,
     OrderRow,
@@ -25,7 +26,9 @@ from grenache_py.exchange.storage.statements import (
 
 __all__ = [
     "Candle",
+    "ExecutionPage",
     "candles",
+    "executions",
     "log_entries",
     "newest_trades",
     "order",
@@ -37,6 +40,8 @@ __all__ = [
     "volume_lots",
 ]
 
+#: An account's executions among which one page looks for those of one market.
+EXECUTIONS_LOOKED_AT = 10_000
 #: Shelves where the orders of an account are looked for first.
 SHELVES_AT_FIRST = 16
 
@@ -63,6 +68,10 @@ _TRADE_SHELVES = _shelves(
 _EVENT_SHELVES = _shelves(
     "(SELECT max(number) FROM order_events) >> 10",
     "((SELECT min(number) FROM order_events) >> 10)",
+)
+_EXECUTION_SHELVES = _shelves(
+    "(SELECT max(number) FROM executions) >> 10",
+    "((SELECT min(number) FROM executions) >> 10)",
 )
 _ORDER_POSITION = (
     _ORDER_SHELVES + "SELECT position FROM shelves CROSS JOIN orders ON shelf = n"
@@ -268,6 +277,58 @@ def order_events(
         (OrderEventRow._make((*row[1:at], int(row[at]), *row[at + 1 :])), orders[row[0]])
         for row in found
     ]
+
+
+class ExecutionPage(NamedTuple):
+    """
+    What an account's orders traded, oldest first.
+
+    Attributes:
+        last: the number up to which was looked, which is where the next page begins.
+        newest: the account's newest number.
+    """
+
+    rows: list[ExecutionRow]
+    last: int
+    newest: int
+
+
+def executions(
+    connection: Connection,
+    account: str,
+    limit: int,
+    after: int | None = None,
+    market: str | None = None,
+) -> ExecutionPage | None:
+    """
+    One page of an account's executions; None when what follows ``after`` is not (all) kept.
+
+    Args:
+        after: the number before the first; None: the newest ``limit``.
+        market: only those of this market, among `EXECUTIONS_LOOKED_AT`.
+    """
+    found = connection.execute(
+        "SELECT execution_seq FROM accounts WHERE account = ?", (account,)
+    ).fetchone()
+    newest = 0 if found is None else int(found[0])
+    looked_at = limit if market is None else EXECUTIONS_LOOKED_AT
+    first = max(newest - looked_at if after is None else after, 0) + 1
+    last = min(first + looked_at - 1, newest)
+    if first > newest:
+        return ExecutionPage([], newest, newest) if first == newest + 1 else None
+    columns = ", ".join(ExecutionRow._fields)
+    among = (
+        f"{_EXECUTION_SHELVES} SELECT {columns} FROM shelves CROSS JOIN executions"
+        " ON number >> 10 = n AND account = ? AND seq BETWEEN ? AND ?"
+    )
+    if after is not None and not rows_of(connection, ExecutionRow, among, account, first, first):
+        return None
+    order = "ORDER BY seq" + (" DESC LIMIT ?" if after is None else " LIMIT ?")
+    sql = f"{among} AND market = coalesce(?, market) {order}"
+    rows = rows_of(connection, ExecutionRow, sql, account, first, last, market, limit)
+    if after is None:
+        return ExecutionPage(rows[::-1], newest, newest)
+    return ExecutionPage(rows, rows[-1].seq if len(rows) == limit else last, newest)
 
 
 def log_entries(connection: Connection, epoch: int, first: int, last: int) -> list[LogRow]:

@@ -46,6 +46,8 @@ class Retention:
     trades_age_ms: int = 90 * DAY_MS
     bars_max: int = 1_000_000
     bars_age_ms: int = 400 * DAY_MS
+    executions_max: int = 2_000_000
+    executions_age_ms: int = 400 * DAY_MS
     order_events_max: int = 2_000_000
     order_events_age_ms: int = 30 * DAY_MS
     log_entries_max: int = 500_000
@@ -59,6 +61,7 @@ class Plan:
     closed_before_ms: int
     trades_below: int
     bars_below: int
+    executions_below: int
     events_below: int
     log_below: int
     log_kept: frozenset[int] = attrs.field(repr=False)
@@ -83,6 +86,9 @@ def plan(connection: Connection, keep: Retention, now_ms: int) -> Plan:
         closed_before_ms=closed_before_ms,
         trades_below=_below(connection, "trades", keep.trades_max, now_ms - keep.trades_age_ms),
         bars_below=_below(connection, "bars", keep.bars_max, now_ms - keep.bars_age_ms),
+        executions_below=_below(
+            connection, "executions", keep.executions_max, now_ms - keep.executions_age_ms
+        ),
         events_below=_below(
             connection, "order_events", keep.order_events_max, now_ms - keep.order_events_age_ms
         ),
@@ -149,6 +155,11 @@ def prune(connection: Connection, plan: Plan) -> Iterator[int]:
             "DELETE FROM bars WHERE number IN"
             " (SELECT number FROM bars WHERE number < ? ORDER BY number LIMIT ?)",
             plan.bars_below,
+        ),
+        (
+            "DELETE FROM executions WHERE number IN"
+            " (SELECT number FROM executions WHERE number < ? ORDER BY number LIMIT ?)",
+            plan.executions_below,
         ),
         (
             "DELETE FROM order_events WHERE number IN"

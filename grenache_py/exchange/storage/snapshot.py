@@ -70,6 +70,11 @@ def load(connection: Connection) -> Snapshot:
         orders=live + closed[::-1],
         order_logs=_order_logs(connection, tail[-1].epoch) if tail else {},
         event_seqs=dict(connection.execute("SELECT account, event_seq FROM accounts")),
+        execution_seqs=dict(
+            connection.execute(
+                "SELECT account, execution_seq FROM accounts WHERE execution_seq > 0"
+            )
+        ),
         trades=[
             trade
             for market in markets(connection)

@@ -27,6 +27,7 @@ import attrs
 from grenache_py.exchange.effects.rows import (
     AnswerGone,
     AnswerRow,
+    ExecutionRow,
     FillForgotten,
     FillTraded,
     IntentRow,
@@ -103,6 +104,7 @@ STATEMENTS: dict[type, Statement] = {
         + ", market = CASE WHEN order_id = excluded.order_id THEN market END",
     ),
     OrderEventRow: _insert("order_events", ("position", *OrderEventRow._fields)),
+    ExecutionRow: _insert("executions", ExecutionRow._fields),
     # Told again, it may be known by now which orders of this home it is about.
     TradeRow: _insert(
         "trades",
@@ -122,6 +124,10 @@ STATEMENTS: dict[type, Statement] = {
     RecordGone: Statement("DELETE FROM records WHERE order_id IN (", "?", ")"),
 }
 _ACCOUNTS = _insert("accounts", ("account", "event_seq"), _update("account", ["event_seq"]))
+# An execution comes with an event of its order, in the same batch: its account is there by then.
+_EXECUTED = _insert(
+    "accounts", ("event_seq", "account", "execution_seq"), _update("account", ["execution_seq"])
+)
 
 
 @attrs.define
@@ -183,6 +189,9 @@ def write(connection: Connection, rows: Sequence[Row], shelf: Shelf) -> None:
     newest = {row.account: row.seq for row in groups.get(OrderEventRow, ())}
     if newest:
         _execute(connection, _ACCOUNTS, list(newest.items()))
+    newest = {row.account: row.seq for row in groups.get(ExecutionRow, ())}
+    if newest:
+        _execute(connection, _EXECUTED, [(0, *each) for each in newest.items()])
     shelf.put(positions.values())
 
 

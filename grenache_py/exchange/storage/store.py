@@ -289,6 +289,12 @@ class Store:
         """Events of one account from ``from_seq`` on, each with its order as it is now."""
         return self._read(history.order_events, account, from_seq, limit)
 
+    def executions(
+        self, account: str, limit: int, after: int | None = None, market: str | None = None
+    ) -> Deferred[history.ExecutionPage | None]:
+        """What an account's orders traded (see ``history.executions``)."""
+        return self._read(history.executions, account, limit, after, market)
+
     def log_entries(self, epoch: int, first: int, last: int) -> Deferred[list[LogRow]]:
         """Own log entries ``first`` to ``last`` of ``epoch``; old ones may be gone."""
         return self._read(history.log_entries, epoch, first, last)

@@ -16,7 +16,7 @@ import pytest
 from grenache_py.exchange.effects.rows import MetaRow, Snapshot
 from grenache_py.exchange.errors import StoreError, StoreFault
 from grenache_py.exchange.signed_log.entries import EPOCH_MAX, SEQ_MAX
-from grenache_py.exchange.storage import retention, snapshot
+from grenache_py.exchange.storage import history, retention, snapshot
 from grenache_py.exchange.storage.database import (
     APPLICATION_ID,
     Database,
@@ -24,7 +24,7 @@ from grenache_py.exchange.storage.database import (
     schema_steps,
 )
 from grenache_py.exchange.storage.statements import INTEGER_MAX, log_position
-from tests.support.store_rows import log_row, order_row
+from tests.support.store_rows import event_row, log_row, order_row, trade_row
 
 
 @pytest.fixture
@@ -437,6 +437,42 @@ def test_schema_3_numbers_the_log_anew_and_keeps_every_entry(path: str) -> None:
         (row.epoch, row.seq, row.hash) for row in snapshot.all_log_entries(upgraded.connection)
     ]
     assert found == [(epoch, seq, f"{epoch}/{seq}") for epoch, seq in rows]
+    upgraded.close()
+
+
+def test_schema_4_finds_the_executions_of_the_trades_that_are_kept(path: str) -> None:
+    old = Database(path, steps=schema_steps()[:3])
+    old.open()
+    alice = [order_row(number, account="alice") for number in (1, 2)]
+    bob = order_row(3, account="bob", client_order_id="mine")
+    orders = [*alice, bob]
+    old.commit(
+        [*orders, *(event_row(order.account, seq, order) for seq, order in enumerate(orders))]
+    )
+    ids = [order.order_id for order in orders]
+    trades = [
+        trade_row(1, maker_order=ids[0], taker_order=ids[1], maker_home="us", taker_home="us"),
+        trade_row(2, maker_order=ids[2], taker_order="theirs", maker_home="us", taker_home="they"),
+        trade_row(3, maker_order="theirs", taker_order="theirs"),
+        trade_row(4, maker_order="theirs", taker_order=ids[0], maker_home="they", taker_home="us"),
+    ]
+    for trade in trades:
+        old.commit([*orders, trade])
+    old.close()
+    upgraded = Database(path)
+    upgraded.open()
+    assert upgraded.load().execution_seqs == {"alice": 3, "bob": 1}
+    page = history.executions(upgraded.connection, "alice", 9, 0)
+    assert page is not None and (page.last, page.newest) == (3, 3)
+    assert [(row.seq, row.order_id, row.role, row.counterparty) for row in page.rows] == [
+        (1, ids[0], "maker", "us"),
+        (2, ids[1], "taker", "us"),
+        (3, ids[0], "taker", "they"),
+    ]
+    (row,) = history.executions(upgraded.connection, "bob", 9, 0).rows  # type: ignore[union-attr]
+    assert (row.client_order_id, row.price_ticks, row.time_ms) == (
+        "mine", trades[1].price_ticks, trades[1].time_ms,
+    )  # fmt: skip
     upgraded.close()
 
 

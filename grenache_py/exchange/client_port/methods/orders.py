@@ -6,7 +6,7 @@ Pure. See ``registry.py`` for what a method may return.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NoReturn
 
@@ -16,6 +16,7 @@ from msgspec import Raw
 from grenache_py.exchange.client_port.feed import Subscription, order_update
 from grenache_py.exchange.client_port.gateway import Found, Gateway, Principal
 from grenache_py.exchange.client_port.methods import params as p
+from grenache_py.exchange.client_port.methods.catching_up import ALL, KeptUpdates
 from grenache_py.exchange.client_port.methods.registry import (
     METHODS,
     RESULT_BYTES_MAX,
@@ -32,14 +33,9 @@ from grenache_py.exchange.errors import (
     INVALID_PARAMS,
     UNKNOWN_ORDER,
     OrderError,
-    StoreError,
 )
 from grenache_py.exchange.market.order import NewOrder, new_order_of
 from grenache_py.wire.jsonrpc import encode
-
-#: Read from the store at a time for a subscriber that names its last ``seq``.
-PAGE_UPDATES_MAX = 200
-ALL = 2**63
 
 
 @METHODS.method("order.place", p.PlaceOrder, "trade")
@@ -245,11 +241,18 @@ def orders_subscribe(
     may_subscribe(gateway, client, name)
     from_seq = params.from_seq
 
+    async def read(seq: int, limit: int) -> list[tuple[int, bytes]]:
+        return [
+            (number, order_update(account, number, live, gateway.market_of(live), trades))
+            for number, live, trades in await gateway.history.order_events(account, seq, limit)
+        ]
+
     def begin() -> Any:
         sealed = gateway.node.order_seq(account)
         if from_seq is not None and from_seq <= sealed:
             subscription = gateway.feed.begin(name, client.send_queue, after=ALL)
-            at_seal.pages = _missed(gateway, subscription, account, from_seq, sealed)
+            kept = KeptUpdates(gateway.feed, lambda: gateway.node.order_seq(account), read)
+            at_seal.pages = kept.after(subscription, from_seq, sealed)
             return _catch_up(at_seal, subscription, account, from_seq)
         gateway.feed.begin(name, client.send_queue)
         return _orders_snapshot(gateway, account)
@@ -291,54 +294,6 @@ async def _catch_up(
         "orders": None,
         "complete": True,
     }
-
-
-async def _missed(
-    gateway: Gateway, subscription: Subscription, account: str, from_seq: int, sealed: int
-) -> AsyncGenerator[list[bytes], None]:
-    """
-    The updates after ``from_seq``, by pages from the store; then those that came meanwhile.
-
-    None of them waits in memory: what comes while there is more than a page to read is read
-    later, as all is in the store.
-
-    Args:
-        sealed: updates up to this number are durable by now, later ones perhaps not yet.
-
-    Raises:
-        OrderError, StoreError: the first page is not to be had. A later one ends in a ``gap``.
-    """
-    feed, seq, last = gateway.feed, from_seq, None
-    answered = False
-    while not subscription.ended:
-        if last is None and gateway.node.order_seq(account) <= seq + PAGE_UPDATES_MAX:
-            last = gateway.node.order_seq(account)
-            feed.hold_back(subscription, after=last)
-        if seq == last:
-            yield feed.caught_up(subscription)
-            return
-        limit = PAGE_UPDATES_MAX if last is None else last - seq
-        try:
-            found = await gateway.history.order_events(account, seq, limit)
-            count = len(found) or int(seq < sealed)
-            if [number for number, _, _ in found] != list(range(seq + 1, seq + 1 + count)):
-                raise OrderError(
-                    INVALID_PARAMS,
-                    f"The updates after {seq} are not kept any more: subscribe without from_seq.",
-                    field="from_seq",
-                )
-        except (OrderError, StoreError):
-            if answered:
-                feed.gap(subscription)
-                return
-            feed.end(subscription.name, subscription.to)
-            raise
-        seq += len(found)
-        yield [
-            order_update(account, number, live, gateway.market_of(live), trades)
-            for number, live, trades in found
-        ]
-        answered = True
 
 
 @METHODS.method("orders.unsubscribe", p.OwnAccount)

@@ -19,6 +19,7 @@ __all__ = [
     "BookGet",
     "CancelAll",
     "Candles",
+    "ExecutionsList",
     "Hello",
     "Help",
     "LogLevel",
@@ -42,6 +43,9 @@ MarketSymbol = Annotated[str, Meta(max_length=32)]
 Decimal = Annotated[str, Meta(max_length=64)]
 PageLimit = Annotated[int, Meta(ge=1, le=1000)]
 Milliseconds = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+Sequence = Annotated[int, Meta(ge=0, le=2**62)]
 
 
 class Params(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -110,7 +114,14 @@ class OwnAccount(Params):
 
 class OrdersSubscribe(Params):
     account: Name | None = None
-    from_seq: Annotated[int, Meta(ge=0, le=2**62)] | None = None
+    from_seq: Sequence | None = None
+
+
+class ExecutionsList(Params):
+    account: Name | None = None
+    market: MarketSymbol | None = None
+    limit: PageLimit = 100
+    after: Sequence | None = None
 
 
 class OneMarket(Params):

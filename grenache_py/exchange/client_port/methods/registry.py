@@ -145,7 +145,7 @@ def page(
     return {name: fitting, "next": items[len(fitting) - 1][cursor] if more and fitting else None}
 
 
-def unknown_cursor(after: str | None) -> OrderError:
+def unknown_cursor(after: object) -> OrderError:
     """The refusal of a page after something that is not kept: an empty page would say "no more"."""
     return OrderError(
         INVALID_PARAMS,
