@@ -201,6 +201,10 @@ class ExchangeNode:
         self.serving.must_sign()
         return self.home.cancel_all(now, market, account)
 
+    def cancel_after(self, account: str, market: str | None, ms: int, now: float) -> int | None:
+        """See ``OwnOrders.cancel_after``."""
+        return self.home.cancel_after(account, market, ms, now)
+
     def replace(
         self,
         order_id: str,

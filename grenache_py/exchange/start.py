@@ -72,6 +72,7 @@ class Start:
             self.clock.resume(row.time_ms, row.counter)
         self.ledger.restore(snapshot)
         self.home.restore()
+        self.home.switches.restore(snapshot.meta)
         self.maker.restore(snapshot)
         self.replica.restore(snapshot, now)
         self.taker.restore(snapshot, now)

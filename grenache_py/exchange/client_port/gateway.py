@@ -54,6 +54,7 @@ class GatewayNode(Protocol):
     def cancel_all(
         self, now: float, market: str | None = None, account: str | None = None
     ) -> list[LiveOrder]: ...
+    def cancel_after(self, account: str, market: str | None, ms: int, now: float) -> int | None: ...
     def replace(
         self,
         order_id: str,
@@ -157,7 +158,14 @@ class Facts:
     version: str
     started: float
     tokens_wanted: bool
-    features: tuple[str, ...] = ("batch", "inline", "subscriptions", "candles", "executions")
+    features: tuple[str, ...] = (
+        "batch",
+        "inline",
+        "subscriptions",
+        "candles",
+        "executions",
+        "cancel_after",
+    )
 
 
 @attrs.define(eq=False)

@@ -22,6 +22,7 @@ from grenache_py.exchange.home.acceptance import (
     placed_before,
     unknown_market,
 )
+from grenache_py.exchange.home.dead_man_switches import DeadManSwitches
 from grenache_py.exchange.home.expiries import Expiries
 from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.home.transition import OwnOrder, Transition
@@ -68,6 +69,7 @@ class OwnOrders:
         reserve: the taker's side of fills.
         live_orders_max: open own orders, all markets together; more are refused.
         stops: by market, the stop orders that wait for their price.
+        switches: accounts whose orders are cancelled unless they say that they are there.
     """
 
     ledger: Ledger
@@ -75,7 +77,12 @@ class OwnOrders:
     reserve: Reserve
     live_orders_max: int = 200_000
     stops: dict[str, Stops] = attrs.Factory(dict)
+    switches: DeadManSwitches = attrs.field(init=False)
     _expiries: Expiries = attrs.Factory(Expiries)
+
+    @switches.default
+    def _switches(self) -> DeadManSwitches:
+        return DeadManSwitches(self.ledger.outbox)
 
     def place(self, new: NewOrder, now: float) -> LiveOrder:
         """
@@ -283,11 +290,28 @@ class OwnOrders:
                 self.ledger.books[live.order.market].touched(live)
         self.ledger.finish(transition, now)
 
+    def cancel_after(self, account: str, market: str | None, ms: int, now: float) -> int | None:
+        """
+        Cancel an account's orders (of one market) in ``ms``, unless called again; 0: do not.
+
+        Returns:
+            When, by this home's clock; None: not at all.
+
+        Raises:
+            OrderError: too many accounts did this.
+        """
+        deadline_ms = self.clock.read_ms(now) + ms if ms else 0
+        self.switches.set(account, market or "", deadline_ms)
+        return deadline_ms or None
+
     def expire(self, now: float) -> None:
         """
         Close every good-till-date order whose time has come, by this home's clock
-        (docs/design/distributed-core.rst#own-orders).
+        (docs/design/distributed-core.rst#own-orders), and the orders of accounts that are silent.
         """
+        if self.switches.next_ms is not None:
+            for account, market in self.switches.due(self.clock.read_ms(now)):
+                self.cancel_all(now, market or None, account)
         if not self._expiries.heap:
             return
         due: list[LiveOrder] = []
@@ -300,7 +324,8 @@ class OwnOrders:
 
     def next_expiry(self) -> float | None:
         """When ``expire`` next has work, in seconds, or None."""
-        next_ms = self._expiries.next_ms()
+        times_ms = filter(None, (self._expiries.next_ms(), self.switches.next_ms))
+        next_ms = min(times_ms, default=None)
         return None if next_ms is None else next_ms / 1000
 
     def _stops(self, market: str) -> Stops:

@@ -173,6 +173,17 @@ def order_cancel_all(
     return {"cancelled": len(cancelled)}
 
 
+@METHODS.method("order.cancel_after", p.CancelAfter, "trade")
+def order_cancel_after(
+    gateway: Gateway, client: Principal, params: p.CancelAfter, now: float
+) -> MethodResult:
+    """Cancel an account's open orders unless called again within ms; 0 ends it."""
+    account = client.account(params.account)
+    market = None if params.market is None else gateway.market(params.market).symbol
+    at = gateway.step(lambda node: node.cancel_after(account, market, params.ms, now))
+    return {"account": account, "market": market, "time": int(now * 1000), "cancels": at}
+
+
 @METHODS.method("order.replace", p.ReplaceOrder, "trade")
 def order_replace(
     gateway: Gateway, client: Principal, params: p.ReplaceOrder, now: float

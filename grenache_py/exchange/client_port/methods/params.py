@@ -17,6 +17,7 @@ __all__ = [
     "Addressed",
     "Backup",
     "BookGet",
+    "CancelAfter",
     "CancelAll",
     "Candles",
     "ExecutionsList",
@@ -90,6 +91,12 @@ class CancelAll(Params):
     market: MarketSymbol | None = None
     account: Name | None = None
     all_accounts: bool = False
+
+
+class CancelAfter(Params):
+    ms: Annotated[int, Meta(ge=0, le=86_400_000)]
+    market: MarketSymbol | None = None
+    account: Name | None = None
 
 
 class ReplaceOrder(Params):
