@@ -32,6 +32,7 @@ BUSY = -32010
 SHUTTING_DOWN = -32011
 SELF_TRADE = -32012
 FORGOTTEN = -32013
+TOO_LATE = -32014
 
 
 class OrderError(GrenacheError):

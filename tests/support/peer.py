@@ -25,6 +25,7 @@ from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.exchange.daemon.commit_loop import CommitLoop
 from grenache_py.exchange.daemon.history import StoreHistory
 from grenache_py.exchange.daemon.peer_connection import PeerConnection
+from grenache_py.exchange.daemon.settling import Settling
 from grenache_py.exchange.effects.rows import Row, Snapshot
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.market.instrument import Market
@@ -162,7 +163,8 @@ class Peer:
         feed = Feed({"BTC-USD": MARKET}, lambda copy: trades_behind(self.commit_loop.node, copy))
         facts = Facts(self.identity.key, "main", "0", START, False)
         self.tokens: dict[str, Grant] = {}
-        self.gateway = Gateway(feed, history, admin, facts, self.tokens.get)
+        settling = Settling(self.clock, feed)
+        self.gateway = Gateway(feed, history, admin, facts, settling.wait, self.tokens.get)
         self.commit_loop = CommitLoop(
             self.store, self.clock, self.gateway, self._make_node, self.dialled.append
         )

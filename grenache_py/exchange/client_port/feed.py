@@ -84,6 +84,7 @@ class Feed:
     markets: Mapping[str, Market]
     trades_of: TradesOf
     gaps: int = 0
+    _unsettled: dict[str, list[Callable[[], None]]] = attrs.Factory(dict)
     _by_name: dict[str, dict[SendQueue, Subscription]] = attrs.Factory(dict)
     _by_client: dict[SendQueue, dict[str, Subscription]] = attrs.Factory(dict)
 
@@ -105,6 +106,26 @@ class Feed:
         self._by_name.setdefault(name, {})[to] = subscription
         self._by_client.setdefault(to, {})[name] = subscription
         return subscription
+
+    def when_settled(self, order_id: str, call: Callable[[], None]) -> None:
+        """
+        Call once nothing of an order is in doubt any more, or the daemon cannot say so.
+
+        That is not durable by then, but part of the batch that is being made.
+        """
+        self._unsettled.setdefault(order_id, []).append(call)
+
+    def waits_no_more(self, order_id: str, call: Callable[[], None]) -> None:
+        """Do not call: it took too long."""
+        waiting = self._unsettled.get(order_id, [])
+        if call in waiting:
+            waiting.remove(call)
+        if not waiting:
+            self._unsettled.pop(order_id, None)
+
+    def _settled(self, order_id: str) -> None:
+        for call in self._unsettled.pop(order_id, ()):
+            call()
 
     def names(self, to: SendQueue) -> Collection[str]:
         """What ``to`` is subscribed to."""
@@ -148,6 +169,8 @@ class Feed:
 
     def gap_all(self) -> set[SendQueue]:
         """End every subscription with a ``gap``: what was said may not be true any more."""
+        for order_id in list(self._unsettled):
+            self._settled(order_id)
         clients = set(self._by_client)
         for to in clients:
             for name in list(self.names(to)):
@@ -155,9 +178,13 @@ class Feed:
                 self.end(name, to)
         return clients
 
-    def stage(self, events: Iterable[Event]) -> Staged:
+    def stage(self, events: Collection[Event]) -> Staged:
         """Encode ``events`` for those who listen now; `release` them once they are durable."""
         staged: Staged = []
+        if self._unsettled:
+            for event in events:
+                if isinstance(event, OrderChanged) and not event.order.reserved:
+                    self._settled(event.order.order_id)
         if not self._by_name:
             return staged
         trades: dict[str, list[dict[str, Any]]] = {}

@@ -165,6 +165,8 @@ class Facts:
         "candles",
         "executions",
         "cancel_after",
+        "wait_ms",
+        "valid_until",
     )
 
 
@@ -224,6 +226,7 @@ class Gateway:
         node: replaced when the store failed and was opened again.
         check_token: the grant behind a token, or None.
         guesses: the wrong tokens that were shown.
+        settled: waits, so many seconds at most, until nothing of an order is in doubt any more.
         closed: what everybody is told while the node cannot be asked.
     """
 
@@ -231,6 +234,7 @@ class Gateway:
     history: History
     admin: Admin
     facts: Facts
+    settled: Callable[[str, float], Awaitable[None]]
     node: GatewayNode = attrs.field(init=False)  # set when the store is open
     check_token: Callable[[str], Grant | None] = lambda token: None
     closed: OrderError | None = None

@@ -44,6 +44,7 @@ from grenache_py.exchange.daemon.node_factory import NodeFactory
 from grenache_py.exchange.daemon.page import StatusPages
 from grenache_py.exchange.daemon.pruning import Pruning
 from grenache_py.exchange.daemon.secret_files import read_or_make_identity, read_tokens
+from grenache_py.exchange.daemon.settling import Settling
 from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
 from grenache_py.exchange.rates import RateLimits
 from grenache_py.exchange.storage.store import Store
@@ -138,8 +139,9 @@ class ExchangeService(Service):
         config, reactor = self._config, self._reactor
         tokens = read_tokens(config.tokens_file) if config.tokens_file else None
         markets = {market.symbol: market for market in config.markets}
+        feed = Feed(markets, lambda copy: trades_behind(self.commit_loop.node, copy))
         return Gateway(
-            feed=Feed(markets, lambda copy: trades_behind(self.commit_loop.node, copy)),
+            feed=feed,
             history=StoreHistory(self.store, self.identity.key),
             admin=DaemonAdmin(
                 self.store,
@@ -154,6 +156,7 @@ class ExchangeService(Service):
                 self._clock.seconds(),
                 tokens_wanted=tokens is not None,
             ),
+            settled=Settling(self._clock, feed).wait,
             check_token=lambda token: None if tokens is None else tokens.grant(token),
             closed=OrderError(SHUTTING_DOWN, "This daemon is still starting."),
             guesses=TokenGuesses(self._tell_of_guesses),

@@ -14,7 +14,7 @@ import attrs
 from msgspec import Raw
 
 from grenache_py.exchange.client_port.feed import Subscription, order_update
-from grenache_py.exchange.client_port.gateway import Found, Gateway, Principal
+from grenache_py.exchange.client_port.gateway import Found, Gateway, GatewayNode, Principal
 from grenache_py.exchange.client_port.methods import params as p
 from grenache_py.exchange.client_port.methods.catching_up import ALL, KeptUpdates
 from grenache_py.exchange.client_port.methods.registry import (
@@ -31,10 +31,11 @@ from grenache_py.exchange.errors import (
     ALREADY_CLOSED,
     DUPLICATE_CLIENT_ID,
     INVALID_PARAMS,
+    TOO_LATE,
     UNKNOWN_ORDER,
     OrderError,
 )
-from grenache_py.exchange.market.order import NewOrder, new_order_of
+from grenache_py.exchange.market.order import LiveOrder, NewOrder, new_order_of
 from grenache_py.wire.jsonrpc import encode
 
 
@@ -62,13 +63,55 @@ def order_place(
         params.client_order_id or "",
         params.self_trade,
     )
-    if new.client_order_id and gateway.history.may_have_used(new.account, new.client_order_id):
-        if gateway.node.by_client_id(new.account, new.client_order_id) is None:
-            return _place_unless_used(gateway, new, now)
-    return gateway.step(lambda node: gateway.report(node.place(new, now)))
+    name = new.client_order_id
+    if name and gateway.node.by_client_id(new.account, name) is not None:
+        return _placed(gateway, new, now, params.wait_ms)  # once more, so it is never too late
+    if name and gateway.history.may_have_used(new.account, name):
+        return _place_unless_used(gateway, new, params, now)
+    _check_in_time(params, now)
+    return _placed(gateway, new, now, params.wait_ms)
 
 
-async def _place_unless_used(gateway: Gateway, new: NewOrder, now: float) -> Any:
+def _check_in_time(params: p.PlaceOrder, now: float) -> None:
+    """
+    Raises:
+        OrderError: the client did not want the order any more by now.
+    """
+    if params.valid_until is not None and now * 1000 > params.valid_until:
+        raise OrderError(
+            TOO_LATE,
+            f"It is {int(now * 1000)} by the daemon's clock, later than valid_until; nothing was"
+            " placed.",
+            time=int(now * 1000),
+        )
+
+
+def _placed(gateway: Gateway, new: NewOrder, now: float, wait_ms: int) -> MethodResult:
+    def place(node: GatewayNode) -> tuple[LiveOrder, dict[str, Any]]:
+        live = node.place(new, now)
+        return live, gateway.report(live)
+
+    live, report = gateway.step(place)
+    if not wait_ms or not live.reserved:
+        return report
+    return AtSeal(lambda: _settled(gateway, live, report, wait_ms / 1000))
+
+
+async def _settled(
+    gateway: Gateway, live: LiveOrder, report: dict[str, Any], wait_s: float
+) -> dict[str, Any] | AtSeal:
+    """The report once nothing is in doubt, or after ``wait_s``; ``report`` if the node is gone."""
+    node = gateway.node
+    if live.reserved:
+        await gateway.settled(live.order_id, wait_s)
+    if gateway.node is not node or gateway.closed is not None:
+        return report
+    return AtSeal(lambda: gateway.report(live))
+
+
+async def _place_unless_used(
+    gateway: Gateway, new: NewOrder, params: p.PlaceOrder, now: float
+) -> Any:
     """Place an order whose client id may be that of an order closed long ago."""
     found = await gateway.history.order_by_client_id(new.account, new.client_order_id)
     if found is not None:
@@ -80,8 +123,9 @@ async def _place_unless_used(gateway: Gateway, new: NewOrder, now: float) -> Any
                 order_id=found[0].order_id,
             )
         return gateway.found_report(found)
-    report = gateway.step(lambda node: gateway.report(node.place(new, now)))
-    return AtSeal(lambda: report)
+    _check_in_time(params, now)
+    placed = _placed(gateway, new, now, params.wait_ms)
+    return placed if isinstance(placed, AtSeal) else AtSeal(lambda: placed)
 
 
 @attrs.frozen

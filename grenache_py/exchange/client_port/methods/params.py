@@ -79,6 +79,8 @@ class PlaceOrder(Params):
     client_order_id: Name | None = None
     account: Name | None = None
     self_trade: SelfTrade = "newest"
+    wait_ms: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    valid_until: Milliseconds | None = None
 
 
 class OneOrder(Params):
