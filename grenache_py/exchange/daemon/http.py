@@ -24,6 +24,12 @@ from websockets.server import ServerProtocol
 from zope.interface import implementer
 
 from grenache_py.exchange.daemon.client_connection import ClientConnection
+from grenache_py.exchange.daemon.market_pages import (
+    MARKET_PATHS,
+    MARKET_ROUTES,
+    TOO_MANY,
+    MarketPages,
+)
 from grenache_py.exchange.daemon.static_pages import STATIC_PATHS
 from grenache_py.wire.http.messages import HTTPRequest, Page, Pages, Refusal
 from grenache_py.wire.http.reader import ReaderLimits, TargetReader
@@ -46,6 +52,7 @@ ROUTES = (
     *(HTTPRoute(path, "GET, HEAD", what, "anybody") for path, what in STATIC_PATHS.items()),
     HTTPRoute("/health", "GET, HEAD", "JSON; 503 while no orders are taken", "anybody"),
     HTTPRoute("/metrics", "GET, HEAD", "for Prometheus", "anybody"),
+    *MARKET_ROUTES,
     HTTPRoute("/ws", "GET", "the live stream, a WebSocket", "pages from here; no browser"),
 )
 
@@ -94,6 +101,8 @@ class HTTPConnection(Protocol):
     becomes a message.
     """
 
+    transport: Any
+
     def __init__(
         self,
         clock: IReactorTime,
@@ -119,24 +128,24 @@ class HTTPConnection(Protocol):
         self._answered = False  # before the rest of its body has come
         self._socket: ServerProtocol | None = None
         self._stream: ClientConnection | None = None
+        self._market = MarketPages(self._new_stream)
         self._idle: IDelayedCall | None = None
-        self._unread = b""  # requests that wait until the client takes earlier answers
+        self._later: list[HTTPRequest] = []  # requests that wait until the one before is answered
+        self._unread = b""  # bytes that wait until the client takes earlier answers
         self._held: set[PauseReason] = set()  # why nothing is read
         self._writable: IPushProducer | None = _Writable(self)
         self._of_stream: IPushProducer | None = None
 
     def connectionMade(self) -> None:
-        transport: Any = self.transport
         self._idle = self._clock.callLater(IDLE_S, self._idled)
-        transport.registerProducer(self._writable, True)
+        self.transport.registerProducer(self._writable, True)
 
     def _idled(self) -> None:
         self._idle = None
         self._abort()
 
     def _abort(self) -> None:
-        transport: Any = self.transport
-        transport.abortConnection()
+        self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._happened(HTTPEvent.LOST)
@@ -148,6 +157,7 @@ class HTTPConnection(Protocol):
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
+        self._market.close()
         if self._stream is not None:
             stream, self._stream = self._stream, None
             stream.connectionLost(reason)
@@ -180,13 +190,12 @@ class HTTPConnection(Protocol):
 
     def _hold(self, reason: PauseReason, held: bool) -> None:
         """Stop reading while there is any reason to; ``reason`` begins or ends."""
-        transport: Any = self.transport
         before = bool(self._held)
         (self._held.add if held else self._held.discard)(reason)
         if self._held and not before:
-            transport.pauseProducing()
+            self.transport.pauseProducing()
         elif before and not self._held and self.state is not HTTPState.CLOSED:
-            transport.resumeProducing()
+            self.transport.resumeProducing()
 
     # What the reader says. Nothing is done with a body, so an answer does not wait for it.
 
@@ -200,29 +209,47 @@ class HTTPConnection(Protocol):
         self._reader.stream_body()
         if self._idle is not None:
             self._idle.reset(IDLE_S)
+        self._later.append(request)  # of one piece, so they are few
+        self._answer_on()
+
+    def _answer_on(self) -> None:
+        while self._later and PauseReason.PIPELINED not in self._held:
+            self._answer(self._later.pop(0))
+
+    def _answer(self, request: HTTPRequest) -> None:
         path = request.url.partition("?")[0]
         close = not (request.http11 and request.keep_alive)
         why_not = refused_by_headers(request.headers, self._names)
+        make = self._pages.get(path)
         if why_not:
             self._respond(_text(403, why_not), close=True)
-            return
-        if path == "/ws":
+        elif path == "/ws":
             self._upgrade(request)
-            return
-        make = self._pages.get(path)
-        if request.method not in {b"GET", b"HEAD"}:
-            page = _text(405, "Only GET is understood here.")
-        elif make is None:
-            page = _text(404, f"There is nothing at {path[:100]!r}.")
+        elif request.method not in {b"GET", b"HEAD"}:
+            self._respond(_text(405, "Only GET is understood here."), close=close)
+        elif path in MARKET_PATHS:
+            self._ask(request, close)
         else:
-            page = make()
-        accepted = request.headers.get(b"accept-encoding", b"").split(b",")
-        self._respond(
-            page,
-            body=request.method != b"HEAD",
-            close=close,
-            gzipped=b"gzip" in {each.strip() for each in accepted},
-        )
+            page = make() if make else _text(404, f"There is nothing at {path[:100]!r}.")
+            accepted = request.headers.get(b"accept-encoding", b"").split(b",")
+            self._respond(
+                page,
+                body=request.method != b"HEAD",
+                close=close,
+                gzipped=b"gzip" in {each.strip() for each in accepted},
+            )
+
+    def _ask(self, request: HTTPRequest, close: bool) -> None:
+        """Answer from what every client is told; read no further request before that is here."""
+
+        def answer(page: Page) -> None:
+            self._respond(page, body=request.method != b"HEAD", close=close)
+            self._hold(PauseReason.PIPELINED, False)
+            self._answer_on()
+            self._read_on()
+
+        self._hold(PauseReason.PIPELINED, True)
+        self._market.ask(request, answer)
 
     def continue_wanted(self, request: HTTPRequest) -> None:
         """The answer has been given, and no body is wanted."""
@@ -256,36 +283,38 @@ class HTTPConnection(Protocol):
                 head.append("Content-Encoding: gzip")
         head.append(f"Content-Length: {len(content)}")
         head.append(f"Cache-Control: {page.cache}")
+        if page.etag:
+            head.append(f"ETag: {page.etag}")
         if page.status == 405:
             head.append("Allow: GET, HEAD")
         if close:
             head.append("Connection: close")
-        transport: Any = self.transport
         written = _EOL.join([*head, _SAFETY + _EOL]).encode()
-        transport.write(written + (content if body else b""))
+        self.transport.write(written + (content if body else b""))
         if close:
             self._close()
 
     def _close(self) -> None:
-        transport: Any = self.transport
         if HTTP_TRANSITIONS.allows(self.state, HTTPEvent.CLOSE):
             self._happened(HTTPEvent.CLOSE)
         self._unread = b""
         if self._writable is not None:  # or the transport would wait for it
             self._writable = None
-            transport.unregisterProducer()
-        transport.loseConnection()
+            self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
     def _happened(self, event: HTTPEvent) -> None:
         self.state = HTTP_TRANSITIONS.next(self.state, event)
 
     # The stream.
 
+    def _new_stream(self) -> ClientConnection | None:
+        return self._make_stream(self.transport.getPeer())
+
     def _upgrade(self, request: HTTPRequest) -> None:
-        transport: Any = self.transport
-        stream = self._make_stream(transport.getPeer())
+        stream = self._new_stream()
         if stream is None:
-            self._respond(_text(503, "There are too many clients; come back later."), close=True)
+            self._respond(_text(503, TOO_MANY), close=True)
             return
         socket = ServerProtocol(max_size=LINE_BYTES_MAX)
         lines = [b"GET /ws HTTP/1.1", *(b": ".join(each) for each in request.headers.items())]
@@ -293,7 +322,7 @@ class HTTPConnection(Protocol):
         for event in socket.events_received():
             assert isinstance(event, Request)
             socket.send_response(socket.accept(event))
-        transport.write(b"".join(socket.data_to_send()))
+        self.transport.write(b"".join(socket.data_to_send()))
         if socket.state is not State.OPEN:
             stream.connectionLost()
             self._close()
@@ -325,12 +354,11 @@ class HTTPConnection(Protocol):
 
     def _flush(self) -> None:
         """Send what the protocol has to say: messages, pongs, the closing handshake."""
-        transport: Any = self.transport
         socket = self._socket
         assert socket is not None
         data = b"".join(socket.data_to_send())
         if data:
-            transport.write(data)
+            self.transport.write(data)
         if socket.close_expected():
             self._close()
 

@@ -63,6 +63,7 @@ class Page:
     Attributes:
         cache: The ``Cache-Control`` header.
         gzipped: The body compressed, for who takes that; empty when there is none.
+        etag: The ``ETag`` header, with its quotes; "" for none.
     """
 
     body: bytes
@@ -70,6 +71,7 @@ class Page:
     status: int = 200
     cache: str = "no-store"
     gzipped: bytes = b""
+    etag: str = ""
 
 
 #: What GET finds, by path; called for each request.

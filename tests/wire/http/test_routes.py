@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from grenache_py.exchange.daemon.http import ROUTES as EXCHANGE
+from grenache_py.exchange.daemon.market_pages import MARKET_ROUTES
 from grenache_py.exchange.daemon.static_pages import static_pages
 from grenache_py.grape import answers, api
 from grenache_py.grape.pages import ROUTES as GRAPE
@@ -34,4 +35,5 @@ def test_the_grape_has_these_commands() -> None:
 
 def test_the_exchange_has_these_pages() -> None:
     paths = {route.path for route in EXCHANGE}
-    assert paths == {*static_pages(), "/health", "/metrics", "/ws"}
+    market = {route.path for route in MARKET_ROUTES}
+    assert paths == {*static_pages(), *market, "/health", "/metrics", "/ws"}
