@@ -13,6 +13,25 @@ MODULES = {path: path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
 SHARED = {"Options", "Request", "Response"}
 #: Its classes have the names of those in link and rpc, and a program takes one form or the other.
 SAME_IN_ASYNCIO = PACKAGE / "aio"
+#: What `grenache_py.trading` shows to programs under the names that the exchange has for it inside.
+SHOWN = {
+    "Book",
+    "Candle",
+    "Client",
+    "Fill",
+    "Level",
+    "Market",
+    "Money",
+    "NotConnected",
+    "Order",
+    "OrderType",
+    "Refused",
+    "SelfTrade",
+    "Side",
+    "Status",
+    "TimeInForce",
+    "Trade",
+}
 
 
 def _defined(module: str) -> set[str]:
@@ -35,7 +54,11 @@ def test_a_public_class_has_its_name_for_itself() -> None:
             continue
         for name in _defined(text):
             places[name].append(str(path.relative_to(PACKAGE)))
-    assert {name: where for name, where in places.items() if len(where) > 1}.keys() == SHARED
+    shared = {name: where for name, where in places.items() if len(where) > 1}
+    assert shared.keys() == SHARED | SHOWN
+    for name in SHOWN:
+        inside = [where for where in shared[name] if not where.startswith("trading/")]
+        assert len(inside) == 1, name
 
 
 def test_asyncios_classes_have_the_names_of_those_they_stand_for() -> None:

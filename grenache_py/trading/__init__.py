@@ -1,0 +1,94 @@
+"""
+Trading at a peer of the exchange from a program: `Client` waits, `AsyncClient` is for asyncio.
+
+(`grenache_py.trading.tx` has the one for Twisted.) docs/trading.rst says how to use them.
+"""
+
+from __future__ import annotations
+
+from grenache_py.trading.async_client import AsyncClient, AsyncStream
+from grenache_py.trading.blocking import Client
+from grenache_py.trading.book import Book
+from grenache_py.trading.calls import PlaceOptions
+from grenache_py.trading.errors import (
+    AnswerTimeout,
+    BadStep,
+    CannotFill,
+    DuplicateOrderId,
+    ExchangeError,
+    InvalidRequest,
+    NotAuthorised,
+    NotConnected,
+    OrderClosed,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    SelfTraded,
+    TooLate,
+    Unavailable,
+    UnknownMarket,
+    UnknownOrder,
+    WouldCross,
+)
+from grenache_py.trading.line import State
+from grenache_py.trading.models import (
+    Candle,
+    Fill,
+    Level,
+    Market,
+    Money,
+    Order,
+    OrderType,
+    OwnTrade,
+    PeerStatus,
+    SelfTrade,
+    Side,
+    Status,
+    Ticker,
+    TimeInForce,
+    Trade,
+)
+from grenache_py.trading.stream import Stream
+
+__all__ = [
+    "AnswerTimeout",
+    "AsyncClient",
+    "AsyncStream",
+    "BadStep",
+    "Book",
+    "Candle",
+    "CannotFill",
+    "Client",
+    "DuplicateOrderId",
+    "ExchangeError",
+    "Fill",
+    "InvalidRequest",
+    "Level",
+    "Market",
+    "Money",
+    "NotAuthorised",
+    "NotConnected",
+    "Order",
+    "OrderClosed",
+    "OrderType",
+    "OutcomeUnknown",
+    "OwnTrade",
+    "PeerStatus",
+    "PlaceOptions",
+    "RateLimited",
+    "Refused",
+    "SelfTrade",
+    "SelfTraded",
+    "Side",
+    "State",
+    "Status",
+    "Stream",
+    "Ticker",
+    "TimeInForce",
+    "TooLate",
+    "Trade",
+    "Unavailable",
+    "UnknownMarket",
+    "UnknownOrder",
+    "WouldCross",
+]

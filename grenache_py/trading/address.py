@@ -1,0 +1,47 @@
+"""
+Where a daemon is.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import os
+
+import attrs
+
+__all__ = ["DEFAULT", "DaemonAddress"]
+
+DEFAULT = "127.0.0.1:7070"
+
+
+@attrs.frozen
+class DaemonAddress:
+    """
+    ``HOST:PORT``, or the path of a UNIX socket (anything with a ``/``).
+
+    Attributes:
+        text: as it was given.
+        path: of the socket; "" for a host and a port.
+    """
+
+    text: str
+    path: str = ""
+    host: str = ""
+    port: int = 0
+
+    @classmethod
+    def of(cls, text: str | None) -> DaemonAddress:
+        """
+        Read an address; None: that in ``EXCHANGE_CONNECT``, or `DEFAULT`.
+
+        Raises:
+            ValueError: it is none.
+        """
+        text = text or os.environ.get("EXCHANGE_CONNECT") or DEFAULT
+        if "/" in text:
+            return cls(text, path=text)
+        host, colon, port = text.rpartition(":")
+        if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+            raise ValueError(f"{text!r} is not HOST:PORT, and no path of a socket")
+        return cls(text, host=host.strip("[]"), port=int(port))
