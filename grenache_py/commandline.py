@@ -7,22 +7,27 @@ readable line on stderr and exit code 1, by ``twistd`` and ``twist`` as by the c
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from twisted.application.service import Service
 from twisted.python import usage
 
 from grenache_py import __version__
 from grenache_py.errors import ConfigError
-from grenache_py.logs import FORMATS, Levels, under_runner
+from grenache_py.logs import FORMATS, Levels, SurvivingStream, under_runner
 from grenache_py.options import LOGGING, Option, OptionTable
-from grenache_py.service import exit_readably
+from grenache_py.pid_file import take_over
+from grenache_py.service import OnSignal, Reread, exit_readably
 
 __all__ = ["DaemonOptions", "allow_files", "service_for_runner"]
+
+Self = TypeVar("Self", bound="DaemonOptions")
 
 
 class DaemonOptions(usage.Options):
@@ -35,6 +40,7 @@ class DaemonOptions(usage.Options):
         table: The settings.
         log_format: ``text`` or ``json``.
         levels: Which events are logged.
+        streams: What the log is written to.
     """
 
     command: ClassVar[str]
@@ -74,6 +80,9 @@ class DaemonOptions(usage.Options):
 
     def __init__(self) -> None:
         self.many: dict[str, list[str]] = {}
+        self.streams: list[SurvivingStream] = []
+        self._argv: list[str] = []
+        self._folder = os.getcwd()
         super().__init__()
         for option in self.table.options:
             for alias in option.aliases:
@@ -111,11 +120,59 @@ class DaemonOptions(usage.Options):
             SystemExit: An option is wrong; one line on stderr has said why. (For a
                 UsageError, twistd would print the whole help first.)
         """
+        self._argv = sys.argv[1:] if options is None else list(options)
         with exit_readably(self.command):
-            try:
-                super().parseOptions(options)
-            except usage.UsageError as error:
-                raise ConfigError(f"{error} ({self.help_command} lists the options)") from None
+            self._parse()
+            runner: Any = self.parent or {}
+            pid_file = runner.get("pidfile")  # there is one under twistd only
+            said = take_over(os.path.abspath(pid_file)) if pid_file else ""
+            if said and sys.__stderr__ is not None:
+                with suppress(OSError, ValueError):  # full, closed or without a reader
+                    print(f"{self.command}: {said}", file=sys.__stderr__, flush=True)
+
+    def _parse(self) -> None:
+        try:
+            super().parseOptions(self._argv)
+        except usage.UsageError as error:
+            raise ConfigError(f"{error} ({self.help_command} lists the options)") from None
+
+    def again(self: Self) -> Self:
+        """
+        Return the options as the same command line and its file give them now.
+
+        Raises:
+            ConfigError: a setting is wrong by now, or the file is gone.
+        """
+        fresh = type(self)()
+        fresh._argv, fresh._folder = self._argv, self._folder
+        fresh._parse()
+        return fresh
+
+    def on_signal(self: Self, change: Callable[[Self], Reread]) -> OnSignal:
+        """
+        What signals ask of the daemon that these options made.
+
+        Args:
+            change: makes the daemon follow newer options; raises ConfigError, having changed
+                nothing, when it cannot.
+        """
+
+        def reread() -> Reread:
+            fresh = self.again()
+            result = change(fresh)
+            done, later = result.done, result.later
+            if str(fresh.levels) != str(self.levels):
+                self.levels.follow(fresh.levels)
+                done = (*done, f"log-level is {self.levels}")
+            if fresh.log_format != self.log_format:
+                later = (*later, "log-format")
+            return Reread(done, later)
+
+        def reopen() -> None:
+            for stream in self.streams:
+                stream.reopen()
+
+        return OnSignal(reread, reopen, self.levels.toggle_debug)
 
     def postOptions(self) -> None:
         typed: dict[str, Any] = {name: value for name, value in self.items() if value is not None}
@@ -152,7 +209,8 @@ class DaemonOptions(usage.Options):
 
     def _read(self, file: str) -> dict[str, Any]:
         try:
-            return self.table.from_toml(Path(file).read_text("utf-8"))
+            # twistd has gone to another folder, perhaps, when the file is read again.
+            return self.table.from_toml(Path(self._folder, file).read_text("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8"
             raise ConfigError(f"config file {file}: {reason}") from None
@@ -185,7 +243,7 @@ def service_for_runner(options: DaemonOptions, make: Callable[[], Service]) -> S
         SystemExit: it cannot start; one line on stderr has said why.
     """
     with exit_readably(options.command):
-        return under_runner(make(), options, options.log_format, options.levels)
+        return under_runner(make(), options, options.log_format, options.levels, options.streams)
 
 
 def allow_files(wanted: int) -> None:

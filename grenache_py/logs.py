@@ -25,7 +25,6 @@ from twisted.logger import (
     globalLogBeginner,
 )
 from twisted.python.components import Componentized
-from twisted.python.logfile import LogFile
 from twisted.python.usage import Options
 
 from grenache_py.errors import ConfigError
@@ -57,14 +56,34 @@ class Levels:
             ConfigError: a level that does not exist, or an entry that is not ``[namespace=]level``.
         """
         self.predicate = LogLevelFilterPredicate()
-        for namespace in _QUIET:
-            self.predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
-        self._set: dict[str, str] = {"": "info"}
+        self._before_debug: dict[str, str] | None = None
+        self._set: dict[str, str] = {}
+        self._replace({"": "info"})
         for entry in spec.split(","):
             namespace, equals, level = entry.strip().rpartition("=")
             if equals and not namespace:
                 raise ConfigError(f"log level {entry.strip()!r} names no namespace before the '='")
             self.set(level, namespace)
+
+    def _replace(self, levels: dict[str, str]) -> None:
+        self.predicate.clearLogLevels()
+        for namespace in _QUIET:
+            self.predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
+        self._set.clear()
+        for namespace, level in levels.items():
+            self.set(level, namespace)
+
+    def follow(self, other: Levels) -> None:
+        """Take the levels of ``other`` in place of all that were set."""
+        self._before_debug = None
+        self._replace(other._set)
+
+    def toggle_debug(self) -> bool:
+        """Write everything, or go back to what was written before; whether it is everything now."""
+        before = self._before_debug
+        self._before_debug = dict(self._set) if before is None else None
+        self._replace(before or dict.fromkeys(self._set, "debug"))
+        return before is None
 
     def set(self, level: str, namespace: str = "") -> None:
         """
@@ -134,17 +153,45 @@ class SurvivingStream:
     def flush(self) -> None:
         """Each line is flushed as it is written."""
 
+    def reopen(self) -> None:
+        """
+        Open the file anew if the stream is one: it was renamed, as logrotate does.
+
+        Raises:
+            ConfigError: it cannot be opened; the old one is written on.
+        """
+        before: Any = self._stream
+        path = getattr(before, "name", None)
+        if before in (None, sys.__stdout__, sys.__stderr__) or not isinstance(path, str):
+            return
+        self._stream = _open(path)
+        with suppress(OSError):  # full: its lines were counted as lost already
+            before.close()
+
 
 def _to_stderr(line: str) -> None:
     with suppress(OSError, ValueError, AttributeError):  # no stderr either
         print(line, file=sys.__stderr__, flush=True)
 
 
-def observer(stream: TextIO, format: str, levels: Levels) -> ILogObserver:
+def _open(path: str) -> TextIO:
+    """Open a log file so that each line goes to its end, wherever somebody else put that."""
+    try:
+        return open(path, "a", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise ConfigError(f"cannot open log file {path}: {error.strerror}") from error
+
+
+def observer(
+    stream: TextIO, format: str, levels: Levels, streams: list[SurvivingStream] | None = None
+) -> ILogObserver:
     """
     Return an observer that writes the events ``levels`` lets through to ``stream``.
 
     A stream that cannot be written costs the lines, and nothing else (`SurvivingStream`).
+
+    Args:
+        streams: gets what is written to, for whoever wants it reopened.
 
     When ``stream`` is systemd's journal, each text line begins with the priority that
     ``journalctl -p`` selects by.
@@ -165,6 +212,8 @@ def observer(stream: TextIO, format: str, levels: Levels) -> ILogObserver:
             return f"{line(event)}\n"
 
     surviving: Any = SurvivingStream(stream, format)
+    if streams is not None:
+        streams.append(surviving)
     return FilteringLogObserver(FileLogObserver(surviving, formatted), [levels.predicate])
 
 
@@ -173,7 +222,13 @@ def begin(stream: TextIO, format: str, levels: Levels) -> None:
     globalLogBeginner.beginLoggingTo([observer(stream, format, levels)], redirectStandardIO=False)
 
 
-def under_runner(service: Service, options: Options, format: str, levels: Levels) -> Service:
+def under_runner(
+    service: Service,
+    options: Options,
+    format: str,
+    levels: Levels,
+    streams: list[SurvivingStream] | None = None,
+) -> Service:
     """
     Have twistd or twist, whichever runs ``service``, log as `observer` does.
 
@@ -183,6 +238,7 @@ def under_runner(service: Service, options: Options, format: str, levels: Levels
 
     Args:
         options: The plugin's own; its parent is the runner's.
+        streams: as for `observer`.
 
     Raises:
         ConfigError: the format does not exist, or the log file cannot be opened.
@@ -191,12 +247,12 @@ def under_runner(service: Service, options: Options, format: str, levels: Levels
         raise ConfigError(f"no log format {format!r}: choose one of {', '.join(FORMATS)}")
     runner: MutableMapping[str, Any] = getattr(options, "parent", None) or {}
     if "fileLogObserverFactory" in runner:  # twist
-        runner["fileLogObserverFactory"] = lambda stream: observer(stream, format, levels)
+        runner["fileLogObserverFactory"] = lambda stream: observer(stream, format, levels, streams)
         runner["logLevel"] = LogLevel.debug  # ours decides
         return service
     if not runner or runner.get("logger") or runner.get("syslog"):
         return service
-    root = _LoggedService(observer(_twistd_stream(runner), format, levels))
+    root = _LoggedService(observer(_twistd_stream(runner), format, levels, streams))
     service.setServiceParent(root)
     return root
 
@@ -215,15 +271,11 @@ class _LoggedService(MultiService):
 
 
 def _twistd_stream(runner: Mapping[str, Any]) -> TextIO:
-    """Return what twistd itself would log to: stdout, or a file that is rotated."""
+    """Return what twistd itself would log to: stdout, or a file."""
     name = runner.get("logfile") or ("-" if runner.get("nodaemon", True) else "twistd.log")
     if name == "-":
         return sys.stdout
-    try:
-        file: TextIO = LogFile.fromFullPath(name)
-    except OSError as error:
-        raise ConfigError(f"cannot open log file {name}: {error.strerror}") from error
-    return file
+    return _open(os.path.abspath(name))
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -108,6 +108,15 @@ class OptionTable:
                     fields[option.field] = setting
         return fields
 
+    def differing(self, one: Any, other: Any) -> list[str]:
+        """The options, by name, that have other values in one configuration than in another."""
+        return [
+            option.name
+            for option in self.options
+            if option.field is not None
+            and getattr(one, option.field) != getattr(other, option.field)
+        ]
+
     def from_toml(self, content: str) -> dict[str, Any]:
         """
         Return the settings of a TOML file: some of this table's and of `LOGGING`.

@@ -58,6 +58,15 @@ class Notifier:
         """Ports are bound and the store is open: what waits for this unit may start."""
         self._send("READY=1", *self._status(status))
 
+    def reloading(self, now_us: int) -> None:
+        """
+        Settings are being read again; `ready` says that it is over.
+
+        Args:
+            now_us: the machine's monotonic clock, by which systemd tells this from earlier ones.
+        """
+        self._send("RELOADING=1", f"MONOTONIC_USEC={now_us}")
+
     def stopping(self, status: str = "") -> None:
         """The shutdown has begun."""
         self._send("STOPPING=1", *self._status(status))

@@ -8,11 +8,14 @@ under twistd, twist and systemd.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
+import attrs
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
@@ -24,8 +27,9 @@ from grenache_py.deferreds import DeadlinePassed, deadline
 from grenache_py.errors import ConfigError
 from grenache_py.plain_text import harmless
 from grenache_py.sdnotify import Notifier, WatchdogService
+from grenache_py.signals import Signals
 
-__all__ = ["Daemon", "at", "exit_readably", "place"]
+__all__ = ["Daemon", "OnSignal", "Reread", "at", "exit_readably", "place"]
 
 #: Seconds a stop may take before the process ends anyway.
 STOP_TIMEOUT_S = 10.0
@@ -92,6 +96,37 @@ def place(listening: IListeningPort) -> str:
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
+@attrs.frozen
+class Reread:
+    """
+    What came of reading the settings again.
+
+    Attributes:
+        done: what is in force now, each in a few words.
+        later: names of settings that have changed and take a restart.
+    """
+
+    done: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class OnSignal:
+    """
+    What an operator may ask of a daemon that runs, by a signal.
+
+    Attributes:
+        reread: reads the settings again. Raises ConfigError, and changes nothing, when they are
+            wrong.
+        reopen: opens the log files anew. Raises ConfigError when one cannot be.
+        toggle_debug: writes all of the log, or as much as before; returns whether it is all.
+    """
+
+    reread: Callable[[], Reread]
+    reopen: Callable[[], None]
+    toggle_debug: Callable[[], bool]
+
+
 class Daemon(MultiService):
     """
     Runs ``main`` and speaks for it: to the log, to the operator, to systemd.
@@ -110,10 +145,12 @@ class Daemon(MultiService):
         *,
         when_ready: Callable[[], Deferred[str]] = lambda: succeed(""),
         notifier: Notifier | None = None,
+        on_signal: OnSignal | None = None,
     ) -> None:
         """
         Args:
             name: The command, as the operator knows it.
+            on_signal: what SIGHUP and SIGUSR1 ask for; None leaves both to the system.
             when_ready: Called once ``main`` was started. Fires, with a line of status,
                 when the ports are bound and the store is open; fails with ConfigError.
         """
@@ -124,6 +161,11 @@ class Daemon(MultiService):
         self._notifier = Notifier() if notifier is None else notifier
         main.setServiceParent(self)
         WatchdogService(self._notifier, reactor).setServiceParent(self)
+        self._on_signal = on_signal
+        self._status: str | None = None  # of a daemon that is ready
+        if on_signal is not None:
+            calls = {signal.SIGHUP: self._hang_up, signal.SIGUSR1: self._toggle_debug}
+            Signals(reactor, calls).setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         with exit_readably(self._command):
@@ -132,7 +174,51 @@ class Daemon(MultiService):
     def startService(self) -> None:
         with exit_readably(self._command):
             super().startService()
-        self._when_ready().addCallbacks(self._notifier.ready, self._not_ready)
+        self._when_ready().addCallbacks(self._is_ready, self._not_ready)
+
+    def _is_ready(self, status: str) -> None:
+        self._status = status
+        self._notifier.ready(status)
+
+    def _hang_up(self) -> None:
+        """SIGHUP: take up what the operator changed."""
+        assert self._on_signal is not None
+        try:
+            self._on_signal.reopen()
+        except ConfigError as error:
+            self.log.error("{reason}; the old one is written on", reason=str(error))
+        if self._status is None or not self.running:
+            self.log.warn("SIGHUP comes while this starts or stops: settings are not read again")
+            return
+        self._notifier.reloading(time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
+        try:
+            self._reread(self._on_signal)
+        finally:
+            self._notifier.ready(self._status)
+
+    def _reread(self, on_signal: OnSignal) -> None:
+        try:
+            result = on_signal.reread()
+        except ConfigError as error:
+            self.log.error(
+                "settings were not read again, and nothing is changed: {reason}",
+                reason=_sentence(error),
+            )
+            return
+        self.log.info("settings read again: {done}", done="; ".join(result.done) or "none changed")
+        if result.later:
+            self.log.warn(
+                "these settings have changed too, and take a restart: {later}",
+                later=", ".join(result.later),
+            )
+
+    def _toggle_debug(self) -> None:
+        """SIGUSR1: everything into the log, or as before."""
+        assert self._on_signal is not None
+        if self._on_signal.toggle_debug():
+            self.log.info("everything is logged now, until the next SIGUSR1")
+        else:
+            self.log.info("logged is again what was before SIGUSR1")
 
     def _not_ready(self, failure: Failure) -> None:
         if not self.running:

@@ -23,7 +23,7 @@ from grenache_py.exchange.daemon.service import ExchangeService
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.service import GrapeService
 from grenache_py.reactor_clock import go_forward
-from grenache_py.service import Daemon, place
+from grenache_py.service import Daemon, at, place
 
 __all__ = ["Options", "makeService"]
 
@@ -99,6 +99,7 @@ def _daemon(options: Options) -> Daemon:
         exchange,
         running,
         when_ready=lambda: exchange.when_ready().addCallback(_introduce, exchange, options),
+        on_signal=options.on_signal(lambda fresh: exchange.follow(fresh.exchange)),
     )
 
 
@@ -115,13 +116,15 @@ def _introduce(status: str, exchange: ExchangeService, options: Options) -> str:
     for name, ports in exchange.ports.items():
         lines += [f"  {name:<6} {place(port)}" for port in ports]
     for port in exchange.ports["client"][:1]:
-        host: Any = port.getHost()
-        if hasattr(host, "port"):
-            where = "" if host.port == 7070 else f" --connect {host.host}:{host.port}"
-            lines += [
-                f"  try    exchange{where} buy {symbol} 1.5 @ 100",
-                f"  or     telnet {host.host} {host.port}   and type: help",
-            ]
+        address: Any = port.getHost()
+        if hasattr(address, "port"):
+            # 0.0.0.0 and :: are all addresses of this machine, and none that can be called.
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+            where = "" if address.port == 7070 else f" --connect {at(host, address.port)}"
+            tls = options.exchange.client[0].startswith("ssl:")
+            lines.append(f"  try    exchange{where}{' --tls' * tls} buy {symbol} 1.5 @ 100")
+            if not tls:
+                lines.append(f"  or     telnet {host} {address.port}   and type: help")
     if sys.__stdout__ is not None:
         with suppress(OSError, ValueError):  # full, closed or without a reader: no reason to stop
             print("\n".join(lines), file=sys.__stdout__, flush=True)

@@ -19,17 +19,18 @@ from twisted.internet.interfaces import IListeningPort, IReactorTCP
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from grenache_py import certificates
 from grenache_py.deferreds import DeadlinePassed, deadline
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.protocol import DHTProtocol
 from grenache_py.dht.service import DHTReactor, DHTService
 from grenache_py.errors import ConfigError
 from grenache_py.grape import pages
-from grenache_py.grape.config import GrapeConfig
+from grenache_py.grape.config import TABLE, GrapeConfig
 from grenache_py.grape.site import Site
 from grenache_py.grape.status_page import status_page
 from grenache_py.metrics import CONTENT_TYPE
-from grenache_py.service import at, place
+from grenache_py.service import Reread, at, place
 from grenache_py.wire.http.messages import Page
 
 __all__ = ["GrapeReactor", "GrapeService"]
@@ -109,6 +110,25 @@ class GrapeService(Service):
             api="no port" if self._listening is None else place(self._listening),
         )
 
+    def follow(self, fresh: GrapeConfig) -> Reread:
+        """
+        Read the certificate of the HTTP port again, while it listens.
+
+        Args:
+            fresh: newer settings; what differs in them takes a restart.
+
+        Raises:
+            ConfigError: certificate or key cannot be used; nothing has changed.
+        """
+        endpoint, later = self.config.api_endpoint, TABLE.differing(self.config, fresh)
+        context = None
+        if endpoint is not None and endpoint == fresh.api_endpoint:
+            context = certificates.read(endpoint)
+        if context is None or self._listening is None:
+            return Reread(later=tuple(later))
+        certificates.renew(self._listening, context)
+        return Reread(("1 TLS certificate",), tuple(later))
+
     def stopService(self) -> Deferred[None]:
         """
         Close both ports, in order.
@@ -165,6 +185,7 @@ class GrapeService(Service):
             return self._reactor.listenTCP(port, site, LISTEN_BACKLOG)
 
     def _listen_endpoint(self, description: str, site: Site) -> IListeningPort:
+        certificates.read(description)  # whose errors are readable
         try:
             endpoint = serverFromString(self._reactor, description)
             listening = endpoint.listen(site)

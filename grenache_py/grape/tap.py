@@ -166,6 +166,7 @@ def _daemon(options: Options) -> Daemon:
         grape,
         running,
         when_ready=lambda: succeed(f"DHT on UDP port {grape.dht_port}"),
+        on_signal=options.on_signal(lambda fresh: grape.follow(fresh.grape)),
     )
 
 

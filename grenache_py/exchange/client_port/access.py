@@ -21,11 +21,16 @@ import attrs
 
 from grenache_py.errors import ConfigError
 
-__all__ = ["ALL_SCOPES", "ClientTokens", "Grant"]
+__all__ = ["ALL_SCOPES", "ClientTokens", "Grant", "digest_of"]
 
 ALL_SCOPES = frozenset({"read", "trade", "admin"})
 TOKEN_CHARS_MIN = 16
 TOKENS_MAX = 10_000
+
+
+def digest_of(token: str) -> bytes:
+    """What is kept of a token."""
+    return sha256(token.encode()).digest()
 
 
 @attrs.frozen
@@ -73,7 +78,7 @@ class ClientTokens:
                 raise ConfigError(f"{where}: scopes must be of {', '.join(sorted(ALL_SCOPES))}")
             if account is not None and not isinstance(account, str):
                 raise ConfigError(f"{where}: account must be a string")
-            digest = sha256(token.encode()).digest()
+            digest = digest_of(token)
             if digest in grants:
                 raise ConfigError(f"{where}: this token stands in the file twice")
             grants[digest] = Grant(frozenset(scopes), account)
@@ -81,4 +86,8 @@ class ClientTokens:
 
     def grant(self, token: str) -> Grant | None:
         """Return what ``token`` allows, or None for a token that is not known."""
-        return self._grants.get(sha256(token.encode()).digest())
+        return self.by_digest(digest_of(token))
+
+    def by_digest(self, digest: bytes) -> Grant | None:
+        """Likewise, by what `digest_of` made of the token."""
+        return self._grants.get(digest)

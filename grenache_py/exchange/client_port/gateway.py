@@ -182,6 +182,7 @@ class Principal:
         leaving: set when it said ``quit``: closed once its answers are out.
         source: whose wrong tokens are counted together, see `token_guesses.guesser`.
         wrong_tokens: shown on this connection.
+        token: the digest of the one its grant comes from; b"" for none.
     """
 
     grant: Grant
@@ -191,6 +192,7 @@ class Principal:
     leaving: bool = False
     source: str = ""
     wrong_tokens: int = 0
+    token: bytes = b""
 
     def account(self, wanted: str | None) -> str:
         """

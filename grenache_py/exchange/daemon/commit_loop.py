@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from grenache_py.deferreds import Background
 from grenache_py.errors import LocalProtocolError
 from grenache_py.exchange.client_port.feed import Staged
-from grenache_py.exchange.client_port.gateway import Gateway
+from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.daemon.answer_queue import AnswerQueue, QueuedAnswers
 from grenache_py.exchange.daemon.client_connection import ClientConnection
 from grenache_py.exchange.daemon.connection_sets import ConnectionSets
@@ -162,6 +162,13 @@ class CommitLoop:
         if line is None or session.client.leaving:
             connection.close()
         self.kick()
+
+    def turn_out(self, unwanted: Callable[[Principal], bool]) -> int:
+        """Close the connections of clients that are not wanted any more; how many that were."""
+        found = [c for c in self._connections.clients.values() if unwanted(c.session.client)]
+        for connection in found:
+            connection.close()
+        return len(found)
 
     def client_lost(self, connection: ClientConnection) -> None:
         """A client is gone."""
@@ -306,6 +313,21 @@ class CommitLoop:
         if not failure.check(StoreError):
             self.log.failure("a commit failed as it must not", failure)
         self._drop_node(failure.getErrorMessage(), answers, LOST)
+
+    def begin_anew(self, reason: str) -> None:
+        """
+        Have the node made again from the store, once all that was accepted is written.
+
+        Args:
+            reason: what ``status`` says of the store meanwhile.
+        """
+
+        async def begin() -> None:
+            await self._when_idle()
+            if self.guarded.node is not None and not self.guarded.stops:
+                self._drop_node(reason, [], UNDONE)
+
+        self._background.spawn("beginning anew", begin())
 
     def _drop_node(self, reason: str, answers: QueuedAnswers, told: str) -> None:
         """Forget what is not durable, tell everybody, and begin again from the store."""

@@ -24,7 +24,12 @@ __all__ = ["NodeFactory"]
 
 
 class NodeFactory:
-    """Makes one node after another: the first at start, another after each failure."""
+    """
+    Makes one node after another: the first at start, another after each failure.
+
+    Attributes:
+        config: of the next node.
+    """
 
     log = Logger()
 
@@ -41,7 +46,7 @@ class NodeFactory:
             version: of this program, which other peers are told.
             peer_port: returns the TCP port that other peers are told; None: there is none.
         """
-        self._config = config
+        self.config = config
         self._identity = identity
         self._rng = rng
         self._version = version
@@ -50,7 +55,7 @@ class NodeFactory:
 
     def make(self, snapshot: Snapshot, now: float) -> ExchangeNode:
         """The node that goes on where ``snapshot`` ends."""
-        config = self._config
+        config = self.config
         # The operator asks for one new epoch. Once it is on the disk, a node that is made again
         # after a failure keeps it.
         epoch = snapshot.head.epoch if snapshot.head else 0
@@ -80,13 +85,13 @@ class NodeFactory:
 
     def _grape_hosts(self) -> tuple[str, ...]:
         """Hosts of the grapes that the operator named, by URL or for the grape inside."""
-        urls = (urlsplit(url).hostname or "" for url in self._config.grapes)
-        return (*urls, *(node.rpartition(":")[0] for node in self._config.bootstrap))
+        urls = (urlsplit(url).hostname or "" for url in self.config.grapes)
+        return (*urls, *(node.rpartition(":")[0] for node in self.config.bootstrap))
 
     def _listen(self) -> str:
         """What other peers are told: with no host, they take the one they see."""
         port = self._peer_port()
-        return self._config.advertise or ("" if port is None else f":{port}")
+        return self.config.advertise or ("" if port is None else f":{port}")
 
     def _log_alarms(self, alarms: list[str], warnings: list[str]) -> None:
         for text in alarms:

@@ -21,6 +21,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from grenache_py import certificates
 from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline
 from grenache_py.epoll_set import EpollSet
 from grenache_py.errors import ConfigError
@@ -43,12 +44,13 @@ from grenache_py.exchange.daemon.history import StoreHistory
 from grenache_py.exchange.daemon.node_factory import NodeFactory
 from grenache_py.exchange.daemon.page import StatusPages
 from grenache_py.exchange.daemon.pruning import Pruning
-from grenache_py.exchange.daemon.secret_files import read_or_make_identity, read_tokens
+from grenache_py.exchange.daemon.reconfiguration import Reconfiguration
+from grenache_py.exchange.daemon.secret_files import read_or_make_identity
 from grenache_py.exchange.daemon.settling import Settling
 from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
 from grenache_py.exchange.rates import RateLimits
 from grenache_py.exchange.storage.store import Store
-from grenache_py.service import place
+from grenache_py.service import Reread, place
 
 __all__ = ["EmbeddedGrape", "ExchangeService"]
 
@@ -107,9 +109,10 @@ class ExchangeService(Service):
         self.identity = read_or_make_identity(config.data)
         self.ports: dict[str, list[IListeningPort]] = {"client": [], "peer": [], "http": []}
         self.store = Store(config.data, reactor, accept_copy=config.new_epoch)
+        self._settings = Reconfiguration.of(config, self.ports)
         self.gateway = self._make_gateway(version, log_level)
-        nodes = NodeFactory(config, self.identity, rng, version, lambda: self.peer_port)
-        self.commit_loop = CommitLoop(self.store, clock, self.gateway, nodes.make, self._dial)
+        self._nodes = NodeFactory(config, self.identity, rng, version, lambda: self.peer_port)
+        self.commit_loop = CommitLoop(self.store, clock, self.gateway, self._nodes.make, self._dial)
         peer_input = self.commit_loop.peer_input
         self._peers = PeerAdmission(reactor, self.commit_loop, self.identity.seed)
         self._dialler = Dialler(reactor, self._peers.dialled, peer_input.link_failed)
@@ -136,10 +139,8 @@ class ExchangeService(Service):
         )
 
     def _make_gateway(self, version: str, log_level: Callable[[str, str], None]) -> Gateway:
-        config, reactor = self._config, self._reactor
-        tokens = read_tokens(config.tokens_file) if config.tokens_file else None
-        markets = {market.symbol: market for market in config.markets}
-        feed = Feed(markets, lambda copy: trades_behind(self.commit_loop.node, copy))
+        settings, reactor = self._settings, self._reactor
+        feed = Feed(settings.markets, lambda copy: trades_behind(self.commit_loop.node, copy))
         return Gateway(
             feed=feed,
             history=StoreHistory(self.store, self.identity.key),
@@ -151,13 +152,13 @@ class ExchangeService(Service):
             ),
             facts=Facts(
                 self.identity.key,
-                config.network,
+                self._config.network,
                 version,
                 self._clock.seconds(),
-                tokens_wanted=tokens is not None,
+                tokens_wanted=settings.tokens is not None,
             ),
             settled=Settling(self._clock, feed).wait,
-            check_token=lambda token: None if tokens is None else tokens.grant(token),
+            check_token=settings.grant,
             closed=OrderError(SHUTTING_DOWN, "This daemon is still starting."),
             guesses=TokenGuesses(self._tell_of_guesses),
         )
@@ -228,6 +229,7 @@ class ExchangeService(Service):
 
     async def _listen(self, name: str, endpoints: Iterable[str], factory: Factory) -> None:
         for description in endpoints:
+            certificates.read(description)  # whose errors are readable
             try:
                 endpoint = serverFromString(self._reactor, description)
             except (ValueError, TypeError, KeyError, OSError) as error:
@@ -248,6 +250,15 @@ class ExchangeService(Service):
 
     def _listening(self) -> dict[str, list[str]]:
         return {name: [place(port) for port in ports] for name, ports in self.ports.items()}
+
+    def follow(self, fresh: ExchangeConfig) -> Reread:
+        """
+        Take up what can be of newer settings, while it runs.
+
+        Raises:
+            ConfigError: something of them is wrong, and nothing has changed.
+        """
+        return self._settings.follow(fresh, self.commit_loop, self._nodes)
 
     # The end.
 

@@ -180,6 +180,10 @@ def test_what_cannot_start_says_why_in_one_line(tmp_path: Path, daemon: Daemon) 
             ),
             "market 'BTC': tick is missing": ("--market", "BTC"),
             "client endpoint 'nonsense:1'": ("--client", "nonsense:1"),
+            "key are not PEM, or no pair": (
+                "--data", "one", "--client", "ssl:0:privateKey=tokens",
+            ),
+            "gone.pem: No such file": ("--data", "two", "--client", "ssl:0:privateKey=gone.pem"),
             "no setting 'colour'": ("--config", "bad.toml"),
             "run chmod 640": ("--tokens", "tokens"),
             "run chmod 600": ("--data", "open"),

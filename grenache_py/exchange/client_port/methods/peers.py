@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from grenache_py.exchange.client_port.access import Grant
+from grenache_py.exchange.client_port.access import Grant, digest_of
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.inline import COMMANDS, usage_of
 from grenache_py.exchange.client_port.methods import params as p
@@ -33,6 +33,7 @@ def hello(gateway: Gateway, client: Principal, params: p.Hello, now: float) -> M
     if params.token is not None:
         grant = _grant(gateway, client, params.token, now)
         client.grant = Grant(grant.scopes & client.ceiling, grant.account)
+        client.token = digest_of(params.token)
     client.name = params.client
     facts = gateway.facts
     return {
