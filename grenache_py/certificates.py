@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from grenache_py.errors import ConfigError
 
-__all__ = ["read", "renew"]
+__all__ = ["ends", "read", "renew"]
 
 
 class _Listener:
@@ -61,6 +61,11 @@ def read(description: str) -> Any:
         where = f"{named}: " if named else ""
         raise ConfigError(f"endpoint {description!r}: {where}{reason}") from None
     return listener.context
+
+
+def ends(context: Any) -> float:
+    """When the certificate that `read` found ends, in seconds since 1970."""
+    return float(context.certificate.to_cryptography().not_valid_after_utc.timestamp())
 
 
 def renew(port: IListeningPort, context: Any) -> None:

@@ -29,6 +29,7 @@ DOUBT_S = 90.0
 CLOCK_WARNING_S = 1.0
 #: ... and one beyond which they do not take this home's entries.
 CLOCK_ALARM_S = AHEAD_MS_MAX / 1000
+_TWO_DAEMONS = "another process proves this peer's key: two daemons, one identity"
 
 
 class Serving:
@@ -160,6 +161,15 @@ class Serving:
         if self._clock_alarm:
             raise OrderError(BUSY, f"this peer does not serve: {self._clock_alarm}")
 
+    def raised(self) -> dict[str, str]:
+        """What is wrong, by the id of its alarm."""
+        found = {"clock-wrong": self._clock_alarm, "clock-differs": self._clock_warning}
+        if self._proofs:
+            found["own-log"] = self._proofs[0]
+        if self._own_clone():
+            found["two-daemons"] = _TWO_DAEMONS
+        return {id: text for id, text in found.items() if text}
+
     def alarms(self) -> list[str]:
         """Why this home does not serve; empty when all is well."""
         return [*self.alarms_but_clock(), *filter(None, [self._clock_alarm])]
@@ -168,7 +178,7 @@ class Serving:
         """Those that nothing but an operator ends."""
         alarms = list(self._proofs)
         if self._own_clone():
-            alarms.append("another process proves this peer's key: two daemons, one identity")
+            alarms.append(_TWO_DAEMONS)
         return alarms
 
     def warnings(self) -> list[str]:

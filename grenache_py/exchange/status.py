@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from grenache_py.alarms import PEER, raised
 from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.home.ledger import Ledger
@@ -53,7 +54,9 @@ class NodeStatus:
             "listening": self.serving.listening,
             "alarms": alarms,
             "warnings": self.serving.warnings(),
+            "raised": raised(PEER, self.serving.raised()),
             "links": len(self.peering.by_key),
+            "others_known": self.peering.addresses.known,
             "origins": {
                 home: {
                     "epoch": origin.epoch,

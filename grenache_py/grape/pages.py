@@ -9,15 +9,17 @@ the others in its bootstrap list, is unhealthy until one of them is there.)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 import msgspec
 
+from grenache_py.alarms import GRAPE, raised
 from grenache_py.dht.node import DHTStatus
 from grenache_py.metrics import Exposition
 from grenache_py.wire.http.routes import HTTPRoute
 
-__all__ = ["ROUTES", "HTTPStatistics", "condition", "health", "metrics"]
+__all__ = ["ROUTES", "HTTPStatistics", "condition", "health", "metrics", "wrong"]
 
 
 _ANYBODY = "anybody, up to the rate of one address"
@@ -51,23 +53,29 @@ class HTTPStatistics:
     statuses: Mapping[int, int]
 
 
-def condition(status: DHTStatus, *, alone_is_fine: bool, stopping: bool) -> tuple[int, str]:
+def wrong(
+    status: DHTStatus, *, alone_is_fine: bool, clients: int, clients_max: int
+) -> list[dict[str, Any]]:
     """
     Return how the grape is, as an HTTP status and in words.
 
     Args:
-        alone_is_fine: No bootstrap nodes are configured.
+        alarms: what `wrong` returned.
         stopping: The grape is about to leave.
     """
-    if stopping:
-        return 503, "stopping"
-    if status.contacts_good or alone_is_fine:
-        return 200, "ok"
-    return 503, "no other grape answers"
+    alarm = next((each["text"] for each in alarms if each["level"] == "alarm"), "ok")
+    text = "stopping" if stopping else alarm
+    return (200 if text == "ok" else 503), text
 
 
-def health(status: DHTStatus, text: str) -> bytes:
-    """Return the JSON of ``GET /health``; ``text`` is the condition."""
+def health(status: DHTStatus, text: str, alarms: list[dict[str, Any]]) -> bytes:
+    """
+    Return the JSON of ``GET /health``.
+
+    Args:
+        text: what `condition` returned.
+        alarms: what `wrong` returned.
+    """
     page = {
         "status": text,
         "node_id": status.node_id.hex(),
@@ -76,13 +84,20 @@ def health(status: DHTStatus, text: str) -> bytes:
         "names": status.names,
         "peers": status.peers,
         "items": status.items,
+        "raised": alarms,
     }
     return msgspec.json.encode(page) + b"\n"
 
 
-def metrics(status: DHTStatus, http: HTTPStatistics | None) -> bytes:
-    """Return the text of ``GET /metrics``."""
+def metrics(status: DHTStatus, http: HTTPStatistics | None, alarms: list[dict[str, Any]]) -> bytes:
+    """Return the text of ``GET /metrics``; ``alarms`` are those of `wrong`."""
     page = Exposition()
+    now = {each["id"] for each in alarms}
+    page.gauge(
+        "grape_alarm",
+        "1 while this is wrong: docs/operator.rst#alarms.",
+        [({"id": id, "level": kind.level}, int(id in now)) for id, kind in GRAPE.items()],
+    )
     if http is not None:
         page.counter(
             "grape_http_requests_total",

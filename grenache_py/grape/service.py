@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import random
 from pathlib import Path
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -206,13 +207,12 @@ class GrapeService(Service):
         return ports[0]
 
     def _condition(self) -> tuple[int, str]:
-        return pages.condition(
-            self.dht.status(), alone_is_fine=not self.config.bootstrap, stopping=self._stopping
-        )
+        return pages.condition(self._wrong(), stopping=self._stopping)
 
     def _health(self) -> Page:
         code, text = self._condition()
-        return Page(pages.health(self.dht.status(), text), "application/json", code)
+        body = pages.health(self.dht.status(), text, self._wrong())
+        return Page(body, "application/json", code)
 
     def _page(self) -> Page:
         code, text = self._condition()
@@ -220,7 +220,8 @@ class GrapeService(Service):
         return Page(body, "text/html; charset=utf-8", code)
 
     def _metrics(self) -> Page:
-        return Page(pages.metrics(self.dht.status(), self._statistics()), CONTENT_TYPE)
+        text = pages.metrics(self.dht.status(), self._statistics(), self._wrong())
+        return Page(text, CONTENT_TYPE)
 
     def _statistics(self) -> pages.HTTPStatistics:
         site = self._site
@@ -230,6 +231,14 @@ class GrapeService(Service):
             site.clients.refused,
             site.requests,
             site.clients.statuses,
+        )
+
+    def _wrong(self) -> list[dict[str, Any]]:
+        return pages.wrong(
+            self.dht.status(),
+            alone_is_fine=not self.config.bootstrap,
+            clients=0 if self._site is None else len(self._site.clients.connections),
+            clients_max=self.config.connections_max,
         )
 
 

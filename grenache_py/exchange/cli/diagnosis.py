@@ -6,22 +6,36 @@ Pure: judges what ``status`` and ``peers.list`` said, and asks its caller to try
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, TypeAlias
 
 import attrs
 
-__all__ = ["Finding", "examine"]
+from grenache_py.alarms import PEER
+from grenache_py.exchange.symptoms import symptoms
+
+__all__ = ["Finding", "examine", "healthy"]
 
 CLOCK_OFF_MS_MAX = 1_000
-#: Beyond it peers do not take each other's entries.
-CLOCK_CUT_OFF_MS = 5_000
 LINK_LATENCY_MS_MAX = 1_000
-SEEN_S_MAX = 60.0
-LOG_HELD_S_MAX = 60.0
 
-Verdict: TypeAlias = Literal["good", "warning", "bad"]
+#: ``note``: nothing is wrong, and it may be good to know.
+Verdict: TypeAlias = Literal["good", "note", "warning", "bad"]
+
+#: What is checked, and the alarms that belong to it.
+AREAS: dict[str, tuple[str, ...]] = {
+    "identity": ("own-log", "two-daemons"),
+    "store": ("store-failed", "log-held", "disk-low"),
+    "clock": ("clock-wrong", "clock-differs"),
+    "grapes": ("grapes-silent",),
+    "announced": ("not-announced",),
+    "rings": (),
+    "reachable": ("not-reachable",),
+    "links": ("links-refused", "no-links"),
+    "sync": ("not-synced", "home-frozen"),
+    "fills": ("fills-in-doubt",),
+    "certificates": ("certificate-expires",),
+}
 
 
 @attrs.frozen
@@ -31,12 +45,19 @@ class Finding:
 
     Attributes:
         advice: what to do, "" when nothing has to be done.
+        alarm: the id of its alarm; docs/operator.rst#alarms has a section for each.
     """
 
     what: str
     verdict: Verdict
     found: str
     advice: str = ""
+    alarm: str = ""
+
+
+def healthy(findings: Iterable[Finding]) -> bool:
+    """Whether nothing is wrong."""
+    return not any(finding.verdict in {"warning", "bad"} for finding in findings)
 
 
 def examine(
@@ -55,116 +76,86 @@ def examine(
         can_connect: why this peer does not answer at an address, with its key; "" when it does.
         find: the addresses that a grape (a URL) knows under a name, or why it does not say.
     """
-    if status["store"] != "ok":
-        return [_store(status)]  # nothing else is known before it works again
+    found = symptoms(status)
+    lasting = {each["id"] for each in status.get("raised", ())}
+    if status["store"] != "ok":  # little else is known before it works again
+        return list(_alarms("store", found, lasting)) or [
+            Finding("store", "note", status["store"], "Wait some seconds.")
+        ]
     links = [peer for peer in peers if peer["ready"]]
-    return [
-        _identity(status),
-        _store(status),
-        _clock(status, asked_at, answered_at),
-        *_grapes(status["grapes"]),
-        *_rings(status["grapes"], find),
-        _reachable(status, can_connect),
-        _links(status, links),
-        _sync(status, links),
-        _fills(status),
-    ]
+    ours: dict[str, Iterable[Finding]] = {
+        "identity": _identity(status),
+        "store": _store(status),
+        "clock": _clock(status, asked_at, answered_at),
+        "grapes": _grapes(status["grapes"]),
+        "announced": _announced(status["grapes"]),
+        "rings": _rings(status["grapes"], find),
+        "reachable": _reachable(status, can_connect),
+        "links": _links(status, links),
+        "sync": _sync(status, links),
+        "fills": [Finding("fills", "good", f"{status['fills']['in_doubt']} in doubt")],
+        "certificates": [],
+    }
+    findings: list[Finding] = []
+    for what in AREAS:
+        wrong = list(_alarms(what, found, lasting))
+        # What was tried from outside is told as well, when it did not go well.
+        tried = [each for each in ours[what] if not wrong or each.verdict in {"warning", "bad"}]
+        findings += [*wrong, *tried]
+    return findings
 
 
-def _identity(status: dict[str, Any]) -> Finding:
-    alarms = status["alarms"]
+def _alarms(what: str, found: dict[str, str], lasting: set[str]) -> Iterator[Finding]:
+    for id in AREAS[what]:
+        if id in found:
+            kind = PEER[id]
+            verdict: Verdict = "bad" if kind.level == "alarm" else "warning"
+            if kind.hold_s and id not in lasting:
+                verdict = "note"  # it may be over in a moment
+            yield Finding(what, verdict, found[id], kind.advice, id)
+
+
+def _identity(status: dict[str, Any]) -> Iterator[Finding]:
     if status.get("listening"):
         found = "listens to other peers first, because it was restarted"
-        return Finding("identity", "warning", found, "Wait some seconds.")
-    if alarms and not alarms[0].startswith("this machine's clock"):
-        return Finding(
-            "identity",
-            "bad",
-            alarms[0],
-            "Stop every other daemon with this key. If this data directory is an old copy, start"
-            " once with --new-epoch, which gives up its open orders, or begin with a new one.",
-        )
-    return Finding("identity", "good", f"peer {status['peer']}")
+        yield Finding("identity", "note", found, "Wait some seconds.")
+    else:
+        yield Finding("identity", "good", f"peer {status['peer']}")
 
 
-def _store(status: dict[str, Any]) -> Finding:
-    if status["store"] != "ok":
-        advice = "Orders are refused until it works; look at disk space and the daemon's log."
-        return Finding("store", "bad", status["store"], advice)
+def _store(status: dict[str, Any]) -> Iterator[Finding]:
     size = status.get("store_bytes")
-    wal = status.get("wal") or {}
-    if (wal.get("held_s") or 0) > LOG_HELD_S_MAX:
-        return Finding(
-            "store",
-            "warning",
-            f"a program has held a transaction open for {wal['held_s']:.0f} s; the write-ahead"
-            f" log has {wal['bytes'] / 1_048_576:.1f} MiB and grows",
-            "End the program that has exchange.sqlite open (`lsof` or `fuser` shows it).",
-        )
     found = "works" if size is None else f"works, {size / 1_048_576:.1f} MiB"
-    return Finding("store", "good", found)
+    yield Finding("store", "good", found)
 
 
-def _clock(status: dict[str, Any], asked_at: float, answered_at: float) -> Finding:
+def _clock(status: dict[str, Any], asked_at: float, answered_at: float) -> Iterator[Finding]:
     time_ms = status["time"]
     off = max(asked_at * 1000 - time_ms, time_ms - answered_at * 1000, 0.0)
-    ahead = status["clock_ahead_ms"]
     if off > CLOCK_OFF_MS_MAX:
         advice = "One of the two machines has a wrong clock: run an NTP service on both."
-        return Finding("clock", "bad", f"differs from this machine's by {off:.0f} ms", advice)
-    if ahead > CLOCK_OFF_MS_MAX:
-        advice = "Run an NTP service here; a peer whose clock is more than 5 s off is not heard."
-        return Finding("clock", "bad", f"{ahead} ms behind the clocks of other peers", advice)
-    heard, off_ms = status.get("clocks_heard", 0), status.get("clock_off_ms") or 0
-    if heard and abs(off_ms) > CLOCK_OFF_MS_MAX:
-        own, other = _utc(time_ms), _utc(time_ms - off_ms)
-        return Finding(
-            "clock",
-            "bad" if abs(off_ms) > CLOCK_CUT_OFF_MS else "warning",
-            f"the daemon's says {own}, that of {heard} other peers {other}",
-            "Run an NTP service on both; a peer whose clock is more than 5 s off is not heard.",
-        )
-    if not heard:
-        return Finding("clock", "good", "agrees with this machine; no other peer told its time")
-    return Finding("clock", "good", f"agrees with this machine and {heard} other peers")
+        yield Finding("clock", "bad", f"differs from this machine's by {off:.0f} ms", advice)
+        return
+    heard = status.get("clocks_heard", 0)
+    others = f" and {heard} other peers" if heard else "; no other peer told its time"
+    yield Finding("clock", "good", f"agrees with this machine{others}")
 
 
-def _utc(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _grapes(grapes: dict[str, Any]) -> list[Finding]:
-    found = []
+def _grapes(grapes: dict[str, Any]) -> Iterator[Finding]:
     urls = ", ".join(grapes["urls"]) or "none"
-    if grapes["lookup_error"] or not grapes["lookups"]:
-        found.append(
-            Finding(
-                "grapes",
-                "bad",
-                f"{urls}: {grapes['lookup_error'] or 'no answer yet'}",
-                "Start a grape there, or name another with --grape. Peers named with --connect"
-                " are reached without.",
-            )
-        )
+    if grapes["lookups"]:
+        yield Finding("grapes", "good", f"lookups at {urls} are answered")
     else:
-        found.append(Finding("grapes", "good", f"lookups at {urls} are answered"))
+        yield Finding("grapes", "note", f"{urls}: no answer yet", "Wait some seconds.")
+
+
+def _announced(grapes: dict[str, Any]) -> Iterator[Finding]:
     if grapes["port"] is None:
-        found.append(Finding("announced", "warning", "no peer port is open, so nobody can call"))
-    elif grapes["seen_s_ago"] is not None and grapes["seen_s_ago"] <= SEEN_S_MAX:
-        found.append(
-            Finding("announced", "good", f"{grapes['name']}, and seen by a lookup of our own")
-        )
-    else:
-        found.append(
-            Finding(
-                "announced",
-                "bad" if grapes["announce_error"] and not grapes["lonely"] else "warning",
-                grapes["announce_error"] or "not seen by a lookup of our own yet",
-                "A grape without neighbours keeps no record: give it some with --bn, or other"
-                " peers cannot find this one.",
-            )
-        )
-    return found
+        yield Finding("announced", "note", "no peer port is open, so nobody can call")
+        return
+    itself = [each["address"] for each in grapes.get("met") or () if each["who"] == "itself"]
+    met = f"; this peer answers at {', '.join(itself)}" if itself else ""
+    yield Finding("announced", "good", f"{grapes['name']}, and seen by a lookup of our own{met}")
 
 
 def _rings(
@@ -192,80 +183,55 @@ def _rings(
         yield Finding("rings", "good", f"all {len(found)} grapes find the peers")
 
 
-def _reachable(status: dict[str, Any], can_connect: Callable[[str], str]) -> Finding:
+def _reachable(status: dict[str, Any], can_connect: Callable[[str], str]) -> Iterator[Finding]:
     address = status["advertise"] or next(iter(status["listen"]["peer"]), None)
     if address is None:
-        return Finding("reachable", "warning", "no peer port is open")
+        yield Finding("reachable", "note", "no peer port is open")
+        return
     host, _, port = address.rpartition(":")
     if host.strip("[]") in {"0.0.0.0", "::", ""}:  # noqa: S104  # compared, not bound
         address = f"127.0.0.1:{port}"
     why_not = can_connect(address)
     if why_not:
-        return Finding(
+        yield Finding(
             "reachable",
             "bad",
             f"{address}: {why_not}",
             "Other peers cannot call: open the port in the firewall, or set --advertise to the"
             " address they can reach.",
         )
-    if not status["advertise"] and host.startswith("127."):
-        return Finding(
+    elif not status["advertise"] and host.startswith("127."):
+        yield Finding(
             "reachable",
-            "warning",
+            "note",
             f"{address}, from this machine only",
             "To trade with other machines listen with --peer tcp:7071.",
         )
-    return Finding("reachable", "good", f"{address} answers from here, with this peer's key")
+    else:
+        yield Finding("reachable", "good", f"{address} answers from here, with this peer's key")
 
 
-def _links(status: dict[str, Any], links: list[dict[str, Any]]) -> Finding:
-    refused = (status.get("links_refused") or {}).get("last")
-    if refused:
-        return Finding(
-            "links",
-            "warning",
-            f"{len(links)}; refused was {refused}",
-            "Both peers need the same --network, and the same tick and lot in each market they"
-            " share; --connect names a port that was given with --peer.",
-        )
+def _links(status: dict[str, Any], links: list[dict[str, Any]]) -> Iterator[Finding]:
     if not links:
-        return Finding(
+        yield Finding(
             "links",
-            "warning",
+            "note",
             "no link to another peer",
             "Fine for a market of one. Otherwise start another peer of network"
             f" {status['network']!r} at the same grapes, or name one with --connect.",
         )
+        return
     slow = [link for link in links if (link["latency_ms"] or 0) > LINK_LATENCY_MS_MAX]
     if slow:
         found = f"{len(slow)} of {len(links)} answer slower than {LINK_LATENCY_MS_MAX} ms"
-        return Finding("links", "warning", found, "Look at the network between them.")
-    return Finding("links", "good", f"{len(links)}")
+        yield Finding("links", "warning", found, "Look at the network between them.")
+    else:
+        yield Finding("links", "good", f"{len(links)}")
 
 
-def _sync(status: dict[str, Any], links: list[dict[str, Any]]) -> Finding:
+def _sync(status: dict[str, Any], links: list[dict[str, Any]]) -> Iterator[Finding]:
     if status["synced"]:
         known = len(status["origins"])
-        return Finding("sync", "good", f"the log of every known peer is held, {known} in all")
-    if not links:
-        return Finding("sync", "warning", "nobody to compare with")
-    frozen = [home for home, origin in status["origins"].items() if origin["frozen"]]
-    if frozen:
-        found = f"peer {frozen[0][:16]} signed two histories; its orders are ignored"
-        return Finding("sync", "warning", found, "Nothing to do here; its operator must act.")
-    advice = "Wait some seconds; if it stays, look at the log for refused entries."
-    return Finding("sync", "warning", "still catching up with other peers", advice)
-
-
-def _fills(status: dict[str, Any]) -> Finding:
-    fills = status["fills"]
-    if fills["on_hold"]:
-        homes = ", ".join(home[:16] for home in fills["on_hold"])
-        return Finding(
-            "fills",
-            "warning",
-            f"{fills['in_doubt']} in doubt, waiting for peers {homes}",
-            "They are settled when those peers come back; until then their quantity stays"
-            " reserved. For a peer that is gone for ever see `exchange doubts`.",
-        )
-    return Finding("fills", "good", f"{fills['in_doubt']} in doubt")
+        yield Finding("sync", "good", f"the log of every known peer is held, {known} in all")
+    elif not links:
+        yield Finding("sync", "note", "nobody to compare with")

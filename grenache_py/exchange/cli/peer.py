@@ -19,9 +19,11 @@ import click
 import msgspec
 
 from grenache_py.exchange.cli import printing as show
-from grenache_py.exchange.cli.diagnosis import examine
+from grenache_py.exchange.cli.diagnosis import Finding, examine, healthy
+from grenache_py.exchange.cli.offline import examine_offline
 from grenache_py.exchange.cli.peer_shell import PeerTalk
 from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool, say_json
+from grenache_py.exchange.client.blocking import CannotReach
 
 __all__ = ["backup", "decide", "doctor", "doubts", "peers", "status"]
 
@@ -49,21 +51,36 @@ def status(tool: Tool) -> None:
 
 
 @click.command(short_help="Check everything, and say what to do about what is wrong.")
+@click.option("--config", metavar="FILE", help="The daemon's TOML file, when it does not answer.")
+@click.option("--data", metavar="DIR", help="Its data directory, likewise.")
 @click.pass_obj
-def doctor(tool: Tool) -> None:
-    """Check identity, store, clock, grapes, links and sync, and say what to do."""
-    began = time.time()
-    state = tool.call("status")
-    links = tool.call("peers.list")["peers"] if state["store"] == "ok" else []
-    findings = examine(
-        state, links, began, time.time(), lambda address: _why_not(address, state["peer"]), _find
-    )
+def doctor(tool: Tool, config: str | None, data: str | None) -> None:
+    """
+    Check identity, store, clock, grapes, links and sync, and say what to do.
+
+    When the daemon does not answer, what it needs is checked: settings, data directory, ports and
+    disk. The exit code is 1 when something is wrong.
+    """
+    try:
+        findings = _examine(tool)
+    except CannotReach as error:
+        findings = examine_offline(str(error), config, data)
     if tool.json:
         say_json([attrs.asdict(finding) for finding in findings])
     else:
         tool.show(show.findings_table(findings), fold=True)
-    if any(finding.verdict == "bad" for finding in findings):
+    if not healthy(findings):
         sys.exit(EXIT_FAILED)
+
+
+def _examine(tool: Tool) -> list[Finding]:
+    began = time.time()
+    state = tool.call("status")
+    answered = time.time()
+    links = tool.call("peers.list")["peers"] if state["store"] == "ok" else []
+    return examine(
+        state, links, began, answered, lambda address: _why_not(address, state["peer"]), _find
+    )
 
 
 def _find(grape: str, name: str) -> list[str] | str:

@@ -234,6 +234,10 @@ def status_table(status: dict[str, Any]) -> Table:
                     table.add_row(f"  {member}", _word(inner))
             else:
                 table.add_row(name, _members(value))
+        elif name == "raised":
+            table.add_row(name, "" if value else "-")
+            for each in value:
+                table.add_row(f"  {each['id']}", f"{each['level']}: {each['text']}")
         elif isinstance(value, list):
             table.add_row(name, ", ".join(map(str, value)) or "-")
         elif name == "time":
@@ -282,9 +286,15 @@ def findings_table(findings: Iterable[Finding]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    marks = {"good": ("ok", "green"), "warning": ("note", "yellow"), "bad": ("BAD", "bold red")}
+    marks = {
+        "good": ("ok", "green"),
+        "note": ("note", "yellow"),
+        "warning": ("WARN", "bold yellow"),
+        "bad": ("BAD", "bold red"),
+    }
     for finding in findings:
         table.add_row(Text(*marks[finding.verdict]), finding.what, finding.found)
+        see = f" (docs/operator.rst#alarm-{finding.alarm})" if finding.alarm else ""
         if finding.advice:
-            table.add_row("", "", Text(finding.advice, "dim"))
+            table.add_row("", "", Text(f"{finding.advice}{see}", "dim"))
     return table

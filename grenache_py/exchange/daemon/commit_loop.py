@@ -42,6 +42,7 @@ from grenache_py.exchange.daemon.peer_input import PeerInput
 from grenache_py.exchange.daemon.recovery import Recovery
 from grenache_py.exchange.effects.batch import Batch, CloseLink, Send
 from grenache_py.exchange.errors import BUSY, StoreError
+from grenache_py.exchange.symptoms import OPENING
 from grenache_py.metrics import Histogram
 
 if TYPE_CHECKING:
@@ -314,18 +315,13 @@ class CommitLoop:
             self.log.failure("a commit failed as it must not", failure)
         self._drop_node(failure.getErrorMessage(), answers, LOST)
 
-    def begin_anew(self, reason: str) -> None:
-        """
-        Have the node made again from the store, once all that was accepted is written.
-
-        Args:
-            reason: what ``status`` says of the store meanwhile.
-        """
+    def begin_anew(self) -> None:
+        """Have the node made again from the store, once all that was accepted is written."""
 
         async def begin() -> None:
             await self._when_idle()
             if self.guarded.node is not None and not self.guarded.stops:
-                self._drop_node(reason, [], UNDONE)
+                self._drop_node(OPENING, [], UNDONE)
 
         self._background.spawn("beginning anew", begin())
 

@@ -58,12 +58,14 @@ class LinkRefusals:
     def __init__(self, clock: IReactorTime) -> None:
         self.counts: dict[str, int] = {}
         self.last = ""
+        self._last_at = 0.0
         self._clock = clock
         self._told: dict[tuple[str, str], float] = {}  # the oldest first
 
     def status(self) -> dict[str, Any]:
         """For ``status``."""
-        return {**self.counts, "last": self.last or None}
+        ago = round(self._clock.seconds() - self._last_at) if self.last else None
+        return {**self.counts, "last": self.last or None, "last_s_ago": ago}
 
     def closed(self, address: str, reason: str) -> None:
         """A link to ``address`` is being closed for ``reason``."""
@@ -73,7 +75,7 @@ class LinkRefusals:
         kind = next((kind for sign, kind in _KINDS if said.startswith(sign)), "other")
         self.counts[kind] = self.counts.get(kind, 0) + 1
         if kind in {"network", "market", "protocol", "port"}:
-            self.last = f"{address}: {reason}"
+            self.last, self._last_at = f"{address}: {reason}", self._clock.seconds()
         host, now = address.rpartition(":")[0], self._clock.seconds()
         while self._told and next(iter(self._told.values())) <= now - TELL_EVERY_S:
             del self._told[next(iter(self._told))]

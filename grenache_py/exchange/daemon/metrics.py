@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from grenache_py.alarms import PEER
 from grenache_py.metrics import Exposition, Histogram
 
 __all__ = ["exposition", "health"]
+
+#: What ``links_refused`` has beside its counts.
+_LAST = frozenset({"last", "last_s_ago"})
 
 
 def health(status: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
@@ -21,26 +25,38 @@ def health(status: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
     A peer without links serves: it is a market of one. A peer whose store failed, or that must
     not serve because of an alarm, does not.
     """
-    alarms = list(status["alarms"])
+    alarms = [each["text"] for each in status["raised"] if each["level"] == "alarm"]
     ok = status["store"] == "ok" and not alarms
     return ok, {
         "ok": ok,
         "store": status["store"],
         "alarms": alarms,
-        "synced": status["synced"],
-        "links": status["links"],
-        "uptime_s": status["uptime_s"],
+        "raised": status["raised"],
+        "synced": status.get("synced", False),
+        "links": status.get("links", 0),
+        "uptime_s": status.get("uptime_s", 0),
     }
 
 
 def exposition(status: Mapping[str, Any], commit_seconds: Histogram) -> str:
     """All metrics, as Prometheus text."""
     out = Exposition()
-    fills, gossip, grapes = status["fills"], status["gossip"], status["grapes"]
     out.gauge("exchange_up", "1 while requests are carried out.", int(health(status)[0]))
+    now = {each["id"] for each in status["raised"]}
+    out.gauge(
+        "exchange_alarm",
+        "1 while this is wrong: docs/operator.rst#alarms.",
+        [({"id": id, "level": kind.level}, int(id in now)) for id, kind in PEER.items()],
+    )
+    if "fills" not in status:  # there is no node while the store cannot be used
+        out.gauge("exchange_store_ok", "0 while the store cannot be used.", 0)
+        return out.text()
+    fills, gossip, grapes = status["fills"], status["gossip"], status["grapes"]
     out.gauge("exchange_uptime_seconds", "Since the node was made.", status["uptime_s"])
     out.gauge("exchange_store_ok", "0 while the store cannot be used.", status["store"] == "ok")
     out.gauge("exchange_store_bytes", "Size of the database.", status["store_bytes"])
+    if status["store_free_bytes"] is not None:
+        out.gauge("exchange_store_free_bytes", "Free on its disk.", status["store_free_bytes"])
     out.gauge("exchange_wal_bytes", "Size of the write-ahead log.", status["wal"]["bytes"])
     out.gauge(
         "exchange_wal_held_seconds",
@@ -63,10 +79,10 @@ def exposition(status: Mapping[str, Any], commit_seconds: Histogram) -> str:
     out.counter(
         "exchange_links_refused_total",
         "Links that ended because the two peers do not fit together, or one does not answer.",
-        [({"reason": r}, n) for r, n in sorted(status["links_refused"].items()) if r != "last"],
+        [({"reason": r}, n) for r, n in sorted(status["links_refused"].items()) if r not in _LAST],
     )
     out.gauge("exchange_synced", "1 when all logs told of are held.", status["synced"])
-    out.gauge("exchange_alarms", "Reasons not to serve.", len(status["alarms"]))
+    out.gauge("exchange_alarms", "Reasons not to serve.", len(health(status)[1]["alarms"]))
     out.gauge(
         "exchange_orders",
         "Live orders, by where they live.",
@@ -82,6 +98,12 @@ def exposition(status: Mapping[str, Any], commit_seconds: Histogram) -> str:
         "exchange_signatures_checked_total", "Roots verified.", gossip["signatures_checked"]
     )
     out.gauge("exchange_clock_ahead_seconds", "Of this clock.", status["clock_ahead_ms"] / 1000)
+    if status["clock_off_ms"] is not None:
+        out.gauge(
+            "exchange_clock_offset_seconds",
+            "This machine's clock less the median of the neighbours'.",
+            status["clock_off_ms"] / 1000,
+        )
     out.gauge(
         "exchange_announced_seconds_ago",
         "Since a lookup last showed this peer's own record; -1: never.",

@@ -40,17 +40,20 @@ class NodeFactory:
         rng: random.Random,
         version: str,
         peer_port: Callable[[], int | None],
+        alarms_changed: Callable[[], None],
     ) -> None:
         """
         Args:
             version: of this program, which other peers are told.
             peer_port: returns the TCP port that other peers are told; None: there is none.
+            alarms_changed: called when the node's own alarms are others than before.
         """
         self.config = config
         self._identity = identity
         self._rng = rng
         self._version = version
         self._peer_port = peer_port
+        self._alarms_changed = alarms_changed
         self._epoch_found: int | None = None
 
     def make(self, snapshot: Snapshot, now: float) -> ExchangeNode:
@@ -77,7 +80,7 @@ class NodeFactory:
             now,
         )
         node.peering.on_ready.append(self._log_linked)
-        node.serving.on_change.append(self._log_alarms)
+        node.serving.on_change.append(lambda alarms, warnings: self._alarms_changed())
         if node.serving.listening:
             self.log.info("listening to other peers for some seconds before orders are taken")
         node.peering.on_gone.append(partial(self._log_unlinked, node))
@@ -92,14 +95,6 @@ class NodeFactory:
         """What other peers are told: with no host, they take the one they see."""
         port = self._peer_port()
         return self.config.advertise or ("" if port is None else f":{port}")
-
-    def _log_alarms(self, alarms: list[str], warnings: list[str]) -> None:
-        for text in alarms:
-            self.log.error("alarm: {alarm}", alarm=text)
-        for text in warnings:
-            self.log.warn("warning: {warning}", warning=text)
-        if not alarms and not warnings:
-            self.log.info("no alarm and no warning any more")
 
     def _log_linked(self, link: PeerLink, now: float) -> None:
         self.log.info(

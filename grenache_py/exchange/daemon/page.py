@@ -16,11 +16,13 @@ from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.daemon.metrics import exposition, health
 from grenache_py.exchange.daemon.static_pages import static_pages
+from grenache_py.exchange.symptoms import OPENING
 from grenache_py.metrics import CONTENT_TYPE
 from grenache_py.wire.http.messages import Page, Pages
 from grenache_py.wire.jsonrpc import encode
 
 if TYPE_CHECKING:
+    from grenache_py.exchange.daemon.alarm_watch import AlarmWatch
     from grenache_py.exchange.daemon.commit_loop import CommitLoop
     from grenache_py.exchange.daemon.discovery import Discovery
     from grenache_py.exchange.storage.store import Store
@@ -37,6 +39,8 @@ class StatusPages:
         listen: returns where it listens, by ``client``, ``peer`` and ``http``.
         door: returns what is known of connections to the peer port that have proven no key.
         advertise: the address that other peers are told, "" for the one they see.
+        certificates: returns the ports that speak TLS, and when their certificates end.
+        watch: judges all of it.
     """
 
     clock: IReactorTime
@@ -48,15 +52,25 @@ class StatusPages:
     listen: Callable[[], dict[str, list[str]]]
     advertise: str
     door: Callable[[], dict[str, object]]
+    certificates: Callable[[], list[dict[str, Any]]]
+    watch: AlarmWatch
 
     def pages(self) -> Pages:
         """Every page of the HTTP port, by path."""
         return {**static_pages(), "/health": self.health, "/metrics": self.metrics}
 
+    def look(self) -> None:
+        """See whether an alarm has come, or is over."""
+        self.facts()
+
     def counters(self) -> dict[str, Any]:
-        """What is known beyond the node: store, grapes, clients."""
+        """What is known beyond the node: store, grapes, clients, and what is wrong."""
+        node = self.commit_loop.node
+        return self._counters({} if node is None else node.status(self.clock.seconds()))
+
+    def _counters(self, of_node: dict[str, Any]) -> dict[str, Any]:
         commit_loop = self.commit_loop
-        return {
+        found = {
             "time": int(self.clock.seconds() * 1000),
             "listen": self.listen(),
             "advertise": self.advertise or None,
@@ -69,30 +83,27 @@ class StatusPages:
             "requests": commit_loop.requests,
             "commits": commit_loop.commits,
             "commit_rows": commit_loop.commit_rows,
-            "store": commit_loop.failed or "ok",
+            "store": commit_loop.failed or ("ok" if of_node else OPENING),
             "store_bytes": self.store.size_bytes,
+            "store_free_bytes": self.store.free_bytes,
             "wal": self.store.wal,
             "grapes": self.discovery.status(),
+            "certificates": self.certificates(),
         }
+        return {**found, "raised": self.watch.look({**of_node, **found})}
 
-    def facts(self) -> dict[str, Any] | None:
-        """What the node and the rest know; None while there is no node."""
+    def facts(self) -> dict[str, Any]:
+        """What the node and the rest know; without the former while there is no node."""
         node = self.commit_loop.node
-        if node is None:
-            return None
-        return {**node.status(self.clock.seconds()), **self.counters()}
+        of_node = {} if node is None else node.status(self.clock.seconds())
+        return {**of_node, **self._counters(of_node)}
 
     def health(self) -> Page:
-        """``/health``: 200 when all is well, 503 otherwise, and why, as JSON."""
-        facts = self.facts()
-        if facts is None:
-            ok, said = False, {"ok": False, "store": self.commit_loop.failed or "opening"}
-        else:
-            ok, said = health(facts)
+        """``/health``: 200 when orders are taken, 503 otherwise, and what is wrong, as JSON."""
+        ok, said = health(self.facts())
         return Page(encode(said) + b"\n", "application/json", 200 if ok else 503)
 
     def metrics(self) -> Page:
-        """``/metrics``, as Prometheus reads it; 503 and empty while there is no node."""
-        facts = self.facts()
-        text = "" if facts is None else exposition(facts, self.commit_loop.commit_seconds)
-        return Page(text.encode(), CONTENT_TYPE, 503 if facts is None else 200)
+        """``/metrics``, as Prometheus reads it; few while there is no node."""
+        text = exposition(self.facts(), self.commit_loop.commit_seconds)
+        return Page(text.encode(), CONTENT_TYPE)

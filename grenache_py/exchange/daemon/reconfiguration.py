@@ -40,6 +40,7 @@ class Reconfiguration:
         markets: what clients are told of; changed in place.
         ports: where it listens, by the name of the option.
         tokens: of the token file; None without one.
+        certificates: when the certificate of each port that speaks TLS ends, in seconds.
     """
 
     log = Logger()
@@ -48,6 +49,7 @@ class Reconfiguration:
     markets: dict[str, Market]
     ports: Mapping[str, list[IListeningPort]]
     tokens: ClientTokens | None
+    certificates: dict[IListeningPort, float] = attrs.Factory(dict)
 
     @classmethod
     def of(
@@ -97,6 +99,7 @@ class Reconfiguration:
         done = [f"{len(contexts)} TLS certificates"] if contexts else []
         for port, context in contexts:
             certificates.renew(port, context)
+            self.certificates[port] = certificates.ends(context)
         if tokens is not None:
             done.append(self._follow_tokens(tokens, commit_loop))
         if named:
@@ -106,7 +109,7 @@ class Reconfiguration:
         if added:
             self.markets |= {market.symbol: market for market in added}
             done.append(f"market {', '.join(market.symbol for market in added)} added")
-            commit_loop.begin_anew("begins anew with another market")
+            commit_loop.begin_anew()
         return Reread(tuple(done), tuple(sorted(later)))
 
     def _certificates(self, fresh: ExchangeConfig) -> list[tuple[IListeningPort, Any]]:

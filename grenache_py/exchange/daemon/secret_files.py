@@ -18,7 +18,7 @@ from grenache_py.exchange.client_port.access import ClientTokens
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.options import toml
 
-__all__ = ["KEY_NAME", "read_or_make_identity", "read_tokens"]
+__all__ = ["KEY_NAME", "read_identity", "read_or_make_identity", "read_tokens"]
 
 KEY_NAME = "identity.key"
 SEED_BYTES = 32
@@ -42,6 +42,19 @@ def read_or_make_identity(directory: str) -> Identity:
     try:
         if not path.exists():
             _make(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    return read_identity(path)
+
+
+def read_identity(path: Path) -> Identity:
+    """
+    Return the identity kept in a file.
+
+    Raises:
+        ConfigError: it cannot be used; the message says what to do.
+    """
+    try:
         text = _read_secret(path, others=0o077)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None

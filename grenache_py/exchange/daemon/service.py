@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from grenache_py import certificates
-from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline
+from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline, every
 from grenache_py.epoll_set import EpollSet
 from grenache_py.errors import ConfigError
 from grenache_py.exchange.client_port.feed import Feed
@@ -36,6 +36,7 @@ from grenache_py.exchange.daemon.admission import (
     PeerAdmission,
     PeerPort,
 )
+from grenache_py.exchange.daemon.alarm_watch import LOOK_S, AlarmWatch
 from grenache_py.exchange.daemon.commit_loop import CommitLoop
 from grenache_py.exchange.daemon.config import ExchangeConfig
 from grenache_py.exchange.daemon.dialler import Dialler
@@ -111,7 +112,9 @@ class ExchangeService(Service):
         self.store = Store(config.data, reactor, accept_copy=config.new_epoch)
         self._settings = Reconfiguration.of(config, self.ports)
         self.gateway = self._make_gateway(version, log_level)
-        self._nodes = NodeFactory(config, self.identity, rng, version, lambda: self.peer_port)
+        self._nodes = NodeFactory(
+            config, self.identity, rng, version, lambda: self.peer_port, self._look
+        )
         self.commit_loop = CommitLoop(self.store, clock, self.gateway, self._nodes.make, self._dial)
         peer_input = self.commit_loop.peer_input
         self._peers = PeerAdmission(reactor, self.commit_loop, self.identity.seed)
@@ -136,6 +139,8 @@ class ExchangeService(Service):
             self._listening,
             config.advertise,
             self._peers.door.counters,
+            self._certificates,
+            AlarmWatch(clock),
         )
 
     def _make_gateway(self, version: str, log_level: Callable[[str, str], None]) -> Gateway:
@@ -169,10 +174,20 @@ class ExchangeService(Service):
             address=address or "a UNIX socket",
         )
 
-    # The gateway and the commit loop are made before what these two ask.
+    # The gateway, the commit loop and the nodes are made before what these ask.
 
     def _counters(self) -> dict[str, Any]:
         return self._pages.counters()
+
+    def _look(self) -> None:
+        self._pages.look()
+
+    async def _look_on(self) -> None:
+        self._look()
+
+    def _certificates(self) -> list[dict[str, Any]]:
+        ends = self._settings.certificates
+        return [{"port": place(port), "ends": round(at)} for port, at in ends.items()]
 
     def _dial(self, address: str) -> None:
         self._dialler.dial(address)
@@ -226,15 +241,20 @@ class ExchangeService(Service):
         self._discovery.start(grapes, self.peer_port)
         pruning = Pruning(self.store, self._clock, lambda: self.commit_loop.requests)
         self._background.spawn("forgetting old history", pruning.run())
+        looking = every(lambda: LOOK_S, self._clock, self.log, "looking for alarms", self._look_on)
+        self._background.spawn("looking for alarms", looking)
 
     async def _listen(self, name: str, endpoints: Iterable[str], factory: Factory) -> None:
         for description in endpoints:
-            certificates.read(description)  # whose errors are readable
+            context = certificates.read(description)  # whose errors are readable
             try:
                 endpoint = serverFromString(self._reactor, description)
             except (ValueError, TypeError, KeyError, OSError) as error:
                 raise ConfigError(f"{name} endpoint {description!r}: {error}") from None
-            self.ports[name].append(await endpoint.listen(factory))
+            port = await endpoint.listen(factory)
+            self.ports[name].append(port)
+            if context is not None:
+                self._settings.certificates[port] = certificates.ends(context)
 
     @property
     def peer_port(self) -> int | None:

@@ -117,6 +117,11 @@ class AddressBook:
         self._grapes_inside = bool(inner) and None not in inner
         self._local = {*inner, *(inner_network(f"{host}:0") for host in local)} - {None, NOWHERE}
 
+    @property
+    def known(self) -> int:
+        """How many addresses of other peers there are to try."""
+        return len(self._places)
+
     def name(self, addresses: Iterable[str]) -> None:
         """Addresses the operator gave: tried for ever."""
         for address in addresses:

@@ -12,9 +12,29 @@ from contextlib import suppress
 
 from grenache_py.exchange.errors import StoreError
 
-__all__ = ["DirectoryLock"]
+__all__ = ["DirectoryLock", "holder"]
 
 LOCK_NAME = "exchange.lock"
+
+
+def holder(directory: str) -> str | None:
+    """
+    Who has the lock of a directory: a process id, "" when that is not known; None: nobody.
+
+    Raises:
+        OSError: the lock cannot be looked at.
+    """
+    try:
+        descriptor = os.open(os.path.join(directory, LOCK_NAME), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(descriptor, 32).decode("ascii", "replace").strip()
+    finally:
+        os.close(descriptor)
+    return None
 
 
 class DirectoryLock:

@@ -231,6 +231,15 @@ class Store:
         return total
 
     @property
+    def free_bytes(self) -> int | None:
+        """Bytes that are free on its disk, for this user; None when the disk does not say."""
+        try:
+            disk = os.statvfs(os.path.dirname(self.path) or ".")
+        except OSError:
+            return None
+        return disk.f_bavail * disk.f_frsize
+
+    @property
     def wal(self) -> dict[str, float | None]:
         """The write-ahead log: its bytes, and for how long a reader has kept it growing."""
         checkpoints = self._checkpoints

@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
-from grenache_py.exchange.cli.diagnosis import Finding, examine
+from grenache_py.exchange.cli.diagnosis import Finding, examine, healthy
 
 KEY = "ab" * 32
+
+
+OLD_COPY = {"id": "own-log", "level": "alarm", "text": "this disk is an old copy"}
+CLOCK = {"id": "clock-wrong", "level": "alarm", "text": "this clock says 12:00 UTC, theirs 12:01"}
 
 
 def status(**changed: Any) -> dict[str, Any]:
@@ -76,20 +80,23 @@ def test_a_healthy_peer_needs_no_advice() -> None:
 @pytest.mark.parametrize(
     ("what", "verdict", "says", "advice", "changed"),
     [
-        ("identity", "bad", "copy", "--new-epoch", {"alarms": ["there is a copy of this peer"]}),
-        ("clock", "bad", "2000 ms behind", "NTP", {"clock_ahead_ms": 2000}),
+        ("identity", "bad", "old copy", "--new-epoch", {"raised": [OLD_COPY]}),
+        ("clock", "warning", "newest order", "NTP", {"clock_ahead_ms": 2000}),
         ("clock", "bad", "differs", "NTP", {"time": 1_005_000}),
-        ("clock", "warning", "peers 1970", "NTP", {"clocks_heard": 3, "clock_off_ms": 1500}),
-        ("clock", "bad", "UTC", "5 s off", {"clocks_heard": 2, "clock_off_ms": -7000}),
-        ("identity", "warning", "listens", "Wait", {"listening": True}),
-        ("grapes", "bad", "refused", "--grape", {"grapes": {"lookup_error": "refused"}}),
-        ("announced", "bad", "nope", "--bn",
+        ("clock", "bad", "UTC", "5 s off", {"raised": [CLOCK]}),
+        ("identity", "note", "listens", "Wait", {"listening": True}),
+        ("grapes", "warning", "refused", "--grape", {"grapes": {"lookup_error": "refused"}}),
+        ("grapes", "note", "no answer yet", "Wait", {"grapes": {"lookups": 0}}),
+        ("announced", "note", "nope", "--bn",
          {"grapes": {"seen_s_ago": None, "announce_error": "nope"}}),
-        ("reachable", "warning", "from this machine only", "--peer",
+        ("announced", "note", "no peer port", "", {"grapes": {"port": None}}),
+        ("reachable", "warning", "nobody answers at 10.0.0.9:7071", "inside",
+         {"grapes": {"met": [{"address": "10.0.0.9:7071", "who": "nobody", "reason": ""}]}}),
+        ("reachable", "note", "from this machine only", "--peer",
          {"listen": {"peer": ["127.0.0.1:1"]}}),
-        ("reachable", "warning", "no peer port", "", {"listen": {"peer": []}}),
-        ("sync", "warning", "still catching up", "Wait", {"synced": False}),
-        ("fills", "warning", "2 in doubt", "exchange doubts",
+        ("reachable", "note", "no peer port", "", {"listen": {"peer": []}}),
+        ("sync", "note", "still catching up", "Wait", {"synced": False, "links": 1}),
+        ("fills", "note", "2 in doubt", "exchange doubts",
          {"fills": {"in_doubt": 2, "on_hold": [KEY]}}),
     ],
 )  # fmt: skip
@@ -106,6 +113,15 @@ def test_a_port_nobody_can_reach_is_bad() -> None:
     finding = found(status(advertise="203.0.113.5:7071"), cannot_connect="Connection refused")
     assert finding["reachable"].verdict == "bad"
     assert finding["reachable"].found == "203.0.113.5:7071: Connection refused"
+
+
+def test_what_lasts_is_wrong_and_what_may_be_over_in_a_moment_is_a_note() -> None:
+    catching_up = status(synced=False, links=1)
+    assert healthy(found(catching_up).values())
+    lasting = {"id": "not-synced", "level": "warning", "text": "x", "for_s": 61}
+    findings = found({**catching_up, "raised": [lasting]})
+    assert findings["sync"].verdict == "warning" and findings["sync"].alarm == "not-synced"
+    assert not healthy(findings.values())
 
 
 def test_without_a_working_store_nothing_else_is_judged() -> None:
@@ -133,7 +149,8 @@ def test_one_grape_is_compared_with_nothing() -> None:
 def test_a_program_that_holds_the_log_and_a_link_that_was_refused_are_shown() -> None:
     state = status()
     state["wal"] = {"bytes": 300 * 1_048_576, "held_s": 90.0}
-    state["links_refused"] = {"market": 3, "last": "10.0.0.7:7071: market BTC-USD has tick 1"}
+    state["links_refused"] = {"market": 3, "last_s_ago": 1}
+    state["links_refused"]["last"] = "10.0.0.7:7071: market BTC-USD has tick 1"
     findings = found(state)
     assert findings["store"].verdict == "warning" and "300.0 MiB" in findings["store"].found
     assert "exchange.sqlite" in findings["store"].advice

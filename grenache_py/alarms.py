@@ -1,0 +1,161 @@
+"""
+Every alarm of a peer and of a grape: its id, how grave it is, and what to do about it.
+
+Pure. The one vocabulary: ``status``, ``/health``, ``exchange doctor``, the metrics
+``exchange_alarm`` and ``grape_alarm``, the log and the alert rules in ``etc/prometheus`` use these
+ids, and ``docs/operator.rst`` has a section for each, at ``#alarm-ID``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+__all__ = ["GRAPE", "PEER", "AlarmKind", "Severity", "raised"]
+
+#: ``alarm``: it does not serve, and somebody has to act. ``warning``: it works, and may not always.
+Severity: TypeAlias = Literal["alarm", "warning"]
+
+
+@attrs.frozen
+class AlarmKind:
+    """
+    One thing that can be wrong.
+
+    Attributes:
+        level: how grave it is.
+        about: what is wrong, in a few words.
+        advice: what to do, for ``exchange doctor``; the section of the guide has it at length.
+        hold_s: it is raised once it has been so for this many seconds.
+    """
+
+    level: Severity
+    about: str
+    advice: str
+    hold_s: float = 0.0
+
+
+#: Of a peer, by id; the gravest first.
+PEER: dict[str, AlarmKind] = {
+    "store-failed": AlarmKind(
+        "alarm",
+        "the store cannot be written",
+        "Orders are refused until it works; look at disk space and the daemon's log.",
+    ),
+    "own-log": AlarmKind(
+        "alarm",
+        "this home's log cannot be continued",
+        "If this data directory is an old copy, start once with --new-epoch, which gives up its"
+        " open orders, or begin with a new one.",
+    ),
+    "two-daemons": AlarmKind(
+        "alarm",
+        "another process has this peer's key",
+        "Stop every other daemon with this key.",
+    ),
+    "clock-wrong": AlarmKind(
+        "alarm",
+        "the clock is more than 5 s from the neighbours'",
+        "Run an NTP service on both; a peer whose clock is more than 5 s off is not heard.",
+    ),
+    "clock-differs": AlarmKind(
+        "warning",
+        "the clock is more than 1 s from the neighbours'",
+        "Run an NTP service on both; a peer whose clock is more than 5 s off is not heard.",
+    ),
+    "disk-low": AlarmKind(
+        "warning",
+        "the disk is nearly full",
+        "Make room on the disk of the data directory: when it is full, orders are refused.",
+    ),
+    "log-held": AlarmKind(
+        "warning",
+        "another program keeps the write-ahead log from being shortened",
+        "End the program that has exchange.sqlite open (`lsof` or `fuser` shows it).",
+    ),
+    "grapes-silent": AlarmKind(
+        "warning",
+        "no grape answers",
+        "Start a grape there, or name another with --grape. Peers named with --connect are reached"
+        " without.",
+    ),
+    "not-announced": AlarmKind(
+        "warning",
+        "lookups do not show this peer",
+        "A grape without neighbours keeps no record: give it some with --bn, or other peers cannot"
+        " find this one.",
+        hold_s=60,
+    ),
+    "not-reachable": AlarmKind(
+        "warning",
+        "where the grapes say that this peer is, it is not",
+        "The grapes name the address that the announcing grape is seen under. Run the grape inside"
+        " this peer (no --grape), on the host whose port is forwarded, with --peer tcp:PORT open to"
+        " others; or have others name this one with --connect.",
+    ),
+    "links-refused": AlarmKind(
+        "warning",
+        "peers do not fit together",
+        "Both peers need the same --network, and the same tick and lot in each market they share;"
+        " --connect names a port that was given with --peer.",
+    ),
+    "no-links": AlarmKind(
+        "warning",
+        "other peers are known, and none is linked",
+        "Look whether their peer ports are open to this machine; `exchange peer-shell HOST:PORT`"
+        " tries one.",
+        hold_s=60,
+    ),
+    "not-synced": AlarmKind(
+        "warning",
+        "it does not hold what others have told of",
+        "Wait some seconds; if it stays, look at the log for refused entries.",
+        hold_s=60,
+    ),
+    "home-frozen": AlarmKind(
+        "warning",
+        "another home signed two histories",
+        "Nothing to do here; its operator must act.",
+    ),
+    "fills-in-doubt": AlarmKind(
+        "warning",
+        "a home does not answer for its trades",
+        "They are settled when those peers come back; until then their quantity stays reserved."
+        " For a peer that is gone for ever see `exchange doubts`.",
+        hold_s=60,
+    ),
+    "certificate-expires": AlarmKind(
+        "warning",
+        "a TLS certificate ends soon",
+        "Put a new certificate in its place and send the daemon SIGHUP.",
+    ),
+}
+
+#: Of a grape, by id.
+GRAPE: dict[str, AlarmKind] = {
+    "grape-alone": AlarmKind(
+        "alarm",
+        "no other grape answers",
+        "Are the others up? Does UDP pass, both ways? Is --bn right?",
+    ),
+    "grape-full": AlarmKind(
+        "warning",
+        "as many HTTP clients are connected as it takes",
+        "Look who is connected; raise the limit, or run another grape.",
+    ),
+}
+
+
+def raised(kinds: dict[str, AlarmKind], texts: dict[str, str]) -> list[dict[str, Any]]:
+    """
+    What is wrong, in plain JSON values: the gravest first.
+
+    Args:
+        texts: by id, what is wrong in particular.
+    """
+    return [
+        {"id": id, "level": kind.level, "text": texts[id]}
+        for id, kind in kinds.items()
+        if id in texts
+    ]

@@ -1,0 +1,118 @@
+"""
+What a peer's status says is wrong: the texts of alarms, by the ids of ``alarms.py``.
+
+Pure. Judges plain values, so that the daemon, its metrics and ``exchange doctor`` judge alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+__all__ = ["OPENING", "symptoms"]
+
+#: What ``status`` says of a store that is about to be there.
+OPENING = "is being opened"
+
+#: A program may hold the write-ahead log so long: a backup does.
+LOG_HELD_S_MAX = 60.0
+#: What the disk of the data directory should have free.
+DISK_FREE_BYTES_MIN = 256 * 1_048_576
+#: Since a lookup last showed this peer.
+SEEN_S_MAX = 60.0
+#: Since a link was last refused because two peers do not fit together.
+REFUSED_S_MAX = 3_600.0
+#: A certificate that ends sooner should be replaced.
+CERTIFICATE_S_MIN = 14 * 86_400
+#: The clock that stamps orders is ahead because others' are.
+CLOCK_AHEAD_MS_MAX = 1_000
+
+
+def symptoms(status: Mapping[str, Any]) -> dict[str, str]:
+    """
+    What is wrong, by the id of its alarm.
+
+    Args:
+        status: what the method ``status`` answers. While the store has failed there is little.
+    """
+    found = {each["id"]: each["text"] for each in status.get("raised", ())}
+    found.update(_of_store(status))
+    if status["store"] == "ok":
+        found.update(_of_grapes(status))
+        found.update(_of_others(status))
+        ahead_ms = status["clock_ahead_ms"]
+        if ahead_ms > CLOCK_AHEAD_MS_MAX and not {"clock-wrong", "clock-differs"} & found.keys():
+            here = status["time"] / 1000
+            found["clock-differs"] = (
+                f"this machine's clock says {_time(here)}, and the newest order of other peers is"
+                f" of {_time(here + ahead_ms / 1000)}: set the wrong one right, with an NTP service"
+            )
+    ends = min((each["ends"] for each in status.get("certificates", ())), default=None)
+    if ends is not None and ends - status["time"] / 1000 < CERTIFICATE_S_MIN:
+        found["certificate-expires"] = f"the certificate of a port ends on {_day(ends)}"
+    return found
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d at %H:%M UTC")
+
+
+def _of_store(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if status["store"] not in {"ok", OPENING}:
+        yield "store-failed", status["store"]
+    wal = status.get("wal") or {}
+    if (wal.get("held_s") or 0) > LOG_HELD_S_MAX:
+        yield (
+            "log-held",
+            f"a program has held a transaction open for {wal['held_s']:.0f} s; the write-ahead"
+            f" log has {wal['bytes'] / 1_048_576:.1f} MiB and grows",
+        )
+    free = status.get("store_free_bytes")
+    if free is not None and free < DISK_FREE_BYTES_MIN:
+        yield "disk-low", f"{free / 1_048_576:.0f} MiB are free where the store is"
+
+
+def _of_grapes(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    grapes = status["grapes"]
+    urls = ", ".join(grapes["urls"]) or "none"
+    if grapes["lookup_error"]:
+        yield "grapes-silent", f"{urls}: {grapes['lookup_error']}"
+        return
+    if grapes["port"] is None or not grapes["lookups"]:
+        return
+    seen = grapes["seen_s_ago"]
+    if seen is None or seen > SEEN_S_MAX:
+        yield "not-announced", grapes["announce_error"] or "not seen by a lookup of our own yet"
+    met = grapes.get("met") or []
+    if met and not any(each["who"] == "itself" for each in met):
+        yield "not-reachable", "; ".join(_met(each) for each in met)
+
+
+def _met(each: Mapping[str, Any]) -> str:
+    who = "nobody answers" if each["who"] == "nobody" else "another peer answers"
+    reason = f" ({each['reason']})" if each["reason"] else ""
+    return f"{who} at {each['address']}, which the grapes name for this peer{reason}"
+
+
+def _of_others(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    refused = status.get("links_refused") or {}
+    if refused.get("last") and (refused.get("last_s_ago") or 0) < REFUSED_S_MAX:
+        yield "links-refused", refused["last"]
+    links = status.get("links")
+    known = status.get("others_known", 0)
+    if links == 0 and known:
+        yield "no-links", f"{known} addresses of other peers are known, and none is linked"
+    if links and not status["synced"]:
+        yield "not-synced", "still catching up with other peers"
+    frozen = [home for home, origin in status["origins"].items() if origin["frozen"]]
+    if frozen:
+        yield "home-frozen", f"peer {frozen[0][:16]} signed two histories; its orders are ignored"
+    on_hold = status["fills"]["on_hold"]
+    if on_hold:
+        homes = ", ".join(home[:16] for home in on_hold)
+        yield "fills-in-doubt", f"{status['fills']['in_doubt']} in doubt, waiting for peers {homes}"

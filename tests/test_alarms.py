@@ -1,0 +1,201 @@
+"""One vocabulary: the table of alarms, the guide, the metrics, the rules, and what raises each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, capturedLogs, formatEvent
+
+from grenache_py.alarms import GRAPE, PEER, raised
+from grenache_py.exchange.cli.diagnosis import AREAS
+from grenache_py.exchange.daemon.alarm_watch import AlarmWatch
+from grenache_py.exchange.daemon.metrics import exposition, health
+from grenache_py.exchange.symptoms import OPENING, symptoms
+from grenache_py.grape.pages import wrong
+from grenache_py.metrics import Histogram
+
+ROOT = Path(__file__).parent.parent
+GUIDE = (ROOT / "docs/operator.rst").read_text()
+RULES = yaml.safe_load((ROOT / "etc/prometheus/grenache.rules.yml").read_text())
+HOME = "cd" * 32
+
+
+def status(**changed: Any) -> dict[str, Any]:
+    """What a peer says with which nothing is wrong."""
+    healthy: dict[str, Any] = {
+        "store": "ok",
+        "store_free_bytes": 1 << 40,
+        "wal": {"bytes": 0, "held_s": None},
+        "time": 1_000_000,
+        "clock_ahead_ms": 0,
+        "grapes": {
+            "urls": ["http://a:1"],
+            "port": 7071,
+            "announce_error": None,
+            "seen_s_ago": 3.0,
+            "lookups": 9,
+            "lookup_error": None,
+            "met": [{"address": "10.0.0.1:7071", "who": "itself", "reason": ""}],
+        },
+        "links": 2,
+        "others_known": 3,
+        "links_refused": {"last": None, "last_s_ago": None},
+        "synced": True,
+        "origins": {HOME: {"frozen": None}},
+        "fills": {"in_doubt": 0, "on_hold": []},
+        "certificates": [{"port": "0.0.0.0:7073", "ends": 1_000 + 90 * 86_400}],
+        "raised": [],
+    }
+    for name, value in changed.items():
+        if isinstance(value, dict):
+            healthy[name] = {**healthy[name], **value}
+        else:
+            healthy[name] = value
+    return healthy
+
+
+def by_node(id: str) -> dict[str, Any]:
+    return {"raised": raised(PEER, {id: "the node says why"})}
+
+
+def elsewhere(who: str) -> dict[str, Any]:
+    return {"grapes": {"met": [{"address": "10.0.0.9:7071", "who": who, "reason": "refused"}]}}
+
+
+#: What raises each alarm: its id, what the text says, and what has to be in the status.
+CAUSES: list[tuple[str, str, dict[str, Any]]] = [
+    ("store-failed", "disk is full", {"store": "the disk is full"}),
+    ("own-log", "says why", by_node("own-log")),
+    ("two-daemons", "says why", by_node("two-daemons")),
+    ("clock-wrong", "says why", by_node("clock-wrong")),
+    ("clock-differs", "says why", by_node("clock-differs")),
+    ("clock-differs", "of 1970-01-01 00:16:42 UTC", {"clock_ahead_ms": 2_000}),
+    ("disk-low", "12 MiB are free", {"store_free_bytes": 12 << 20}),
+    ("log-held", "90 s", {"wal": {"bytes": 300 << 20, "held_s": 90.0}}),
+    ("grapes-silent", "http://a:1: refused", {"grapes": {"lookup_error": "refused"}}),
+    ("not-announced", "nope", {"grapes": {"seen_s_ago": None, "announce_error": "nope"}}),
+    ("not-announced", "not seen", {"grapes": {"seen_s_ago": 61.0}}),
+    ("not-reachable", "nobody answers at 10.0.0.9:7071", elsewhere("nobody")),
+    ("not-reachable", "another peer answers at 10.0.0.9:7071", elsewhere("another")),
+    ("links-refused", "tick 1", {"links_refused": {"last": "x: tick 1", "last_s_ago": 5}}),
+    ("no-links", "3 addresses", {"links": 0}),
+    ("not-synced", "catching up", {"synced": False}),
+    ("home-frozen", HOME[:16], {"origins": {HOME: {"frozen": 7}}}),
+    ("fills-in-doubt", "2 in doubt", {"fills": {"in_doubt": 2, "on_hold": [HOME]}}),
+    ("certificate-expires", "1970-01-02", {"certificates": [{"port": "p", "ends": 86_400 * 1.5}]}),
+]
+
+
+def test_nothing_is_wrong_with_a_peer_that_is_well() -> None:
+    assert symptoms(status()) == {}
+    assert symptoms(status(store=OPENING)) == {}
+    old = {"links_refused": {"last": "x", "last_s_ago": 4_000}}
+    assert symptoms(status(**old, links=0, others_known=0, synced=False)) == {}
+    assert symptoms(status(grapes={"port": None, "seen_s_ago": None})) == {}
+
+
+@pytest.mark.parametrize(("id", "says", "changed"), CAUSES)
+def test_what_is_wrong_raises_its_alarm_and_no_other(
+    id: str, says: str, changed: dict[str, Any]
+) -> None:
+    found = symptoms(status(**changed))
+    assert list(found) == [id]
+    assert says in found[id]
+
+
+def test_every_alarm_has_a_cause_a_section_a_rule_and_a_place_in_the_doctor() -> None:
+    ids = [*PEER, *GRAPE]
+    assert {id for id, _, _ in CAUSES} == PEER.keys()
+    assert sorted(id for area in AREAS.values() for id in area) == sorted(PEER)
+    assert re.findall(r"^\.\. _alarm-([a-z-]+):$", GUIDE, re.M) == ids
+    for id, kind in {**PEER, **GRAPE}.items():
+        assert f"\n**{id}** ({kind.level}" in GUIDE
+    rules = [rule for group in RULES["groups"] for rule in group["rules"]]
+    read = [
+        (found[1], found[2])
+        for rule in rules
+        if (found := re.fullmatch(r'(\w+)_alarm\{id="([a-z-]+)"\} == 1', rule["expr"]))
+    ]
+    assert read == [("grape", id) for id in GRAPE] + [("exchange", id) for id in PEER]
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+
+
+def test_the_metric_names_every_alarm_and_whether_it_is_raised() -> None:
+    failed = {**status(store="the disk is full"), "raised": raised(PEER, {"store-failed": "full"})}
+    del failed["fills"]  # there is no node
+    text = exposition(failed, Histogram((1.0,)))
+    series = dict(re.findall(r'^exchange_alarm\{id="([a-z-]+)",level="\w+"\} ([01])$', text, re.M))
+    assert series == {id: "1" if id == "store-failed" else "0" for id in PEER}
+    assert "exchange_up 0" in text and "exchange_store_ok 0" in text
+
+
+@pytest.mark.parametrize(
+    ("contacts", "alone_is_fine", "clients", "ids"),
+    [
+        (1, False, 3, []),
+        (0, True, 3, []),
+        (0, False, 3, ["grape-alone"]),
+        (1, False, 4, ["grape-full"]),
+    ],
+)
+def test_a_grape_says_what_is_wrong_in_the_same_words(
+    contacts: int, alone_is_fine: bool, clients: int, ids: list[str]
+) -> None:
+    of_dht: Any = SimpleNamespace(contacts_good=contacts)
+    found = wrong(of_dht, alone_is_fine=alone_is_fine, clients=clients, clients_max=4)
+    assert [each["id"] for each in found] == ids
+
+
+def test_warnings_do_not_make_a_peer_unhealthy_and_alarms_do() -> None:
+    for id, kind in PEER.items():
+        ok, said = health({**status(), "raised": raised(PEER, {id: "so"})})
+        assert ok == said["ok"] == (kind.level == "warning")
+        assert said["raised"][0]["id"] == id
+
+
+class Watched:
+    """An `AlarmWatch` and what it logs."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.watch = AlarmWatch(self.clock)
+
+    def look(self, **changed: Any) -> tuple[list[dict[str, Any]], list[LogEvent]]:
+        with capturedLogs() as events:
+            found = self.watch.look(status(**changed))
+        return found, events
+
+
+def test_the_log_tells_of_an_alarm_when_it_comes_and_when_it_is_over() -> None:
+    peer = Watched()
+    peer.look()
+    found, (event,) = peer.look(store_free_bytes=5 << 20)
+    assert formatEvent(event) == (
+        "warning disk-low: 5 MiB are free where the store is; what to do:"
+        " docs/operator.rst#alarm-disk-low"
+    )
+    assert event["log_level"].name == "warn"
+    peer.clock.advance(30)
+    found, events = peer.look(store_free_bytes=4 << 20)
+    assert found[0]["for_s"] == 30 and not events
+    _, (event,) = peer.look()
+    assert formatEvent(event) == "warning disk-low is over"
+    _, (event,) = peer.look(store="broken")
+    assert event["log_level"].name == "error"
+
+
+def test_what_may_be_over_in_a_moment_is_raised_once_it_lasts() -> None:
+    peer = Watched()
+    assert peer.look(synced=False) == ([], [])
+    peer.clock.advance(PEER["not-synced"].hold_s - 1)
+    assert peer.look(synced=False) == ([], [])
+    peer.clock.advance(1)
+    assert [each["id"] for each in peer.look(synced=False)[0]] == ["not-synced"]
+    peer.look()
+    assert peer.look(synced=False) == ([], [])
