@@ -81,7 +81,7 @@ CAUSES: list[tuple[str, str, dict[str, Any]]] = [
     ("grapes-silent", "http://a:1: refused", {"grapes": {"lookup_error": "refused"}}),
     ("not-announced", "nope", {"grapes": {"seen_s_ago": None, "announce_error": "nope"}}),
     ("not-announced", "not seen", {"grapes": {"seen_s_ago": 61.0}}),
-    ("not-reachable", "nobody answers at 10.0.0.9:7071", elsewhere("nobody")),
+    ("not-reachable", "nobody answers at 10.0.0.9:7071 (refused)", elsewhere("nobody")),
     ("not-reachable", "another peer answers at 10.0.0.9:7071", elsewhere("another")),
     ("links-refused", "tick 1", {"links_refused": {"last": "x: tick 1", "last_s_ago": 5}}),
     ("no-links", "3 addresses", {"links": 0}),

@@ -90,13 +90,25 @@ def _of_grapes(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "not-announced", grapes["announce_error"] or "not seen by a lookup of our own yet"
     met = grapes.get("met") or []
     if met and not any(each["who"] == "itself" for each in met):
-        yield "not-reachable", "; ".join(_met(each) for each in met)
+        yield "not-reachable", _nowhere(met)
 
 
-def _met(each: Mapping[str, Any]) -> str:
-    who = "nobody answers" if each["who"] == "nobody" else "another peer answers"
-    reason = f" ({each['reason']})" if each["reason"] else ""
-    return f"{who} at {each['address']}, which the grapes name for this peer{reason}"
+def _nowhere(met: list[dict[str, str]]) -> str:
+    """Who answers where this peer should."""
+    silent = [each for each in met if each["who"] == "nobody"]
+    others = [each["address"] for each in met if each["who"] == "another"]
+    parts = []
+    if silent:
+        reason = silent[0]["reason"].rstrip(".")
+        parts.append(f"nobody answers at {_some([e['address'] for e in silent])} ({reason})")
+    if others:
+        parts.append(f"another peer answers at {_some(others)}")
+    return f"lookups do not lead to this peer: {'; '.join(parts)}"
+
+
+def _some(addresses: list[str]) -> str:
+    more = f" and {len(addresses) - 3} more" if len(addresses) > 3 else ""
+    return ", ".join(addresses[:3]) + more
 
 
 def _of_others(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

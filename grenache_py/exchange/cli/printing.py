@@ -239,7 +239,7 @@ def status_table(status: dict[str, Any]) -> Table:
             for each in value:
                 table.add_row(f"  {each['id']}", f"{each['level']}: {each['text']}")
         elif isinstance(value, list):
-            table.add_row(name, ", ".join(map(str, value)) or "-")
+            table.add_row(name, ", ".join(map(_word, value)) or "-")
         elif name == "time":
             table.add_row(name, f"{_date(value)} UTC")
         else:
@@ -276,7 +276,9 @@ def _word(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return " ".join(map(str, value)) or "-"
+        return " ".join(map(_word, value)) or "-"
+    if isinstance(value, dict):
+        return " ".join(str(member) for member in value.values() if member != "")
     return "-" if value is None or value == "" else str(value)
 
 

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from grenache_py.options import host_and_port
 
-__all__ = ["Dialler"]
+__all__ = ["DIAL_TIMEOUT_S", "Dialler", "HandOut"]
 
 #: Seconds in which a connection must be open.
 DIAL_TIMEOUT_S = 5.0
@@ -25,7 +25,7 @@ DIAL_TIMEOUT_S = 5.0
 DIALS_MAX = 64
 
 
-class _HandOut(Factory):
+class HandOut(Factory):
     """Gives what a function makes, and leaves its ``factory`` alone: TLS has one of its own."""
 
     noisy = False
@@ -70,7 +70,7 @@ class Dialler:
         endpoint = HostnameEndpoint(
             self._reactor, host.strip("[]"), int(port), timeout=DIAL_TIMEOUT_S
         )
-        dial: Deferred[Any] = endpoint.connect(_HandOut(lambda: self._channel(address)))
+        dial: Deferred[Any] = endpoint.connect(HandOut(lambda: self._channel(address)))
         self._dials[dial] = address
 
         def done(result: Any) -> None:

@@ -3,7 +3,8 @@ Finds other peers through grapes, and announces this one there, until it is stop
 
 Shell: owns one `Link`. An answer is a hint and nothing more: the node dials it and has the key
 proven (docs/failure-modes.rst#f21). Asking never ends, whatever fails: grapes come back, and so do
-peers that started later (docs/failure-modes.rst#f13).
+peers that started later (docs/failure-modes.rst#f13). Whether its own announcement leads anybody to
+this peer is tried, not assumed (``self_lookup.py``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from grenache_py.deferreds import Background
+from grenache_py.exchange.daemon.self_lookup import SelfLookup
 from grenache_py.link.client import Announcement, Link
 from grenache_py.link.errors import GrapeRefused, LinkError
 
@@ -33,6 +35,7 @@ class Discovery:
         lookups: how many were answered.
         found: addresses in the newest answer.
         seen_at: clock seconds when an answer last had this peer's own port in it, or None.
+        self_lookup: who answers at those addresses.
     """
 
     log = Logger()
@@ -43,11 +46,14 @@ class Discovery:
         rng: random.Random,
         name: str,
         discovered: Callable[[list[str]], None],
+        key: str,
     ) -> None:
         """
         Args:
             discovered: given the addresses of each answer.
+            key: of this peer.
         """
+        self.self_lookup = SelfLookup(reactor, rng, key)
         self.lookups = 0
         self.found: list[str] = []
         self.seen_at: float | None = None
@@ -67,7 +73,12 @@ class Discovery:
         self._link = Link(grapes, self._reactor, rng=self._rng, cache_ttl_s=0)
         if port is not None:
             self._announcement = self._link.start_announcing(self._name, port)
+            self._background.spawn("look for itself", self.self_lookup.run(self._own))
         self._background.spawn("look for peers", self._look(self._link))
+
+    def _own(self) -> list[str]:
+        """The addresses of the newest answer that may be this peer's."""
+        return [address for address in self.found if address.endswith(f":{self._port}")]
 
     async def _look(self, link: Link) -> None:
         pause = LOOKUP_S_MIN
@@ -83,7 +94,7 @@ class Discovery:
                     self.log.info("looking for peers works again")
                 self._error = ""
                 self.lookups += 1
-                if any(address.endswith(f":{self._port}") for address in self.found):
+                if self._own():
                     self.seen_at = self._reactor.seconds()
                 self._discovered(self.found)
             await deferLater(self._reactor, pause * self._rng.uniform(0.8, 1.2))
@@ -109,6 +120,7 @@ class Discovery:
             "lookups": self.lookups,
             "lookup_error": self._error or None,
             "found": self.found[:100],
+            "met": self.self_lookup.met,
         }
 
     async def stop(self) -> None:

@@ -6,6 +6,7 @@ Pure: plain counters in, text or JSON out. Names of metrics stand here and nowhe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,5 +109,11 @@ def exposition(status: Mapping[str, Any], commit_seconds: Histogram) -> str:
         "exchange_announced_seconds_ago",
         "Since a lookup last showed this peer's own record; -1: never.",
         -1 if grapes["seen_s_ago"] is None else grapes["seen_s_ago"],
+    )
+    met = Counter(each["who"] for each in grapes["met"])
+    out.gauge(
+        "exchange_met",
+        "Addresses that grapes name with this peer's port, by who answers there.",
+        [({"who": who}, met[who]) for who in ("itself", "another", "nobody")],
     )
     return out.text()

@@ -128,7 +128,9 @@ class ExchangeService(Service):
             stream_scopes=frozenset({"read", "trade"} if config.http_trading else {"read"}),
             epoll_set=EpollSet(reactor),
         )
-        self._discovery = Discovery(reactor, rng, config.service_name, peer_input.discovered)
+        self._discovery = Discovery(
+            reactor, rng, config.service_name, peer_input.discovered, self.identity.key
+        )
         self._pages = StatusPages(
             clock,
             self.commit_loop,
@@ -238,7 +240,9 @@ class ExchangeService(Service):
         if self._grape is not None:
             self._grape.startService()
             grapes.append(f"http://127.0.0.1:{self._grape.api_port}")
-        self._discovery.start(grapes, self.peer_port)
+        # Who is to be reached at another port is looked for there.
+        advertised = config.advertise.rpartition(":")[2]
+        self._discovery.start(grapes, int(advertised) if advertised else self.peer_port)
         pruning = Pruning(self.store, self._clock, lambda: self.commit_loop.requests)
         self._background.spawn("forgetting old history", pruning.run())
         looking = every(lambda: LOOK_S, self._clock, self.log, "looking for alarms", self._look_on)

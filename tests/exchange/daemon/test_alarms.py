@@ -134,6 +134,51 @@ def test_a_clock_that_is_off_is_told_with_both_times(
         assert offset in page(wrong, "/metrics")[1]
 
 
+class At(Daemon):
+    """A daemon whose peer port is where a test says."""
+
+    def __init__(self, folder: Path, peer: str, *options: str) -> None:
+        folder.mkdir()
+        self.folder, self.path, self.log = folder, str(folder / "client.sock"), folder / "log"
+        self.options = (
+            "--data", str(folder / "data"), "--client", f"unix:{self.path}", "--peer", peer,
+            "--http", "tcp:0:interface=127.0.0.1", *options,
+        )  # fmt: skip
+        self.start()
+
+
+def test_a_peer_finds_out_whether_those_who_look_it_up_find_it(tmp_path: Path) -> None:
+    """A grape keeps the address that it sees, here 127.0.0.1; the peers behind it are elsewhere."""
+    with ExitStack() as running:
+        start = running.enter_context
+        seen = start(At(tmp_path / "a", "tcp:0:interface=127.0.0.1"))
+        _, port = seen.address("peer")
+        met = {"address": f"127.0.0.1:{port}", "who": "itself", "reason": ""}
+        with seen.client() as client:
+            grapes = until(lambda: client.call("status")["grapes"], lambda g: g["met"] == [met])
+        code, findings = doctor("--unix", seen.path, "doctor")
+        assert code == 0 and f"answers at 127.0.0.1:{port}" in findings["announced"]["found"]
+        assert 'exchange_met{who="itself"} 1' in page(seen, "/metrics")[1]
+        assert f"lookups lead to this peer, at 127.0.0.1:{port}" in seen.log.read_text()
+
+        elsewhere = ("--grape", grapes["urls"][0], "--network", "other")
+        unseen = start(At(tmp_path / "b", "tcp:0:interface=127.0.0.2", *elsewhere))
+        text = until_raised(unseen, "not-reachable")
+        _, own_port = unseen.address("peer")
+        assert f"nobody answers at 127.0.0.1:{own_port} (Connection was refused" in text
+        code, findings = doctor("--unix", unseen.path, "doctor")
+        assert code == 1 and "inside this peer" in findings["not-reachable"]["advice"]
+        assert 'exchange_alarm{id="not-reachable",level="warning"} 1' in page(unseen, "/metrics")[1]
+        assert [e["id"] for e in json.loads(page(unseen, "/health")[1])["raised"]] == [
+            "not-reachable"
+        ]
+        assert "warning not-reachable: lookups do not lead to this peer" in unseen.log.read_text()
+
+        # At the address that the grape keeps for this one, another peer listens.
+        hidden = start(At(tmp_path / "c", f"tcp:{port}:interface=127.0.0.2", *elsewhere))
+        assert f"another peer answers at 127.0.0.1:{port}" in until_raised(hidden, "not-reachable")
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root: it mounts a small disk")
 def test_a_disk_that_is_nearly_full_is_told_of_before_it_is_full(tmp_path: Path) -> None:
     data = tmp_path / "data"
