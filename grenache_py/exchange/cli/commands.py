@@ -16,7 +16,7 @@ import click
 
 from grenache_py import __version__
 from grenache_py.errors import GrenacheError
-from grenache_py.exchange.cli.files import export, replay
+from grenache_py.exchange.cli.files import export, replay, trace
 from grenache_py.exchange.cli.load import load
 from grenache_py.exchange.cli.markets import book, markets, trades, watch
 from grenache_py.exchange.cli.orders import buy, cancel, orders, replace, sell
@@ -91,7 +91,7 @@ for command in (
     *(buy, sell, cancel, replace, orders),
     *(book, trades, watch, markets),
     *(status, doctor, peers, peer_shell, doubts, decide, backup),
-    *(load, export, replay),
+    *(load, export, replay, trace),
 ):
     exchange.add_command(command)
 

@@ -1,5 +1,5 @@
 """
-``exchange export`` and ``replay``: what a store's file holds, with or without its daemon.
+``exchange export``, ``replay`` and ``trace``: what a store's file holds, with or without a daemon.
 
 Edge: reads files.
 """
@@ -13,10 +13,11 @@ import attrs
 import click
 
 from grenache_py.exchange.audit.export import prove, write_csv, write_jsonl
+from grenache_py.exchange.audit.trace import trace as trace_order
 from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.tool import EXIT_FAILED, EXIT_NOTHING, Tool
 
-__all__ = ["export", "replay"]
+__all__ = ["export", "replay", "trace"]
 
 DATA_FILE = "exchange-data/exchange.sqlite"
 
@@ -54,3 +55,22 @@ def replay(tool: Tool, file: str) -> None:
     tool.out({"holds": proof.holds, **attrs.asdict(proof)}, lambda: show.proof_table(proof))
     if not proof.holds:
         sys.exit(EXIT_FAILED)
+
+
+@click.command(short_help="Tell what happened to an order, and which peers had to do with it.")
+@click.argument("order")
+@click.argument("file", default=DATA_FILE)
+@click.pass_obj
+def trace(tool: Tool, order: str, file: str) -> None:
+    """
+    Tell what happened to an order: received, committed, sent, asked, answered, traded, settled.
+
+    ORDER is its id, the first 8 digits of it or more, or the id that its client gave it. FILE is a
+    data directory, its exchange.sqlite or a backup; a daemon may be using it.
+    """
+    path = _store_file(file)
+    found = trace_order(path, order)
+    if found is None:
+        tool.nothing(f"{path} knows no order {order}.")
+    told = attrs.asdict(found)
+    tool.out(told, lambda: show.trace_table(told))

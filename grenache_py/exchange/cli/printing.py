@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -31,6 +32,7 @@ __all__ = [
     "peers_table",
     "proof_table",
     "status_table",
+    "trace_table",
     "trade_line",
     "trades_table",
 ]
@@ -266,6 +268,19 @@ def proof_table(proof: Proof) -> Table:
         table.add_row("problem", problem, style="red")
     table.add_row("proven", "yes" if proof.holds else "NO")
     return table
+
+
+def trace_table(trace: dict[str, Any]) -> Group:
+    """The life of an order, as `audit.trace` tells it: a line for each thing that happened."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for each in trace["happenings"]:
+        time_ms = each["time"]
+        table.add_row(f"{_date(time_ms)}.{time_ms % 1000:03d}", each["what"], each["text"])
+    of = f" of peer {trace['home']}" if trace["home"] else ""
+    return Group(Text(f"order {trace['order']}{of}"), table)
 
 
 def _members(value: dict[str, Any]) -> str:
