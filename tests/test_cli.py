@@ -179,6 +179,21 @@ async def test_serve_and_call(shell: Shell) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_process_that_a_command_leaves_behind_holds_up_nobody(shell: Shell) -> None:
+    """A child that keeps the pipe open: the caller waited for it, and was told of a deadline."""
+    script = "sleep 30 & echo $! >&2; cat"
+    options = ["serve", "--interface", "127.0.0.1"]
+    server = await shell.start(*options, "left", "--", "sh", "-c", script)
+    assert (await shell.line(server.stderr)).startswith("left on port ")
+    while (await shell.run("lookup", "left"))[0]:
+        await rings.sleep(0.05)
+    assert await shell.run("call", "left", "7") == (0, "7\n", "")
+    assert "left a process behind" in await shell.line(server.stderr)
+    server.send_signal(signal.SIGINT)
+    assert await deferToThread(server.wait, 10) == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_publish_and_subscribe(shell: Shell) -> None:
     subscribers = [await shell.start("sub", "feed", "--count", "2") for _ in range(2)]
     publisher = await shell.start("pub", "feed", "--interface", "127.0.0.1", "--subscribers", "2")

@@ -14,6 +14,7 @@ from typing import Any
 import click
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
@@ -25,19 +26,24 @@ from grenache_py.cli.service_options import (
     timeout_option,
     transport_option,
 )
-from grenache_py.cli.settings import NetworkCommand, Settings, to_json, until_interrupted
+from grenache_py.cli.settings import NetworkCommand, Settings, say, to_json, until_interrupted
 from grenache_py.errors import ConfigError
 from grenache_py.link import Link
 from grenache_py.rpc import Request, RPCFailure, RPCServer, ServerLimits
 
 __all__ = ["serve"]
 
+#: How long after its command a process that has its output open is waited for.
+LEFT_OPEN_S = 0.5
+
 
 class _Command(ProcessProtocol):
     """One run of the command of ``serve``."""
 
-    def __init__(self, stdin: bytes) -> None:
+    def __init__(self, stdin: bytes, clock: IReactorTime) -> None:
         self._stdin = stdin
+        self._clock = clock
+        self._left_open: IDelayedCall | None = None
         self._out: list[bytes] = []
         self._err = b""
         self._size = 0
@@ -58,7 +64,21 @@ class _Command(ProcessProtocol):
     def errReceived(self, data: bytes) -> None:
         self._err = (self._err + data)[-4096:]
 
+    def processExited(self, reason: Failure) -> None:
+        # `processEnded` waits until the last process that has our pipe open is gone.
+        self._left_open = self._clock.callLater(LEFT_OPEN_S, self._take_what_came)
+
+    def _take_what_came(self) -> None:
+        assert self.transport is not None
+        say(
+            "grenache: the command left a process behind that keeps its output open (redirect"
+            " that); the reply is what came until now"
+        )
+        self.transport.loseConnection()
+
     def processEnded(self, reason: Failure) -> None:
+        if self._left_open is not None and self._left_open.active():
+            self._left_open.cancel()
         if self.done.called:
             return
         code = getattr(reason.value, "exitCode", None)
@@ -105,7 +125,8 @@ def serve(
     """Answer requests to service NAME by running COMMAND for each.
 
     It gets the request's JSON on stdin; what it writes to stdout is the reply, as JSON if it
-    is that and as text otherwise. If it fails, the last line of its stderr is the error.
+    is that and as text otherwise. If it fails, the last line of its stderr is the error. What it
+    leaves behind is not waited for.
     """
     program = shutil.which(command[0])
     if program is None:
@@ -117,7 +138,7 @@ def serve(
         async def handle(request: Request) -> Any:
             await running.acquire()
             try:
-                process = _Command(to_json(request.payload).encode())
+                process = _Command(to_json(request.payload).encode(), reactor)
                 reactor.spawnProcess(process, program, command, env=None)
                 out = (await process.done).decode("utf-8", "replace")
             finally:
