@@ -57,6 +57,22 @@ def wrong(
     status: DHTStatus, *, alone_is_fine: bool, clients: int, clients_max: int
 ) -> list[dict[str, Any]]:
     """
+    Return the alarms that are raised, in plain JSON values; see ``alarms.py``.
+
+    Args:
+        alone_is_fine: No bootstrap nodes are configured.
+        clients, clients_max: HTTP clients there are, and may be.
+    """
+    texts = {}
+    if not (status.contacts_good or alone_is_fine):
+        texts["grape-alone"] = "no other grape answers"
+    if clients >= clients_max:
+        texts["grape-full"] = f"{clients} HTTP clients are connected, and more are sent away"
+    return raised(GRAPE, texts)
+
+
+def condition(alarms: list[dict[str, Any]], *, stopping: bool) -> tuple[int, str]:
+    """
     Return how the grape is, as an HTTP status and in words.
 
     Args:

@@ -159,7 +159,7 @@ def _page(line: bytes, known: bytes) -> Page:
     etag = f'"{sha256(body).hexdigest()[:32]}"'
     same = etag in {each.strip().removeprefix("W/") for each in known.decode("latin-1").split(",")}
     status = HTTPStatus.NOT_MODIFIED if same else HTTPStatus.OK
-    return Page(b"" if same else body, "application/json", status, "no-cache", etag)
+    return Page(b"" if same else body, "application/json", status, "no-cache", etag=etag)
 
 
 def _error(code: int, message: str, data: object = None) -> Page:
