@@ -118,6 +118,11 @@ PEER: dict[str, AlarmKind] = {
         "another home signed two histories",
         "Nothing to do here; its operator must act.",
     ),
+    "orders-hidden": AlarmKind(
+        "warning",
+        "another home trades a market with another tick or lot",
+        "Homes trade a market with each other when tick and lot are the same; agree on one.",
+    ),
     "fills-in-doubt": AlarmKind(
         "warning",
         "a home does not answer for its trades",

@@ -48,6 +48,7 @@ def status(**changed: Any) -> dict[str, Any]:
         "links_refused": {"last": None, "last_s_ago": None},
         "synced": True,
         "origins": {HOME: {"frozen": None}},
+        "hidden": {},
         "fills": {"in_doubt": 0, "on_hold": []},
         "certificates": [{"port": "0.0.0.0:7073", "ends": 1_000 + 90 * 86_400}],
         "raised": [],
@@ -68,6 +69,7 @@ def elsewhere(who: str) -> dict[str, Any]:
     return {"grapes": {"met": [{"address": "10.0.0.9:7071", "who": who, "reason": "refused"}]}}
 
 
+HIDDEN = {"BTC-USD": {"orders": 3, "home": HOME, "tick": "0.05", "lot": "1"}}
 #: What raises each alarm: its id, what the text says, and what has to be in the status.
 CAUSES: list[tuple[str, str, dict[str, Any]]] = [
     ("store-failed", "disk is full", {"store": "the disk is full"}),
@@ -87,6 +89,7 @@ CAUSES: list[tuple[str, str, dict[str, Any]]] = [
     ("no-links", "3 addresses", {"links": 0}),
     ("not-synced", "catching up", {"synced": False}),
     ("home-frozen", HOME[:16], {"origins": {HOME: {"frozen": 7}}}),
+    ("orders-hidden", "3 in BTC-USD", {"hidden": HIDDEN}),
     ("fills-in-doubt", "2 in doubt", {"fills": {"in_doubt": 2, "on_hold": [HOME]}}),
     ("certificate-expires", "1970-01-02", {"certificates": [{"port": "p", "ends": 86_400 * 1.5}]}),
 ]

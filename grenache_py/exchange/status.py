@@ -75,6 +75,9 @@ class NodeStatus:
                 "hash": self.ledger.log.hash,
             },
             "orders": {"own": len(self.ledger.own), "remote": live},
+            "hidden": {
+                market: attrs.asdict(hidden) for market, hidden in replica.records.hidden.items()
+            },
             "fills": {
                 "in_doubt": len(self.taker.intents),
                 "on_hold": sorted(self.taker.on_hold),

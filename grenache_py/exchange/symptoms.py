@@ -124,6 +124,13 @@ def _of_others(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     frozen = [home for home, origin in status["origins"].items() if origin["frozen"]]
     if frozen:
         yield "home-frozen", f"peer {frozen[0][:16]} signed two histories; its orders are ignored"
+    hidden = [
+        f"{each['orders']} in {market} are not shown: home {each['home'][:16]} has tick"
+        f" {each['tick']} and lot {each['lot']}"
+        for market, each in status["hidden"].items()
+    ]
+    if hidden:
+        yield "orders-hidden", "; ".join(hidden)
     on_hold = status["fills"]["on_hold"]
     if on_hold:
         homes = ", ".join(home[:16] for home in on_hold)

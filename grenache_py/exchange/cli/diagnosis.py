@@ -32,7 +32,7 @@ AREAS: dict[str, tuple[str, ...]] = {
     "rings": (),
     "reachable": ("not-reachable",),
     "links": ("links-refused", "no-links"),
-    "sync": ("not-synced", "home-frozen"),
+    "sync": ("not-synced", "home-frozen", "orders-hidden"),
     "fills": ("fills-in-doubt",),
     "certificates": ("certificate-expires",),
 }

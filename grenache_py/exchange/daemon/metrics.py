@@ -89,6 +89,11 @@ def exposition(status: Mapping[str, Any], commit_seconds: Histogram) -> str:
         "Live orders, by where they live.",
         [({"home": home}, count) for home, count in status["orders"].items()],
     )
+    out.gauge(
+        "exchange_hidden_orders",
+        "Orders of homes with another tick or lot.",
+        [({"market": market}, each["orders"]) for market, each in status["hidden"].items()],
+    )
     out.gauge("exchange_origins", "Other homes known of.", len(status["origins"]))
     out.gauge("exchange_fills_in_doubt", "Fills whose answer is awaited.", fills["in_doubt"])
     for name in ("requested", "settled", "asked_again", "answered", "refused", "poisoned"):

@@ -1,7 +1,7 @@
 """
 Makes the node from what the store holds and what the operator said.
 
-Shell: says in the log which peers it is linked to.
+Shell: says in the log which peers it is linked to, and what it does not show of them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from grenache_py.exchange.effects.rows import Snapshot
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.peering import PeeringConfig
+from grenache_py.exchange.replication.remote_orders import HiddenOrders
 from grenache_py.exchange.signed_log.keys import Identity
 
 __all__ = ["NodeFactory"]
@@ -55,6 +56,7 @@ class NodeFactory:
         self._peer_port = peer_port
         self._alarms_changed = alarms_changed
         self._epoch_found: int | None = None
+        self._told_hidden: set[str] = set()  # markets of the configuration
 
     def make(self, snapshot: Snapshot, now: float) -> ExchangeNode:
         """The node that goes on where ``snapshot`` ends."""
@@ -81,6 +83,10 @@ class NodeFactory:
         )
         node.peering.on_ready.append(self._log_linked)
         node.serving.on_change.append(lambda alarms, warnings: self._alarms_changed())
+        records = node.replica.records
+        records.on_hidden = self._log_hidden
+        for market, hidden in records.hidden.items():
+            self._log_hidden(market, hidden)
         if node.serving.listening:
             self.log.info("listening to other peers for some seconds before orders are taken")
         node.peering.on_gone.append(partial(self._log_unlinked, node))
@@ -95,6 +101,19 @@ class NodeFactory:
         """What other peers are told: with no host, they take the one they see."""
         port = self._peer_port()
         return self.config.advertise or ("" if port is None else f":{port}")
+
+    def _log_hidden(self, market: str, hidden: HiddenOrders) -> None:
+        """Once for each market: a stranger may place such orders every second."""
+        if market not in self._told_hidden:
+            self._told_hidden.add(market)
+            self.log.warn(
+                "orders in {market} of home {home} are not shown: its tick is {tick} and its lot"
+                " {lot}, other than here; `exchange status` counts such orders",
+                market=market,
+                home=hidden.home[:8],
+                tick=hidden.tick,
+                lot=hidden.lot,
+            )
 
     def _log_linked(self, link: PeerLink, now: float) -> None:
         self.log.info(

@@ -26,10 +26,10 @@ from grenache_py.exchange.signed_log.entries import (
     StateBody,
     TradeBody,
     order_body,
-    room_for_states,
     state_body,
     trade_body,
 )
+from grenache_py.exchange.signed_log.entry_sizes import room_for_states
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, LiveSetChanged, element
 from grenache_py.exchange.signed_log.merkle import Draft
 from grenache_py.exchange.signed_log.own_log import OwnLog

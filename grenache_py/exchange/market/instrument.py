@@ -181,6 +181,7 @@ class Market:
             basis points (1/100 of a per cent) of that price.
         format_price: ``10025`` ticks of 0.01 -> ``"100.25"``.
         format_quantity: ``15000`` lots of 0.0001 -> ``"1.5"``.
+        steps: tick and lot as decimal strings: the same for two peers when both trade alike.
     """
 
     symbol: str
@@ -189,6 +190,7 @@ class Market:
     protection_bp: int = PROTECTION_BP_DEFAULT
     format_price: Callable[[int], str] = attrs.field(init=False, eq=False, repr=False)
     format_quantity: Callable[[int], str] = attrs.field(init=False, eq=False, repr=False)
+    steps: tuple[str, str] = attrs.field(init=False, eq=False, repr=False)
 
     @format_price.default
     def _format_price(self) -> Callable[[int], str]:
@@ -197,6 +199,10 @@ class Market:
     @format_quantity.default
     def _format_quantity(self) -> Callable[[int], str]:
         return self.lot.format
+
+    @steps.default
+    def _steps(self) -> tuple[str, str]:
+        return self.tick.text, self.lot.text
 
     @classmethod
     def parse(cls, text: str) -> Market:

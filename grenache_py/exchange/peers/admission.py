@@ -198,10 +198,7 @@ def hello(config: PeeringConfig, boot: str, markets: Mapping[str, Market], seen:
         network=config.network,
         protocol=PROTOCOL,
         listen=config.listen,
-        markets={
-            market.symbol: (market.format_price(1), market.format_quantity(1))
-            for market in markets.values()
-        },
+        markets={market.symbol: market.steps for market in markets.values()},
         software=config.software,
         seen=seen,
     )

@@ -25,8 +25,9 @@ __all__ = ["DEADLINE_S", "PROTOCOL", "Handshake", "HandshakeError", "PeerHello"]
 
 #: A handshake that takes longer is given up.
 DEADLINE_S = 5.0
-#: Oldest and newest version of the peer protocol spoken here. Version 1 had no TLS.
-PROTOCOL = (2, 2)
+#: Oldest and newest version of the peer protocol spoken here. Version 1 had no TLS, and orders of
+#: version 2 did not name tick and lot.
+PROTOCOL = (3, 3)
 #: Markets that one hello may name.
 MARKETS_MAX = 256
 

@@ -40,6 +40,7 @@ class RemoteOrder:
     Attributes:
         order, state: the signed entries that published it and gave its newest state.
         live: in this peer's units; None when its market is not traded here.
+        hidden_in: that market, when it is traded here with another tick or lot; else "".
         version, element, state_seq: of its newest state.
         key_ms: the time of the entry that published it.
         expires_ms: of a good-till-date order.
@@ -55,6 +56,7 @@ class RemoteOrder:
     element: int
     state_seq: int = 0
     expires_ms: int | None = None
+    hidden_in: str = ""
 
     @property
     def bytes(self) -> int:

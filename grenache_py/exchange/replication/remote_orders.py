@@ -3,7 +3,8 @@ The live orders of other homes, and which of them stand in the books.
 
 Pure. Every change comes from a signed entry that ``replica.py`` or ``adoption.py`` checked. It
 changes the origin's fingerprint, the set that peers reconcile, the rows to store, and the book. An
-order stands in its book only while its home's lease holds.
+order stands in its book only while its home's lease holds, and never when its home trades the
+market with another tick or lot (docs/design/log.rst#tick-and-lot).
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from grenache_py.exchange.replication.forgetting import (
     expired,
 )
 from grenache_py.exchange.replication.origin import Origin, RemoteOrder
-from grenache_py.exchange.signed_log.entries import Entry, StateBody, order_from_body
+from grenache_py.exchange.signed_log.entries import Entry, OrderBody, StateBody, order_from_body
 from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, LiveSetChanged, element
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["LIVE_PER_ORIGIN_MAX", "RemoteOrders"]
+__all__ = ["LIVE_PER_ORIGIN_MAX", "HiddenOrders", "RemoteOrders"]
 
 #: Live orders one home may have; a deterministic rule, so that all peers judge alike.
 LIVE_PER_ORIGIN_MAX = 200_000
@@ -41,11 +42,29 @@ EXPIRY_MARGIN_MS = 1_000
 
 
 @attrs.define
+class HiddenOrders:
+    """
+    Orders in one market that are held and not shown, because their tick or lot is another.
+
+    Attributes:
+        orders: how many.
+        home, tick, lot: of the newest of them.
+    """
+
+    orders: int
+    home: str
+    tick: str
+    lot: str
+
+
+@attrs.define
 class RemoteOrders:
     """
     Live remote orders.
 
     Attributes:
+        hidden: by market of this peer; those in which nothing is hidden are left out.
+        on_hidden: called with a market and what is hidden there, when that was nothing before.
         on_order: called with each order that came into a book or changed there.
         live_set_changed: called with each change of the set that peers reconcile.
         bytes: of all payloads that are held.
@@ -59,6 +78,8 @@ class RemoteOrders:
     live_set_changed: LiveSetChanged
     bytes: int = 0
     rows: dict[str, Row] = attrs.Factory(dict)
+    hidden: dict[str, HiddenOrders] = attrs.Factory(dict)
+    on_hidden: Callable[[str, HiddenOrders], None] = lambda market, hidden: None
     _of: dict[str, RemoteOrder] = attrs.Factory(dict)
     _expiring: dict[str, tuple[Origin, LiveOrder]] = attrs.Factory(dict)
 
@@ -105,6 +126,17 @@ class RemoteOrders:
             self._count(origin, -record.bytes)
             self._expiring.pop(order.id, None)
             raise
+        if market is not None and order.differs(market):
+            record.hidden_in = order.market
+            self._hide_one(order.market, origin.home, order)
+
+    def _hide_one(self, market: str, home: str, order: OrderBody) -> None:
+        first = market not in self.hidden
+        orders = 1 if first else self.hidden[market].orders + 1
+        told = HiddenOrders(orders, home, order.tick or "?", order.lot or "?")
+        self.hidden[market] = told
+        if first:
+            self.on_hidden(market, told)
 
     def advance(
         self, origin: Origin, record: RemoteOrder, signed: Signed, body: StateBody, seq: int
@@ -164,6 +196,16 @@ class RemoteOrders:
         self.rows[record.order_id] = RecordGone(record.order_id)
         if record.live is not None:
             self.books[record.live.order.market].remove(record.live)
+        elif record.hidden_in:
+            hidden = self.hidden[record.hidden_in]
+            hidden.orders -= 1
+            if not hidden.orders:
+                del self.hidden[record.hidden_in]
+
+    def hides(self, order_id: str) -> bool:
+        """Whether an order is held and not shown because of its tick or lot."""
+        record = self._of.get(order_id)
+        return record is not None and bool(record.hidden_in)
 
     def has_room(self, origin: Origin) -> bool:
         """Whether one more order of a home is held: by number, and by bytes."""

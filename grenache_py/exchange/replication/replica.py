@@ -40,7 +40,7 @@ class Replica:
 
     Args:
         on_trade: called with each trade an applied entry reports, the home that reports it, and
-            the time.
+            the time; not with those of orders that are hidden.
         own_head: (epoch, seq) of this home's log.
         own_hash: the hash of an own entry by its seq, None when it is not in memory.
 
@@ -145,6 +145,8 @@ class Replica:
         origin.keep(entry.seq, digest, signed, tail_bytes_max(len(self.origins)))
         self.applied += 1
         self._table.changed[origin.home] = None
+        # Asked before they close: trades of hidden orders are not of this peer's market.
+        trades = [trade for trade in entry.trades if not self.records.hides(trade.maker)]
         try:
             if entry.order is not None:
                 check_order_id(entry.order, entry.home)
@@ -154,7 +156,7 @@ class Replica:
         except RemoteProtocolError as error:
             self._table.freeze(origin, f"entry {entry.seq}: {error}")
             return
-        for trade in entry.trades:
+        for trade in trades:
             self._on_trade(trade, origin.home, now)
         if entry.beat is not None:
             origin.heard_beat(entry.beat)

@@ -7,13 +7,13 @@ large for one entry takes several. ``prev`` is the hash of the entry before. Two
 with one (home, epoch, seq) prove that the home published two histories.
 
 Prices and quantities are decimal strings: an entry means the same to a peer whose market has
-another tick, and a person can read it.
+another tick, and a person can read it. An order names the tick and lot of its market, so whoever
+holds it knows by its home's signature whether they are its own (docs/design/log.rst#tick-and-lot).
 """
 
 from __future__ import annotations
 
 import re
-from functools import cache
 from hashlib import sha256
 from sys import intern
 from typing import Annotated, TypeAlias
@@ -21,6 +21,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 
 from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.errors import NOT_A_MULTIPLE, OrderError
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import (
     ClosedReason,
@@ -32,7 +33,7 @@ from grenache_py.exchange.market.order import (
     Trade,
 )
 from grenache_py.exchange.signed_log.hybrid_clock import COUNTER_MAX, TIME_MS_MAX
-from grenache_py.exchange.signed_log.merkle import PAYLOAD_BYTES_MAX, check_canonical
+from grenache_py.exchange.signed_log.merkle import check_canonical
 
 __all__ = [
     "EPOCHS_AHEAD_MAX",
@@ -42,7 +43,6 @@ __all__ = [
     "SEQ_MAX",
     "STATES_PER_ENTRY_MAX",
     "TRADES_PER_ENTRY_MAX",
-    "TRADE_BYTES_MAX",
     "Entry",
     "HeartbeatBody",
     "OrderBody",
@@ -55,7 +55,6 @@ __all__ = [
     "order_body",
     "order_from_body",
     "order_id",
-    "room_for_states",
     "state_body",
     "trade_body",
     "trade_from_body",
@@ -80,12 +79,6 @@ LEASE_MS_MAX = 600_000
 TRADE_AHEAD_MS_MAX = 60_000
 #: States in one entry; a step that closes more orders is written as several entries.
 STATES_PER_ENTRY_MAX = 64
-#: Bytes of one trade with its comma, when its texts and numbers are as long as they may be.
-TRADE_BYTES_MAX = 471
-#: Likewise of one state.
-STATE_BYTES_MAX = 189
-#: Likewise of all of an entry but its trades and states: with an order, and a heartbeat.
-FRAME_BYTES_MAX = 800
 
 # Only lengths are checked here. ``check_texts`` checks the characters of a whole message at once:
 # a pattern for each member would call ``re`` for each, three quarters of the time of decoding.
@@ -99,7 +92,12 @@ Symbol: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 
 
 class OrderBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
-    """An order as it is published. ``id`` is the hash of the other fields and the home."""
+    """
+    An order as it is published. ``id`` is the hash of the fields down to ``expires`` and the home.
+
+    Attributes:
+        tick, lot: of its market at its home; None in orders that version 0.1.0 published.
+    """
 
     id: HexId
     market: Symbol
@@ -112,6 +110,12 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
     time_in_force: TimeInForce = "gtc"
     post_only: bool = False
     expires: Count | None = None
+    tick: Money | None = None
+    lot: Money | None = None
+
+    def differs(self, market: Market) -> bool:
+        """Whether its home trades ``market`` with another tick or lot."""
+        return (self.tick, self.lot) not in (market.steps, (None, None))
 
 
 class StateBody(msgspec.Struct, array_like=True, frozen=True):
@@ -211,7 +215,8 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, froz
             if order.time > entry.time:
                 raise RemoteProtocolError("bad log entry: its order is later than itself")
             ids.append(order.id)
-            amounts += [text for text in (order.quantity, order.price, order.stop) if text]
+            texts = order.quantity, order.price, order.stop, order.tick, order.lot
+            amounts += [text for text in texts if text]
         for trade in entry.trades:
             if trade.time > time_ms + TRADE_AHEAD_MS_MAX:
                 raise RemoteProtocolError("bad log entry: its trade is far above its time")
@@ -268,7 +273,7 @@ def order_id(
     The id of an order: the first 16 bytes, in hex, of the SHA-256 of all its fields.
 
     So nobody can make a second order with the id of a first, and a home cannot publish two
-    orders under one id.
+    orders under one id. Tick and lot are left out: ids are older than they are.
     """
     fields = (
         home, market, side, type, quantity, time, price, stop, time_in_force, post_only, expires,
@@ -291,6 +296,7 @@ def order_body(order: Order, market: Market) -> OrderBody:
         intern(order.time_in_force),  # type: ignore[arg-type]
         order.post_only,
         order.expires_ms,
+        *market.steps,
     )
 
 
@@ -321,8 +327,11 @@ def order_from_body(body: OrderBody, home: str, market: Market) -> Order:
     The order in this peer's units.
 
     Raises:
-        OrderError: price or quantity is not a multiple of this market's tick or lot.
+        OrderError: it was placed in a market with another tick or lot, or its price or quantity is
+            not a multiple of them.
     """
+    if body.differs(market):
+        raise OrderError(NOT_A_MULTIPLE, f"its tick is {body.tick} and its lot {body.lot}")
     return Order(
         body.id,
         home,
@@ -337,13 +346,6 @@ def order_from_body(body: OrderBody, home: str, market: Market) -> Order:
         body.expires,
         *body.time,
     )
-
-
-@cache
-def room_for_states(trades: int) -> int:
-    """How many states an entry with so many trades holds, however long their texts are."""
-    left = PAYLOAD_BYTES_MAX - FRAME_BYTES_MAX - trades * TRADE_BYTES_MAX
-    return min(STATES_PER_ENTRY_MAX, left // STATE_BYTES_MAX)
 
 
 def state_body(live: LiveOrder, market: Market) -> StateBody:

@@ -28,6 +28,7 @@ def status(**changed: Any) -> dict[str, Any]:
         "listen": {"client": [], "peer": ["0.0.0.0:7071"], "http": []},
         "synced": True,
         "origins": {"cd" * 32: {"frozen": None}},
+        "hidden": {},
         "fills": {"in_doubt": 0, "on_hold": []},
         "grapes": {
             "urls": ["http://a:1", "http://b:2"],
@@ -144,6 +145,16 @@ def test_a_grape_that_does_not_answer_is_named() -> None:
 
 def test_one_grape_is_compared_with_nothing() -> None:
     assert "rings" not in found(status(grapes={"urls": ["http://a:1"]}))
+
+
+def test_orders_that_are_hidden_are_told_of_with_their_tick() -> None:
+    state = status()
+    state["hidden"] = {"BTC-USD": {"orders": 3, "home": "7" * 64, "tick": "0.05", "lot": "1"}}
+    finding = found(state)["sync"]
+    assert finding.verdict == "warning"
+    assert finding.alarm == "orders-hidden"
+    assert finding.found == f"3 in BTC-USD are not shown: home {'7' * 16} has tick 0.05 and lot 1"
+    assert found(status())["sync"].verdict == "good"
 
 
 def test_a_program_that_holds_the_log_and_a_link_that_was_refused_are_shown() -> None:

@@ -26,6 +26,7 @@ from grenache_py.exchange.daemon.secure_channel import (
 )
 from grenache_py.exchange.peers.certificate import identity_context, key_of
 from grenache_py.exchange.peers.door import WAITING_MAX
+from grenache_py.exchange.peers.handshake import PROTOCOL
 from grenache_py.exchange.signed_log.keys import Identity
 from tests.support.peer import Peer
 from tests.support.secure import Pipe, join, pump
@@ -89,7 +90,7 @@ def over_tls(stranger: Stranger, context: SSL.Context) -> TLSMemoryBIOProtocol:
 
 
 def hello() -> bytes:
-    params = {"boot": "0" * 32, "network": "main", "protocol": [2, 2]}
+    params = {"boot": "0" * 32, "network": "main", "protocol": PROTOCOL}
     message = {"jsonrpc": "2.0", "id": "hello", "method": "peer.hello", "params": params}
     return json.dumps(message).encode() + b"\n"
 

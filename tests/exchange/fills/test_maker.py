@@ -11,6 +11,7 @@ from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.fills.maker import DEADLINE_MS_MAX
 from grenache_py.exchange.fills.messages import FillRequest, decode_answer, encode, fill_id
+from grenache_py.exchange.signed_log.entries import Entry
 from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.merkle import Sealer, Signed
@@ -189,6 +190,30 @@ def test_a_fill_that_does_not_fit_together_is_an_error_and_nothing_is_stored() -
     with pytest.raises(RemoteProtocolError, match="does not publish its order"):
         maker.request(asking.signed(encode(asking.fill())), another, net.now)
     assert (maker.filled, maker.refused) == before
+
+
+@pytest.mark.parametrize(
+    ("steps", "fits"),
+    [
+        ({"tick": "0.05"}, False),
+        ({"lot": "0.0002"}, False),
+        ({"lot": None}, False),
+        ({"tick": None, "lot": None}, True),  # as version 0.1.0 published it
+    ],
+)
+def test_an_order_with_another_tick_or_lot_gets_no_fill(steps: dict[str, Any], fits: bool) -> None:
+    """Whatever its price and quantity are multiples of."""
+    asking = Asking()
+    entry = Entry.decode(asking.entry.payload)
+    assert entry.order is not None
+    order = msgspec.structs.replace(entry.order, **steps)
+    asking.entry = asking.signed(msgspec.structs.replace(entry, order=order).encode())
+    if fits:
+        assert asking.ask(asking.fill()).why == ""
+        return
+    with pytest.raises(RemoteProtocolError, match="does not fit this market: its tick is"):
+        asking.ask(asking.fill())
+    assert (asking.older.open, asking.net[MAKER].maker.refused) == (4, 0)
 
 
 def test_an_answer_is_kept_for_a_minute_after_its_deadline() -> None:

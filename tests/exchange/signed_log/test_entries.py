@@ -191,6 +191,30 @@ def test_an_id_that_is_not_the_hash_of_its_order_is_refused() -> None:
         check_order_id(msgspec.structs.replace(body, id=right), OTHER)
 
 
+def test_an_order_tells_the_tick_and_lot_of_its_home() -> None:
+    body = order_body(ORDER, Market.parse("BTC-USD:tick=0.010,lot=0.00010"))
+    assert (body.tick, body.lot) == ("0.01", "0.0001")
+    assert not body.differs(MARKET)
+    assert order_from_body(body, HOME, MARKET) == ORDER
+    for other in ("BTC-USD:tick=0.005,lot=0.0001", "BTC-USD:tick=0.01,lot=0.0005"):
+        assert body.differs(Market.parse(other))
+        with pytest.raises(OrderError, match=r"its tick is 0\.01 and its lot 0\.0001"):
+            order_from_body(body, HOME, Market.parse(other))
+    with pytest.raises(RemoteProtocolError, match="not a decimal number"):
+        spelled = msgspec.structs.replace(body, tick="0.010")
+        decoded(an_entry(order=msgspec.to_builtins(spelled)))
+
+
+def test_an_order_of_version_0_1_0_tells_no_tick_and_is_read() -> None:
+    """Stores and logs hold such orders; their ids are those of today."""
+    body = order_body(ORDER, MARKET)
+    old = msgspec.structs.replace(body, tick=None, lot=None)
+    entry = an_entry(order=msgspec.to_builtins(old))
+    assert "tick" not in msgspec.json.encode(old).decode()
+    assert decoded(entry).order == old
+    assert order_from_body(old, HOME, MARKET) == ORDER
+
+
 def test_amounts_that_this_market_cannot_express_are_refused() -> None:
     body = order_body(ORDER, MARKET)
     for wrong in ({"price": "1.005"}, {"stop": "1.005"}, {"quantity": "0.00001"}):

@@ -23,12 +23,9 @@ from grenache_py.exchange.fills.messages import (
 )
 from grenache_py.exchange.market.instrument import COUNT_MAX, Step
 from grenache_py.exchange.signed_log.entries import (
-    FRAME_BYTES_MAX,
     LEASE_MS_MAX,
     SEQ_MAX,
-    STATE_BYTES_MAX,
     STATES_PER_ENTRY_MAX,
-    TRADE_BYTES_MAX,
     TRADES_PER_ENTRY_MAX,
     Entry,
     HeartbeatBody,
@@ -37,6 +34,11 @@ from grenache_py.exchange.signed_log.entries import (
     TradeBody,
     check_texts,
     epoch_of_time,
+)
+from grenache_py.exchange.signed_log.entry_sizes import (
+    FRAME_BYTES_MAX,
+    STATE_BYTES_MAX,
+    TRADE_BYTES_MAX,
     room_for_states,
 )
 from grenache_py.exchange.signed_log.hybrid_clock import COUNTER_MAX, TIME_MS_MAX, HybridClock
@@ -56,7 +58,9 @@ EPOCH = epoch_of_time(TIME)
 
 TRADE = TradeBody(ID, SYMBOL, MONEY, MONEY, "sell", ID, ID, KEY, KEY, TIME)
 STATE = StateBody(ID, COUNT, MONEY, MONEY, MONEY, "cancelled")
-ORDER = OrderBody(ID, SYMBOL, "sell", "stop_limit", MONEY, STAMP, MONEY, MONEY, "gtc", True, COUNT)
+ORDER = OrderBody(
+    ID, SYMBOL, "sell", "stop_limit", MONEY, STAMP, MONEY, MONEY, "gtc", True, COUNT, MONEY, MONEY
+)
 BEAT = HeartbeatBody(LEASE_MS_MAX, COUNT, KEY)
 
 

@@ -37,6 +37,7 @@ from grenache_py.exchange.peers.neighbour_clocks import NeighbourClocks
 from grenache_py.exchange.replication.catch_up import CatchUp
 from grenache_py.exchange.replication.fetching import Fetching
 from grenache_py.exchange.replication.intake import Intake
+from grenache_py.exchange.signed_log.entries import OrderBody
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from tests.sim.exchange.invariants import Violation
@@ -426,6 +427,14 @@ ABLATIONS = (
         ("I12",),
         ((Intake, "take", _forward_everything),),
         faults=(),
+    ),
+    Ablation(
+        "an order whose home has another tick or lot is shown",
+        10,
+        ("O8", "L3", "L4", "I"),
+        ((OrderBody, "differs", lambda self, market: False),),
+        faults=("markets differ",),
+        orders=300,
     ),
     Ablation(
         "gaps are never fetched",

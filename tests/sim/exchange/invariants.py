@@ -336,7 +336,7 @@ class Checker:
     # What replicas believe.
 
     def replicas(self, peers: list[Peer]) -> None:
-        """I1, I9, I13, I14, of every node as it stands."""
+        """I1, I9, I13, I14 and O8, of every node as it stands."""
         for peer in peers:
             node = peer.node
             if node is None:
@@ -353,6 +353,8 @@ class Checker:
                     continue
                 held = self._held[peer.name, peer.life]
                 for record in origin.records.values():
+                    if record.live is not None:
+                        self._same_steps(peer, origin.home, record.live.order.market)
                     if record.version < held.setdefault(record.order_id, record.version):
                         raise Violation(
                             f"I9: {peer.name} went back to version {record.version} of"
@@ -364,6 +366,11 @@ class Checker:
                             f"I9: {peer.name} holds {record.order_id} version {record.version},"
                             " which its home never published"
                         )
+
+    def _same_steps(self, peer: Peer, home: str, market: str) -> None:
+        theirs, mine = (self._units[key].of_market[market] for key in (home, peer.identity.key))
+        if theirs != mine:
+            raise Violation(f"O8: {peer.name} shows orders in steps {theirs}, its own are {mine}")
 
     def _bounded(self, name: str, node: ExchangeNode) -> None:
         """I13: what a peer keeps for others, and waits for, has its named limit."""

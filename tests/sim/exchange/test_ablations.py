@@ -23,6 +23,7 @@ from grenache_py.exchange.replication.forks import Forks
 from grenache_py.exchange.replication.helpers import Helpers
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.serving import Serving
+from grenache_py.exchange.signed_log.entries import OrderBody
 from grenache_py.exchange.signed_log.merkle import Verifier, leaf_hash
 from tests.sim.exchange import test_evil as evil
 from tests.sim.exchange import test_false_promises as promises
@@ -92,6 +93,10 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
     "what a joiner lacks is not reconciled": (
         (CatchUp, "begin", lambda self, *args: None),
         network.test_a_late_joiner_gets_the_whole_open_book,
+    ),
+    "an order with another tick is shown": (
+        (OrderBody, "differs", lambda self, market: False),
+        network.test_orders_of_a_home_with_another_tick_are_neither_shown_nor_traded_with,
     ),
     "a lease never runs out": (
         (RemoteOrders, "show_or_hide", _lease_without_end),

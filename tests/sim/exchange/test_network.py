@@ -7,11 +7,13 @@ import json
 import random
 from collections import Counter
 
+import attrs
 import pytest
 
+from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import NewOrder
 from grenache_py.exchange.replication import sync_responder as supply
-from tests.sim.exchange.network import Faults, Peer
+from tests.sim.exchange.network import Disk, Faults, Peer
 from tests.sim.exchange.world import MARKETS, World
 
 BTC = MARKETS[0].symbol
@@ -26,6 +28,22 @@ def quiet_world(peers: int, seed: int = 5, **settings: object) -> World:
         for other in world.peers:
             if other is not peer:
                 peer.do(lambda node, now, a=other.address: node.connect(a, now))
+    world.clock.run_until(10.0)
+    return world
+
+
+def world_with_another_tick(far_tick: str = "0.05") -> World:
+    """Three peers in a line: the middle one lacks BTC, the last one has another tick there."""
+    world = World(5, peers=3, faults=())
+    for peer, markets in zip(
+        world.peers,
+        (MARKETS, MARKETS[1:], (Market.parse(f"{BTC}:tick={far_tick},lot=0.0001"), MARKETS[1])),
+        strict=True,
+    ):
+        peer.config = attrs.evolve(peer.config, markets=markets)
+        peer.start()
+    for peer in world.peers:
+        peer.do(lambda node, now: node.connect(world.peers[1].address, now))
     world.clock.run_until(10.0)
     return world
 
@@ -50,6 +68,85 @@ def test_a_buy_that_cancels_a_hundred_own_sells_is_followed_by_everybody() -> No
     world.clock.run_until(world.clock.now + 10.0)
     assert digest(one) == digest(two)
     assert [len(list(peer.node.books[BTC].levels("buy", 9))) for peer in (one, two)] == [1, 1]  # type: ignore[union-attr]
+
+
+def test_orders_of_a_home_with_another_tick_are_neither_shown_nor_traded_with() -> None:
+    """The homes are no neighbours; price and quantity are multiples of both ticks and lots."""
+    world = world_with_another_tick()
+    one, _, far = world.peers
+    mine, theirs = place(one, "buy", 7, 1005), place(far, "sell", 5, 200)
+    stop = NewOrder(BTC, "sell", 1, 1000, type="stop_limit", stop_ticks=1000)
+    stop_id = one.do(lambda node, now: node.place(stop, now)).order_id
+    buy = NewOrder(BTC, "buy", 5, 200)  # trades there, at a price at which the stop waits here
+    far.do(lambda node, now: node.place(buy, now))
+    world.clock.run_until(world.clock.now + 20.0)
+    theirs = place(far, "sell", 5, 200)
+    world.clock.run_until(world.clock.now + 20.0)
+    for peer, own, other in ((one, mine, theirs), (far, theirs, mine)):
+        node = peer.node
+        assert node is not None
+        assert node.replica.records.find(other) is not None, "it is held, and passed on"
+        assert [len(list(node.books[BTC].levels(side, 9))) for side in ("buy", "sell")] in (
+            [1, 0],
+            [0, 1],
+        )
+        assert node.order(own).reserved == 0  # type: ignore[union-attr]
+        assert node.taker.requested == 0
+        assert node.status(peer.wall())["hidden"][BTC]["orders"] == 1
+    assert one.node is not None
+    assert not one.node.tape(BTC)
+    assert not one.node.order(stop_id).triggered  # type: ignore[union-attr]
+    assert one.node.status(one.wall())["hidden"][BTC] == {
+        "orders": 1,
+        "home": far.identity.key,
+        "tick": "0.05",
+        "lot": "0.0001",
+    }
+    for peer in (one, far):  # what the store holds says the same
+        peer.crash()
+        peer.start()
+    world.clock.run_until(world.clock.now + 10.0)
+    assert one.node.status(one.wall())["hidden"][BTC]["orders"] == 1
+    far.do(lambda node, now: node.cancel(theirs, now))
+    world.clock.run_until(world.clock.now + 2.0)
+    assert one.node.status(one.wall())["hidden"] == {}
+    world.checker.quiet(world.peers)
+
+
+def test_a_home_that_begins_again_with_the_common_tick_is_shown() -> None:
+    """Each order names its own: nothing that was known of its home has to be forgotten."""
+    world = world_with_another_tick()
+    one, _, far = world.peers
+    place(far, "sell", 5, 200)
+    world.clock.run_until(world.clock.now + 5.0)
+    far.crash()
+    far.disk = Disk(lambda: 0.001)  # another directory with the same key
+    far.config = attrs.evolve(far.config, markets=MARKETS, new_epoch=True)
+    world.checker.amnesia.add(far.identity.key)
+    far.start()
+    world.clock.run_until(world.clock.now + 10.0)
+    place(far, "sell", 5, 1001)
+    world.clock.run_until(world.clock.now + 5.0)
+    assert one.node is not None
+    assert one.node.status(one.wall())["hidden"] == {}
+    assert one.node.books[BTC].best_ask() == 1001
+
+
+def test_who_joins_late_hides_what_it_takes_from_a_neighbours_live_set() -> None:
+    world = world_with_another_tick()
+    one, _, far = world.peers
+    one.crash()
+    for _ in range(400):
+        order_id = place(far, "sell", 10, 200)
+        far.do(lambda node, now, o=order_id: node.cancel(o, now))
+        place(far, "sell", 10, 200)
+    world.clock.run_until(world.clock.now + 10.0)
+    one.start()
+    world.clock.run_until(world.clock.now + 10.0)
+    assert one.node is not None
+    assert one.node.sync.catchup.adopted
+    assert one.node.status(one.wall())["hidden"][BTC]["orders"] == 400
+    assert one.node.books[BTC].best_ask() is None
 
 
 def digest(peer: Peer) -> bytes:
