@@ -122,8 +122,7 @@ class Checker:
                 self._order(home, row)
         if self.order_rules is not None and home not in self.amnesia:
             try:
-                silent = peer.node is None or peer.node.serving.silent
-                self.order_rules.committed(home, rows, silent)
+                self.order_rules.committed(home, rows, peer.was_silent)
             except Broken as error:
                 raise Violation(f"{error} at {peer.name}") from None
         for row in rows:
@@ -288,6 +287,16 @@ class Checker:
                     continue  # it may ask for the same again and again, or be gone
                 for digest in hashes:
                     self._once((peer.name, peer.life, item.link, digest))
+            elif b"gossip.want" in item.line:
+                self._asked_again(peer, item.link)
+
+    def _asked_again(self, peer: Peer, link: int) -> None:
+        """What came late over a link may be asked for there, and is then sent again."""
+        known = peer.ends.get(link)
+        if known is not None:
+            there = known[0].other(known[1])
+            way = (there.peer.name, there.life, there.link)
+            self._passed_on = {each for each in self._passed_on if each[:3] != way}
 
     def _is_evil(self, peer: Peer, link: int) -> bool:
         known = peer.ends.get(link)

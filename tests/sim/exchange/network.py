@@ -368,6 +368,7 @@ class Peer:
         on_commit, on_release: called with each batch when it is durable, and when it leaves.
         on_start, on_input: called when there is a new node, and after all that came in.
         offset, drift: of its wall clock.
+        was_silent: its node might sign nothing when the batch under way was taken.
         behind_nat: nobody can dial it, though it may say where it listens.
     """
 
@@ -392,6 +393,7 @@ class Peer:
         self.offset = 0.0
         self.drift = 0.0
         self.paused = False
+        self.was_silent = False
         self.behind_nat = False
         self.store_failures = 0
         self.crash_at_commit = ""  # "before" or "after": die at the next commit
@@ -516,6 +518,7 @@ class Peer:
             return
         if self.node is None or self._committing or self.paused:
             return
+        self.was_silent = self.node.serving.silent
         batch = self.node.take_batch(self.wall())
         if batch.rows:
             if self.release_before_commit:

@@ -303,6 +303,7 @@ class World:
         self, node: ExchangeNode, order_id: str, lots: int, move: int, now: float
     ) -> LiveOrder:
         """Change an order, and see that it keeps its place, or loses it: docs/matching.rst."""
+        node._settle_down(now)  # as it does first itself: what waited may trade now
         live = node.order(order_id)
         if live is None or move == 0 or live.order.market not in node.markets:
             price = None
