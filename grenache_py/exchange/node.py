@@ -324,8 +324,8 @@ class ExchangeNode:
         crossed = self._others.crossed
         while crossed:
             self.home.sweep(crossed.popitem()[0], now)
-        if self.ledger.tape.new_prices:
-            for symbol in list(self.ledger.tape.new_prices):
+        if self.ledger.tape.new_trades:
+            for symbol in list(self.ledger.tape.new_trades):
                 self.home.fire_stops(symbol, now)
 
     def tick(self, now: float) -> None:

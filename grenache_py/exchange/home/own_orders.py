@@ -38,7 +38,7 @@ from grenache_py.exchange.market.order import ClosedReason, LiveOrder, NewOrder,
 from grenache_py.exchange.market.stops import Stops, reached
 from grenache_py.exchange.market.sweep import crossed
 from grenache_py.exchange.signed_log.entries import Stamp
-from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
+from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
 
 __all__ = ["OwnOrders", "Reserve"]
 
@@ -351,14 +351,15 @@ class OwnOrders:
 
     def fire_stops(self, market: str, now: float) -> None:
         """Enter the stop orders that new trades have reached, and those that these reach."""
-        new_prices = self.ledger.tape.new_prices
-        prices, stops = new_prices.get(market), self.stops.get(market)
-        if prices is None:
+        new_trades = self.ledger.tape.new_trades
+        trades, stops = new_trades.get(market), self.stops.get(market)
+        if trades is None:
             return
-        while prices:
-            price = prices.popleft()
+        while trades:
+            trade = trades.popleft()
             while stops:
-                live = stops.pop_reached(price)
+                # A home that was forgotten tells its old trades again when it is heard again.
+                live = stops.pop_reached(trade.price_ticks, trade.time_ms + AHEAD_MS_MAX)
                 if live is None:
                     break
                 stamp = self.clock.stamp(now)
@@ -366,7 +367,7 @@ class OwnOrders:
                 live.key = (*stamp, live.order_id)
                 live.triggered = True
                 self._enter(live, now, stamp, accepted=True)
-        del new_prices[market]
+        del new_trades[market]
 
     def restore(self) -> None:
         """Take up expiries and stops of the orders the ledger restored."""
@@ -380,6 +381,4 @@ class OwnOrders:
         for market in self.stops:
             if tape.trades.get(market):
                 # It may have been traded while this home might sign nothing, so that no stop fired.
-                tape.new_prices.setdefault(market, deque()).append(
-                    tape.trades[market][-1].price_ticks
-                )
+                tape.new_trades.setdefault(market, deque()).append(tape.trades[market][-1])

@@ -29,13 +29,12 @@ class Tape:
     Attributes:
         outbox: takes the row and the event of each new trade.
         trades: by market, at most ``TAPE_MAX``, oldest first.
-        new_prices: by market, trade prices in ticks that stop orders have not been checked
-            against.
+        new_trades: by market, trades that stop orders have not been checked against.
     """
 
     outbox: Outbox
     trades: dict[str, deque[Trade]] = attrs.Factory(dict)
-    new_prices: dict[str, deque[int]] = attrs.Factory(dict)
+    new_trades: dict[str, deque[Trade]] = attrs.Factory(dict)
     _known: set[str] = attrs.Factory(set)
 
     def __iter__(self) -> Iterator[Trade]:
@@ -55,7 +54,7 @@ class Tape:
         if len(tape) == TAPE_MAX:
             self._known.discard(tape[0].trade_id)
         tape.append(trade)
-        self.new_prices.setdefault(trade.market, deque()).append(trade.price_ticks)
+        self.new_trades.setdefault(trade.market, deque()).append(trade)
         self._known.add(trade.trade_id)
         self.outbox.rows.append(
             TradeRow(

@@ -49,17 +49,21 @@ class Stops:
         if index < len(waiting) and waiting[index][2] is live:
             del waiting[index]
 
-    def pop_reached(self, last_ticks: int) -> LiveOrder | None:
+    def pop_reached(self, last_ticks: int, placed_by_ms: int | None = None) -> LiveOrder | None:
         """
         Take out the next order that a trade at ``last_ticks`` triggers.
 
         One at a time, because entering it may trade, and that trade decides what is next.
+
+        Args:
+            placed_by_ms: orders that were placed later go on waiting; None: all count.
         """
         for waiting in (self._buys, self._sells):
-            if waiting:
-                live = waiting[0][2]
-                if reached(live.side, live.order.stop_ticks or 0, last_ticks):
-                    del waiting[0]
+            for place, (_, _, live) in enumerate(waiting):
+                if not reached(live.side, live.order.stop_ticks or 0, last_ticks):
+                    break
+                if placed_by_ms is None or live.order.time_ms <= placed_by_ms:
+                    del waiting[place]
                     return live
         return None
 

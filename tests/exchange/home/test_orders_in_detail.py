@@ -15,9 +15,9 @@ from grenache_py.exchange.errors import (
 from grenache_py.exchange.home import ledger as ledger_module
 from grenache_py.exchange.home.expiries import Expiries
 from grenache_py.exchange.home.transition import ORDER_TRADES_MAX
-from grenache_py.exchange.market.order import NewOrder
+from grenache_py.exchange.market.order import NewOrder, Trade
 from grenache_py.exchange.signed_log.entries import Entry, check_order_id
-from tests.support.peers import Network
+from tests.support.peers import BTC, Network
 
 
 @pytest.fixture
@@ -122,6 +122,19 @@ def test_a_replaced_stop_still_waits_and_expires(net: Network) -> None:
     net.run(6)
     assert moved.status == "expired"
     assert net[0].home.next_expiry() is None
+
+
+def test_a_trade_from_before_a_stop_was_placed_does_not_set_it_off(net: Network) -> None:
+    """A home that was forgotten tells its old trades again when it is heard again."""
+    stop = net.place(0, "buy", 2, 103, type="stop_limit", stop_ticks=105)
+    tape, placed_ms = net[0].ledger.tape, stop.order.time_ms
+    for number, time_ms, triggered in ((1, placed_ms - 5_001, False), (2, placed_ms - 5_000, True)):
+        told = Trade(
+            f"{number:032x}", BTC.symbol, 105, 1, "buy", "m", "t", "a" * 64, "b" * 64, time_ms
+        )
+        assert tape.record(told)
+        net.settle()
+        assert stop.triggered is triggered
 
 
 def test_a_stop_that_is_reached_already_enters_at_once(net: Network) -> None:

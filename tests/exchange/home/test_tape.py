@@ -25,7 +25,7 @@ def test_a_trade_that_several_peers_tell_of_is_recorded_once() -> None:
         True,
     ]
     assert list(tape) == [trade(1), trade(2)]
-    assert list(tape.new_prices["BTC-USD"]) == [101, 102]
+    assert list(tape.new_trades["BTC-USD"]) == [trade(1), trade(2)]
     assert [type(row) for row in tape.outbox.rows] == [TradeRow, TradeRow]
     assert [type(event) for event in tape.outbox.events] == [Traded, Traded]
 

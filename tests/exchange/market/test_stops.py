@@ -51,6 +51,16 @@ def test_a_buy_waits_for_a_rise_and_a_sell_for_a_fall(
     assert reached(side, 100, last) is is_reached  # type: ignore[arg-type]
 
 
+def test_what_was_placed_later_goes_on_waiting() -> None:
+    stops = Stops()
+    for number, side, ticks in ((1, "buy", 105), (2, "buy", 104), (3, "sell", 110)):
+        stops.add(stop(number, side, ticks))
+    assert stops.pop_reached(107, 0) is None
+    taken = [stops.pop_reached(107, 1), stops.pop_reached(107, 1), stops.pop_reached(107, 2)]
+    assert [live and int(live.order_id, 16) for live in taken] == [1, None, 2]
+    assert [int(live.order_id, 16) for live in stops.orders()] == [3]
+
+
 def drain(stops: Stops, last: int) -> list[int]:
     order: list[int] = []
     while (live := stops.pop_reached(last)) is not None:

@@ -89,7 +89,10 @@ class OrderRules:
             for stop in self._waiting[home].values():
                 # One that came with this commit may have come after its trades.
                 if stop.order_id not in new and any(
-                    reached(stop, price) for price in prices.get(stop.market, ())
+                    trade.market == stop.market
+                    and trade.time_ms >= stop.time_ms  # an older one says nothing of now
+                    and reached(stop, trade.price_ticks)
+                    for trade in trades
                 ):
                     raise Broken(f"O4: {stop} waits, its price was traded: {prices[stop.market]}")
 
