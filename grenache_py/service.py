@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import attrs
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -31,8 +31,8 @@ from grenache_py.signals import Signals
 
 __all__ = ["Daemon", "OnSignal", "Reread", "at", "exit_readably", "place"]
 
-#: Seconds a stop may take before the process ends anyway.
-STOP_TIMEOUT_S = 10.0
+#: Seconds a stop may take before the process ends anyway. Engines of containers wait for 10.
+STOP_TIMEOUT_S = 8.0
 
 
 @contextmanager
@@ -132,7 +132,8 @@ class Daemon(MultiService):
     Runs ``main`` and speaks for it: to the log, to the operator, to systemd.
 
     A ConfigError or a used port ends the process with one readable line and exit code 1,
-    whether it comes up while starting or later on the way to being ready.
+    whether it comes up while starting or later on the way to being ready. After a stop by
+    SIGTERM the exit code is 0.
     """
 
     log = Logger()
@@ -172,6 +173,8 @@ class Daemon(MultiService):
             super().privilegedStartService()
 
     def startService(self) -> None:
+        # Twisted installs its own handlers while it begins to run.
+        self._reactor.callWhenRunning(signal.signal, signal.SIGTERM, self._told_to_stop)
         with exit_readably(self._command):
             super().startService()
         self._when_ready().addCallbacks(self._is_ready, self._not_ready)
@@ -219,6 +222,14 @@ class Daemon(MultiService):
             self.log.info("everything is logged now, until the next SIGUSR1")
         else:
             self.log.info("logged is again what was before SIGUSR1")
+
+    def _told_to_stop(self, number: int, frame: object) -> None:
+        """Stop; with Twisted's handler twistd and twist would die of the signal in the end."""
+        self._reactor.callFromThread(self._stop_reactor)
+
+    def _stop_reactor(self) -> None:
+        with suppress(ReactorNotRunning):  # told twice
+            self._reactor.stop()
 
     def _not_ready(self, failure: Failure) -> None:
         if not self.running:

@@ -27,16 +27,18 @@ from twisted.application.service import ServiceMaker
 maker = ServiceMaker("sample", "sample_tap", "Does what the test asks for.", "sample")
 """
 TAP = """
-import os
+import os, threading
 from twisted.application import strports
 from twisted.application.service import MultiService
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python import usage
 from grenache_py import logs
 from grenache_py.errors import ConfigError
+from grenache_py.name_lookups import look_names_up_apart
 from grenache_py.service import Daemon, exit_readably
 
 class Options(usage.Options):
@@ -76,6 +78,12 @@ class Sample(MultiService):
             reactor.stop()
         elif self.todo == "wait":
             os.kill(os.getpid(), 15)
+            os.kill(os.getpid(), 15)  # an impatient operator
+        elif self.todo == "look up":
+            look_names_up_apart(reactor, lambda *_: threading.Event().wait())
+            reactor.resolve("one.example").addErrback(lambda _: None)
+            HostnameEndpoint(reactor, "two.example", 80).connect(Factory())
+            reactor.callLater(0.1, os.kill, os.getpid(), 15)
 
     def stopService(self):
         super().stopService()
@@ -211,7 +219,16 @@ def test_systemd_hears_ready_and_stopping(
         )
         heard = {systemd.recv(999) for _ in range(3)}
     assert heard == {b"READY=1\nSTATUS=listening", b"WATCHDOG=1", b"STOPPING=1"}
-    assert done.returncode == -15  # by SIGTERM, after the stop; systemd counts it as clean
+    assert done.returncode == 0
+    assert "flushed" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@both_runners
+def test_a_stop_does_not_wait_for_a_name_server(plugin: Path, runner: tuple[str, ...]) -> None:
+    # With the look-ups in the reactor's own threads this ends by the time-out of `run`.
+    done = run(plugin, *runner, "sample", "--do=look up")
+    assert done.returncode == 0, done.stderr
     assert "flushed" in done.stdout
 
 
@@ -228,7 +245,7 @@ class DaemonTests(SynchronousTestCase):
         daemon = Daemon("sample", Stubborn(), reactor, notifier=Notifier({}))
         daemon.startService()
         stopped = daemon.stopService()
-        reactor.advance(9)
+        reactor.advance(7)
         self.assertNoResult(stopped)
         reactor.advance(1)
         self.successResultOf(stopped)

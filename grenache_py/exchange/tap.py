@@ -22,6 +22,7 @@ from grenache_py.exchange.daemon.config import TABLE, ExchangeConfig, from_setti
 from grenache_py.exchange.daemon.service import ExchangeService
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.service import GrapeService
+from grenache_py.name_lookups import look_names_up_apart
 from grenache_py.reactor_clock import go_forward
 from grenache_py.service import Daemon, at, place
 
@@ -35,6 +36,8 @@ SWITCH_INTERVAL_S = 0.00005
 #: No full collection while orders come in: with 100,000 resting orders it would stop the process
 #: for a second. Young objects are collected as usual; the service does the rest when it is idle.
 GC_THRESHOLDS = (10_000, 20, 1_000_000)
+#: Where a port that listens at every address is reached from here.
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # replaced, not bound
 
 
 class Options(DaemonOptions):
@@ -71,6 +74,7 @@ def _daemon(options: Options) -> Daemon:
 
     running: Any = reactor
     clock: Any = go_forward(running, time.time, time.monotonic)
+    look_names_up_apart(running)
     config = options.exchange
     rng = random.SystemRandom()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -118,8 +122,7 @@ def _introduce(status: str, exchange: ExchangeService, options: Options) -> str:
     for port in exchange.ports["client"][:1]:
         address: Any = port.getHost()
         if hasattr(address, "port"):
-            # 0.0.0.0 and :: are all addresses of this machine, and none that can be called.
-            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+            host = LOOPBACK.get(address.host, address.host)
             where = "" if address.port == 7070 else f" --connect {at(host, address.port)}"
             tls = options.exchange.client[0].startswith("ssl:")
             lines.append(f"  try    exchange{where}{' --tls' * tls} buy {symbol} 1.5 @ 100")

@@ -28,6 +28,7 @@ from grenache_py.commandline import DaemonOptions, allow_files, service_for_runn
 from grenache_py.errors import ConfigError
 from grenache_py.grape.config import TABLE, GrapeConfig, from_settings
 from grenache_py.logs import begin
+from grenache_py.name_lookups import look_names_up_apart
 from grenache_py.reactor_clock import go_forward
 from grenache_py.service import Daemon
 
@@ -158,6 +159,7 @@ def _daemon(options: Options) -> Daemon:
 
     running: Any = reactor
     go_forward(running, time.time, time.monotonic)
+    look_names_up_apart(running)
     allow_files(options.grape.connections_max + SPARE_FILES)
     _collect_less()
     grape = GrapeService(options.grape, running, random.SystemRandom())
