@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 from pathlib import Path
 
 import pytest
 
 import grenache_py.exchange
 from grenache_py.errors import ConfigError
+from grenache_py.exchange.daemon import secret_files
 from grenache_py.exchange.daemon.secret_files import KEY_NAME, read_or_make_identity, read_tokens
 from tests.support.peers import Network
 
@@ -42,6 +44,36 @@ def test_what_cannot_hold_secrets_is_named_once(tmp_path: Path) -> None:
     assert str(raised.value) == (
         f"token file {file}: can be used by others (mode 644): run chmod 640 {file}"
     )
+
+
+def test_tokens_that_a_container_engine_put_there_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "secrets" / "tokens"
+    file.parent.mkdir()
+    file.write_text('[[token]]\ntoken = "sixteen letters!"\nscopes = ["read"]\n')
+    file.chmod(0o444)
+    with pytest.raises(ConfigError, match="can be used by others"):
+        read_tokens(str(file))
+    monkeypatch.setattr(secret_files, "CONTAINER_SECRETS", f"{file.parent}/")
+    assert read_tokens(str(file)).grant("sixteen letters!") is not None
+    file.chmod(0o666)
+    with pytest.raises(ConfigError, match=r"mode 666\): run chmod 644 "):
+        read_tokens(str(file))
+
+
+def test_what_is_forbidden_is_told_with_both_users(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    root = os.geteuid() == 0  # to whom nothing is forbidden
+    me = 54321 if root else os.geteuid()
+    os.seteuid(me)
+    try:
+        with pytest.raises(ConfigError, match=f"mode [57]00.*this daemon runs as uid {me}$"):
+            read_or_make_identity(str(tmp_path / "data"))
+    finally:
+        if root:
+            os.seteuid(0)
+        tmp_path.chmod(0o700)
 
 
 def test_two_orders_that_are_alike_are_two_orders_everywhere() -> None:

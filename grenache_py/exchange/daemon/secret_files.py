@@ -3,12 +3,14 @@ Files that must stay secret: the peer's identity, and the tokens of its clients.
 
 Shell: touches the files it is named. An identity is made once and kept (docs/failure-modes.rst#f9);
 whoever can read it can trade as this peer, so a file that others may read is refused, not repaired.
+The one exception is a token file that an engine of containers put where it puts secrets.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from nacl.utils import random as random_bytes
@@ -23,6 +25,9 @@ __all__ = ["KEY_NAME", "read_identity", "read_or_make_identity", "read_tokens"]
 KEY_NAME = "identity.key"
 SEED_BYTES = 32
 SECRET_FILE_BYTES_MAX = 16 * 1024 * 1024
+#: Where engines of containers put secrets, readable by every user (mode 0444). In a container that
+#: is the daemon alone; on a machine only root can make this directory.
+CONTAINER_SECRETS = "/run/secrets/"
 
 
 def read_or_make_identity(directory: str) -> Identity:
@@ -38,7 +43,7 @@ def read_or_make_identity(directory: str) -> Identity:
     except FileExistsError:
         raise ConfigError(f"data directory {directory}: is a file") from None
     except OSError as error:
-        raise ConfigError(f"data directory {directory}: {error.strerror}") from None
+        raise ConfigError(f"data directory {directory}: {_reason(error, path)}") from None
     try:
         if not path.exists():
             _make(path)
@@ -57,7 +62,7 @@ def read_identity(path: Path) -> Identity:
     try:
         text = _read_secret(path, others=0o077)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{path}: {_reason(error, path)}") from None
     except ConfigError as error:
         raise ConfigError(f"{path} {error}") from None
     try:
@@ -94,6 +99,19 @@ def _make(path: Path) -> None:
         os.close(directory)
 
 
+def _reason(error: OSError, path: Path) -> str:
+    """Why ``path`` cannot be used; when that is forbidden, whose it is and who asks."""
+    if isinstance(error, PermissionError):
+        for place in (path, *path.parents):
+            with suppress(OSError):
+                found = place.stat()
+                return (
+                    f"{error.strerror}: {place} belongs to uid {found.st_uid} (mode"
+                    f" {stat.S_IMODE(found.st_mode):o}), and this daemon runs as uid {os.geteuid()}"
+                )
+    return str(error.strerror)
+
+
 def _read_secret(path: Path, others: int) -> str:
     with path.open("rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -111,12 +129,16 @@ def read_tokens(file: str) -> ClientTokens:
     """
     Return the tokens of a token file.
 
+    The group may read it. Below `CONTAINER_SECRETS` everybody may, but nobody else write it.
+
     Raises:
         ConfigError: it cannot be read, others can read it, or it makes no sense.
     """
+    path = Path(file)
+    others = 0o033 if os.path.abspath(path).startswith(CONTAINER_SECRETS) else 0o037
     try:
-        return ClientTokens.of(toml(_read_secret(Path(file), others=0o037)))
+        return ClientTokens.of(toml(_read_secret(path, others)))
     except OSError as error:
-        raise ConfigError(f"token file {file}: {error.strerror}") from None
+        raise ConfigError(f"token file {file}: {_reason(error, path)}") from None
     except ConfigError as error:
         raise ConfigError(f"token file {file}: {error}") from None
