@@ -28,7 +28,10 @@ from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_ORDER
 
 __all__ = ["exchange", "main"]
 
-HOW_TO_BE_ALLOWED = " (--token-file or EXCHANGE_TOKEN shows the daemon a token)"
+HOW_TO_BE_ALLOWED = (
+    " (--token-file or EXCHANGE_TOKEN shows the daemon a token; a daemon without --tokens lets"
+    " callers from other machines, or from outside of its container, only read)"
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

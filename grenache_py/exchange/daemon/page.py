@@ -100,7 +100,9 @@ class StatusPages:
 
     def health(self) -> Page:
         """``/health``: 200 when orders are taken, 503 otherwise, and what is wrong, as JSON."""
-        ok, said = health(self.facts())
+        facts = self.facts()
+        ok, said = health(facts)
+        said["listen"] = facts["listen"]
         return Page(encode(said) + b"\n", "application/json", 200 if ok else 503)
 
     def metrics(self) -> Page:

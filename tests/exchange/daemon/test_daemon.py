@@ -375,6 +375,8 @@ def test_health_and_metrics_over_http(daemon: Daemon) -> None:
 
     host, port = daemon.address("http")
     with urlopen(f"http://{host}:{port}/health", timeout=DEADLINE_S) as answer:
-        assert answer.status == 200 and json.load(answer)["ok"] is True
+        page = json.load(answer)
+        assert (answer.status, page["ok"]) == (200, True)
+        assert page["listen"]["http"] == [f"{host}:{port}"]
     with urlopen(f"http://{host}:{port}/metrics", timeout=DEADLINE_S) as answer:
         assert b"\nexchange_up 1\n" in answer.read()

@@ -1,0 +1,252 @@
+"""The image, the compose file and what they name: in step with the code, without any engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from grenache_py import __version__
+from grenache_py.exchange import tap as exchange_tap
+from grenache_py.grape import tap as grape_tap
+from grenache_py.service import STOP_TIMEOUT_S
+from tests.test_known_flaws import ALL, FLAWS, came_along
+
+ROOT = Path(__file__).parent.parent
+CONTAINER = ROOT / "etc" / "container"
+DOCKERFILE = (CONTAINER / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((CONTAINER / "compose.yaml").read_text())
+OURS = {
+    name: service for name, service in COMPOSE["services"].items() if "build" in service
+}  # the rest is other people's
+PINS = [
+    Requirement(line)
+    for line in (CONTAINER / "constraints.txt").read_text().splitlines()
+    if not line.startswith("#")
+]
+
+
+def test_there_are_three_grapes_three_peers_and_what_watches_them() -> None:
+    assert sorted(COMPOSE["services"]) == [
+        *("grafana", "grape-1", "grape-2", "grape-3"),
+        *("peer-a", "peer-b", "peer-c", "prometheus"),
+    ]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_container_is_started_with_options_that_there_are(name: str) -> None:
+    service = OURS[name]
+    words = [*service["entrypoint"], *service.get("command", ())]
+    words = [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in words]
+    if words[0] == "grape":
+        grape = grape_tap.Options()
+        grape.parseOptions(words[1:])
+        assert set(grape.grape.bootstrap) == {
+            f"{other}:20001" for other in OURS if "grape" in other and other != name
+        }
+        assert grape.grape.metrics
+        return
+    assert words[:4] == ["twistd", "-n", "--pidfile=", "exchange"]
+    place = words.index("--config") + 1
+    assert words[place] == "/etc/grenache/exchange.toml"
+    words[place] = str(CONTAINER / "exchange.toml")
+    peer = exchange_tap.Options()
+    peer.parseOptions(words[4:])
+    assert peer.exchange.tokens_file == f"/run/secrets/{service['secrets'][0]}"
+    assert set(peer.exchange.bootstrap) == {f"{other}:20001" for other in OURS if "grape" in other}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_container_may_little_and_has_limits(name: str) -> None:
+    service = OURS[name]
+    assert service["read_only"] and service["cap_drop"] == ["ALL"]
+    assert {"mem_limit", "pids_limit", "ulimits", "logging", "healthcheck"} <= service.keys()
+    assert service["volumes"] == [f"{name}:/data"]
+    for port in service.get("ports", ()):
+        # What asks for no key or token is for this machine.
+        assert port.startswith("127.0.0.1:") or port in {"7071:7071", "20001:20001/udp"}
+
+
+def test_every_file_that_is_mounted_is_there() -> None:
+    mounts = [
+        volume.split(":")[0]
+        for service in COMPOSE["services"].values()
+        for volume in service["volumes"]
+    ]
+    volumes = {name for name in mounts if not name.startswith(".")}
+    assert volumes == set(COMPOSE["volumes"])
+    for name in mounts:
+        assert name in volumes or (CONTAINER / name).exists(), name
+
+
+def test_the_secrets_are_those_that_the_script_makes(tmp_path: Path) -> None:
+    script = tmp_path / "make-secrets"
+    script.write_text((CONTAINER / "make-secrets").read_text())
+    for _ in range(2):  # the second time changes nothing
+        subprocess.run(["sh", script], check=True, timeout=30, env={"PATH": os.environ["PATH"]})
+    for secret in COMPOSE["secrets"].values():
+        assert (tmp_path / secret["file"]).stat().st_mode & 0o777 == 0o444
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    token = (tmp_path / "secrets" / "trader.token").read_text()
+    assert f'"{token}"' in (tmp_path / "secrets" / "tokens.toml").read_text()
+    assert len(token) == 48
+
+
+def test_prometheus_watches_every_container() -> None:
+    jobs = yaml.safe_load((CONTAINER / "prometheus.yml").read_text())["scrape_configs"]
+    watched = {job["job_name"]: job["static_configs"][0]["targets"] for job in jobs}
+    assert watched == {
+        "grape": [f"{name}:30001" for name in OURS if "grape" in name],
+        "exchange": [f"{name}:7080" for name in OURS if "peer" in name],
+    }
+
+
+def test_the_image_is_built_in_two_stages_for_a_user_with_a_number() -> None:
+    assert re.findall(r"^FROM (.*)$", DOCKERFILE, re.M) == ["${BASE} AS build", "${BASE}"]
+    assert re.findall(r"^USER (.*)$", DOCKERFILE, re.M) == ["7071:7071"]
+    assert f"ARG VERSION={__version__}\n" in DOCKERFILE
+    (base,) = re.findall(r"^ARG BASE=(.*)$", DOCKERFILE, re.M)
+    assert re.fullmatch(r"docker\.io/library/python:\d+\.\d+\.\d+-slim-\w+", base)
+    assert {service["build"]["args"]["BASE"] for service in OURS.values()} == {f"${{BASE:-{base}}}"}
+
+
+def test_the_image_gets_the_files_that_it_copies() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    for line in re.findall(r"^COPY (?!--)(.*)$", DOCKERFILE, re.M):
+        for file in line.split()[:-1]:
+            assert (ROOT / file).exists(), file
+            assert f"!{file}" in ignored or f"!{Path(file).parent}" in ignored, file
+
+
+def test_the_daemon_of_the_image_listens_where_others_can_reach_it() -> None:
+    options = exchange_tap.Options()
+    options.parseOptions(["--config", str(CONTAINER / "exchange.toml")])
+    config = options.exchange
+    assert (config.client, config.peer, config.http) == (
+        ("tcp:7070",),
+        ("tcp:7071",),
+        ("tcp:7080",),
+    )
+    assert config.data == "/data"
+
+
+def test_the_image_has_one_version_of_each_package_that_comes_along() -> None:
+    assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in PINS)
+    pinned = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in PINS}
+    assert set(pinned) == came_along() | {"setuptools"}
+    for requirement in ALL:
+        name = canonicalize_name(requirement.name)
+        if name in pinned:
+            assert requirement.specifier.contains(pinned[name]), f"{requirement}: {pinned[name]}"
+    for name, fixed, number, _ in FLAWS:
+        if name in pinned:
+            assert Version(pinned[name]) >= Version(fixed), f"{name} {pinned[name]} has {number}"
+
+
+# Kubernetes.
+
+MANIFESTS = list(yaml.safe_load_all((ROOT / "etc/kubernetes/exchange.yaml").read_text()))
+
+
+def test_a_pod_runs_as_the_images_user_with_an_identity_of_its_own() -> None:
+    (peers,) = (each["spec"] for each in MANIFESTS if each["kind"] == "StatefulSet")
+    pod = peers["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["args"][:4] == ["twistd", "-n", "--pidfile=", "exchange"]
+    words = [
+        word.replace("/etc/grenache/exchange.toml", str(CONTAINER / "exchange.toml"))
+        for word in container["args"][4:]
+    ]
+    options = exchange_tap.Options()
+    options.parseOptions(words)
+    bootstrap = [
+        f"{peers['serviceName']}-{number}.{peers['serviceName']}:20001"
+        for number in range(peers["replicas"])
+    ]
+    assert list(options.exchange.bootstrap) == bootstrap
+    assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == 7071
+    # With Always, the default, identity.key would become writable for the group at each start.
+    assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    (claim,) = peers["volumeClaimTemplates"]
+    assert mounts[claim["metadata"]["name"]] == options.exchange.data
+    assert options.exchange.tokens_file.startswith(mounts["tokens"])
+    assert pod["terminationGracePeriodSeconds"] > STOP_TIMEOUT_S
+
+
+@pytest.mark.parametrize("number", range(len(MANIFESTS)))
+def test_kubernetes_accepts_every_object(number: int) -> None:
+    schemas = pytest.importorskip("kubernetes_validate", reason="comes with the extra: containers")
+    schemas.validate(MANIFESTS[number], schemas.latest_version(), strict=True)
+
+
+# The health check.
+
+
+@contextmanager
+def page(answer: bytes, status: int = 200) -> Iterator[str]:
+    """Something that answers every GET."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    serving.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/health"
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
+def healthy(url: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, CONTAINER / "healthy"],
+        env={"PATH": os.environ["PATH"], "HEALTH_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.network
+def test_who_serves_is_healthy_and_who_says_no_is_not() -> None:
+    with page(b'{"status": "ok"}') as url:
+        assert (healthy(url).returncode, healthy(url).stderr) == (0, "")
+    done = healthy(url)  # nobody is there any more
+    assert done.returncode == 1 and "refused" in done.stderr
+    with page(b'{"ok": false, "alarms": ["an old copy"]}', 503) as url:
+        done = healthy(url)
+    assert done.returncode == 1 and "503" in done.stderr and "an old copy" in done.stderr
+
+
+@pytest.mark.network
+def test_a_peer_port_that_does_not_answer_is_not_healthy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        place = f"127.0.0.1:{deaf.getsockname()[1]}"
+        with page(b'{"listen": {"peer": ["%s"]}}' % place.encode()) as url:
+            done = healthy(url)
+    assert done.returncode == 1 and f"peer port {place}: timed out" in done.stderr
