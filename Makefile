@@ -10,7 +10,7 @@ PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types rooms dead words architecture pytest trial fuzz fuzz-engine \
-    mutants evil sim soak soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-fairness bench-krpc \
+    mutants evil test-containers sim soak soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-fairness bench-krpc \
     bench-store bench-market bench-rpc news changelog clean
 
 help: ## list the targets
@@ -78,6 +78,10 @@ mutants: $(STAMP) ## change the core a little, again and again: do the unit test
 EVIL_SECONDS ?= 30
 evil: $(STAMP) ## real daemons under attack by who has only sockets (EVIL_SECONDS=30, ATTACKS="silent-peer guesses")
 	$(BIN)/python -m tests.evil --seconds $(EVIL_SECONDS) $(ATTACKS)
+
+test-containers: $(STAMP) ## the image and the compose file under Podman (root; BASE=image, SHORT=1: not the networks)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[containers]'
+	CONTAINERS=1 SHORT=$(SHORT) $(PYTEST) tests/containers tests/test_container_files.py $(T)
 
 SEQUENCES ?= 200000
 fuzz-engine: $(STAMP) ## the market against the naive one, longer (SEQUENCES=200000, 5 min)

@@ -1,0 +1,248 @@
+"""
+Podman as the tests use it: an image, containers, networks, all of them with a name of this run.
+
+Needs root, podman with netavark, and a base image: BASE names one, else Docker's registry is asked,
+else debootstrap makes one, which is kept for the next run. Everything else is removed at the end,
+also what runs that were killed have left.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
+PREFIX = "gpyctr"
+#: Kept between runs: debootstrap takes a minute.
+OWN_BASE = "localhost/grenache-py-base:bookworm"
+DEADLINE_S = 120.0
+BUILD_S = 600.0
+
+
+def missing() -> str | None:
+    """Return what this machine lacks, or None."""
+    if os.geteuid() != 0:
+        return "containers need root here"
+    lacking = [program for program in ("podman", "nft") if not shutil.which(program)]
+    if lacking:
+        return f"containers need {', '.join(lacking)}"
+    done = podman("info", "--format", "{{.Host.NetworkBackend}}", check=False)
+    if done.returncode:
+        return f"podman does not work here: {done.stderr.strip()}"
+    return None
+
+
+def podman(
+    *arguments: str, check: bool = True, timeout_s: float = DEADLINE_S
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        ["podman", *arguments], capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+    assert not check or done.returncode == 0, f"podman {arguments}: {done.stdout}{done.stderr}"
+    return done
+
+
+def until(what: str, look: Callable[[], T | None]) -> T:
+    """Look again and again until there is something to see."""
+    give_up = time.monotonic() + DEADLINE_S
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > give_up:
+            pytest.fail(f"not within {DEADLINE_S:g} s: {what}")
+        time.sleep(0.2)
+
+
+def limits() -> dict[str, int]:
+    """Limits that this machine lets a container have; podman would ask for more than it may."""
+    wanted = {"nofile": (resource.RLIMIT_NOFILE, 65536), "nproc": (resource.RLIMIT_NPROC, 4096)}
+    found = {name: (resource.getrlimit(kind)[1], most) for name, (kind, most) in wanted.items()}
+    return {name: most if hard < 0 else min(hard, most) for name, (hard, most) in found.items()}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def base_image() -> str:
+    """Return a base that is there; make one where no registry is reached."""
+    named = os.environ.get("BASE")
+    if named:
+        return named
+    (default,) = re.findall(
+        "^ARG BASE=(.*)$", (ROOT / "etc/container/Dockerfile").read_text(), re.M
+    )
+    for image in (default, OWN_BASE):
+        if podman("image", "exists", image, check=False).returncode == 0:
+            return str(image)
+    try:
+        if podman("pull", "--quiet", default, check=False).returncode == 0:
+            return str(default)
+    except subprocess.TimeoutExpired:
+        pass
+    if not shutil.which("debootstrap"):
+        pytest.skip("no registry is reached, and there is no debootstrap; BASE names an image")
+    return _debootstrapped()
+
+
+def _debootstrapped() -> str:
+    folder = Path("/var/tmp", f"{PREFIX}{os.getpid()}")
+    try:
+        subprocess.run(
+            [
+                *("debootstrap", "--variant=minbase"),
+                "--include=python3,python3-venv,ca-certificates",
+                *("bookworm", str(folder)),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=BUILD_S,
+        )
+        # The package index may be reached through something that this machine trusts.
+        trusted = "etc/ssl/certs/ca-certificates.crt"
+        shutil.copy(Path("/", trusted), folder / trusted)
+        packed = subprocess.run(
+            f"tar -C {folder} -c . | podman import --change 'ENV PIP_CERT=/{trusted}' - {OWN_BASE}",
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_S,
+            check=False,
+        )
+        assert packed.returncode == 0, packed.stderr
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return OWN_BASE
+
+
+class Engine:
+    """
+    One run: its image, and whatever it starts.
+
+    Attributes:
+        image: built from this tree.
+    """
+
+    def __init__(self) -> None:
+        self.name = f"{PREFIX}{os.getpid()}"
+        self.image = f"localhost/{self.name}"
+
+    def build(self) -> None:
+        podman(
+            *(
+                "build",
+                "--isolation",
+                "chroot",
+                "--network",
+                "host",
+                "--format",
+                "docker",
+                "--layers=false",
+            ),
+            *("--build-arg", f"BASE={base_image()}", "--tag", self.image),
+            *("--file", str(ROOT / "etc/container/Dockerfile"), str(ROOT)),
+            timeout_s=BUILD_S,
+        )
+
+    def network(self, name: str, *options: str) -> str:
+        podman("network", "create", *options, f"{self.name}-{name}")
+        return f"{self.name}-{name}"
+
+    def start(self, name: str, *options: str, command: tuple[str, ...] = ()) -> Container:
+        """Start a container; ``options`` are podman's, ``command`` the image's."""
+        container = Container(f"{self.name}-{name}")
+        podman("run", "--detach", *self.options(container.name), *options, self.image, *command)
+        return container
+
+    def run(self, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        """Run the image to its end."""
+        given = ["--rm", "--network", "none", "--no-healthcheck", *options]
+        given += self.options(f"{self.name}-run")
+        return podman("run", *given, self.image, *command, check=False)
+
+    @staticmethod
+    def options(name: str) -> list[str]:
+        return [
+            *("--name", name, "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
+            *(f"--ulimit={limit}={most}" for limit, most in limits().items()),
+        ]
+
+    def close(self) -> None:
+        """Remove what this run made, and what runs that were killed have left."""
+        listed = podman("ps", "--all", "--format", "{{.Names}}").stdout.split()
+        self._each("rm", "--force", "--volumes", "--time", "0", names=listed)
+        listed = podman("network", "ls", "--format", "{{.Name}}").stdout.split()
+        self._each("network", "rm", "--force", names=listed)
+        listed = podman("volume", "ls", "--format", "{{.Name}}").stdout.split()
+        self._each("volume", "rm", "--force", names=listed)
+        listed = podman("secret", "ls", "--format", "{{.Name}}").stdout.split()
+        self._each("secret", "rm", names=listed)
+        listed = podman("images", "--format", "{{.Repository}}").stdout.split()
+        self._each("rmi", "--force", names=listed)
+
+    @staticmethod
+    def _each(*command: str, names: list[str]) -> None:
+        for name in names:
+            found = re.match(rf"(?:localhost/)?{PREFIX}(\d+)", name)
+            if found and (found[1] == str(os.getpid()) or not Path("/proc", found[1]).exists()):
+                podman(*command, name, check=False)
+
+
+class Container:
+    """One container."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def exec(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return podman("exec", self.name, *command, check=False)
+
+    def until(self, wanted: str, *command: str) -> str:
+        """Run a program in it until it succeeds and says ``wanted``."""
+
+        def look() -> str | None:
+            done = self.exec(*command)
+            said.append(done.stdout + done.stderr)
+            return done.stdout or " " if not done.returncode and wanted in done.stdout else None
+
+        said: list[str] = []
+        try:
+            return until(f"{wanted!r} from {command} in {self.name}", look)
+        except pytest.fail.Exception as failed:
+            pytest.fail(f"{failed}\nlast: {said[-1]}\nlog: {self.log()}")
+
+    def inspect(self, what: str) -> str:
+        return podman("inspect", "--format", f"{{{{{what}}}}}", self.name).stdout.strip()
+
+    def log(self) -> str:
+        done = podman("logs", self.name, check=False)
+        return done.stdout + done.stderr
+
+    def port(self, inside: int) -> int:
+        return int(podman("port", self.name, f"{inside}/tcp").stdout.rpartition(":")[2])
+
+    def in_its_network(self, *command: str) -> None:
+        """Run a program of this machine in the container's network."""
+        pid = self.inspect(".State.Pid")
+        subprocess.run(
+            ["nsenter", "--target", pid, "--net", *command], check=True, timeout=DEADLINE_S
+        )
+
+    def stop(self) -> tuple[float, int]:
+        """Stop it as engines do; in which time, and with which exit code."""
+        began = time.monotonic()
+        podman("stop", "--time", "10", self.name)
+        return time.monotonic() - began, int(self.inspect(".State.ExitCode"))

@@ -1,0 +1,254 @@
+"""The compose file for real, and the guide's commands for the host."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from websockets.sync.client import connect
+
+from tests.containers.engine import (
+    DEADLINE_S,
+    ROOT,
+    Container,
+    Engine,
+    free_port,
+    limits,
+    podman,
+    until,
+)
+
+GUIDE = (ROOT / "docs" / "containers.rst").read_text()
+SCRIPTS = sysconfig.get_path("scripts")
+GRAPES = ("grape-1", "grape-2", "grape-3")
+PEERS = ("peer-a", "peer-b", "peer-c")
+CROSS = ("sell BTC-USD 0.5 @ 90", "buy BTC-USD 0.5 @ 90")
+
+
+def commands(name: str) -> list[str]:
+    """The commands between two marks of the guide."""
+    (block,) = re.findall(rf"(?s)\.\. begin {name}\n(.*?)\.\. end {name}\n", GUIDE)
+    return [line.strip() for line in block.splitlines() if line.startswith("    ")]
+
+
+class Picture:
+    """What ``compose up`` makes, with free ports in the place of the file's."""
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self.engine = engine
+        self.folder = folder
+        shutil.copytree(ROOT / "etc", folder / "etc", ignore=shutil.ignore_patterns("secrets"))
+        subprocess.run(["sh", folder / "etc/container/make-secrets"], check=True, timeout=30)
+        self.secrets = folder / "etc/container/secrets"
+        self.file = folder / "etc/container/compose.yaml"
+        self.ports: dict[str, str] = {}
+        self.file.write_text(yaml.safe_dump(self._fitted(yaml.safe_load(self.file.read_text()))))
+        self.up()
+
+    def _fitted(self, compose: dict[str, Any]) -> dict[str, Any]:
+        """Our image, free ports, limits that may be set here, and only images that are there."""
+        compose["name"] = f"{self.engine.name}-compose"
+        for name, service in list(compose["services"].items()):
+            if "build" not in service:
+                if podman("image", "exists", service["image"], check=False).returncode:
+                    del compose["services"][name]
+                    continue
+            else:
+                service["image"] = self.engine.image
+                service["ulimits"] = limits()
+                del service["build"]
+            service["ports"] = [self._moved(port) for port in service.get("ports", ())]
+        return compose
+
+    def _moved(self, port: str) -> str:
+        *interface, outside, inside = port.split(":")
+        self.ports[outside] = str(free_port())
+        return ":".join([*interface, self.ports[outside], inside])
+
+    def compose(self, *words: str) -> None:
+        done = subprocess.run(
+            [f"{SCRIPTS}/podman-compose", "-f", self.file, *words],
+            capture_output=True,
+            text=True,
+            timeout=3 * DEADLINE_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def up(self) -> None:
+        self.compose("up", "--detach", "--no-build")
+
+    def __getitem__(self, name: str) -> Container:
+        return Container(f"{self.engine.name}-compose_{name}_1")
+
+    def shell(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the guide on this machine."""
+        command = re.sub(r"(?<=127\.0\.0\.1:)\d+", lambda found: self.ports[found.group()], command)
+        return subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.folder,
+            env={
+                "PATH": f"{SCRIPTS}:{os.environ['PATH']}",
+                "EXCHANGE_CONNECT": f"127.0.0.1:{self.ports['7070']}",
+                "EXCHANGE_TOKEN": (self.secrets / "trader.token").read_text(),
+            },
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+
+    def until(self, wanted: str, command: str) -> str:
+        """Run a command of the guide until it says ``wanted``."""
+
+        def look() -> str | None:
+            done = self.shell(command)
+            said.append(done.stdout + done.stderr)
+            return done.stdout if done.returncode == 0 and wanted in done.stdout else None
+
+        said: list[str] = []
+        try:
+            return until(command, look)
+        except pytest.fail.Exception as failed:
+            pytest.fail(f"{failed}; the last time it said {said[-1]}")
+
+    def at(self, peer: str, words: str) -> str:
+        """What the tool on this machine says to a peer's published port."""
+        port = {"peer-a": "7070", "peer-b": "7170", "peer-c": "7270"}[peer]
+        done = self.shell(f"exchange --connect 127.0.0.1:{port} {words}")
+        return done.stdout if done.returncode == 0 else ""
+
+    def linked(self, *peers: str, to: int = 2) -> None:
+        for peer in peers:
+            until(f"{peer} has {to} links", partial(self._has_links, peer, to))
+
+    def _has_links(self, peer: str, links: int) -> bool:
+        return re.search(rf"(?m)^links +{links}$", self.at(peer, "status")) is not None
+
+    def trade(self, seller: str, buyer: str) -> None:
+        """An order at one peer is seen at another, and taken there."""
+        sell, buy = CROSS
+        until(f"{seller} serves", lambda: self.at(seller, sell))
+        until(f"{buyer} sees it", lambda: "90" in self.at(buyer, "book BTC-USD"))
+        assert "filled" in self.at(buyer, buy)
+        until("nobody has any left", lambda: "90" not in self.at(seller, "book BTC-USD"))
+
+
+@pytest.fixture(scope="module")
+def picture(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Picture:
+    if not Path(SCRIPTS, "podman-compose").exists():
+        pytest.skip("needs podman-compose")
+    return Picture(engine, tmp_path_factory.mktemp("compose"))
+
+
+@pytest.fixture
+def whole(picture: Picture) -> Iterator[Picture]:
+    """The picture, with whatever a test took away put back."""
+    picture.linked(*PEERS)
+    yield picture
+    picture.up()
+
+
+def test_every_container_becomes_healthy(picture: Picture) -> None:
+    for name in GRAPES + PEERS:
+        picture[name].until("", "healthy")
+    picture.linked(*PEERS)
+
+
+def test_the_guides_commands_for_the_host_work(whole: Picture) -> None:
+    _, sell, book, buy, trades, doctor, health = commands("host")
+    whole.until("", sell)
+    whole.until("1.5", book)
+    assert "filled" in whole.until("", buy)
+    whole.until("1.5", trades)
+    assert "good" in whole.until("", doctor) or "ok" in whole.until("", doctor)
+    assert json.loads(whole.until("", health))["ok"]
+
+
+def test_without_a_token_nothing_is_shown(whole: Picture) -> None:
+    done = whole.shell("unset EXCHANGE_TOKEN; exchange book BTC-USD")
+    assert done.returncode == 1 and "--token-file" in done.stderr
+
+
+def test_the_page_of_a_peer_trades_from_the_host(whole: Picture) -> None:
+    port = whole.ports["7080"]
+    assert "<!doctype html>" in whole.shell("curl -sf http://127.0.0.1:7080/").stdout
+    origin: Any = f"http://127.0.0.1:{port}"
+    with connect(f"ws://127.0.0.1:{port}/ws", origin=origin) as page:
+
+        def call(method: str, **params: str) -> dict[str, Any]:
+            page.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
+            answer: dict[str, Any] = json.loads(page.recv(DEADLINE_S))
+            return answer
+
+        assert call("hello", client="page")["result"]["token_needed"]
+        token = (whole.secrets / "trader.token").read_text()
+        assert "trade" in call("hello", client="page", token=token)["result"]["scopes"]
+        order = {"market": "BTC-USD", "side": "sell", "type": "limit"}
+        placed = call("order.place", **order, quantity="0.25", price="95")["result"]
+    until("the order", lambda: "0.25" in whole.at("peer-c", "book BTC-USD"))
+    assert whole.at("peer-a", f"cancel {placed['order_id']}")
+
+
+def test_prometheus_can_read_every_container(whole: Picture) -> None:
+    jobs = yaml.safe_load((ROOT / "etc/container/prometheus.yml").read_text())["scrape_configs"]
+    for job in jobs:
+        for target in job["static_configs"][0]["targets"]:
+            read = f"import urllib.request as u; print(u.urlopen('http://{target}/metrics').read())"
+            whole["peer-b"].until(f"{job['job_name']}_", "python3", "-c", read)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("grape", GRAPES)
+def test_the_death_of_a_grape_stops_nobody(whole: Picture, grape: str) -> None:
+    podman("kill", whole[grape].name)
+    whole.trade("peer-a", "peer-c")
+    podman("restart", whole["peer-b"].name)
+    whole.linked("peer-b")
+
+
+@pytest.mark.slow
+def test_a_peer_that_is_killed_comes_back_with_its_orders(whole: Picture) -> None:
+    until("serves", lambda: whole.at("peer-b", "sell BTC-USD 0.75 @ 110"))
+    podman("kill", whole["peer-b"].name)
+    podman("start", whole["peer-b"].name)
+    until("the order", lambda: "0.75" in whole.at("peer-b", "book BTC-USD"))
+    whole.linked(*PEERS)
+
+
+@pytest.mark.slow
+def test_a_peer_that_was_cut_off_finds_its_way_back(whole: Picture) -> None:
+    network = f"{whole.engine.name}-compose_default"
+    podman("network", "disconnect", network, whole["peer-b"].name)
+    whole.linked("peer-a", to=1)
+    podman("network", "connect", "--alias", "peer-b", network, whole["peer-b"].name)
+    whole.linked("peer-a")
+
+
+@pytest.mark.slow
+def test_a_peer_that_is_made_anew_at_another_address_is_found_again(whole: Picture) -> None:
+    addresses = ".NetworkSettings.Networks"
+    before = whole["peer-c"].inspect(addresses)
+    podman("rm", "--force", "--time", "0", whole["peer-c"].name)
+    network = f"{whole.engine.name}-compose_default"
+    whole.engine.start("squatter", "--network", network, "--no-healthcheck")  # takes the address
+    whole.up()
+    assert whole["peer-c"].inspect(addresses) != before
+    whole.linked(*PEERS)
+    whole.trade("peer-c", "peer-a")
+
+
+def test_every_container_stops_at_once_and_well(picture: Picture) -> None:
+    for name in PEERS + GRAPES:
+        seconds, code = picture[name].stop()
+        assert (seconds < 10, code) == (True, 0), picture[name].log()

@@ -1,0 +1,130 @@
+"""The image by itself: what is in it, whom it runs as, how it is reached, stopped, looked after."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sysconfig
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.containers.engine import DEADLINE_S, Container, Engine, podman, until
+
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+DAEMON = ("twistd", "-n", "--pidfile=", "exchange", "--config", "/etc/grenache/exchange.toml")
+PUBLISHED = ("--publish", "127.0.0.1::7070", "--publish", "127.0.0.1::7080")
+TOKEN = "a token of the tests"
+
+
+def tool(port: int, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run this machine's ``exchange`` at a published port."""
+    return subprocess.run(
+        [SCRIPTS / "exchange", "--connect", f"127.0.0.1:{port}", *words],
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def ready(container: Container) -> Container:
+    container.until("", "healthy")
+    return container
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["exchange --version", "grenache --version", "grape --version", "twistd --version",
+     "twistd exchange --help", "exchange status --help"],
+)  # fmt: skip
+def test_every_command_is_one_of_the_image(engine: Engine, command: str) -> None:
+    done = engine.run(*command.split())
+    assert done.returncode == 0 and done.stdout, done.stderr
+
+
+def test_nothing_is_in_it_that_only_a_build_or_a_test_needs(engine: Engine) -> None:
+    found = engine.run("sh", "-c", "find /opt/grenache -name tests -o -name pip; id -u; which gcc")
+    assert found.stdout == "7071\n"
+    labels = json.loads(podman("inspect", "--format", "{{json .Labels}}", engine.image).stdout)
+    assert labels["org.opencontainers.image.title"] == "grenache-py"
+    assert podman("inspect", "--format", "{{.User}}", engine.image).stdout == "7071:7071\n"
+
+
+def test_a_peer_is_read_through_its_ports_and_traded_at_from_inside(engine: Engine) -> None:
+    peer = ready(engine.start("peer", *PUBLISHED))
+    port = peer.port(7070)
+    done = tool(port, "sell", "BTC-USD", "1", "@", "100")
+    assert done.returncode == 1 and "outside of its container, only read" in done.stderr
+    assert peer.exec("exchange", "sell", "BTC-USD", "1.5", "@", "100").returncode == 0
+    assert "1.5" in tool(port, "book", "BTC-USD").stdout
+    with urllib.request.urlopen(f"http://127.0.0.1:{peer.port(7080)}/", timeout=5) as page:
+        assert b"<!doctype html>" in page.read()
+    assert "telnet 127.0.0.1 7070" in peer.log()
+    seconds, code = peer.stop()
+    assert (seconds < 10, code) == (True, 0)
+
+
+def test_a_secret_of_the_engine_is_a_token_file(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f'[[token]]\ntoken = "{TOKEN}"\nscopes = ["read", "trade"]\n')
+    secret = f"{engine.name}-tokens"
+    podman("secret", "create", secret, str(file))
+    peer = ready(
+        engine.start("secret", *PUBLISHED, "--secret", secret, "--tmpfs", "/run/secrets",
+                     command=(*DAEMON, "--tokens", f"/run/secrets/{secret}"))
+    )  # fmt: skip
+    assert "444" in peer.exec("stat", "-L", "-c", "%a", f"/run/secrets/{secret}").stdout
+    assert tool(peer.port(7070), "book", "BTC-USD").returncode == 1
+    sold = tool(peer.port(7070), "sell", "BTC-USD", "1", "@", "100", EXCHANGE_TOKEN=TOKEN)
+    assert sold.returncode == 0, sold.stderr
+
+
+def test_any_user_will_do_that_owns_the_folder(engine: Engine, tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    mine = ("--user", "12345:12345", "--volume", f"{data}:/data")
+    refused = engine.run(options=mine)
+    assert refused.returncode == 1
+    assert "belongs to uid 0 (mode 700), and this daemon runs as uid 12345" in refused.stderr
+    os.chown(data, 12345, 12345)
+    peer = ready(engine.start("user", *mine))
+    assert peer.stop()[1] == 0
+    assert (data / "identity.key").stat().st_uid == 12345
+
+
+@pytest.mark.parametrize("init", [(), ("--init",)], ids=["alone", "init"])
+def test_a_stop_waits_for_no_name_server(engine: Engine, init: tuple[str, ...]) -> None:
+    silent = engine.start(
+        f"silent{len(init)}",
+        *("--user", "0", "--cap-add", "NET_BIND_SERVICE", "--no-healthcheck"),
+        command=("python3", "-c", "import socket, time; s = socket.socket(type=socket.SOCK_DGRAM);"
+                 " s.bind(('', 53)); time.sleep(600)"),
+    )  # fmt: skip
+    address = silent.inspect(".NetworkSettings.IPAddress")
+    peer = ready(
+        engine.start(
+            f"waiting{len(init)}",
+            *init,
+            *("--dns", address),
+            command=(*DAEMON, "--bn", "one.example:20001", "--connect", "two.example:7071"),
+        )
+    )
+    seconds, code = peer.stop()
+    assert (seconds < 10, code) == (True, 0), peer.log()
+
+
+def test_a_peer_port_that_is_dead_is_unhealthy(engine: Engine) -> None:
+    peer = ready(engine.start("deaf"))
+    check = ("healthcheck", "run", peer.name)
+    assert podman(*check, check=False).returncode == 0
+    peer.in_its_network("nft", "add table ip deaf; add chain ip deaf in { type filter hook input"
+                        " priority 0; }; add rule ip deaf in tcp dport 7071 drop")  # fmt: skip
+    assert podman(*check, check=False).returncode == 1
+    peer.in_its_network("nft", "delete table ip deaf")
+    until("healthy again", lambda: podman(*check, check=False).returncode == 0)
