@@ -12,7 +12,7 @@ import atexit
 import socket
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -148,16 +148,17 @@ def _close_reserved() -> None:
         tcp._reservedFD.__enter__()
 
 
-_reactors: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopReactor] = WeakKeyDictionary()
+#: By the id of the loop, which a reactor keeps alive. What was never closed goes with its users.
+_reactors: WeakValueDictionary[int, LoopReactor] = WeakValueDictionary()
 
 
 def acquire() -> LoopReactor:
     """Return the reactor of the running loop; each call wants one of `release`."""
     loop = asyncio.get_running_loop()
-    reactor = _reactors.get(loop)
+    reactor = _reactors.get(id(loop))
     if reactor is None:
         begin_logging()
-        reactor = _reactors[loop] = LoopReactor(loop)
+        reactor = _reactors[id(loop)] = LoopReactor(loop)
     reactor.uses += 1
     return reactor
 
@@ -166,5 +167,5 @@ def release(reactor: LoopReactor) -> None:
     """One use less; the last one ends it, so that nothing of it is left in the loop."""
     reactor.uses -= 1
     if not reactor.uses:
-        del _reactors[reactor.loop]
+        del _reactors[id(reactor.loop)]
         reactor.end()

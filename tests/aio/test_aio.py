@@ -14,6 +14,7 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS
 
 from grenache_py import aio, link, rpc
 from grenache_py.errors import ConfigError, LocalProtocolError
+from grenache_py.link import GrapeUnreachable
 from grenache_py.rpc import Methods, NoPeerFound, RequestTimedOut, RPCFailure, ServerLimits
 from grenache_py.rpc.sockets import Writer
 from tests.support.certificates import self_signed
@@ -316,7 +317,7 @@ def test_host_names_are_looked_up_by_the_loop() -> None:
             unknown = aio.Link("http://no.such.host.invalid:1", timeout_s=5)
             async with named, unknown:
                 assert await named.lookup("svc") == []
-                with pytest.raises(link.GrapeUnreachable, match="its host name has no address"):
+                with pytest.raises(GrapeUnreachable, match="its host name has no address"):
                     await unknown.lookup("svc")
 
     run(main())

@@ -105,7 +105,7 @@ def test_in_aiohttp() -> None:
 
 
 PROGRAM = """
-import asyncio, logging, os, sys, threading
+import asyncio, gc, logging, os, sys, threading, weakref
 from grenache_py import aio
 
 logging.basicConfig(format="%(levelname)s %(name)s %(message)s", stream=sys.stdout)
@@ -125,8 +125,17 @@ async def main():
         link.start_announcing("svc", server.port)
         await asyncio.sleep(0.1)
 
+async def forgetful():
+    loops.append(weakref.ref(asyncio.get_running_loop()))
+    link = aio.Link("http://127.0.0.1:1", timeout_s=0.1)
+    await asyncio.gather(link.lookup("svc"), return_exceptions=True)
+
+loops = []
 for _ in range(3):
     asyncio.run(main())
+    asyncio.run(forgetful())
+gc.collect()
+print([one() for one in loops])
 after = len(os.listdir("/proc/self/fd")) if before else 0
 print([one.name for one in threading.enumerate()], "twisted.internet.reactor" in sys.modules)
 print(after - before)
@@ -144,6 +153,7 @@ def test_a_process_keeps_no_thread_no_reactor_and_no_descriptor() -> None:
     )
     assert done.stderr == ""
     lines = done.stdout.splitlines()
+    assert lines[-3] == "[None, None, None]", "loops whose Link nobody closed"
     assert lines[-2] == "['MainThread'] False"
     assert int(lines[-1]) <= 1, "Twisted keeps one file open until the end"
     assert lines.count("GrapeUnreachable") == 3
