@@ -10,25 +10,25 @@ from __future__ import annotations
 import asyncio
 import atexit
 import socket
-from collections.abc import Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
 from twisted.internet import tcp
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import (
-    IAddress,
-    IHostnameResolver,
-    IHostResolution,
     IListeningPort,
+    IProtocol,
     IProtocolFactory,
-    IResolutionReceiver,
+    IStreamClientEndpoint,
 )
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from grenache_py.aio.futures import as_deferred
 from grenache_py.aio.logs import begin_logging
 
 __all__ = ["LoopReactor", "acquire", "release"]
@@ -51,7 +51,6 @@ class LoopReactor(AsyncioSelectorReactor):
         self.uses = 0
         self.seconds = loop.time
         self.call_soon = loop.call_soon
-        self.installNameResolver(LoopResolver(loop))
         self.startRunning(installSignalHandlers=False)
 
     def installWaker(self) -> None:
@@ -78,6 +77,10 @@ class LoopReactor(AsyncioSelectorReactor):
         listening: IListeningPort = self.listenTCP(port, secure, backlog, interface)
         return listening
 
+    def named_host(self, host: str, port: int, timeout_s: float) -> IStreamClientEndpoint:
+        """Return where a host with a name is, without the global reactor."""
+        return NamedHost(self, host, port, timeout_s)
+
     def end(self) -> None:
         """Close what is open and forget what was planned."""
         self.fireSystemEvent("shutdown")
@@ -88,57 +91,55 @@ class LoopReactor(AsyncioSelectorReactor):
             timer.cancel()
 
 
-@implementer(IHostnameResolver)
-class LoopResolver:
-    """Looks host names up as the loop does, so that no thread of Twisted's outlives the loop."""
+@implementer(IStreamClientEndpoint)
+class NamedHost:
+    """
+    A host by its name, which the loop looks up; its addresses are tried one after the other.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    Twisted's HostnameEndpoint imports the global reactor, and looks up in threads of its own.
+    """
 
-    def resolveHostName(
-        self,
-        resolutionReceiver: IResolutionReceiver,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: Sequence[type[IAddress]] | None = None,
-        transportSemantics: str = "TCP",
-    ) -> IHostResolution:
-        """Tell the receiver the TCP addresses of a host."""
-        resolution = _Resolution(hostName)
-        resolutionReceiver.resolutionBegan(resolution)
+    def __init__(self, reactor: LoopReactor, host: str, port: int, timeout_s: float) -> None:
+        self._reactor = reactor
+        self._host = host
+        self._port = port
+        self._timeout_s = timeout_s
 
-        def found(infos: Sequence[tuple[Any, ...]]) -> None:
-            for family, *_, place in infos:
-                kind = {socket.AF_INET: IPv4Address, socket.AF_INET6: IPv6Address}.get(family)
-                if kind is not None and (addressTypes is None or kind in addressTypes):
-                    resolutionReceiver.addressResolved(kind("TCP", *place))
-            resolutionReceiver.resolutionComplete()
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        Connect; each address gets an equal share of the time.
 
-        def ended(future: asyncio.Future[Any]) -> None:
-            if not future.cancelled():
-                found([] if future.exception() is not None else future.result())
+        Fires with: the protocol that ``factory`` made.
+        Fails with:
+            DNSLookupError: the name has no address.
+            ConnectError: the last address accepts no connection.
+        Cancel: what is under way is dropped.
+        """
+        return Deferred.fromCoroutine(self._connect(factory))
 
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        looking = self._reactor.loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         try:
-            flags = socket.AI_NUMERICHOST
-            literal = socket.getaddrinfo(hostName, portNumber, type=socket.SOCK_STREAM, flags=flags)
-        except OSError:
-            looking = self._loop.getaddrinfo(hostName, portNumber, type=socket.SOCK_STREAM)
-            resolution.future = asyncio.ensure_future(looking, loop=self._loop)
-            resolution.future.add_done_callback(ended)
-        else:
-            found(literal)
-        return resolution
-
-
-@implementer(IHostResolution)
-class _Resolution:
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.future: asyncio.Future[Any] | None = None
-
-    def cancel(self) -> None:
-        if self.future is not None:
-            self.future.cancel()
+            infos = await as_deferred(looking)
+        except (OSError, UnicodeError) as error:
+            raise DNSLookupError(f"{self._host}: {error}") from None
+        kinds: dict[int, Any] = {
+            socket.AF_INET: TCP4ClientEndpoint,
+            socket.AF_INET6: TCP6ClientEndpoint,
+        }
+        places = [(kinds[info[0]], info[4][0]) for info in infos if info[0] in kinds]
+        failed: ConnectError | DNSLookupError = DNSLookupError(f"{self._host} has no address")
+        for kind, address in places:
+            share_s = self._timeout_s / len(places)
+            try:
+                connected: IProtocol = await kind(
+                    self._reactor, address, self._port, timeout=share_s
+                ).connect(factory)
+            except ConnectError as error:
+                failed = error
+            else:
+                return connected
+        raise failed
 
 
 @atexit.register

@@ -7,6 +7,7 @@ need not be ours and need not run.
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -31,7 +32,9 @@ def plain_endpoint(reactor: Any, host: str, port: int, timeout_s: float) -> IStr
     try:
         version = ip_address(host).version
     except ValueError:
-        named: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port, timeout=timeout_s)
+        # A reactor may have a way of its own.
+        name: Any = getattr(reactor, "named_host", partial(HostnameEndpoint, reactor))
+        named: IStreamClientEndpoint = name(host, port, timeout_s)
         return named
     # HostnameEndpoint reports a refused connection 0.3 s late, to give others a chance.
     kind: Any = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -319,6 +320,20 @@ def test_host_names_are_looked_up_by_the_loop() -> None:
                 assert await named.lookup("svc") == []
                 with pytest.raises(GrapeUnreachable, match="its host name has no address"):
                     await unknown.lookup("svc")
+
+    run(main())
+
+
+def test_each_address_of_a_host_is_tried() -> None:
+    async def main() -> None:
+        async def two_addresses(host: str, port: int, **_: Any) -> list[Any]:
+            assert host == "grape.test"
+            found = [(socket.AF_INET, address) for address in ("127.0.0.2", "127.0.0.1")]
+            return [(family, 0, 0, "", (address, port)) for family, address in found]
+
+        asyncio.get_running_loop().getaddrinfo = two_addresses  # type: ignore[assignment]
+        async with grape() as url, aio.Link(url.replace("127.0.0.1", "grape.test")) as link:
+            assert await link.lookup("svc") == []
 
     run(main())
 
