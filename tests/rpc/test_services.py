@@ -756,6 +756,15 @@ async def test_a_subscriber_tries_every_address_before_it_pauses(network) -> Non
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_waits_for_a_connection_of_a_subscriber_that_stops_is_told(network) -> None:
+    subscriber = network.subscriber([])
+    waiting = subscriber.when_connected()
+    await subscriber.stop()
+    with pytest.raises(CancelledError):
+        await deadline(waiting, 5, reactor, "waiting")
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_subscriber_may_be_stopped_by_who_waited_for_the_connection(network) -> None:
     await network.publisher()
     subscriber = network.subscriber([])

@@ -105,6 +105,8 @@ class Subscriber(Service):
         Wait for a connection, or get the present one.
 
         Fires with: the publisher's address.
+        Fails with:
+            CancelledError: the subscriber was stopped first.
         Cancel: only this wait ends.
         """
         return self._connected.when()
@@ -119,6 +121,8 @@ class Subscriber(Service):
 
     async def _stop(self) -> None:
         await self._background.stop()
+        if not self._connected.happened:
+            self._connected.fail(CancelledError())
         await self._connections.when_empty(self._reactor, 2 * CLOSE_TIMEOUT_S)
 
     async def _run(self) -> None:
