@@ -135,6 +135,9 @@ def test_what_does_not_fit_tick_and_lot_is_not_sent(peer: Peer, screen: Screen) 
     screen.type("quantity", " ")
     screen.click("sell")
     screen.shows("quantity-fault", "quantity is missing")
+    peer.place("buy", "1", "90", account="other")
+    eventually(lambda: screen.rows("bids")[0][:1], ["90.00"])
+    assert screen.text("quantity-fault") == "quantity is missing", "drawn anew, it is still there"
     assert own(peer) == [] and screen.text("answer") == ""
 
 

@@ -22,7 +22,7 @@ const page = {
   get sendable() { return trading && ready && page.line.state === "live" && !page.line.stale; },
 };
 let markets = new Map(), trades = [], volume = 0n, rising = true;
-let trading = false, ready = false, status = null, turn = 0, fault = "";
+let trading = false, ready = false, status = null, fault = "";
 let wanted = false, greyed = null, drawing = false, dirty = false;
 
 const line = (page.line = new Line(() => new WebSocket(`${location.origin.replace("http", "ws")}/ws`), {
@@ -49,12 +49,11 @@ async function begin(hello) {
   page.market = null; // what was followed ended with the old line
   await watch($("market").value);
   ready = true;
-  changed();
   await form.resume();
 }
 
 async function watch(symbol) {
-  const now = ++turn, before = page.market;
+  const before = page.market;
   if (before) {
     line.call("book.unsubscribe", { market: before.symbol }).catch(failed);
     line.call("trades.unsubscribe", { market: before.symbol }).catch(failed);
@@ -64,10 +63,8 @@ async function watch(symbol) {
   trades = [];
   remember("localStorage", "market", symbol);
   $("group").replaceChildren(...GROUPS.map((by) => new Option(market.priceText(market.tickUnits * by), by)));
-  await Promise.all([
-    followBook(), followTrades(), chart.start(), readTicker(), trading && (before ? mine.remember(market) : mine.start()),
-  ]);
-  if (now === turn) changed();
+  const own = trading && (before ? mine.remember(market) : mine.start());
+  await Promise.all([followBook(), followTrades(), chart.start(), readTicker(), own]);
 }
 
 async function followBook() {
@@ -126,7 +123,7 @@ function told(method, params) {
   }
 }
 
-/** A part that was not to be had: said in the bar until it is. The line tells itself when it is lost. */
+/** A part was not to be had: the bar says so until it is. */
 function failed(error) {
   if (line.state === "live") fault = error.message;
   showState();
@@ -194,11 +191,10 @@ function drawBook() {
       own.set(key, (own.get(key) ?? 0n) + market.quantity(order.remaining));
     }
   }
-  const sides = { sell: $("asks"), buy: $("bids") }, shown = {};
-  for (const side in sides) shown[side] = book ? grouped(book[side], side, step, LEVELS_SHOWN) : [];
-  const most = Number([...shown.sell, ...shown.buy].reduce((top, each) => (each.sum > top ? each.sum : top), 1n));
-  for (const [side, body] of Object.entries(sides)) {
-    const levels = side === "sell" ? shown.sell.reverse() : shown.buy;
+  const shown = (side) => (book ? grouped(book[side], side, step, LEVELS_SHOWN) : []);
+  const asks = shown("sell").reverse(), bids = shown("buy");
+  const most = Math.max(Number(asks[0]?.sum ?? 1n), Number(bids.at(-1)?.sum ?? 1n));
+  for (const [side, body, levels] of [["sell", $("asks"), asks], ["buy", $("bids"), bids]]) {
     if (!levels.length) {
       none(body, book ? `Nobody ${side === "sell" ? "sells" : "buys"} here.` : "The book is being read.");
       continue;

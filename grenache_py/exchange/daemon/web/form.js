@@ -40,10 +40,14 @@ export class Form {
   constructor(page) {
     this.page = page;
     this.press = JSON.parse(remembered("sessionStorage", "press") || "null"); // sent, and not answered yet
+    this.wrong = {}; // what the last press found missing
     this.followed = null; // the order that the line below the form is about
     const form = $("order-form");
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("input", () => this.show());
+    form.addEventListener("input", () => {
+      this.wrong = {};
+      this.show();
+    });
     for (const side of ["buy", "sell"]) {
       const button = $(side);
       // The second click of a double click, and a key that is held down, are no second order.
@@ -78,6 +82,7 @@ export class Form {
 
   /** Fill fields in; a type that has no price becomes a limit order. */
   take(price, quantity) {
+    this.wrong = {};
     if (!this.has("price")) $("type").value = "limit";
     $("price").value = price;
     if (quantity) $("quantity").value = quantity;
@@ -85,6 +90,7 @@ export class Form {
   }
 
   empty(names = FIELDS) {
+    this.wrong = {};
     for (const name of names) $(name).value = "";
     this.show();
   }
@@ -152,7 +158,8 @@ export class Form {
     const { page } = this;
     if (this.press || !page.sendable) return;
     const { order, wrong } = this.read(side, true), [first] = Object.keys(wrong);
-    this.show(wrong);
+    this.wrong = wrong;
+    this.show();
     if (first) return $(first).focus();
     const effect = this.effect(order);
     const label = `${MARK[side]} ${this.label(side, order)}`;
@@ -205,7 +212,7 @@ export class Form {
     }
   }
 
-  /** The report of the order that was sent, also when it is closed already; null when the peer has none. */
+  /** The report of the order that was sent, also when it is closed; undefined when there is none. */
   async find({ order, at }) {
     const { line } = this.page, { client_order_id, account, market } = order;
     try {
@@ -213,15 +220,12 @@ export class Form {
     } catch (error) {
       if (error.code !== UNKNOWN_ORDER) throw error;
     }
-    let after;
-    for (let page = 0; page < PAGES_SEARCHED_MAX; page++) {
+    for (let page = 0, after; page < PAGES_SEARCHED_MAX; page++) {
       const { orders, next } = await line.call("order.list", { market, account, status: "all", after });
       const found = orders.find((each) => each.client_order_id === client_order_id);
-      if (found) return found;
-      if (!next || orders.at(-1).time < at - CLOCKS_DIFFER_MS) return null;
+      if (found || !next || orders.at(-1).time < at - CLOCKS_DIFFER_MS) return found;
       after = next;
     }
-    return null;
   }
 
   failed(press, error) {
@@ -260,12 +264,11 @@ export class Form {
     return `${VERB[side]} ${quantity} ${this.page.market.base} ${at[type]}`;
   }
 
-  /** Draw it; `wrong` as of `read`. */
-  show(wrong = null) {
+  show() {
     for (const name of ["stop", "price", "force", "post"]) $(`${name}-field`).hidden = !this.has(name);
     $("until-field").hidden = !(this.has("force") && $("force").value === "gtd");
     if (!this.page.market) return;
-    const faults = wrong ?? this.read("buy", false).wrong;
+    const faults = { ...this.wrong, ...this.read("buy", false).wrong };
     for (const name of FIELDS) {
       put($(`${name}-fault`), faults[name] || "");
       $(name).toggleAttribute("aria-invalid", name in faults);

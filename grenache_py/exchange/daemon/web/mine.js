@@ -22,14 +22,10 @@ export class Mine {
       $(`show-${name}`).onclick = () => { this.shown = name; this.draw(); };
     }
     $("cancel-all").onclick = () => this.cancelAll();
-    // What is under the pointer when the button goes down is cancelled, or nothing.
-    let down = null;
-    const idAt = (event) => event.target.closest("button[data-id]")?.dataset.id ?? null;
-    $("mine-rows").addEventListener("pointerdown", (event) => { down = idAt(event); });
-    $("mine-rows").addEventListener("click", (event) => {
-      const id = idAt(event);
-      if (id && (event.detail === 0 || id === down)) this.cancel(id);
-    });
+    $("mine-rows").onclick = (event) => {
+      const { id } = event.target.closest("button")?.dataset ?? {};
+      if (id) this.cancel(id);
+    };
     this.pointed = false; // the mouse is over the rows
     const over = (event) => {
       this.pointed = event.type === "pointerenter" && event.pointerType === "mouse";
@@ -57,10 +53,16 @@ export class Mine {
   /** The newest orders of a market, for Fills and History. */
   async remember(market) {
     const { line, account } = this.page;
-    const { orders } = await line.call("order.list", { market: market.symbol, account, status: "all", limit: KEPT_MAX });
+    const of = { market: market.symbol, account, limit: KEPT_MAX };
+    const told = line.hello.features.includes("executions");
+    const [{ orders }, { executions }] = await Promise.all([
+      line.call("order.list", { ...of, status: "all" }),
+      told ? line.call("executions.list", of) : { executions: [] }, // of the newest orders only, without
+    ]);
     if (market !== this.page.market) return;
     this.closed = orders.filter((order) => FINAL.has(order.status));
     this.fills.clear();
+    for (const one of executions) this.fills.set(`${one.trade_id} ${one.order_id}`, one);
     for (const order of orders) this.note(order);
     this.fills = new Map([...this.fills].sort(([, a], [, b]) => a.time - b.time));
     for (const order of [...this.open.values(), ...this.closed]) this.followed(order);
@@ -70,8 +72,8 @@ export class Mine {
   /** Keep an order's fills, each once; those that are new. */
   note(order) {
     const fresh = [];
-    for (const { trade_id, ...trade } of order.trades) {
-      const key = `${trade_id} ${order.order_id}`;
+    for (const trade of order.trades) {
+      const key = `${trade.trade_id} ${order.order_id}`;
       if (this.fills.has(key) || order.market !== this.page.market.symbol) continue;
       const one = { ...trade, side: order.side, order_id: order.order_id };
       this.fills.set(key, one);

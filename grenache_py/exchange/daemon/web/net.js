@@ -59,7 +59,9 @@ export class Line {
 
   /** What is answered; fails with Refused or LineLost. */
   call(method, params = {}) {
-    if (this.state !== "live" && method !== "hello") return Promise.reject(new LineLost("not connected"));
+    if (this.state !== "live" && method !== "hello" && method !== "ping") {
+      return Promise.reject(new LineLost("not connected"));
+    }
     return new Promise((resolve, reject) => {
       const id = ++this._nextId;
       this._waiting.set(id, { resolve, reject });
@@ -90,8 +92,7 @@ export class Line {
 
   _ping() {
     this._pingAt = this._now();
-    if (this.state !== "live") this._socket.send('{"jsonrpc":"2.0","id":0,"method":"ping"}');
-    else this.call("ping").then(({ time }) => { this.aheadMs = time - Date.now(); }, () => {});
+    this.call("ping").then(({ time }) => { this.aheadMs = time - Date.now(); }, () => {});
   }
 
   _connect() {
