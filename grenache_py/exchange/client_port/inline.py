@@ -8,14 +8,15 @@ one line of JSON like any other.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 import attrs
 
 from grenache_py.exchange.errors import INVALID_PARAMS, NO_SUCH_METHOD, OrderError
 
-__all__ = ["COMMANDS", "QUIT", "InlineCall", "parse", "usage_of"]
+__all__ = ["COMMANDS", "QUIT", "InlineCall", "did_you_mean", "parse", "usage_of"]
 
 #: A method and its params.
 InlineCall: TypeAlias = tuple[str, dict[str, Any]]
@@ -102,6 +103,28 @@ def _cancel(words: list[str]) -> list[InlineCall]:
     return [("order.cancel", {by: words[0]})]
 
 
+def _replace(words: list[str]) -> list[InlineCall]:
+    """``ID [QUANTITY] [@ PRICE]``, at least one of the two."""
+    if len(words) < 2:
+        raise _Usage
+    by = "order_id" if _ORDER_ID.fullmatch(words[0]) else "client_order_id"
+    params = {by: words[0]}
+    quantity, at, price = " ".join(words[1:]).partition("@")
+    for name, value in (("quantity", quantity.strip()), ("price", price.strip())):
+        if value:
+            params[name] = value
+    if len(params) == 1 or bool(at) != ("price" in params) or " " in "".join(params.values()):
+        raise _Usage
+    return [("order.replace", params)]
+
+
+def _candles(words: list[str]) -> list[InlineCall]:
+    """``MARKET [INTERVAL] [N]``."""
+    interval = {"interval": words.pop(1)} if len(words) > 1 and not words[1].isdigit() else {}
+    [(method, params)] = _of_market("candles.list", number="limit")(words)
+    return [(method, params | interval)]
+
+
 def _of_market(
     *methods: str, number: str = "", needed: bool = True
 ) -> Callable[[list[str]], list[InlineCall]]:
@@ -144,9 +167,11 @@ COMMANDS: dict[str, Command] = {
     "buy": Command(f"buy {_ORDER}", _place("buy")),
     "sell": Command(f"sell {_ORDER}", _place("sell")),
     "cancel": Command("cancel ID | cancel all [MARKET] account=NAME | all-accounts", _cancel),
+    "replace": Command("replace ID [QUANTITY] [@ PRICE]", _replace),
     "book": Command("book MARKET [DEPTH]", _of_market("book.get", number="depth")),
     "trades": Command("trades MARKET [N]", _of_market("trades.list", number="limit")),
     "ticker": Command("ticker MARKET", _of_market("ticker.get")),
+    "candles": Command("candles MARKET [1m|5m|15m|1h|4h|1d] [N]", _candles),
     "orders": Command("orders [MARKET]", _of_market("order.list", needed=False)),
     "watch": Command("watch MARKET", _of_market("book.subscribe", "trades.subscribe")),
     "unwatch": Command("unwatch MARKET", _of_market("book.unsubscribe", "trades.unsubscribe")),
@@ -171,7 +196,9 @@ def parse(text: str) -> list[InlineCall]:
     command = COMMANDS.get(name.lower())
     if command is None:
         raise OrderError(
-            NO_SUCH_METHOD, f"There is no command {name[:32]!r}; type help to see what there is."
+            NO_SUCH_METHOD,
+            f"There is no command {name[:32]!r}; {did_you_mean(name, COMMANDS)}"
+            "type help to see what there is.",
         )
     try:
         return command.calls(words)
@@ -179,6 +206,12 @@ def parse(text: str) -> list[InlineCall]:
         raise OrderError(
             INVALID_PARAMS, f"Write it like this: {command.usage}", field="command"
         ) from None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``did you mean 'ticker'? `` when one of ``known`` is like ``name``, else nothing."""
+    found = get_close_matches(name[:32].lower(), known, n=1)
+    return f"did you mean {found[0]!r}? " if found else ""
 
 
 def usage_of(name: str) -> str | None:

@@ -15,7 +15,7 @@ from msgspec import UNSET, Raw
 from grenache_py.exchange.client_port.answer import INTERNAL, Answer, Fault, Known, error_part
 from grenache_py.exchange.client_port.foreign import foreign_answer, looks_foreign
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
-from grenache_py.exchange.client_port.inline import QUIT, parse
+from grenache_py.exchange.client_port.inline import QUIT, did_you_mean, parse
 from grenache_py.exchange.client_port.methods import METHODS
 from grenache_py.exchange.client_port.methods.registry import AtSeal, Method
 from grenache_py.exchange.errors import (
@@ -159,7 +159,8 @@ class Session:
         if method is None:
             raise OrderError(
                 NO_SUCH_METHOD,
-                f"There is no method {request.method[:64]!r}; help lists them.",
+                f"There is no method {request.method[:64]!r};"
+                f" {did_you_mean(request.method, METHODS)}help lists them.",
             )
         if gateway.closed is not None and method.name not in ALWAYS:
             raise gateway.closed

@@ -166,6 +166,42 @@ def test_a_bad_line_gets_its_error_and_the_connection_stays(
     assert "result" in client.ask("ping")
 
 
+def test_a_wrong_word_is_told_what_it_is_like() -> None:
+    client = Peer().connect()
+    for line, meant in [
+        (b"tikcer BTC-USD", "did you mean 'ticker'? "),
+        (b'{"jsonrpc":"2.0","id":1,"method":"orderplace"}', "did you mean 'order.place'? "),
+        (b"xyzzy", ""),
+        (b"q" * 60_000, ""),
+    ]:
+        message = client.ask(line)["error"]["message"]
+        assert ("did you mean" in message, meant in message) == (bool(meant), True)
+
+
+def test_people_replace_orders_and_read_candles() -> None:
+    client = Peer().connect()
+    client.ask("sell BTC-USD 2 @ 100 id=mine")
+    for line, quantity, price in [
+        ("replace mine 1.5", "1.5", "100"),
+        ("replace mine @ 101", "1.5", "101"),
+        ("replace mine 1 @102", "1", "102"),
+    ]:
+        report = client.ask(line)["result"]
+        assert (report["quantity"], report["price"]) == (quantity, price)
+    assert client.ask(f"replace {report['order_id']} 0.5")["result"]["quantity"] == "0.5"
+    client.ask("buy BTC-USD 0.5 market")
+    for line in (
+        "candles BTC-USD",
+        "candles btc-usd 1h",
+        "candles BTC-USD 1d 5",
+        "candles BTC-USD 7",
+    ):
+        assert [each["close"] for each in client.ask(line)["result"]["candles"]] == ["102"], line
+    for line in ("replace mine", "replace mine @", "replace mine 1 2", "replace mine 1 @ 2 3",
+                 "candles", "candles BTC-USD 2h", "candles BTC-USD 1h x"):  # fmt: skip
+        assert client.ask(line)["error"]["code"] == -32602, line
+
+
 def test_a_line_that_is_too_long_is_told_so_and_ends_the_connection() -> None:
     client = Peer().connect()
     client.send(b"ping\n" + b"x" * 70_000)
