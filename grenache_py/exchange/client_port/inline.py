@@ -16,13 +16,16 @@ import attrs
 
 from grenache_py.exchange.errors import INVALID_PARAMS, NO_SUCH_METHOD, OrderError
 
-__all__ = ["COMMANDS", "QUIT", "InlineCall", "did_you_mean", "parse", "usage_of"]
+__all__ = ["COMMANDS", "FORMAT", "QUIT", "InlineCall", "did_you_mean", "parse", "usage_of"]
 
 #: A method and its params.
 InlineCall: TypeAlias = tuple[str, dict[str, Any]]
 
 #: Not a method: the connection closes once its answers are out.
 QUIT: InlineCall = ("quit", {})
+
+#: Neither: what is sent from here on is JSON, or text for people.
+FORMAT = "format"
 
 WORDS_MAX = 32
 _ORDER_ID = re.compile(r"[0-9a-f]{32}")
@@ -118,6 +121,12 @@ def _replace(words: list[str]) -> list[InlineCall]:
     return [("order.replace", params)]
 
 
+def _format(words: list[str]) -> list[InlineCall]:
+    if [word.lower() for word in words] not in (["text"], ["json"]):
+        raise _Usage
+    return [(FORMAT, {"as": words[0].lower()})]
+
+
 def _candles(words: list[str]) -> list[InlineCall]:
     """``MARKET [INTERVAL] [N]``."""
     interval = {"interval": words.pop(1)} if len(words) > 1 and not words[1].isdigit() else {}
@@ -180,6 +189,7 @@ COMMANDS: dict[str, Command] = {
     "status": Command("status", _bare("status")),
     "ping": Command("ping", _bare("ping")),
     "hello": Command("hello [TOKEN]", _optional("hello", "token")),
+    "format": Command("format text|json", _format),
     "help": Command("help [COMMAND]", _optional("help", "command")),
     "quit": Command("quit", _bare("quit")),
 }

@@ -9,6 +9,7 @@ of them go, the subscription ends, and one ``gap`` takes their place (docs/failu
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import attrs
 
@@ -38,15 +39,17 @@ class SendQueue:
 
     Attributes:
         size: bytes waiting.
+        shape: what makes lines into what is sent; None: they are sent as they are.
     """
 
-    __slots__ = ("_counts", "_gates", "_queue", "size")
+    __slots__ = ("_counts", "_gates", "_queue", "shape", "size")
 
     def __init__(self) -> None:
         self._queue: deque[tuple[str, bytes]] = deque()  # subscription ("" for answers), line
         self._counts: dict[str, list[int]] = {}  # subscription -> notes, bytes
         self._gates: dict[str, Gate] = {}
         self.size = 0
+        self.shape: Callable[[bytes], bytes] | None = None
 
     def answer(self, line: bytes) -> None:
         """Queue an answer."""
@@ -139,4 +142,5 @@ class SendQueue:
             taken.append(line)
             size += len(line)
         self.size -= size
-        return taken[0] if len(taken) == 1 else b"".join(taken)
+        lines = taken[0] if len(taken) == 1 else b"".join(taken)
+        return lines if self.shape is None else self.shape(lines)

@@ -15,9 +15,10 @@ from msgspec import UNSET, Raw
 from grenache_py.exchange.client_port.answer import INTERNAL, Answer, Fault, Known, error_part
 from grenache_py.exchange.client_port.foreign import foreign_answer, looks_foreign
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
-from grenache_py.exchange.client_port.inline import QUIT, did_you_mean, parse
+from grenache_py.exchange.client_port.inline import FORMAT, QUIT, did_you_mean, parse
 from grenache_py.exchange.client_port.methods import METHODS
 from grenache_py.exchange.client_port.methods.registry import AtSeal, Method
+from grenache_py.exchange.client_port.text_answers import as_text
 from grenache_py.exchange.errors import (
     INTERNAL_ERROR,
     NO_SUCH_METHOD,
@@ -127,6 +128,10 @@ class Session:
         if calls[0] == QUIT:
             self.client.leaving = True
             return Answer([(None, result_line(None, "bye"))])
+        if calls[0][0] == FORMAT:
+            chosen = calls[0][1]["as"]
+            self.client.send_queue.shape = as_text if chosen == "text" else None
+            return Answer([(None, result_line(None, chosen))])
         parts: list[tuple[Any, Any]] = []
         for number, (method, params) in enumerate(calls):
             request = Request("2.0", method, Raw(encode(params)), UNSET if number else None)
