@@ -18,6 +18,9 @@ SEEDS = [
     b"watch BTC-USD",
     b"book BTC-USD 10",
     b"help buy",
+    b"replace mine 1 @ 101",
+    b"candles BTC-USD 1h 5",
+    b"format text",
     b"quit",
 ]
 
@@ -37,7 +40,7 @@ def one(data: bytes) -> None:
         return
     assert calls
     for name, params in calls:
-        if (name, params) == inline.QUIT:
+        if (name, params) == inline.QUIT or name == inline.FORMAT:
             continue
         try:
             decode_params(METHODS[name].decoder, Raw(encode(params)))
