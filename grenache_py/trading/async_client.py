@@ -317,16 +317,20 @@ class AsyncStream(Generic[T]):
             TimeoutError: none came in time.
             ExchangeError: the stream has ended.
         """
+        item = await self._next(timeout_s)
+        if item is None:
+            raise NotConnected("this stream was closed")
+        return item
+
+    async def _next(self, timeout_s: float | None) -> T | None:
+        """The next item; None if the stream was closed."""
         while not self._listener.ready:
             self._wake.clear()
             try:
                 await asyncio.wait_for(self._wake.wait(), timeout_s)
             except asyncio.TimeoutError:
                 raise TimeoutError(f"nothing came within {timeout_s} s") from None
-        item = self._listener.take()
-        if item is None:
-            raise NotConnected("this stream was closed")
-        return item
+        return self._listener.take()
 
     def close(self) -> None:
         """End it."""
@@ -336,9 +340,10 @@ class AsyncStream(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        if self._listener.closed and self._listener.error is None:
+        item = await self._next(None)
+        if item is None:
             raise StopAsyncIteration
-        return await self.get()
+        return item
 
     async def __aenter__(self) -> Self:
         return self

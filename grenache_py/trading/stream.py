@@ -51,12 +51,16 @@ class Stream(Generic[T]):
             TimeoutError: none came in time.
             ExchangeError: the stream has ended.
         """
-        if not self._wait_until(lambda: self._listener.ready, timeout_s):
-            raise TimeoutError(f"nothing came within {timeout_s} s")
-        item = self._listener.take()
+        item = self._next(timeout_s)
         if item is None:
             raise NotConnected("this stream was closed")
         return item
+
+    def _next(self, timeout_s: float | None) -> T | None:
+        """The next item; None if the stream was closed."""
+        if not self._wait_until(lambda: self._listener.ready, timeout_s):
+            raise TimeoutError(f"nothing came within {timeout_s} s")
+        return self._listener.take()
 
     def close(self) -> None:
         """End it."""
@@ -66,9 +70,10 @@ class Stream(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        if self._listener.closed and self._listener.error is None:
+        item = self._next(None)
+        if item is None:
             raise StopIteration
-        return self.get()
+        return item
 
     def __enter__(self) -> Self:
         return self

@@ -333,6 +333,16 @@ class TwistedStream(Generic[T]):
             ExchangeError: the stream has ended.
         Cancel: only this wait ends.
         """
+        return self._next(timeout_s).addCallback(self._not_closed)
+
+    @staticmethod
+    def _not_closed(item: T | None) -> T:
+        if item is None:
+            raise NotConnected("this stream was closed")
+        return item
+
+    def _next(self, timeout_s: float | None) -> Deferred[T | None]:
+        """Fires with: the next item; None if the stream was closed."""
         if self._listener.ready:
             return self._taken()
         wake: Deferred[None] = Deferred()
@@ -346,12 +356,11 @@ class TwistedStream(Generic[T]):
             wake.addTimeout(timeout_s, self._reactor, none_came)
         return wake.addCallback(lambda _: self._taken())
 
-    def _taken(self) -> Deferred[T]:
+    def _taken(self) -> Deferred[T | None]:
         try:
-            item = self._listener.take()
+            return succeed(self._listener.take())
         except ExchangeError:
             return fail()
-        return fail(NotConnected("this stream was closed")) if item is None else succeed(item)
 
     def close(self) -> None:
         """End it."""
@@ -361,9 +370,10 @@ class TwistedStream(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        if self._listener.closed and self._listener.error is None:
+        item = await self._next(None)
+        if item is None:
             raise StopAsyncIteration
-        return await self.get()
+        return item
 
     async def __aenter__(self) -> Self:
         return self
