@@ -1,0 +1,34 @@
+"""A market maker for asyncio: one order on each side of the middle, none when the book is old."""
+
+import asyncio
+import sys
+from decimal import Decimal
+
+from grenache_py.trading import AsyncClient
+
+
+async def main(market="BTC-USD", edge="0.001", size="0.05"):
+    async with AsyncClient(account="maker") as client, client.dead_man(30):
+        quoted = None
+        async for book in client.book(market):
+            if not book.current or book.mid is None:
+                await client.cancel_all(market)
+                quoted = None
+                continue
+            wanted = {
+                side: client.markets[market].price(book.mid * (1 + Decimal(edge) * sign), side)
+                for side, sign in (("buy", -1), ("sell", 1))
+            }
+            if wanted != quoted:
+                await client.cancel_all(market)
+                quoted = wanted
+                orders = (
+                    client.place(market, side, size, price, post_only=True)
+                    for side, price in wanted.items()
+                )
+                for order in await asyncio.gather(*orders):
+                    print(order.side, order.quantity, "@", order.price, flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
