@@ -17,14 +17,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from grenache_py.errors import GrenacheError
 from grenache_py.exchange.cli.latencies import histogram_lines, percentile
-from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool
+from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool, market_symbol
 from grenache_py.exchange.client.load import Flow, Load
 
 __all__ = ["load"]
 
 
 @click.command()
-@click.option("--market", required=True, help="Place the orders in this market.")
+@click.option(
+    "--market", type=market_symbol, required=True, help="Place the orders in this market."
+)
 @click.option("--orders", type=click.IntRange(1, 10_000_000), default=10_000, show_default=True)
 @click.option("--clients", type=click.IntRange(1, 4000), default=16, show_default=True)
 @click.option(
@@ -49,13 +51,12 @@ def load(
     account: str,
 ) -> None:  # fmt: skip
     """Place many orders and show how long the answers took. They are real orders!"""
-    wanted = market.upper()
-    found = [m for m in tool.call("markets.list")["markets"] if m["market"] == wanted]
+    found = [m for m in tool.call("markets.list")["markets"] if m["market"] == market]
     if not found:
-        raise GrenacheError(f"There is no market {wanted!r} here; `exchange markets` lists them.")
+        raise GrenacheError(f"There is no market {market!r} here; `exchange markets` lists them.")
     tick, lot = found[0]["tick"], found[0]["lot"]
     rng = random.Random(seed)  # noqa: S311  # a flow that can be repeated, not a secret
-    flow = Flow(wanted, tick, lot, rng, account=account)
+    flow = Flow(market, tick, lot, rng, account=account)
     if price is not None:
         try:
             flow.mid_ticks = int(Decimal(price) / Decimal(tick))

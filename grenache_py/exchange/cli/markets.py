@@ -15,7 +15,14 @@ import click
 from rich.live import Live
 
 from grenache_py.exchange.cli import printing as show
-from grenache_py.exchange.cli.tool import Harmless, Tool, plain_console, say, say_json
+from grenache_py.exchange.cli.tool import (
+    Harmless,
+    Tool,
+    market_symbol,
+    plain_console,
+    say,
+    say_json,
+)
 from grenache_py.exchange.client.blocking import CannotReach
 from grenache_py.exchange.client.book_mirror import BookMirror
 
@@ -25,16 +32,16 @@ RECONNECT_S = 1.0
 
 
 @click.command()
-@click.argument("market")
+@click.argument("market", type=market_symbol)
 @click.option("--depth", type=click.IntRange(1, 500), default=10, show_default=True)
 @click.option("--watch", is_flag=True, help="Keep showing it as it changes, until Ctrl-C.")
 @click.pass_obj
 def book(tool: Tool, market: str, depth: int, watch: bool) -> None:
     """Show a market's book."""
     if watch:
-        _watch_book(tool, market.upper(), depth)
+        _watch_book(tool, market, depth)
         return
-    result = tool.call("book.get", market=market.upper(), depth=depth)
+    result = tool.call("book.get", market=market, depth=depth)
     tool.out(result, lambda: show.book_table(result["market"], result["bids"], result["asks"]))
 
 
@@ -93,23 +100,23 @@ def _follow(
 
 
 @click.command()
-@click.argument("market")
+@click.argument("market", type=market_symbol)
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.pass_obj
 def trades(tool: Tool, market: str, limit: int) -> None:
     """Show a market's newest trades, newest last."""
-    result = tool.call("trades.list", market=market.upper(), limit=limit)
+    result = tool.call("trades.list", market=market, limit=limit)
     if not result["trades"]:
-        tool.nothing(f"There are no trades in {market.upper()} yet.", result)
+        tool.nothing(f"There are no trades in {market} yet.", result)
     tool.out(result, lambda: show.trades_table(result["trades"]))
 
 
 @click.command(short_help="Print trades and best prices as they happen, until Ctrl-C.")
-@click.argument("market")
+@click.argument("market", type=market_symbol)
 @click.pass_obj
 def watch(tool: Tool, market: str) -> None:
     """Print a market's trades, and its best prices, as they happen, until Ctrl-C."""
-    symbol = market.upper()
+    symbol = market
     shown: list[dict[str, Any]] = []
     best: list[Any] = []
 

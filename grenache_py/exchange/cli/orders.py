@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from grenache_py.exchange.cli import printing as show
-from grenache_py.exchange.cli.tool import Tool
+from grenache_py.exchange.cli.tool import Tool, market_symbol
 
 __all__ = ["buy", "cancel", "orders", "replace", "sell"]
 
@@ -36,9 +36,10 @@ def _expires(text: str) -> int:
 def _order_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
-            click.argument("market"),
-            click.argument("quantity"),
-            click.argument("price", nargs=-1, required=True, metavar="@ PRICE | market"),
+            click.argument("market", type=market_symbol),
+            click.argument(
+                "amount", nargs=-1, required=True, metavar="QUANTITY @ PRICE | QUANTITY market"
+            ),
             click.option("--ioc", "tif", flag_value="ioc", help="Trade at once, cancel the rest."),
             click.option("--fok", "tif", flag_value="fok", help="All at once or nothing."),
             click.option("--post-only", is_flag=True, help="Only if it does not trade at once."),
@@ -56,14 +57,14 @@ def _order_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.command(short_help="Buy: exchange buy BTC-USD 1.5 @ 100")
 @_order_options
 def buy(tool: Tool, **order: Any) -> None:
-    """Buy: exchange buy BTC-USD 1.5 @ 100, or ... 1.5 market."""
+    """Buy: exchange buy BTC-USD 1.5 @ 100 (or 1.5@100, 1.5 100), or ... 1.5 market."""
     _place(tool, "buy", **order)
 
 
 @click.command(short_help="Sell: exchange sell BTC-USD 1.5 market")
 @_order_options
 def sell(tool: Tool, **order: Any) -> None:
-    """Sell: exchange sell BTC-USD 1.5 @ 100, or ... 1.5 market."""
+    """Sell: exchange sell BTC-USD 1.5 @ 100 (or 1.5@100, 1.5 100), or ... 1.5 market."""
     _place(tool, "sell", **order)
 
 
@@ -71,8 +72,7 @@ def _place(
     tool: Tool,
     side: str,
     market: str,
-    quantity: str,
-    price: tuple[str, ...],
+    amount: tuple[str, ...],
     tif: str | None,
     post_only: bool,
     expires: str | None,
@@ -80,12 +80,12 @@ def _place(
     client_order_id: str | None,
     account: str | None,
 ) -> None:
-    kind, limit = _price(price)
+    quantity, kind, limit = _amount(amount)
     if stop is not None:
         kind = "stop" if kind == "market" else "stop_limit"
     report = tool.call(
         "order.place",
-        market=market.upper(),
+        market=market,
         side=side,
         type=kind,
         quantity=quantity,
@@ -100,14 +100,17 @@ def _place(
     _show_order(tool, _settled(tool, report))
 
 
-def _price(words: tuple[str, ...]) -> tuple[str, str | None]:
-    text = " ".join(words)
-    if text.lower() == "market":
-        return "market", None
-    match = re.fullmatch(r"@ ?(\S+)", text)
+_AMOUNT = re.compile(r"([^\s@]+)(?:\s*@\s*|\s+)([^\s@]+)")
+
+
+def _amount(words: tuple[str, ...]) -> tuple[str, str, str | None]:
+    """Quantity, type and price of ``0.5 @ 98``, ``0.5@98``, ``0.5 98`` or ``0.5 market``."""
+    match = _AMOUNT.fullmatch(" ".join(words))
     if match is None:
-        raise click.UsageError("Write the price as `@ 100`, or `market` for the best there is.")
-    return "limit", match[1]
+        raise click.UsageError("Write it as `1.5 @ 100`, or `1.5 market` for the best there is.")
+    if match[2].lower() == "market":
+        return match[1], "market", None
+    return match[1], "limit", match[2]
 
 
 def _settled(tool: Tool, report: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +136,7 @@ def _name(id: str) -> dict[str, str]:
 @click.command()
 @click.argument("id", required=False)
 @click.option("--all", "everything", is_flag=True, help="Cancel all open orders.")
-@click.option("--market", help="With --all: of this market only.")
+@click.option("--market", type=market_symbol, help="With --all: of this market only.")
 @click.option("--account", help="Of this account only; without it, of all accounts.")
 @click.pass_obj
 def cancel(
@@ -148,7 +151,7 @@ def cancel(
         return
     result = tool.call(
         "order.cancel_all",
-        market=market and market.upper(),
+        market=market,
         account=account,
         all_accounts=True if account is None else None,
     )
@@ -172,7 +175,7 @@ def replace(tool: Tool, id: str, quantity: str | None, price: str | None) -> Non
 
 @click.command()
 @click.argument("id", required=False)
-@click.option("--market", help="Of this market only.")
+@click.option("--market", type=market_symbol, help="Of this market only.")
 @click.option("--account", help="Of this account only.")
 @click.option(
     "--status", type=click.Choice(["open", "closed", "all"]), default="open", show_default=True
@@ -192,7 +195,7 @@ def orders(
     while len(found) < limit:
         page = tool.call(
             "order.list",
-            market=market and market.upper(),
+            market=market,
             account=account,
             status=status,
             limit=min(1000, limit - len(found)),

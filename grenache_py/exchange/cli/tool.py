@@ -30,6 +30,7 @@ __all__ = [
     "EXIT_USAGE",
     "Harmless",
     "Tool",
+    "market_symbol",
     "plain_console",
     "say",
     "say_json",
@@ -73,6 +74,11 @@ class Harmless:
                 yield segment
             else:
                 yield Segment(harmless_lines(segment.text), segment.style)
+
+
+def market_symbol(text: str) -> str:
+    """A market as the daemon names it, as people type it: ``btc/usd`` is ``BTC-USD``."""
+    return text.upper().replace("/", "-")
 
 
 @attrs.define

@@ -282,7 +282,14 @@ def test_the_tool_trades_and_shows(daemon: Daemon) -> None:
     assert "sell 2 BTC-USD @ 100: new, 2 remaining" in tool(
         daemon, "sell", "btc-usd", "2", "@", "100", "--id", "maker"
     )
-    assert "filled, 0.5 filled at 100" in tool(daemon, "buy", "BTC-USD", "0.5", "@100")
+    for amount in (
+        ["0.1", "@100"],
+        ["0.1@100"],
+        ["0.1", "100"],
+        ["0.1@", "100"],
+        ["0.1", "@", "100"],
+    ):
+        assert "filled, 0.1 filled at 100" in tool(daemon, "buy", "btc/usd", *amount)
     assert "filled" in tool(daemon, "buy", "BTC-USD", "0.5", "market")
     report = json.loads(tool(daemon, "--json", "orders", "maker"))
     assert (report["filled"], report["remaining"]) == ("1", "1")
@@ -319,7 +326,8 @@ def test_the_tool_says_what_went_wrong_by_its_exit_code(daemon: Daemon) -> None:
     assert "no open order" in tool(daemon, "cancel", "--all", code=3)
     assert "not a multiple" in tool(daemon, "buy", "BTC-USD", "1", "@", "1.001", code=1)
     assert "no market" in tool(daemon, "book", "ETH-USD", code=1)
-    assert "@ 100" in tool(daemon, "buy", "BTC-USD", "1", "100", code=2)
+    assert "@ 100" in tool(daemon, "buy", "BTC-USD", "1", code=2)
+    assert "@ 100" in tool(daemon, "buy", "BTC-USD", "1", "@", "100", "200", code=2)
     assert "Usage" in tool(daemon, "frobnicate", code=2)
     assert "Name the order" in tool(daemon, "cancel", code=2)
     assert "--quantity" in tool(daemon, "replace", "mine", code=2)
