@@ -10,7 +10,7 @@ import os
 import re
 import ssl
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -22,9 +22,31 @@ from grenache_py.exchange.cli.markets import book, markets, trades, watch
 from grenache_py.exchange.cli.orders import buy, cancel, orders, replace, sell
 from grenache_py.exchange.cli.peer import backup, decide, doctor, doubts, peers, status
 from grenache_py.exchange.cli.peer_shell import peer_shell
-from grenache_py.exchange.cli.tool import EXIT_FAILED, EXIT_NOTHING, EXIT_USAGE, Tool, say
-from grenache_py.exchange.client.blocking import Refused
-from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_ORDER
+from grenache_py.exchange.cli.tool import (
+    EXIT_FAILED,
+    EXIT_LATER,
+    EXIT_NOT_ALLOWED,
+    EXIT_NOTHING,
+    EXIT_UNKNOWN,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    Tool,
+    say,
+    say_json,
+)
+from grenache_py.exchange.client.blocking import CannotReach, Refused
+from grenache_py.exchange.errors import (
+    BUSY,
+    INVALID_PARAMS,
+    NO_SUCH_METHOD,
+    NOT_A_MULTIPLE,
+    NOT_AUTHORISED,
+    RATE_LIMITED,
+    SHUTTING_DOWN,
+    UNKNOWN_MARKET,
+    UNKNOWN_ORDER,
+)
+from grenache_py.trading.errors import OutcomeUnknown, refusal
 
 __all__ = ["exchange", "main"]
 
@@ -68,7 +90,9 @@ def exchange(
     """
     Trade at a peer of the exchange, and look after it.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing found.
+    Exit codes: 0 done, 1 failed or refused, 2 wrong usage or value, 3 the thing named is not there,
+    4 not allowed, 5 the daemon cannot be reached: nothing happened, 6 outcome unknown: ask with
+    `orders ID`, 7 try again later.
     """
     if unix and (tls or ca):
         raise click.UsageError("--tls is for --connect: a UNIX socket needs none.")
@@ -110,13 +134,30 @@ def completion(shell: str) -> None:
     say(kind(exchange, {}, "exchange", "_EXCHANGE_COMPLETE").source())
 
 
+#: What an error code of the protocol means for who called the tool; of any other it is 1.
+_EXIT = {
+    INVALID_PARAMS: EXIT_USAGE,
+    NO_SUCH_METHOD: EXIT_USAGE,
+    NOT_A_MULTIPLE: EXIT_USAGE,
+    UNKNOWN_ORDER: EXIT_NOTHING,
+    UNKNOWN_MARKET: EXIT_NOTHING,
+    NOT_AUTHORISED: EXIT_NOT_ALLOWED,
+    RATE_LIMITED: EXIT_LATER,
+    BUSY: EXIT_LATER,
+    SHUTTING_DOWN: EXIT_LATER,
+}
+
+
 def main() -> None:
     """The console script."""
+    as_json = "--json" in sys.argv[1:]
     try:
         exchange.main(prog_name="exchange", standalone_mode=False)
     except click.exceptions.Exit as leaving:
         sys.exit(leaving.exit_code)
     except click.ClickException as error:
+        if as_json:
+            _end(as_json, EXIT_USAGE, "Usage", error.format_message())
         error.show()
         sys.exit(EXIT_USAGE)
     except (click.Abort, KeyboardInterrupt):
@@ -127,8 +168,26 @@ def main() -> None:
         sys.exit(0)
     except Refused as error:
         hint = HOW_TO_BE_ALLOWED if error.code == NOT_AUTHORISED else ""
-        say(f"exchange: {error}{hint}", err=True)
-        sys.exit(EXIT_NOTHING if error.code == UNKNOWN_ORDER else EXIT_FAILED)
+        name = type(refusal({"code": error.code})).__name__
+        more = {"code": error.code, "data": error.data}
+        _end(as_json, _EXIT.get(error.code, EXIT_FAILED), name, f"{error}{hint}", more)
+    except CannotReach as error:
+        _end(as_json, EXIT_UNREACHABLE, "NotConnected", str(error))
+    except OutcomeUnknown as error:
+        order = error.client_order_id
+        hint = f"; `exchange orders {order}` tells" if order else ""
+        _end(as_json, EXIT_UNKNOWN, "OutcomeUnknown", f"{error}{hint}", {"client_order_id": order})
     except GrenacheError as error:
-        say(f"exchange: {error}", err=True)
-        sys.exit(EXIT_FAILED)
+        _end(as_json, EXIT_FAILED, type(error).__name__, str(error))
+
+
+def _end(
+    as_json: bool, code: int, name: str, message: str, more: dict[str, Any] | None = None
+) -> NoReturn:
+    """Say on one line of stderr what is wrong, and leave."""
+    if as_json:
+        error = {"name": name, "message": message, **(more or {}), "exit": code}
+        say_json({"error": error}, err=True)
+    else:
+        say(f"exchange: {message}", err=True)
+    sys.exit(code)

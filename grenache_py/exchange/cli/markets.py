@@ -108,6 +108,7 @@ def trades(tool: Tool, market: str, limit: int) -> None:
     result = tool.call("trades.list", market=market, limit=limit)
     if not result["trades"]:
         tool.nothing(f"There are no trades in {market} yet.", result)
+        return
     tool.out(result, lambda: show.trades_table(result["trades"]))
 
 

@@ -7,6 +7,7 @@ Edge: reads the time.
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -94,7 +95,8 @@ def _place(
         time_in_force=tif,
         post_only=post_only or None,
         expires=None if expires is None else _expires(expires),
-        client_order_id=client_order_id,
+        # With a name it can be asked for when the answer is lost, and sent again.
+        client_order_id=client_order_id or f"x-{secrets.token_hex(8)}",
         account=account,
     )
     _show_order(tool, _settled(tool, report))
@@ -157,6 +159,7 @@ def cancel(
     )
     if not result["cancelled"]:
         tool.nothing("There was no open order to cancel.", result)
+        return
     tool.out(result, lambda: show.counted(result["cancelled"], "order") + " cancelled")
 
 
@@ -207,4 +210,5 @@ def orders(
             break
     if not found:
         tool.nothing(f"There are no {'' if status == 'all' else status + ' '}orders.", found)
+        return
     tool.out(found, lambda: show.orders_table(found))

@@ -39,6 +39,7 @@ def peers(tool: Tool) -> None:
     result = tool.call("peers.list")["peers"]
     if not result:
         tool.nothing("There is no link to any other peer; `exchange doctor` says why.", result)
+        return
     tool.out(result, lambda: show.peers_table(result))
 
 
@@ -114,6 +115,7 @@ def doubts(tool: Tool) -> None:
     result = tool.call("fills.list")["fills"]
     if not result:
         tool.nothing("No fill is in doubt.", result)
+        return
     tool.out(result, lambda: show.fills_table(result))
 
 

@@ -12,7 +12,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import attrs
 import click
@@ -21,12 +21,17 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 
 from grenache_py import __version__
-from grenache_py.exchange.client.blocking import Client
+from grenache_py.exchange.client.blocking import CannotReach, Client, Refused
 from grenache_py.plain_text import harmless_json, harmless_lines
+from grenache_py.trading.errors import OutcomeUnknown
 
 __all__ = [
     "EXIT_FAILED",
+    "EXIT_LATER",
     "EXIT_NOTHING",
+    "EXIT_NOT_ALLOWED",
+    "EXIT_UNKNOWN",
+    "EXIT_UNREACHABLE",
     "EXIT_USAGE",
     "Harmless",
     "Tool",
@@ -36,7 +41,13 @@ __all__ = [
     "say_json",
 ]
 
-EXIT_FAILED, EXIT_USAGE, EXIT_NOTHING = 1, 2, 3
+#: 1 and 2 are the same next time; 3: the thing named is not there; 4: not allowed; 5: the daemon
+#: cannot be reached, and nothing happened; 6: it may have happened; 7: try again later.
+EXIT_FAILED, EXIT_USAGE, EXIT_NOTHING, EXIT_NOT_ALLOWED = 1, 2, 3, 4
+EXIT_UNREACHABLE, EXIT_UNKNOWN, EXIT_LATER = 5, 6, 7
+
+#: Methods that change nothing; of all others the outcome may be unknown.
+_QUESTIONS = frozenset({"hello", "ping", "status", "help"})
 
 #: What does not fit a terminal wraps there; squeezed by rich it would lose parts of ids.
 WIDTH = 220
@@ -47,9 +58,9 @@ def say(text: str, err: bool = False) -> None:
     click.echo(harmless_lines(text), err=err)
 
 
-def say_json(value: Any) -> None:
+def say_json(value: Any, err: bool = False) -> None:
     """Print a value on one line, for a program or a person."""
-    click.echo(harmless_json(msgspec.json.encode(value).decode()))
+    click.echo(harmless_json(msgspec.json.encode(value).decode()), err=err)
 
 
 def plain_console(**settings: Any) -> Console:
@@ -98,15 +109,33 @@ class Tool:
         return self._client
 
     def connect(self) -> Client:
-        """A new connection, with the token shown."""
+        """A new connection; the daemon has answered on it, and seen the token."""
         client = Client(self.address, time.monotonic, self.tls)
-        if self.token:
-            client.call("hello", client=f"exchange {__version__}", token=self.token)
+        client.call("hello", client=f"exchange {__version__}", token=self.token or None)
         return client
 
     def call(self, method: str, **params: Any) -> Any:
-        """Call a method."""
-        return self.client().call(method, **params)
+        """
+        Call a method.
+
+        Raises:
+            Refused, CannotReach: it did not happen.
+            OutcomeUnknown: it may have happened.
+        """
+        client = self.client()
+        question = method in _QUESTIONS or method.endswith((".get", ".list", ".subscribe"))
+        name = params.get("client_order_id")
+        try:
+            return client.call(method, **params)
+        except CannotReach as error:
+            self.forget()
+            if question:
+                raise
+            raise OutcomeUnknown(f"{method} may have happened: {error}", method, name) from None
+        except Refused as error:
+            if question or error.data.get("outcome") != "unknown":
+                raise
+            raise OutcomeUnknown(str(error), method, name) from None
 
     def forget(self) -> None:
         """Connect anew next time."""
@@ -135,9 +164,9 @@ class Tool:
         for line in captured.get().splitlines():
             click.echo(line.rstrip())
 
-    def nothing(self, sentence: str, value: Any = None) -> NoReturn:
-        """End: nothing was found."""
-        if self.json and value is not None:
+    def nothing(self, sentence: str, value: Any) -> None:
+        """Nothing was found, which is an answer too: an empty list, or a sentence for people."""
+        if self.json:
             say_json(value)
-        say(sentence, err=True)
-        sys.exit(EXIT_NOTHING)
+        else:
+            say(sentence, err=True)

@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -226,7 +227,7 @@ def test_tls_and_unix_sockets_by_endpoint_string(tmp_path: Path) -> None:
             "--connect", f"{host}:{port}", "--ca", str(tmp_path / "cert.pem"), "markets"
         )
         assert "BTC-USD" in shown
-        said = tool_at("--connect", f"{host}:{port}", "--tls", "markets", code=1)
+        said = tool_at("--connect", f"{host}:{port}", "--tls", "markets", code=5)
         assert "is not believed" in said
 
 
@@ -265,6 +266,17 @@ def tool(daemon: Daemon, *words: str, code: int = 0, stdin: str = "") -> str:
     return tool_at("--unix", daemon.path, *words, code=code, stdin=stdin)
 
 
+def tool_says(daemon: Daemon, *words: str) -> str:
+    """Run the tool; what it says to people, who get nothing on stdout."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from grenache_py.exchange.cli import main; main()", "--unix",
+         daemon.path, *words],
+        capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "")
+    return done.stderr
+
+
 def tool_at(*words: str, code: int = 0, stdin: str = "") -> str:
     done = subprocess.run(
         [sys.executable, "-c", "from grenache_py.exchange.cli import main; main()", *words],
@@ -274,6 +286,45 @@ def tool_at(*words: str, code: int = 0, stdin: str = "") -> str:
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout if code == 0 else done.stdout + done.stderr
+
+
+def test_a_scripts_errors_are_one_line_of_json_that_says_what_to_do_next(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    def error(*words: str, code: int) -> Any:
+        (line,) = tool_at("--json", *words, code=code).splitlines()
+        told = json.loads(line)["error"]
+        assert told["exit"] == code
+        return told
+
+    at = ("--unix", daemon.path)
+    bad = error(*at, "buy", "BTC-USD", "1@98.005", code=2)
+    assert (bad["name"], bad["code"], bad["data"]) == ("BadStep", -32008, {"field": "price"})
+    assert error(*at, "frobnicate", code=2)["name"] == "Usage"
+    assert error(*at, "orders", "nobody", code=3)["name"] == "UnknownOrder"
+    assert error("--unix", str(tmp_path / "nobody"), "orders", code=5)["name"] == "NotConnected"
+    assert json.loads(tool_at("--json", *at, "orders", "--account", "nobody")) == []
+
+
+def test_an_order_whose_answer_is_lost_is_unknown_and_named(tmp_path: Path) -> None:
+    path = str(tmp_path / "half.sock")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen()
+
+    def answer_hello_only() -> None:
+        connection, _ = server.accept()
+        connection.recv(65_536)
+        connection.sendall(b'{"jsonrpc":"2.0","id":1,"result":{}}\n')
+        connection.recv(65_536)
+        connection.close()
+
+    thread = threading.Thread(target=answer_hello_only)
+    thread.start()
+    told = json.loads(tool_at("--json", "--unix", path, "buy", "BTC-USD", "1@1", code=6))["error"]
+    thread.join(DEADLINE_S)
+    server.close()
+    assert told["name"] == "OutcomeUnknown" and told["client_order_id"].startswith("x-")
 
 
 def test_the_tool_trades_and_shows(daemon: Daemon) -> None:
@@ -312,7 +363,7 @@ def test_the_tool_trades_and_shows(daemon: Daemon) -> None:
     assert "1 order cancelled" in tool(daemon, "cancel", "--all")
     copy = daemon.folder / "copy.sqlite"
     assert f"copied to {copy}" in tool(daemon, "backup", str(copy))
-    assert "exists" in tool(daemon, "backup", str(copy), code=1)
+    assert "exists" in tool(daemon, "backup", str(copy), code=2)
     assert "proven" in tool(daemon, "replay", str(copy))
     assert "_EXCHANGE_COMPLETE" in tool(daemon, "completion", "bash")
 
@@ -320,12 +371,12 @@ def test_the_tool_trades_and_shows(daemon: Daemon) -> None:
 def test_the_tool_says_what_went_wrong_by_its_exit_code(daemon: Daemon) -> None:
     with daemon.client() as client:
         client.call("order.cancel_all", account="")
-    assert "no open orders" in tool(daemon, "orders", code=3)
-    assert "no link" in tool(daemon, "peers", code=3)
+    assert "no open orders" in tool_says(daemon, "orders")
+    assert "no link" in tool_says(daemon, "peers")
     assert "0000" in tool(daemon, "cancel", "0" * 32, code=3)
-    assert "no open order" in tool(daemon, "cancel", "--all", code=3)
-    assert "not a multiple" in tool(daemon, "buy", "BTC-USD", "1", "@", "1.001", code=1)
-    assert "no market" in tool(daemon, "book", "ETH-USD", code=1)
+    assert "no open order" in tool_says(daemon, "cancel", "--all")
+    assert "not a multiple" in tool(daemon, "buy", "BTC-USD", "1", "@", "1.001", code=2)
+    assert "no market" in tool(daemon, "book", "ETH-USD", code=3)
     assert "@ 100" in tool(daemon, "buy", "BTC-USD", "1", code=2)
     assert "@ 100" in tool(daemon, "buy", "BTC-USD", "1", "@", "100", "200", code=2)
     assert "Usage" in tool(daemon, "frobnicate", code=2)
@@ -339,7 +390,7 @@ def test_the_tool_says_what_went_wrong_by_its_exit_code(daemon: Daemon) -> None:
          "--unix", str(daemon.folder / "nothing"), "status"],
         capture_output=True, text=True, timeout=DEADLINE_S, check=False,
     )  # fmt: skip
-    assert nowhere.returncode == 1 and "twistd -n exchange" in nowhere.stderr
+    assert nowhere.returncode == 5 and "twistd -n exchange" in nowhere.stderr
 
 
 def test_the_tool_loads_and_measures(daemon: Daemon) -> None:
