@@ -18,9 +18,9 @@ from grenache_py import __version__
 from grenache_py.errors import GrenacheError
 from grenache_py.exchange.cli.files import export, replay, trace
 from grenache_py.exchange.cli.load import load
-from grenache_py.exchange.cli.markets import book, markets, trades, watch
-from grenache_py.exchange.cli.orders import buy, cancel, orders, replace, sell
-from grenache_py.exchange.cli.peer import backup, decide, doctor, doubts, peers, status
+from grenache_py.exchange.cli.markets import book, candles, markets, ticker, trades, watch
+from grenache_py.exchange.cli.orders import buy, cancel, fills, orders, replace, sell
+from grenache_py.exchange.cli.peer import backup, call, decide, doctor, doubts, peers, status
 from grenache_py.exchange.cli.peer_shell import peer_shell
 from grenache_py.exchange.cli.tool import (
     EXIT_FAILED,
@@ -115,9 +115,9 @@ def _tls(ca: str | None) -> ssl.SSLContext:
 
 
 for command in (
-    *(buy, sell, cancel, replace, orders),
-    *(book, trades, watch, markets),
-    *(status, doctor, peers, peer_shell, doubts, decide, backup),
+    *(buy, sell, cancel, replace, orders, fills),
+    *(book, ticker, candles, trades, watch, markets),
+    *(status, doctor, peers, peer_shell, doubts, decide, backup, call),
     *(load, export, replay, trace),
 ):
     exchange.add_command(command)

@@ -1,5 +1,5 @@
 """
-``exchange book``, ``trades``, ``watch`` and ``markets``.
+``exchange book``, ``ticker``, ``candles``, ``trades``, ``watch`` and ``markets``.
 
 Edge: draws on a terminal, waits between attempts to connect.
 """
@@ -26,7 +26,7 @@ from grenache_py.exchange.cli.tool import (
 from grenache_py.exchange.client.blocking import CannotReach
 from grenache_py.exchange.client.book_mirror import BookMirror
 
-__all__ = ["book", "markets", "trades", "watch"]
+__all__ = ["book", "candles", "markets", "ticker", "trades", "watch"]
 
 RECONNECT_S = 1.0
 
@@ -110,6 +110,34 @@ def trades(tool: Tool, market: str, limit: int) -> None:
         tool.nothing(f"There are no trades in {market} yet.", result)
         return
     tool.out(result, lambda: show.trades_table(result["trades"]))
+
+
+@click.command()
+@click.argument("market", type=market_symbol)
+@click.pass_obj
+def ticker(tool: Tool, market: str) -> None:
+    """Show a market's best prices, last trade and volume of 24 hours."""
+    result = tool.call("ticker.get", market=market)
+    tool.out(result, lambda: show.ticker_line(result))
+
+
+@click.command()
+@click.argument("market", type=market_symbol)
+@click.option(
+    "--interval",
+    type=click.Choice(["1m", "5m", "15m", "1h", "4h", "1d"]),
+    default="1m",
+    show_default=True,
+)
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.pass_obj
+def candles(tool: Tool, market: str, interval: str, limit: int) -> None:
+    """Show a market's newest candles, oldest first."""
+    found = tool.call("candles.list", market=market, interval=interval, limit=limit)["candles"]
+    if not found:
+        tool.nothing(f"There are no trades in {market} yet.", found)
+        return
+    tool.out(found, lambda: show.candles_table(found))
 
 
 @click.command(short_help="Print trades and best prices as they happen, until Ctrl-C.")

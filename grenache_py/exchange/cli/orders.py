@@ -1,5 +1,5 @@
 """
-``exchange buy``, ``sell``, ``cancel``, ``replace`` and ``orders``.
+``exchange buy``, ``sell``, ``cancel``, ``replace``, ``orders`` and ``fills``.
 
 Edge: reads the time.
 """
@@ -17,7 +17,7 @@ import click
 from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.tool import Tool, market_symbol
 
-__all__ = ["buy", "cancel", "orders", "replace", "sell"]
+__all__ = ["buy", "cancel", "fills", "orders", "replace", "sell"]
 
 #: How long ``buy`` and ``sell`` wait for trades at other peers, which take a round trip.
 IN_DOUBT_WAIT_S = 2.0
@@ -212,3 +212,33 @@ def orders(
         tool.nothing(f"There are no {'' if status == 'all' else status + ' '}orders.", found)
         return
     tool.out(found, lambda: show.orders_table(found))
+
+
+@click.command()
+@click.argument("market", type=market_symbol, required=False)
+@click.option("--account", help="Of this account; without it, of the one without a name.")
+@click.option("--since", metavar="SEQ", type=click.IntRange(0), help="All after this number.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@click.pass_obj
+def fills(
+    tool: Tool, market: str | None, account: str | None, since: int | None, limit: int
+) -> None:
+    """Show what own orders traded, oldest first: each once, by its number."""
+    found: list[dict[str, Any]] = []
+    after = since
+    while len(found) < limit:
+        page = tool.call(
+            "executions.list",
+            market=market,
+            account=account,
+            after=after,
+            limit=min(1000, limit - len(found)),
+        )
+        found += page["executions"]
+        if after is None or page["next"] >= page["seq"]:
+            break
+        after = page["next"]
+    if not found:
+        tool.nothing("There are no fills.", found)
+        return
+    tool.out(found, lambda: show.executions_table(found))

@@ -1,5 +1,5 @@
 """
-``exchange status``, ``doctor``, ``peers``, ``doubts``, ``decide`` and ``backup``.
+``exchange status``, ``doctor``, ``peers``, ``doubts``, ``decide``, ``backup`` and ``call``.
 
 Edge: reads the time, tries connections.
 """
@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from http.client import HTTPException
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -25,11 +26,24 @@ from grenache_py.exchange.cli.peer_shell import PeerTalk
 from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool, say_json
 from grenache_py.exchange.client.blocking import CannotReach
 
-__all__ = ["backup", "decide", "doctor", "doubts", "peers", "status"]
+__all__ = ["backup", "call", "decide", "doctor", "doubts", "peers", "status"]
 
 BACKUP_TIMEOUT_S = 600.0
 GRAPE_TIMEOUT_S = 5.0
 ANSWER_BYTES_MAX = 262_144
+
+
+@click.command(short_help="Call any method of the client port.")
+@click.argument("method")
+@click.argument("params", required=False)
+@click.pass_obj
+def call(tool: Tool, method: str, params: str | None) -> None:
+    """Call METHOD of the client port with PARAMS, a JSON object, and print its result as JSON."""
+    try:
+        given = msgspec.json.decode(params or "{}", type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise click.BadParameter(f"is no JSON object: {error}", param_hint="PARAMS") from None
+    say_json(tool.call(method, **given))
 
 
 @click.command()

@@ -22,7 +22,9 @@ from grenache_py.plain_text import harmless
 
 __all__ = [
     "book_table",
+    "candles_table",
     "counted",
+    "executions_table",
     "fills_table",
     "findings_table",
     "markets_table",
@@ -32,6 +34,7 @@ __all__ = [
     "peers_table",
     "proof_table",
     "status_table",
+    "ticker_line",
     "trace_table",
     "trade_line",
     "trades_table",
@@ -131,6 +134,37 @@ def trades_table(trades: Sequence[dict[str, Any]]) -> Table:
         side = Text(trade["side"], SIDE_STYLES[trade["side"]])
         table.add_row(_date(trade["time"]), side, quantity, price, trade["trade_id"])
     return table
+
+
+def executions_table(fills: Sequence[dict[str, Any]]) -> Table:
+    """Own fills, one a row; the side is the own order's."""
+    columns = ("seq", "time", "market", "side", "quantity", "price", "role", "order")
+    table = _table(*columns, right=("seq", "quantity", "price"))
+    quantities = _aligned([fill["quantity"] for fill in fills])
+    prices = _aligned([fill["price"] for fill in fills])
+    for fill, quantity, price in zip(fills, quantities, prices, strict=True):
+        side = Text(fill["side"], SIDE_STYLES[fill["side"]])
+        named = fill["client_order_id"] or fill["order_id"]
+        when, role = _date(fill["time"]), fill["role"]
+        table.add_row(str(fill["seq"]), when, fill["market"], side, quantity, price, role, named)
+    return table
+
+
+def candles_table(candles: Sequence[dict[str, Any]]) -> Table:
+    """Candles, one a row."""
+    names = ("open", "high", "low", "close", "volume")
+    table = _table("time", *names, right=names)
+    numbers = [_aligned([candle[name] for candle in candles]) for name in names]
+    for candle, *row in zip(candles, *numbers, strict=True):
+        table.add_row(_date(candle["time"]), *row)
+    return table
+
+
+def ticker_line(ticker: dict[str, Any]) -> str:
+    """Best prices, last trade, volume, on one line."""
+    bid, ask, last = (ticker[name] or "-" for name in ("bid", "ask", "last"))
+    when = f" at {_date(ticker['last_time'])}" if ticker["last_time"] else ""
+    return f"{ticker['market']} bid {bid}, ask {ask}, last {last}{when}, 24 h {ticker['volume']}"
 
 
 def trade_line(market: str, trade: dict[str, Any]) -> Text:

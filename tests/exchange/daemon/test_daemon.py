@@ -351,6 +351,12 @@ def test_the_tool_trades_and_shows(daemon: Daemon) -> None:
     shown = tool(daemon, "book", "BTC-USD")
     assert "ask" in shown and "\x1b" not in shown, "no colour in a pipe"
     assert "0.5" in tool(daemon, "trades", "BTC-USD")
+    assert "BTC-USD bid -, ask 100, last 100" in tool(daemon, "ticker", "btc/usd")
+    assert "close" in tool(daemon, "candles", "BTC-USD", "--interval", "1h")
+    fills = json.loads(tool(daemon, "--json", "fills", "BTC-USD", "--since", "0"))
+    assert [fill["seq"] for fill in fills] == list(range(1, len(fills) + 1))
+    assert "maker" in tool(daemon, "fills")
+    assert json.loads(tool(daemon, "call", "ticker.get", '{"market": "BTC-USD"}'))["last"] == "100"
     assert "0.01" in tool(daemon, "markets")
     assert "store" in tool(daemon, "status")
     assert "cancelled" in tool(daemon, "cancel", "maker")
