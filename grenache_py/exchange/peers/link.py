@@ -15,7 +15,7 @@ import attrs
 
 from grenache_py.exchange.peers.handshake import Handshake
 from grenache_py.exchange.rates import Rate, TokenBucket
-from grenache_py.exchange.signed_log.head import Head
+from grenache_py.exchange.signed_log.head import NO_HEAD, Head
 from grenache_py.state_machine import Transitions
 
 __all__ = [
@@ -119,6 +119,7 @@ class PeerLink:
         clock_ahead_s, clock_at: this clock less the other side's, in seconds, and when that was
             measured; None before.
         heads: the heads it told of, by origin.
+        hollow: heads of which it could show neither the entries nor a heartbeat, by origin.
         heads_again: it did not deliver what it promised; its heads are not believed until then.
         told: the heads it was told, or told of itself, by origin.
         delivered: entries and orders that it was the first to bring.
@@ -147,6 +148,7 @@ class PeerLink:
     clock_ahead_s: float | None = None
     clock_at: float = 0.0
     heads: dict[str, Head] = attrs.Factory(dict)
+    hollow: dict[str, Head] = attrs.Factory(dict)
     heads_again: float = 0.0
     told: dict[str, Head] = attrs.Factory(dict)
     delivered: int = 0
@@ -163,6 +165,12 @@ class PeerLink:
         points, size = self.points, self.answer_bytes
         self.points = self.answer_bytes = 0
         return points, size
+
+    def cannot_show(self, origin: str) -> None:
+        """It holds no heartbeat of a log, of which it holds more than we do: it cannot help."""
+        head = max(self.heads.pop(origin, NO_HEAD), self.told.get(origin, NO_HEAD))
+        if len(self.hollow) < ORIGINS_MAX:
+            self.hollow[origin] = head
 
     @property
     def ready(self) -> bool:

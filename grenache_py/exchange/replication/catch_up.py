@@ -138,5 +138,6 @@ class CatchUp:
 
 
 def _head_at(link: PeerLink, origin: str) -> Head:
-    """How much of a log the other side holds: what it told, or was told, whichever is more."""
-    return max(link.heads.get(origin, NO_HEAD), link.told.get(origin, NO_HEAD))
+    """How much of a log the other side can show: what it told, or was told, whichever is more."""
+    head = max(link.heads.get(origin, NO_HEAD), link.told.get(origin, NO_HEAD))
+    return NO_HEAD if link.hollow.get(origin) == head else head

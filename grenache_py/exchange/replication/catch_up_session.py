@@ -171,7 +171,7 @@ class CatchUpSession:
             if entries:
                 self.beats[origin] = entries
             else:
-                self.link.heads.pop(origin, None)
+                self.link.cannot_show(origin)
             self._ask_beats(then)
 
         self._request("sync.range", {"origin": origin, "beat": True}, came, now)

@@ -104,7 +104,11 @@ class HeadExchange:
         for origin, head in heads:
             if not has_room(link, origin):
                 break
-            if head.position >= link.heads.get(origin, NO_HEAD).position:
+            # A home that lives writes a heartbeat soon. The rest of one that died may be gone.
+            if (
+                head.position >= link.heads.get(origin, NO_HEAD).position
+                and link.hollow.get(origin) != head
+            ):
                 link.heads[origin] = head
             if head.position > link.told.get(origin, NO_HEAD).position:
                 link.told[origin] = head

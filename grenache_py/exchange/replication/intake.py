@@ -110,6 +110,7 @@ class Intake:
         """A home is not held any more: what neighbours told of its log is not missed."""
         for link in self.peering.ready():
             link.heads.pop(home, None)
+            link.hollow.pop(home, None)
             link.told.pop(home, None)
 
     def broken_promise(self, link: PeerLink, now: float) -> None:

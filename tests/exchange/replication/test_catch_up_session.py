@@ -76,12 +76,14 @@ class OneLink:
     closing: bool = False
     heads: dict[str, Head] = attrs.Factory(dict)
     told: dict[str, Head] = attrs.Factory(dict)
+    hollow: dict[str, Head] = attrs.Factory(dict)
     heads_again: float = 0.0
     delivered: int = 0
     delivered_at: float = 0.0
     points: int = 0
     answer_bytes: int = 0
     outbound: bool = True
+    cannot_show = PeerLink.cannot_show
 
 
 @attrs.define

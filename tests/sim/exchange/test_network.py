@@ -333,6 +333,34 @@ def test_a_dead_homes_orders_leave_the_books_and_return_with_it() -> None:
     assert book.best_ask() == 1200
 
 
+def test_the_last_entries_of_a_dead_home_that_nobody_can_show_are_not_asked_for_for_ever() -> None:
+    """Its neighbours were restarted: they know how far the log went, and hold live orders only."""
+    world = quiet_world(5)
+    dying, *neighbours, behind = world.peers
+    place(dying, "sell", 1, 1200)
+    world.clock.run_until(world.clock.now + 6.0)
+    world.network.cut = {(peer.name, behind.name) for peer in world.peers}
+    world.network.cut |= {(behind.name, peer.name) for peer in world.peers}
+    order_id = place(dying, "sell", 1, 1201)
+    world.clock.run_until(world.clock.now + 1.0)
+    dying.crash()
+    for peer in neighbours:
+        peer.crash()
+        peer.start()
+    world.clock.run_until(world.clock.now + 6.0)
+    world.network.cut = set()
+    world.network.heal()
+    for _ in range(20):  # who delivers most is asked first
+        place(neighbours[0], "buy", 1, 900)
+        world.clock.run_until(world.clock.now + 2.0)
+    assert behind.node is not None
+    assert behind.node.replica.records.find(order_id) is not None
+    assert behind.node.sync.synced
+    sessions = behind.node.sync.catchup.sessions
+    world.clock.run_until(world.clock.now + 60.0)
+    assert behind.node.sync.catchup.sessions == sessions
+
+
 def test_both_halves_of_a_partition_trade_on_and_agree_afterwards() -> None:
     """2.8: nothing is filled twice, because each home is on one side only."""
     world = quiet_world(4)
