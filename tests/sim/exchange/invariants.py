@@ -103,7 +103,7 @@ class Checker:
         self.check_sends = True
         self.hostage = False
         self._fills_seen: dict[tuple[str, str], float] = {}
-        self._first_asked: dict[tuple[str, int, str], float] = {}
+        self._first_asked: dict[tuple[str, int, str], tuple[float, int]] = {}
         self._passed_on: set[tuple[str, int, int, bytes]] = set()
         self.trace = sha256()
 
@@ -191,12 +191,17 @@ class Checker:
         self._limits(row)
 
     def _held_hostage(self, peer: Peer, row: IntentRow) -> None:
-        """O9: who never gave a signed answer is asked for no more, once the first is overdue."""
+        """
+        O9: who never gave a signed answer is asked for no more, once the first is overdue.
+
+        By two clocks: the commit may be late, by seconds on a slow disk, and the home's clock jump.
+        """
         now = peer.network.clock.now
         self._fills_seen.setdefault((peer.name, row.fill_id), now)
         who = (peer.name, peer.life, row.maker_home)
-        first = self._first_asked.setdefault(who, now)
-        if self._fills_seen[peer.name, row.fill_id] == now and now > first + PATIENCE_S:
+        first, deadline_ms = self._first_asked.setdefault(who, (now, row.deadline_ms))
+        late = min(now - first, (row.deadline_ms - deadline_ms) / 1000)
+        if self._fills_seen[peer.name, row.fill_id] == now and late > PATIENCE_S:
             raise Violation(f"O9: {peer.name} asks {row.maker_home[:8]} again: {row}")
 
     def _limits(self, row: TradeRow) -> None:
