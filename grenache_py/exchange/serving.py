@@ -24,6 +24,7 @@ LISTEN_S = 3.0
 #: It serves without when nobody could be reached for so long.
 ALONE_S = 10.0
 #: When only one neighbour says that the clock is wrong, either may be right: so long it has a say.
+#: And so long a clock that leapt rests while nobody tells the time.
 DOUBT_S = 90.0
 #: A difference to the neighbours' clocks that an operator is warned of ...
 CLOCK_WARNING_S = 1.0
@@ -107,7 +108,10 @@ class Serving:
         """Whether a clock that rests is to be followed again."""
         found = self._clocks.offset(self._since)
         if found is None:
-            return not linked or now >= self._since + ALONE_S
+            patience_s = ALONE_S if linked else 0.0
+            if self._clock.leaps(now):  # perhaps the network is not up yet
+                patience_s = DOUBT_S
+            return now >= self._since + patience_s
         if abs(found.ahead_s) <= CLOCK_ALARM_S:
             return True
         return found.neighbours < ENOUGH and now >= self._since + DOUBT_S

@@ -167,6 +167,33 @@ def test_a_home_that_boots_with_a_clock_hours_wrong_does_not_follow_it(wrong: fl
     home.serving.must_take()
 
 
+def test_a_clock_that_is_an_hour_ahead_before_the_network_is_up_is_not_followed() -> None:
+    """Otherwise its stamps would be an hour ahead for an hour, and nobody would take them."""
+    home = Neighbours()
+    right_ms = home.clock.ms
+    home.now += HOUR
+    home.serving.begin(True, True, home.now)
+    home.after(int(ALONE_S) + 1)
+    home.serving.must_take()
+    home.links["new"] = SimpleNamespace(clock_ahead_s=None, clock_at=0.0, outbound=True)
+    home.after(40)  # one that has not told its time
+    assert home.clock.stamp(home.now)[0] == right_ms
+    home.now -= HOUR
+    home.say(0.0)
+    home.after(1)
+    assert home.clock.read_ms(home.now) == right_ms + 52_000
+
+
+def test_a_clock_that_leapt_is_followed_when_nobody_tells_the_time_for_long() -> None:
+    home = Neighbours()
+    home.now += HOUR  # it was switched off
+    home.serving.begin(True, True, home.now)
+    home.after(int(DOUBT_S) - 1)
+    assert home.clock.resting
+    home.after(1)
+    assert home.clock.read_ms(home.now) == int(home.now * 1000)
+
+
 def test_a_clock_that_leaps_is_followed_when_the_neighbours_agree_or_are_gone() -> None:
     home = Neighbours()
     home.serving.begin(False, False, home.now)

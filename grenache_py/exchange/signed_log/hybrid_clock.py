@@ -79,6 +79,10 @@ class HybridClock:
         self.read_ms(now)
         self._reach_ms = LEAP_MS
 
+    def leaps(self, now: float) -> bool:
+        """Whether the wall clock is far ahead of the newest reading."""
+        return int(now * 1000) - self.ms > LEAP_MS
+
     def resume(self, ms: int, counter: int) -> None:
         """Go on above the newest stamp of before the restart: it may have reached the floor."""
         self.ms, self.counter = max((self.ms, self.counter), (ms, counter))
