@@ -15,6 +15,7 @@ from grenache_py.exchange.fills.traded import TradedFills
 from grenache_py.exchange.home import entry_writer
 from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.peers.admission import Admission
+from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.mesh import Mesh
 from grenache_py.exchange.peers.scores import Scores
 from grenache_py.exchange.replication import catch_up, replica
@@ -24,7 +25,9 @@ from grenache_py.exchange.replication.helpers import Helpers
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.serving import Serving
 from grenache_py.exchange.signed_log.entries import OrderBody
+from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.merkle import Verifier, leaf_hash
+from tests.exchange import test_serving as serving
 from tests.sim.exchange import test_evil as evil
 from tests.sim.exchange import test_false_promises as promises
 from tests.sim.exchange import test_network as network
@@ -97,6 +100,14 @@ STORIES: dict[str, tuple[tuple[Any, str, Any], Callable[[], None]]] = {
     "an order with another tick is shown": (
         (OrderBody, "differs", lambda self, market: False),
         network.test_orders_of_a_home_with_another_tick_are_neither_shown_nor_traded_with,
+    ),
+    "a clock that leapt is followed before anybody told the time": (
+        (HybridClock, "leaps", lambda self, now: False),
+        serving.test_a_clock_that_is_an_hour_ahead_before_the_network_is_up_is_not_followed,
+    ),
+    "a head that nobody could show is believed again": (
+        (PeerLink, "cannot_show", lambda self, origin: self.heads.pop(origin, None)),
+        network.test_the_last_entries_of_a_dead_home_that_nobody_can_show_are_not_asked_for_for_ever,
     ),
     "a lease never runs out": (
         (RemoteOrders, "show_or_hide", _lease_without_end),
