@@ -90,9 +90,9 @@ PEER: dict[str, AlarmKind] = {
     "not-reachable": AlarmKind(
         "warning",
         "where the grapes say that this peer is, it is not",
-        "The grapes name the address that the announcing grape is seen under. Run the grape inside"
-        " this peer (no --grape), on the host whose port is forwarded, with --peer tcp:PORT open to"
-        " others; or have others name this one with --connect.",
+        "The grapes name the address that the announcing grape is seen under. Say where others"
+        " reach this peer with --advertise HOST:PORT, which is published too, with --peer tcp:PORT"
+        " open to them; or run the grape inside this peer (no --grape).",
     ),
     "links-refused": AlarmKind(
         "warning",

@@ -17,7 +17,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from grenache_py.deferreds import Background
+from grenache_py.exchange.daemon.address_slots import AddressSlots
 from grenache_py.exchange.daemon.self_lookup import SelfLookup
+from grenache_py.exchange.signed_log.merkle import Wire
 from grenache_py.link.client import Announcement, Link
 from grenache_py.link.errors import GrapeRefused, LinkError
 
@@ -47,12 +49,17 @@ class Discovery:
         name: str,
         discovered: Callable[[list[str]], None],
         key: str,
+        slots: AddressSlots,
+        lonely: Callable[[], bool],
     ) -> None:
         """
         Args:
             discovered: given the addresses of each answer.
             key: of this peer.
+            slots: read, and written when there is a record to write.
+            lonely: whether there is no link.
         """
+        self._slots, self._lonely = slots, lonely
         self.self_lookup = SelfLookup(reactor, rng, key)
         self.lookups = 0
         self.found: list[str] = []
@@ -64,21 +71,47 @@ class Discovery:
         self._link: Link | None = None
         self._announcement: Announcement | None = None
         self._port: int | None = None
+        self._advertise = ""
         self._error = ""
         self._background = Background(self.log)
 
-    def start(self, grapes: Sequence[str], port: int | None) -> None:
-        """Announce ``port`` (None: nothing) and look for others, at the grapes with these URLs."""
+    def start(
+        self,
+        grapes: Sequence[str],
+        port: int | None,
+        own_record: Callable[[], Wire | None],
+        advertise: str,
+    ) -> None:
+        """
+        Announce this peer and look for others.
+
+        Args:
+            grapes: their URLs.
+            port: what is announced; None: nothing.
+            own_record: returns this peer's signed address record, once there is one.
+            advertise: where the operator says that others reach it, ``host:port``; the record,
+                which says so too, is then published. "" for where it is seen.
+        """
+        self._advertise = advertise
         self._port = port
         self._link = Link(grapes, self._reactor, rng=self._rng, cache_ttl_s=0)
         if port is not None:
             self._announcement = self._link.start_announcing(self._name, port)
             self._background.spawn("look for itself", self.self_lookup.run(self._own))
         self._background.spawn("look for peers", self._look(self._link))
+        reading = self._slots.read_on(self._link, self._lonely)
+        self._background.spawn("read address records", reading)
+        if advertise:
+            writing = self._slots.write_on(self._link, own_record)
+            self._background.spawn("publish the address record", writing)
 
     def _own(self) -> list[str]:
-        """The addresses of the newest answer that may be this peer's."""
-        return [address for address in self.found if address.endswith(f":{self._port}")]
+        """Where those are led who look for this peer: by its record, or by the newest answer."""
+        record = [self._advertise] if self._slots.written_at is not None else []
+        return record + [address for address in self.found if address.endswith(f":{self._port}")]
+
+    def _seen(self) -> bool:
+        return any(address.endswith(f":{self._port}") for address in self.found)
 
     async def _look(self, link: Link) -> None:
         pause = LOOKUP_S_MIN
@@ -94,7 +127,7 @@ class Discovery:
                     self.log.info("looking for peers works again")
                 self._error = ""
                 self.lookups += 1
-                if self._own():
+                if self._seen():
                     self.seen_at = self._reactor.seconds()
                 self._discovered(self.found)
             await deferLater(self._reactor, pause * self._rng.uniform(0.8, 1.2))
@@ -121,6 +154,9 @@ class Discovery:
             "lookup_error": self._error or None,
             "found": self.found[:100],
             "met": self.self_lookup.met,
+            "record_s_ago": ago(self._slots.written_at),
+            "record_error": self._slots.error or None,
+            "records_read": self._slots.read,
         }
 
     async def stop(self) -> None:

@@ -6,6 +6,8 @@ Shell: has the node take each, and keeps which connections wait for that to be d
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from twisted.internet.interfaces import IReactorTime
 
 from grenache_py.exchange.daemon.connection_sets import ConnectionSets
@@ -15,8 +17,12 @@ from grenache_py.exchange.daemon.link_turns import LinkTurns
 from grenache_py.exchange.daemon.loop_states import NodeState
 from grenache_py.exchange.daemon.peer_connection import PeerConnection
 from grenache_py.exchange.errors import TOO_LARGE
+from grenache_py.exchange.signed_log.merkle import Signed, Wire
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from grenache_py.wire.jsonrpc import Malformed, decode_message, error_line
+
+if TYPE_CHECKING:
+    from grenache_py.exchange.node import ExchangeNode
 
 __all__ = ["PeerInput"]
 
@@ -106,6 +112,26 @@ class PeerInput:
         self._turns.leave(connection)
         if self._connections.links.pop(link, None) is not None:
             self._guarded.ask("the end of a link", lambda node, now: node.link_closed(link, now))
+
+    def record_found(self, signed: Signed) -> str:
+        """A grape gave an address record; the key of the peer that signed it, "" for none."""
+        found = [""]
+
+        def take(node: ExchangeNode, now: float) -> None:
+            found[0] = node.peering.record_found(signed, now)
+
+        self._guarded.ask("an address record", take)
+        return found[0]
+
+    def own_record(self) -> Wire | None:
+        """This peer's own address record, once it is signed."""
+        node = self._guarded.node
+        return None if node is None else node.peering.peer_exchange.own_record()
+
+    def lonely(self) -> bool:
+        """Whether there is no link."""
+        node = self._guarded.node
+        return node is None or not node.peering.by_key
 
     def discovered(self, addresses: list[str]) -> None:
         """Grapes named these addresses of peers."""

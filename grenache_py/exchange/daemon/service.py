@@ -28,6 +28,7 @@ from grenache_py.errors import ConfigError
 from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.gateway import Facts, Gateway, trades_behind
 from grenache_py.exchange.client_port.token_guesses import TokenGuesses
+from grenache_py.exchange.daemon.address_slots import AddressSlots
 from grenache_py.exchange.daemon.admin import DaemonAdmin
 from grenache_py.exchange.daemon.admission import (
     ClientAdmission,
@@ -128,8 +129,15 @@ class ExchangeService(Service):
             stream_scopes=frozenset({"read", "trade"} if config.http_trading else {"read"}),
             epoll_set=EpollSet(reactor),
         )
+        key = self.identity.key
         self._discovery = Discovery(
-            reactor, rng, config.service_name, peer_input.discovered, self.identity.key
+            reactor,
+            rng,
+            config.service_name,
+            peer_input.discovered,
+            key,
+            AddressSlots(reactor, rng, config.network, key, peer_input.record_found),
+            peer_input.lonely,
         )
         self._pages = StatusPages(
             clock,
@@ -242,7 +250,12 @@ class ExchangeService(Service):
             grapes.append(f"http://127.0.0.1:{self._grape.api_port}")
         # Who is to be reached at another port is looked for there.
         advertised = config.advertise.rpartition(":")[2]
-        self._discovery.start(grapes, int(advertised) if advertised else self.peer_port)
+        self._discovery.start(
+            grapes,
+            int(advertised) if advertised else self.peer_port,
+            self.commit_loop.peer_input.own_record,
+            config.advertise,
+        )
         pruning = Pruning(self.store, self._clock, lambda: self.commit_loop.requests)
         self._background.spawn("forgetting old history", pruning.run())
         looking = every(lambda: LOOK_S, self._clock, self.log, "looking for alarms", self._look_on)

@@ -25,7 +25,7 @@ from grenache_py.exchange.peers.networks import LOOPBACK, NOWHERE, crowd_of, inn
 from grenache_py.exchange.peers.shares import Shares
 from grenache_py.exchange.signed_log.merkle import Signed, Verifier, check_canonical
 
-__all__ = ["ADDRESSES_MAX", "AddressBook", "AddressRecord"]
+__all__ = ["ADDRESSES_MAX", "GRAPES", "AddressBook", "AddressRecord"]
 
 #: Addresses known, and records kept, at most.
 ADDRESSES_MAX = 4_096
@@ -47,7 +47,7 @@ DUE_MAX = 64
 #: Of each share so many are looked at for one in a network that is not dialled yet.
 LOOK_AT = 16
 #: Who told what the grapes gave.
-_GRAPES = "grapes"
+GRAPES = "grapes"
 #: A record is passed on again only when it is this much newer ...
 RECORD_REFRESH_MS = 300_000
 #: ... or, when it names another address, this much: who moves all the time is not followed.
@@ -134,13 +134,15 @@ class AddressBook:
     def hint(self, addresses: Iterable[str], now: float) -> None:
         """Addresses the grapes gave."""
         for address in addresses:
-            inner = inner_network(address)
-            if inner is None or inner in self._local or (self._grapes_inside and inner != LOOPBACK):
-                self._add(address, _GRAPES, now)
+            if self._believable(address, GRAPES):
+                self._add(address, GRAPES, now)
 
     def _believable(self, address: str, told_at: str) -> bool:
         """Whether an address may be dialled because the neighbour at ``told_at`` tells it."""
         inner = inner_network(address)
+        if told_at == GRAPES:
+            inside = self._grapes_inside and inner != LOOPBACK
+            return inner is None or inner in self._local or inside
         return inner is None or (inner != NOWHERE and inner == inner_network(told_at))
 
     def _add(self, address: str, teller: str, now: float) -> None:
@@ -173,7 +175,7 @@ class AddressBook:
         Take a peer's record of itself.
 
         Args:
-            told_at: ``host:port`` of the neighbour that told it.
+            told_at: ``host:port`` of the neighbour that told it, or `GRAPES`.
 
         Returns:
             the record when it told something new, so that it is worth passing on.
@@ -197,14 +199,13 @@ class AddressBook:
             )
         ):
             return None
-        now_ms = int(now * 1000)
-        if not now_ms - RECORD_AGE_MS_MAX <= record.time <= now_ms + _AHEAD_MS_MAX:
+        if not _in_time(record, now):
             return None
         check_canonical("address record", record, signed.payload)
         if not self._believable(record.address, told_at):
             return None
         self._verifier.check(signed, record.peer)
-        teller = crowd_of(told_at)
+        teller = GRAPES if told_at == GRAPES else crowd_of(told_at)
         if known is None:
             if len(self.records) >= ADDRESSES_MAX:
                 gone = self._record_shares.gives_way(teller)
@@ -214,6 +215,18 @@ class AddressBook:
         self.records[record.peer] = (record, signed)
         self._add(record.address, teller, now)
         return record
+
+    def signer(self, signed: Signed, now: float) -> str:
+        """The peer that signed a record of itself; "" when nobody did, or not lately."""
+        try:
+            record = msgspec.json.decode(signed.payload, type=AddressRecord)
+            check_canonical("address record", record, signed.payload)
+            if not _in_time(record, now):
+                return ""
+            self._verifier.check(signed, record.peer)
+        except (msgspec.DecodeError, UnicodeError, RemoteProtocolError):
+            return ""
+        return record.peer
 
     def address_of(self, key: str, now: float) -> str | None:
         """Where ``key`` says it can be dialled, if that is known and not too old."""
@@ -348,3 +361,8 @@ class AddressBook:
                 out.append(address)
             shares = [share for share in shares if share]
         return out
+
+
+def _in_time(record: AddressRecord, now: float) -> bool:
+    now_ms = int(now * 1000)
+    return now_ms - RECORD_AGE_MS_MAX <= record.time <= now_ms + _AHEAD_MS_MAX

@@ -84,6 +84,11 @@ class PeerExchange:
         host = host or self._host
         return f"{host}:{port}" if host and port else ""
 
+    def own_record(self) -> Wire | None:
+        """This peer's own record; None before there is one that is signed."""
+        record = self._record
+        return None if record is None or record.signed is None else record.signed.wire()
+
     def tell(self, links: Iterable[PeerLink], now: float, newcomer: PeerLink | None = None) -> None:
         """
         Sign our address anew when it is time, and tell it.

@@ -21,7 +21,7 @@ from typing import Any
 from grenache_py.exchange.effects.batch import CloseLink, Dial, Send
 from grenache_py.exchange.errors import NOT_AUTHORISED, RATE_LIMITED, OrderError
 from grenache_py.exchange.market.instrument import Market
-from grenache_py.exchange.peers.address_book import AddressBook
+from grenache_py.exchange.peers.address_book import GRAPES, AddressBook
 from grenache_py.exchange.peers.admission import Admission, hello
 from grenache_py.exchange.peers.config import PeeringConfig
 from grenache_py.exchange.peers.dialling import Dialling
@@ -211,6 +211,18 @@ class Peering:
         """The grapes named these as peers of this network."""
         own = self.config.listen
         self.dialling.discovered([address for address in addresses if address != own], now)
+
+    def record_found(self, signed: Signed, now: float) -> str:
+        """
+        The grapes gave an address record.
+
+        Returns:
+            the key of the peer that signed it, "" when none did or it is too old.
+        """
+        signer = self.addresses.signer(signed, now)
+        if signer and self.addresses.learn(signed, now, GRAPES) is not None:
+            self.dialling.dial_due(now)
+        return signer
 
     # What an operator asks for.
 

@@ -91,7 +91,7 @@ def test_a_healthy_peer_needs_no_advice() -> None:
         ("announced", "note", "nope", "--bn",
          {"grapes": {"seen_s_ago": None, "announce_error": "nope"}}),
         ("announced", "note", "no peer port", "", {"grapes": {"port": None}}),
-        ("reachable", "warning", "nobody answers at 10.0.0.9:7071", "inside",
+        ("reachable", "warning", "nobody answers at 10.0.0.9:7071", "--advertise",
          {"grapes": {"met": [{"address": "10.0.0.9:7071", "who": "nobody", "reason": ""}]}}),
         ("reachable", "note", "from this machine only", "--peer",
          {"listen": {"peer": ["127.0.0.1:1"]}}),

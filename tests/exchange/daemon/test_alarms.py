@@ -167,7 +167,7 @@ def test_a_peer_finds_out_whether_those_who_look_it_up_find_it(tmp_path: Path) -
         _, own_port = unseen.address("peer")
         assert f"nobody answers at 127.0.0.1:{own_port} (Connection was refused" in text
         code, findings = doctor("--unix", unseen.path, "doctor")
-        assert code == 1 and "inside this peer" in findings["not-reachable"]["advice"]
+        assert code == 1 and "--advertise" in findings["not-reachable"]["advice"]
         assert 'exchange_alarm{id="not-reachable",level="warning"} 1' in page(unseen, "/metrics")[1]
         assert [e["id"] for e in json.loads(page(unseen, "/health")[1])["raised"]] == [
             "not-reachable"
@@ -177,6 +177,44 @@ def test_a_peer_finds_out_whether_those_who_look_it_up_find_it(tmp_path: Path) -
         # At the address that the grape keeps for this one, another peer listens.
         hidden = start(At(tmp_path / "c", f"tcp:{port}:interface=127.0.0.2", *elsewhere))
         assert f"another peer answers at 127.0.0.1:{port}" in until_raised(hidden, "not-reachable")
+
+
+def free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def meets_itself(grapes: dict[str, Any]) -> bool:
+    return any(each["who"] == "itself" for each in grapes["met"])
+
+
+def test_peers_that_the_grape_sees_elsewhere_find_each_other_by_their_records(
+    tmp_path: Path,
+) -> None:
+    """The set-up of the first system: grapes and peers in containers of their own."""
+    with ExitStack() as running:
+        start = running.enter_context
+        with start(At(tmp_path / "grape", "none")).client() as client:
+            (url,) = client.call("status")["grapes"]["urls"]
+        peers = []
+        for host in ("127.0.0.2", "127.0.0.3"):
+            port = free_port(host)
+            peers.append(
+                start(
+                    At(
+                        tmp_path / host,
+                        f"tcp:{port}:interface={host}",
+                        *("--grape", url, "--network", "other", "--advertise", f"{host}:{port}"),
+                    )
+                )
+            )
+        for peer in peers:
+            with peer.client() as client:
+                until(lambda: client.call("status")["links"], lambda links: links == 1)
+                grapes = until(lambda: client.call("status")["grapes"], meets_itself)
+                assert grapes["record_s_ago"] is not None
+                assert grapes["met"][-1]["address"] == client.call("status")["advertise"]
+            assert "not-reachable" not in raised(peer)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root: it mounts a small disk")
