@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sysconfig
@@ -112,6 +113,11 @@ class Daemon:
                     return
         pytest.fail(f"{wanted!r} was not among {said}; log:\n{self.log.read_text()}")
 
+    def reload(self) -> None:
+        self.process.send_signal(signal.SIGHUP)
+        self.heard(b"RELOADING=1")
+        self.heard(b"READY=1")
+
     def stop(self) -> None:
         self.process.terminate()
         self.heard(b"STOPPING=1")
@@ -199,10 +205,12 @@ def test_the_grapes_unit_starts_one_with_every_metric_that_is_read(tmp_path: Pat
         bootstrap="[]",
         api=f'"tcp:{port}:interface=127.0.0.1"',
     )
-    with started(command, tmp_path):
+    with started(command, tmp_path) as grape:
         assert metrics_read("grape") <= metric_names(port) | {
             "grape_dht_round_trip_seconds"  # there once a neighbour has answered
         }
+        grape.reload()
+        assert "grape_alarm" in metric_names(port)
     assert (tmp_path / "state").exists()  # where the unit says
 
 
@@ -218,8 +226,10 @@ def test_the_exchanges_unit_starts_one_with_every_metric_that_is_read(tmp_path: 
         peer='"tcp:0:interface=127.0.0.1"',
         http=f'"tcp:{port}:interface=127.0.0.1"',
     )
-    with started(command, tmp_path):
+    with started(command, tmp_path) as exchange:
         assert metrics_read("exchange") <= metric_names(port)
+        exchange.reload()
+        assert "exchange_alarm" in metric_names(port)
     assert (tmp_path / "identity.key").stat().st_mode & 0o777 == 0o600
 
 
