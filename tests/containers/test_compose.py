@@ -166,13 +166,19 @@ def test_every_container_becomes_healthy(picture: Picture) -> None:
 
 
 def test_the_guides_commands_for_the_host_work(whole: Picture) -> None:
-    _, sell, book, buy, trades, doctor, health = commands("host")
+    _, sell, book, buy, trades, peers, health = commands("host")
     whole.until("", sell)
     whole.until("1.5", book)
     assert "filled" in whole.until("", buy)
     whole.until("1.5", trades)
-    assert "good" in whole.until("", doctor) or "ok" in whole.until("", doctor)
+    whole.until("", peers)
     assert json.loads(whole.until("", health))["ok"]
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_the_doctor_in_a_peers_container_is_content(whole: Picture, peer: str) -> None:
+    token = (whole.secrets / "trader.token").read_text()
+    whole[peer].until("reachable", "env", f"EXCHANGE_TOKEN={token}", "exchange", "doctor")
 
 
 def test_without_a_token_nothing_is_shown(whole: Picture) -> None:

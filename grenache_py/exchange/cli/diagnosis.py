@@ -90,7 +90,7 @@ def examine(
         "grapes": _grapes(status["grapes"]),
         "announced": _announced(status["grapes"]),
         "rings": _rings(status["grapes"], find),
-        "reachable": _reachable(status, can_connect),
+        "reachable": _reachable(status, links, can_connect),
         "links": _links(status, links),
         "sync": _sync(status, links),
         "fills": [Finding("fills", "good", f"{status['fills']['in_doubt']} in doubt")],
@@ -183,7 +183,9 @@ def _rings(
         yield Finding("rings", "good", f"all {len(found)} grapes find the peers")
 
 
-def _reachable(status: dict[str, Any], can_connect: Callable[[str], str]) -> Iterator[Finding]:
+def _reachable(
+    status: dict[str, Any], links: list[dict[str, Any]], can_connect: Callable[[str], str]
+) -> Iterator[Finding]:
     address = status["advertise"] or next(iter(status["listen"]["peer"]), None)
     if address is None:
         yield Finding("reachable", "note", "no peer port is open")
@@ -192,7 +194,11 @@ def _reachable(status: dict[str, Any], can_connect: Callable[[str], str]) -> Ite
     if host.strip("[]") in {"0.0.0.0", "::", ""}:  # noqa: S104  # compared, not bound
         address = f"127.0.0.1:{port}"
     why_not = can_connect(address)
-    if why_not:
+    called = sum(link["direction"] == "inbound" for link in links)
+    if why_not and called:  # as from outside of the daemon's container
+        callers = f"{called} peer{'s' * (called > 1)}"
+        yield Finding("reachable", "good", f"called by {callers}; not from here: {why_not}")
+    elif why_not:
         yield Finding(
             "reachable",
             "bad",

@@ -49,7 +49,7 @@ def status(**changed: Any) -> dict[str, Any]:
     return healthy
 
 
-LINK = {"ready": True, "latency_ms": 1.5}
+LINK = {"ready": True, "latency_ms": 1.5, "direction": "outbound"}
 EVERYWHERE = {"http://a:1": ["1.2.3.4:7071"], "http://b:2": ["1.2.3.4:7071", "5.6.7.8:7071"]}
 
 
@@ -114,6 +114,17 @@ def test_a_port_nobody_can_reach_is_bad() -> None:
     finding = found(status(advertise="203.0.113.5:7071"), cannot_connect="Connection refused")
     assert finding["reachable"].verdict == "bad"
     assert finding["reachable"].found == "203.0.113.5:7071: Connection refused"
+
+
+def test_who_is_called_by_others_is_reachable_though_not_from_here() -> None:
+    """As a peer in a container is not from the machine outside."""
+    finding = found(
+        status(advertise="peer-a:7071"),
+        links=({**LINK, "direction": "inbound"},),
+        cannot_connect="Name or service not known",
+    )["reachable"]
+    assert finding.verdict == "good"
+    assert finding.found == "called by 1 peer; not from here: Name or service not known"
 
 
 def test_what_lasts_is_wrong_and_what_may_be_over_in_a_moment_is_a_note() -> None:
