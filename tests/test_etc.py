@@ -64,6 +64,7 @@ def test_the_example_configurations_are_accepted() -> None:
     )
     assert [market.symbol for market in exchange.markets] == ["BTC-USD", "ETH-USD"]
     assert exchange.advertise == "exchange.example.org:7071"
+    assert exchange.dht_port != grape.dht_port  # both may run on one machine
 
 
 def without_logging(settings: dict[str, object]) -> dict[str, object]:
@@ -274,15 +275,28 @@ def knock(port: int) -> str:
     return f"exec 3<>/dev/tcp/127.0.0.1/{port}"
 
 
-def test_prometheus_accepts_both_files() -> None:
+def promtool(*arguments: str | Path) -> None:
     check = shutil.which("promtool")
     if check is None:
         pytest.skip("needs promtool")
     done = subprocess.run(
-        [check, "check", "config", ETC / "prometheus/prometheus.yml"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        [check, "check", *arguments], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", ["prometheus/prometheus.yml", "container/prometheus.yml"])
+def test_prometheus_accepts_the_configurations_and_the_rules(file: str, tmp_path: Path) -> None:
+    for each in (file, "prometheus/grenache.rules.yml"):
+        shutil.copy(ETC / each, tmp_path)
+    promtool("config", tmp_path / "prometheus.yml")
+
+
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+def test_prometheus_understands_what_a_dashboard_asks(file: Path, tmp_path: Path) -> None:
+    panels = json.loads(file.read_text())["panels"]
+    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    filled = [expr.replace("$__rate_interval", "1m").replace("$instance", ".*") for expr in asked]
+    rules = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(filled)]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "x", "rules": rules}]}))
+    promtool("rules", tmp_path / "rules.yml")
