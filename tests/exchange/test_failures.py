@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -62,18 +63,20 @@ def test_tokens_that_a_container_engine_put_there_are_read(
         read_tokens(str(file))
 
 
-def test_what_is_forbidden_is_told_with_both_users(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
+@pytest.mark.parametrize("data", ["", "data"], ids=["not writable", "not to be made"])
+def test_what_is_forbidden_is_told_with_both_users(data: str) -> None:
     root = os.geteuid() == 0  # to whom nothing is forbidden
     me = 54321 if root else os.geteuid()
-    os.seteuid(me)
-    try:
-        with pytest.raises(ConfigError, match=f"mode [57]00.*this daemon runs as uid {me}$"):
-            read_or_make_identity(str(tmp_path / "data"))
-    finally:
-        if root:
-            os.seteuid(0)
-        tmp_path.chmod(0o700)
+    with TemporaryDirectory() as folder:
+        os.chmod(folder, 0o500)
+        os.seteuid(me)
+        try:
+            with pytest.raises(ConfigError, match=f"mode 500.*this daemon runs as uid {me}$"):
+                read_or_make_identity(os.path.join(folder, data))
+        finally:
+            if root:
+                os.seteuid(0)
+            os.chmod(folder, 0o700)
 
 
 def test_two_orders_that_are_alike_are_two_orders_everywhere() -> None:

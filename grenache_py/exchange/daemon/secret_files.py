@@ -48,7 +48,7 @@ def read_or_make_identity(directory: str) -> Identity:
         if not path.exists():
             _make(path)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{path}: {_reason(error, path)}") from None
     return read_identity(path)
 
 
