@@ -10,7 +10,7 @@ PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types rooms dead words architecture pytest trial fuzz fuzz-engine \
-    mutants evil test-containers sim soak soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-fairness bench-krpc \
+    mutants evil test-containers test-systemd sim soak soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-fairness bench-krpc \
     bench-store bench-market bench-rpc news changelog clean
 
 help: ## list the targets
@@ -82,6 +82,9 @@ evil: $(STAMP) ## real daemons under attack by who has only sockets (EVIL_SECOND
 test-containers: $(STAMP) ## the image and the compose file under Podman (root; BASE=image, SHORT=1: not the networks)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[containers]'
 	CONTAINERS=1 SHORT=$(SHORT) $(PYTEST) tests/containers tests/test_container_files.py $(T)
+
+test-systemd: $(STAMP) ## the operator's guide on a machine of its own that systemd runs (root; SHORT=1: no upgrade)
+	SYSTEMD=1 SHORT=$(SHORT) $(PYTEST) tests/systemd $(T)
 
 SEQUENCES ?= 200000
 fuzz-engine: $(STAMP) ## the market against the naive one, longer (SEQUENCES=200000, 5 min)
