@@ -71,6 +71,7 @@ def trace(tool: Tool, order: str, file: str) -> None:
     path = _store_file(file)
     found = trace_order(path, order)
     if found is None:
-        tool.nothing(f"{path} knows no order {order}.")
+        tool.nothing(f"{path} knows no order {order}.", None)
+        sys.exit(EXIT_NOTHING)
     told = attrs.asdict(found)
     tool.out(told, lambda: show.trace_table(told))
