@@ -14,9 +14,8 @@ from unittest import mock
 
 import attrs
 
-from grenache_py.exchange import heartbeat
 from grenache_py.exchange.fills import maker, taker
-from grenache_py.exchange.home import ledger
+from grenache_py.exchange.home import heartbeat, ledger
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.peers import requests
 from grenache_py.exchange.replication import origin, origin_table, replica
