@@ -47,15 +47,10 @@ _FEW = "green in the few seeds that were tried; wants some hundreds before seeds
 NOT_YET: tuple[tuple[str, str], ...] = (
     ("nat", _FEW),
     ("few links", _FEW),
-    ("limit: inbound links", _FEW),
-    ("limit: requests of a link", _FEW),
-    ("limit: live orders", _FEW),
-    ("clock hours", "one seed in eight: live sets differ (L2)"),
-    ("markets differ", "homes with other steps trade (O8), stay crossed (L4) or in doubt (L3)"),
     ("evil: stamps", _FEW),
     ("evil: numbers", _FEW),
     ("evil: addresses", _FEW),
-    ("evil: hostage", "two of 40: O9 with a slow disk (9), a stranger's log stays behind (14)"),
+    ("evil: hostage", "one of 111: a stranger's log stays behind (100, 4 peers, 60 orders)"),
 )
 _LATER = frozenset(kind for kind, _ in NOT_YET)
 

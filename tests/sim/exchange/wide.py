@@ -56,7 +56,10 @@ class Wide:
 
     def behind_nat(self, name: str) -> bool:
         """Whether nobody can dial this one."""
-        return "nat" in self.kinds and name != "p0" and self.rng.random() < 0.5
+        behind = "nat" in self.kinds and name != "p0" and self.rng.random() < 0.5
+        if behind:
+            self.world.network.count("nat")
+        return behind
 
     def config(self, name: str, config: NodeConfig, behind_nat: bool) -> NodeConfig:
         """What this one is told about itself instead."""
@@ -67,6 +70,7 @@ class Wide:
         if behind_nat and rng.random() < 0.5:
             peering = attrs.evolve(peering, listen="")
         if "few links" in self.kinds:
+            self.world.network.count("few links")
             peering = attrs.evolve(
                 peering, outbound_target=rng.randrange(1, 3), inbound_max=rng.randrange(2, 4)
             )
