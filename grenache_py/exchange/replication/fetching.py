@@ -166,7 +166,7 @@ class Fetching:
     def _fetch_newest(self, origin: str, link: PeerLink, theirs: Head, now: float) -> None:
         """Get the one entry that is the head at the other side."""
         self._fetch(origin, link, theirs.epoch, theirs.seq, theirs.seq, now)
-        link.heads.pop(origin)
+        link.heads.pop(origin, None)  # a full link answers at once, and loses all
 
     def _fetch(
         self, origin: str, link: PeerLink, epoch: int, first: int, last: int, now: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from grenache_py.exchange.peers import requests
 from grenache_py.exchange.replication.fetching import LINK_FETCHES_MAX, SECOND_OPINION_S
 from tests.support.peers import Network
 
@@ -77,3 +78,19 @@ def test_a_neighbour_that_answers_nothing_is_given_up_after_the_stall_and_blamed
     assert not link.pending
     # Three points for all that it holds, and one back for a heartbeat that came meanwhile.
     assert score - 3.1 < net[0].peering.scores.of(link.key, net.now) < score - 0.9
+
+
+def test_a_contradiction_told_over_a_link_with_no_room_for_a_question_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = Network(2)
+    net.link(0, 1)
+    net.run(6)
+    home = net[1].key
+    head = net[0].replica.origins[home].head
+    link = net[0].peering.by_key[home]
+    monkeypatch.setattr(requests, "PENDING_MAX", 0)
+    told = [[home, head.epoch, head.seq, "ab" * 32]]
+    message = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": told}}
+    net[0].link_message(link.id, message, net.now)
+    assert home not in link.heads
