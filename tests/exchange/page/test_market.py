@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from grenache_py.exchange.client.blocking import Client
 from tests.exchange.page.conftest import Peer, Screen, eventually
 
 pytestmark = pytest.mark.network
@@ -97,9 +96,10 @@ def test_one_far_ask_does_not_flatten_the_depth(peer: Peer, screen: Screen) -> N
     screen.shows("depth-far", "")
 
 
-def batch(client: Client, orders: list[dict[str, Any]]) -> None:
-    for order in orders:
-        client.call("order.place", market="BTC-USD", **order)
+def place(client: Any, side: str, quantity: str, price: str) -> None:
+    client.call(
+        "order.place", market="BTC-USD", side=side, quantity=quantity, price=price, account="x"
+    )
 
 
 def test_ten_thousand_levels(peer: Peer, screen: Screen) -> None:
@@ -107,7 +107,7 @@ def test_ten_thousand_levels(peer: Peer, screen: Screen) -> None:
         for cents in range(1, 5001):
             for side, sign in (("buy", -1), ("sell", 1)):
                 price = f"{1000 + sign * cents / 100:.2f}"
-                batch(client, [{"side": side, "quantity": "1", "price": price, "account": "x"}])
+                place(client, side, "1", price)
     screen.open(peer)
     screen.choose("within", "all")
     eventually(lambda: screen.text("depth-low"), "950.00")
@@ -126,7 +126,7 @@ def test_two_hundred_updates_a_second_cost_less_than_a_quarter_of_a_core(
         for cents in range(1, 1001):
             for side, sign in (("buy", -1), ("sell", 1)):
                 price = f"{100 + sign * cents / 100:.2f}"
-                batch(client, [{"side": side, "quantity": "1", "price": price, "account": "x"}])
+                place(client, side, "1", price)
         screen.open(peer)
         screen.run(
             "window.draws = 0; window.updates = 0;"
@@ -145,7 +145,7 @@ def test_two_hundred_updates_a_second_cost_less_than_a_quarter_of_a_core(
         for turn in range(1000):
             price = f"{100 + (1 if turn % 2 else -1) * (turn % 20 + 1) / 100:.2f}"
             side = "sell" if turn % 2 else "buy"
-            batch(client, [{"side": side, "quantity": "0.5", "price": price, "account": "x"}])
+            place(client, side, "0.5", price)
             time.sleep(max(0.0, began + turn / 200 - time.monotonic()))
         took, busy = time.monotonic() - began, busy_s() - before
     eventually(lambda: screen.run("return window.updates"), 1000)
