@@ -38,6 +38,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("wire/bencode.py", "grenache_py.dht.node"),
         ("dht/node.py", "grenache_py.link.client"),
+        ("trading/core.py", "grenache_py.options"),
+        ("trading/async_client.py", "grenache_py.deferreds"),
         ("grape/api.py", "grenache_py.rpc.client"),
         ("exchange/daemon/discovery.py", "grenache_py.dht.node"),
         ("exchange/market/book.py", "grenache_py.exchange.signed_log.entries"),
