@@ -13,7 +13,7 @@ setup(
     packages=find_namespace_packages(include=["grenache_py*", "twisted.plugins"]),
     package_data={
         "grenache_py": ["py.typed"],
-        "grenache_py.exchange.daemon": ["web/*", "web/vendor/*"],
+        "grenache_py.exchange.daemon.http_port": ["web/*", "web/vendor/*"],
         "grenache_py.exchange.storage": ["schema/*.sql"],
     },
 )

@@ -14,9 +14,9 @@ from twisted.logger import LogEvent, capturedLogs, formatEvent
 
 from grenache_py.alarms import GRAPE, PEER, raised
 from grenache_py.exchange.cli.diagnosis import AREAS
+from grenache_py.exchange.condition.symptoms import OPENING, symptoms
 from grenache_py.exchange.daemon.alarm_watch import AlarmWatch
-from grenache_py.exchange.daemon.metrics import exposition, health
-from grenache_py.exchange.symptoms import OPENING, symptoms
+from grenache_py.exchange.daemon.http_port.metrics import exposition, health
 from grenache_py.grape.pages import wrong
 from grenache_py.metrics import Histogram
 

@@ -20,11 +20,11 @@ from docutils.utils import SystemMessage
 #: transition table is, as ``module:NAME``.
 MACHINES: tuple[tuple[str, str], ...] = (
     ("link", "grenache_py.exchange.peers.link:LINK"),
-    ("channel", "grenache_py.exchange.daemon.channel_states:CHANNEL_TRANSITIONS"),
+    ("channel", "grenache_py.exchange.daemon.connections.channel_states:CHANNEL_TRANSITIONS"),
     ("origin", "grenache_py.exchange.replication.origin_state:ORIGIN_TRANSITIONS"),
     ("catch-up", "grenache_py.exchange.replication.catch_up_state:CATCH_UP_TRANSITIONS"),
-    ("commit-loop-node", "grenache_py.exchange.daemon.loop_states:NODE_TRANSITIONS"),
-    ("commit-loop-turn", "grenache_py.exchange.daemon.loop_states:TURN_TRANSITIONS"),
+    ("commit-loop-node", "grenache_py.exchange.daemon.loop.loop_states:NODE_TRANSITIONS"),
+    ("commit-loop-turn", "grenache_py.exchange.daemon.loop.loop_states:TURN_TRANSITIONS"),
     ("http-connection", "grenache_py.wire.http.states:HTTP_TRANSITIONS"),
     ("client-answer", "grenache_py.exchange.client_port.answer:PART_TRANSITIONS"),
 )

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from grenache_py.exchange.daemon import config as exchange_config
+from grenache_py.exchange.settings import config as exchange_config
 from grenache_py.grape import config as grape_config
 from grenache_py.options import LOGGING
 

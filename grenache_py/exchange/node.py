@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 
+from grenache_py.exchange.condition.status import NodeStatus
 from grenache_py.exchange.effects.batch import Batch, BookChanged, Outbox
 from grenache_py.exchange.effects.rows import MetaRow, Snapshot
 from grenache_py.exchange.fills.giving_up import GivingUp
@@ -47,7 +48,6 @@ from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.merkle import Sealer, Verifier
 from grenache_py.exchange.signed_log.own_log import OwnLog
 from grenache_py.exchange.start import Start
-from grenache_py.exchange.status import NodeStatus
 
 __all__ = ["ExchangeNode", "NodeConfig"]
 

@@ -18,8 +18,8 @@ from typing import Any
 from twisted.application.service import Service
 
 from grenache_py.commandline import DaemonOptions, allow_files, service_for_runner
-from grenache_py.exchange.daemon.config import TABLE, ExchangeConfig, from_settings
 from grenache_py.exchange.daemon.service import ExchangeService
+from grenache_py.exchange.settings.config import TABLE, ExchangeConfig, from_settings
 from grenache_py.grape.config import GrapeConfig
 from grenache_py.grape.service import GrapeService
 from grenache_py.name_lookups import look_names_up_apart

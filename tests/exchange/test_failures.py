@@ -11,8 +11,8 @@ import pytest
 
 import grenache_py.exchange
 from grenache_py.errors import ConfigError
-from grenache_py.exchange.daemon import secret_files
-from grenache_py.exchange.daemon.secret_files import KEY_NAME, read_or_make_identity, read_tokens
+from grenache_py.exchange.settings import secret_files
+from grenache_py.exchange.settings.secret_files import KEY_NAME, read_or_make_identity, read_tokens
 from tests.support.peers import Network
 
 

@@ -18,12 +18,12 @@ from contextlib import closing
 from pathlib import Path
 
 from grenache_py.exchange.audit.export import prove
-from grenache_py.exchange.daemon.secret_files import read_or_make_identity
 from grenache_py.exchange.effects.rows import OrderRow, Row, TradeRow
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import NodeConfig
 from grenache_py.exchange.peers.peering import PeeringConfig
+from grenache_py.exchange.settings.secret_files import read_or_make_identity
 from grenache_py.exchange.signed_log.keys import Ed25519
 from grenache_py.exchange.signed_log.merkle import Verifier
 from grenache_py.exchange.storage import snapshot

@@ -21,11 +21,11 @@ from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.gateway import Facts, Gateway, Principal, trades_behind
 from grenache_py.exchange.client_port.session import Session
 from grenache_py.exchange.daemon.admin import DaemonAdmin
-from grenache_py.exchange.daemon.client_connection import ClientConnection
-from grenache_py.exchange.daemon.commit_loop import CommitLoop
+from grenache_py.exchange.daemon.connections.client_connection import ClientConnection
+from grenache_py.exchange.daemon.connections.peer_connection import PeerConnection
 from grenache_py.exchange.daemon.history import StoreHistory
-from grenache_py.exchange.daemon.peer_connection import PeerConnection
-from grenache_py.exchange.daemon.settling import Settling
+from grenache_py.exchange.daemon.loop.commit_loop import CommitLoop
+from grenache_py.exchange.daemon.loop.settling import Settling
 from grenache_py.exchange.effects.rows import Row, Snapshot
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.market.instrument import Market

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from grenache_py.alarms import PEER
-from grenache_py.exchange.symptoms import symptoms
+from grenache_py.exchange.condition.symptoms import symptoms
 
 __all__ = ["Finding", "examine", "healthy"]
 

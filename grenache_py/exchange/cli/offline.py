@@ -15,10 +15,10 @@ from pathlib import Path
 
 from grenache_py.errors import ConfigError
 from grenache_py.exchange.cli.diagnosis import Finding
-from grenache_py.exchange.daemon.config import TABLE, ExchangeConfig, from_settings
-from grenache_py.exchange.daemon.secret_files import KEY_NAME, read_identity, read_tokens
+from grenache_py.exchange.condition.symptoms import DISK_FREE_BYTES_MIN
+from grenache_py.exchange.settings.config import TABLE, ExchangeConfig, from_settings
+from grenache_py.exchange.settings.secret_files import KEY_NAME, read_identity, read_tokens
 from grenache_py.exchange.storage.directory_lock import holder
-from grenache_py.exchange.symptoms import DISK_FREE_BYTES_MIN
 from grenache_py.options import LOGGING
 from grenache_py.plain_text import harmless
 

@@ -1,1 +1,1 @@
-"""The running peer: sockets, the commit loop, discovery, configuration, start and stop."""
+"""The running peer: its ports, the commit loop, discovery, start and stop."""

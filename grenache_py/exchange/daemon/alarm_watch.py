@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
 from grenache_py.alarms import PEER, raised
-from grenache_py.exchange.symptoms import symptoms
+from grenache_py.exchange.condition.symptoms import symptoms
 
 __all__ = ["LOOK_S", "AlarmWatch"]
 

@@ -19,12 +19,12 @@ from grenache_py import certificates
 from grenache_py.errors import ConfigError
 from grenache_py.exchange.client_port.access import ClientTokens, Grant
 from grenache_py.exchange.client_port.gateway import Principal
-from grenache_py.exchange.daemon.commit_loop import CommitLoop
-from grenache_py.exchange.daemon.config import TABLE, ExchangeConfig
-from grenache_py.exchange.daemon.node_factory import NodeFactory
-from grenache_py.exchange.daemon.secret_files import read_tokens
+from grenache_py.exchange.daemon.loop.commit_loop import CommitLoop
+from grenache_py.exchange.daemon.loop.node_factory import NodeFactory
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode
+from grenache_py.exchange.settings.config import TABLE, ExchangeConfig
+from grenache_py.exchange.settings.secret_files import read_tokens
 from grenache_py.service import Reread
 
 __all__ = ["Reconfiguration"]

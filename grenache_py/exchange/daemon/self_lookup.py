@@ -18,9 +18,9 @@ from twisted.internet.error import ConnectError, ConnectingCancelledError
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from grenache_py.exchange.daemon.dialler import DIAL_TIMEOUT_S, HandOut
-from grenache_py.exchange.daemon.peer_connection import PeerConnection
-from grenache_py.exchange.daemon.secure_channel import SecureChannels
+from grenache_py.exchange.daemon.connections.dialler import DIAL_TIMEOUT_S, HandOut
+from grenache_py.exchange.daemon.connections.peer_connection import PeerConnection
+from grenache_py.exchange.daemon.connections.secure_channel import SecureChannels
 from grenache_py.options import host_and_port
 
 __all__ = ["SelfLookup"]

@@ -30,27 +30,27 @@ from grenache_py.exchange.client_port.gateway import Facts, Gateway, trades_behi
 from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.daemon.address_slots import AddressSlots
 from grenache_py.exchange.daemon.admin import DaemonAdmin
-from grenache_py.exchange.daemon.admission import (
+from grenache_py.exchange.daemon.alarm_watch import LOOK_S, AlarmWatch
+from grenache_py.exchange.daemon.connections.admission import (
     ClientAdmission,
     ClientPort,
     HTTPPort,
     PeerAdmission,
     PeerPort,
 )
-from grenache_py.exchange.daemon.alarm_watch import LOOK_S, AlarmWatch
-from grenache_py.exchange.daemon.commit_loop import CommitLoop
-from grenache_py.exchange.daemon.config import ExchangeConfig
-from grenache_py.exchange.daemon.dialler import Dialler
+from grenache_py.exchange.daemon.connections.dialler import Dialler
 from grenache_py.exchange.daemon.discovery import Discovery
 from grenache_py.exchange.daemon.history import StoreHistory
-from grenache_py.exchange.daemon.node_factory import NodeFactory
-from grenache_py.exchange.daemon.page import StatusPages
+from grenache_py.exchange.daemon.http_port.page import StatusPages
+from grenache_py.exchange.daemon.loop.commit_loop import CommitLoop
+from grenache_py.exchange.daemon.loop.node_factory import NodeFactory
+from grenache_py.exchange.daemon.loop.settling import Settling
 from grenache_py.exchange.daemon.pruning import Pruning
 from grenache_py.exchange.daemon.reconfiguration import Reconfiguration
-from grenache_py.exchange.daemon.secret_files import read_or_make_identity
-from grenache_py.exchange.daemon.settling import Settling
 from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
 from grenache_py.exchange.rates import RateLimits
+from grenache_py.exchange.settings.config import ExchangeConfig
+from grenache_py.exchange.settings.secret_files import read_or_make_identity
 from grenache_py.exchange.storage.store import Store
 from grenache_py.service import Reread, place
 

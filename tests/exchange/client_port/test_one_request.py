@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 
 from grenache_py.exchange.client_port.methods import METHODS
 from grenache_py.exchange.client_port.methods.registry import AtSeal
-from grenache_py.exchange.daemon.dialler import Dialler
-from grenache_py.exchange.daemon.loop_states import NodeState
+from grenache_py.exchange.daemon.connections.dialler import Dialler
+from grenache_py.exchange.daemon.loop.loop_states import NodeState
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.node import ExchangeNode
 from tests.support.peer import Connection, Peer

@@ -102,7 +102,7 @@ def test_who_is_one_guesser(host: str, one: str) -> None:
 
 
 def test_the_port_says_whose_guesses_are_counted() -> None:
-    from grenache_py.exchange.daemon.admission import ClientAdmission
+    from grenache_py.exchange.daemon.connections.admission import ClientAdmission
 
     peer = guarded_peer()
     admission = ClientAdmission(

@@ -10,14 +10,14 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from grenache_py.exchange.daemon.client_connection import UNREAD_BYTES_MAX
-from grenache_py.exchange.daemon.line_connection import (
+from grenache_py.exchange.daemon.connections.client_connection import UNREAD_BYTES_MAX
+from grenache_py.exchange.daemon.connections.line_connection import (
     FAREWELL_BYTES_MAX,
     LINES_PER_TURN_MAX,
     STALLED_S,
     UNRELEASED_MAX,
 )
-from grenache_py.exchange.daemon.peer_connection import PEER_LEAVE_S, PeerConnection
+from grenache_py.exchange.daemon.connections.peer_connection import PEER_LEAVE_S, PeerConnection
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.turns import ANSWER_BYTES_AT_ONCE, ANSWER_BYTES_PER_S, Turn, Turns
 from tests.support.peer import Peer

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from cryptography.x509.oid import NameOID
 
-from grenache_py.exchange.daemon import peer_connection
-from grenache_py.exchange.daemon.line_connection import LineConnection
+from grenache_py.exchange.daemon.connections import peer_connection
+from grenache_py.exchange.daemon.connections.line_connection import LineConnection
 from grenache_py.exchange.peers import certificate
 from grenache_py.exchange.peers.address_book import AddressBook
 from grenache_py.exchange.peers.door import Door, Visitor

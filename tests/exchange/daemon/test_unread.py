@@ -14,12 +14,12 @@ from websockets.uri import parse_uri
 
 from grenache_py.exchange.client_port.access import Grant
 from grenache_py.exchange.client_port.send_queue import QUEUE_BYTES_MAX, SendQueue
-from grenache_py.exchange.daemon import connection_sets
-from grenache_py.exchange.daemon.admission import PAGE_CONNECTIONS_MAX, HTTPPort
-from grenache_py.exchange.daemon.client_connection import UNREAD_BYTES_MAX
-from grenache_py.exchange.daemon.http import IDLE_S, HTTPConnection
-from grenache_py.exchange.daemon.line_connection import STALLED_S
-from grenache_py.exchange.daemon.static_pages import static_pages
+from grenache_py.exchange.daemon.connections import connection_sets
+from grenache_py.exchange.daemon.connections.admission import PAGE_CONNECTIONS_MAX, HTTPPort
+from grenache_py.exchange.daemon.connections.client_connection import UNREAD_BYTES_MAX
+from grenache_py.exchange.daemon.connections.line_connection import STALLED_S
+from grenache_py.exchange.daemon.http_port.http import IDLE_S, HTTPConnection
+from grenache_py.exchange.daemon.http_port.static_pages import static_pages
 from tests.support.peer import Peer
 from tests.support.undrained import BUFFER_BYTES, Undrained, pour
 

@@ -14,7 +14,7 @@ from tests.interop.conftest import cache_folder, install
 pytestmark = pytest.mark.network
 
 NODE = Path(__file__).parent / "node"
-WEB = Path(__file__).parents[3] / "grenache_py/exchange/daemon/web"
+WEB = Path(__file__).parents[3] / "grenache_py/exchange/daemon/http_port/web"
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from grenache_py.errors import ConfigError
-from grenache_py.exchange.daemon.config import TABLE, ExchangeConfig, from_settings
 from grenache_py.exchange.rates import Rate
+from grenache_py.exchange.settings.config import TABLE, ExchangeConfig, from_settings
 from grenache_py.exchange.tap import Options
 
 

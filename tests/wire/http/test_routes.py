@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from grenache_py.exchange.daemon.http import ROUTES as EXCHANGE
-from grenache_py.exchange.daemon.market_pages import MARKET_ROUTES
-from grenache_py.exchange.daemon.static_pages import static_pages
+from grenache_py.exchange.daemon.http_port.http import ROUTES as EXCHANGE
+from grenache_py.exchange.daemon.http_port.market_pages import MARKET_ROUTES
+from grenache_py.exchange.daemon.http_port.static_pages import static_pages
 from grenache_py.grape import answers, api
 from grenache_py.grape.pages import ROUTES as GRAPE
 from grenache_py.rpc.http.replies import ROUTES as RPC

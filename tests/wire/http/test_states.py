@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from grenache_py.exchange.daemon.http import HTTPConnection
-from grenache_py.exchange.daemon.static_pages import static_pages
+from grenache_py.exchange.daemon.http_port.http import HTTPConnection
+from grenache_py.exchange.daemon.http_port.static_pages import static_pages
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState
 from tests.fuzz.target_http_reader import SEEDS

@@ -20,11 +20,15 @@ from grenache_py.exchange.client_port.access import ALL_SCOPES, Grant
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.session import Session
 from grenache_py.exchange.client_port.token_guesses import guesser
-from grenache_py.exchange.daemon.client_connection import ClientConnection
-from grenache_py.exchange.daemon.commit_loop import CommitLoop
-from grenache_py.exchange.daemon.http import HTTPConnection
-from grenache_py.exchange.daemon.peer_connection import PeerConnection
-from grenache_py.exchange.daemon.secure_channel import Knock, SecureChannel, SecureChannels
+from grenache_py.exchange.daemon.connections.client_connection import ClientConnection
+from grenache_py.exchange.daemon.connections.peer_connection import PeerConnection
+from grenache_py.exchange.daemon.connections.secure_channel import (
+    Knock,
+    SecureChannel,
+    SecureChannels,
+)
+from grenache_py.exchange.daemon.http_port.http import HTTPConnection
+from grenache_py.exchange.daemon.loop.commit_loop import CommitLoop
 from grenache_py.exchange.peers.door import Door, Visitor
 from grenache_py.exchange.rates import RateLimits
 from grenache_py.wire.http.messages import Pages

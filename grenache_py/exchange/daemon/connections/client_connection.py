@@ -17,7 +17,7 @@ from grenache_py.exchange.client_port.answer import Answer
 from grenache_py.exchange.client_port.foreign import TLS_HANDSHAKE
 from grenache_py.exchange.client_port.methods.registry import FollowingLines
 from grenache_py.exchange.client_port.session import Session
-from grenache_py.exchange.daemon.line_connection import UNRELEASED_MAX, LineConnection
+from grenache_py.exchange.daemon.connections.line_connection import UNRELEASED_MAX, LineConnection
 
 __all__ = ["ClientConnection"]
 

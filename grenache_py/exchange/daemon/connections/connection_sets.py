@@ -13,10 +13,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from grenache_py.exchange.client_port.send_queue import SendQueue
-from grenache_py.exchange.daemon.channel_states import ChannelState
-from grenache_py.exchange.daemon.client_connection import ClientConnection
-from grenache_py.exchange.daemon.line_connection import LineConnection
-from grenache_py.exchange.daemon.peer_connection import PeerConnection
+from grenache_py.exchange.daemon.connections.channel_states import ChannelState
+from grenache_py.exchange.daemon.connections.client_connection import ClientConnection
+from grenache_py.exchange.daemon.connections.line_connection import LineConnection
+from grenache_py.exchange.daemon.connections.peer_connection import PeerConnection
 
 __all__ = ["ConnectionSets"]
 

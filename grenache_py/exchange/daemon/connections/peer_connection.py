@@ -21,13 +21,13 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from grenache_py.exchange.daemon.channel_states import (
+from grenache_py.exchange.daemon.connections.channel_states import (
     CHANNEL_TRANSITIONS,
     ChannelEvent,
     ChannelState,
 )
-from grenache_py.exchange.daemon.line_connection import LineConnection
-from grenache_py.exchange.daemon.link_turns import LinkTurns
+from grenache_py.exchange.daemon.connections.line_connection import LineConnection
+from grenache_py.exchange.daemon.connections.link_turns import LinkTurns
 from grenache_py.exchange.errors import NOT_AUTHORISED, TOO_LARGE
 from grenache_py.exchange.peers.certificate import key_of
 from grenache_py.exchange.peers.turns import Turn

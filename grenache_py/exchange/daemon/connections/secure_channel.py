@@ -23,8 +23,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from grenache_py.exchange.daemon.channel_states import ChannelEvent, ChannelState
-from grenache_py.exchange.daemon.peer_connection import PeerConnection
+from grenache_py.exchange.daemon.connections.channel_states import ChannelEvent, ChannelState
+from grenache_py.exchange.daemon.connections.peer_connection import PeerConnection
 from grenache_py.exchange.errors import INVALID_REQUEST
 from grenache_py.exchange.peers.certificate import identity_context
 from grenache_py.exchange.peers.door import Door, Visitor

@@ -23,14 +23,15 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from zope.interface import implementer
 
-from grenache_py.exchange.daemon.client_connection import ClientConnection
-from grenache_py.exchange.daemon.market_pages import (
+from grenache_py.exchange.daemon.connections.client_connection import ClientConnection
+from grenache_py.exchange.daemon.http_port.market_pages import (
     MARKET_PATHS,
     MARKET_ROUTES,
     TOO_MANY,
     MarketPages,
 )
-from grenache_py.exchange.daemon.static_pages import STATIC_PATHS
+from grenache_py.exchange.daemon.http_port.responses import response, text_page
+from grenache_py.exchange.daemon.http_port.static_pages import STATIC_PATHS
 from grenache_py.wire.http.messages import HTTPRequest, Page, Pages, Refusal
 from grenache_py.wire.http.reader import ReaderLimits, TargetReader
 from grenache_py.wire.http.routes import HTTPRoute
@@ -57,23 +58,6 @@ ROUTES = (
 )
 
 _LIMITS = ReaderLimits(head_bytes_max=HEAD_BYTES_MAX, body_bytes_max=0)
-
-CONTENT_SECURITY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:;"
-    " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
-
-_EOL = "\r\n"
-_SAFETY = (
-    f"Content-Security-Policy: {CONTENT_SECURITY}\r\n"
-    "X-Content-Type-Options: nosniff\r\n"
-    "Referrer-Policy: no-referrer\r\n"
-)
-
-
-def _text(status: int, sentence: str) -> Page:
-    return Page(f"{sentence}\n".encode(), "text/plain; charset=utf-8", status)
 
 
 @implementer(IPushProducer)
@@ -222,15 +206,15 @@ class HTTPConnection(Protocol):
         why_not = refused_by_headers(request.headers, self._names)
         make = self._pages.get(path)
         if why_not:
-            self._respond(_text(403, why_not), close=True)
+            self._respond(text_page(403, why_not), close=True)
         elif path == "/ws":
             self._upgrade(request)
         elif request.method not in {b"GET", b"HEAD"}:
-            self._respond(_text(405, "Only GET is understood here."), close=close)
+            self._respond(text_page(405, "Only GET is understood here."), close=close)
         elif path in MARKET_PATHS:
             self._ask(request, close)
         else:
-            page = make() if make else _text(404, f"There is nothing at {path[:100]!r}.")
+            page = make() if make else text_page(404, f"There is nothing at {path[:100]!r}.")
             accepted = request.headers.get(b"accept-encoding", b"").split(b",")
             self._respond(
                 page,
@@ -266,31 +250,12 @@ class HTTPConnection(Protocol):
         if self._answered:
             self._abort()  # the request is answered already; its body is no HTTP
         else:
-            self._respond(_text(refusal.status, "This is not HTTP/1.1."), close=True)
+            self._respond(text_page(refusal.status, "This is not HTTP/1.1."), close=True)
 
     def _respond(
         self, page: Page, *, body: bool = True, close: bool = False, gzipped: bool = False
     ) -> None:
-        head = [
-            f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}",
-            f"Content-Type: {page.content_type}",
-        ]
-        content = page.body
-        if page.gzipped:
-            head.append("Vary: Accept-Encoding")
-            if gzipped:
-                content = page.gzipped
-                head.append("Content-Encoding: gzip")
-        head.append(f"Content-Length: {len(content)}")
-        head.append(f"Cache-Control: {page.cache}")
-        if page.etag:
-            head.append(f"ETag: {page.etag}")
-        if page.status == 405:
-            head.append("Allow: GET, HEAD")
-        if close:
-            head.append("Connection: close")
-        written = _EOL.join([*head, _SAFETY + _EOL]).encode()
-        self.transport.write(written + (content if body else b""))
+        self.transport.write(response(page, body=body, close=close, gzipped=gzipped))
         if close:
             self._close()
 
@@ -314,7 +279,7 @@ class HTTPConnection(Protocol):
     def _upgrade(self, request: HTTPRequest) -> None:
         stream = self._new_stream()
         if stream is None:
-            self._respond(_text(503, TOO_MANY), close=True)
+            self._respond(text_page(503, TOO_MANY), close=True)
             return
         socket = ServerProtocol(max_size=LINE_BYTES_MAX)
         lines = [b"GET /ws HTTP/1.1", *(b": ".join(each) for each in request.headers.items())]

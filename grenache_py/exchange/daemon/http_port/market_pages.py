@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from msgspec import UNSET
 from twisted.internet.interfaces import IPushProducer
 
-from grenache_py.exchange.daemon.client_connection import ClientConnection
+from grenache_py.exchange.daemon.connections.client_connection import ClientConnection
 from grenache_py.exchange.errors import (
     BUSY,
     INVALID_PARAMS,

@@ -14,17 +14,17 @@ from twisted.internet.interfaces import IReactorTime
 
 from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.token_guesses import TokenGuesses
-from grenache_py.exchange.daemon.metrics import exposition, health
-from grenache_py.exchange.daemon.static_pages import static_pages
-from grenache_py.exchange.symptoms import OPENING
+from grenache_py.exchange.condition.symptoms import OPENING
+from grenache_py.exchange.daemon.http_port.metrics import exposition, health
+from grenache_py.exchange.daemon.http_port.static_pages import static_pages
 from grenache_py.metrics import CONTENT_TYPE
 from grenache_py.wire.http.messages import Page, Pages
 from grenache_py.wire.jsonrpc import encode
 
 if TYPE_CHECKING:
     from grenache_py.exchange.daemon.alarm_watch import AlarmWatch
-    from grenache_py.exchange.daemon.commit_loop import CommitLoop
     from grenache_py.exchange.daemon.discovery import Discovery
+    from grenache_py.exchange.daemon.loop.commit_loop import CommitLoop
     from grenache_py.exchange.storage.store import Store
 
 __all__ = ["StatusPages"]

@@ -39,7 +39,7 @@ def static_pages() -> Pages:
 
 def _page(path: str) -> Callable[[], Page]:
     name = path[1:] or "index.html"
-    body = (files("grenache_py.exchange.daemon") / "web" / name).read_bytes()
+    body = (files("grenache_py.exchange.daemon.http_port") / "web" / name).read_bytes()
     content_type = f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8"
     # A file of another version has another name.
     kept = "public, max-age=31536000, immutable" if path.startswith("/vendor/") else "no-store"

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from grenache_py.deferreds import Background
 from grenache_py.errors import LocalProtocolError
 from grenache_py.exchange.client_port.answer import INTERNAL, Answer
-from grenache_py.exchange.daemon.client_connection import ClientConnection
+from grenache_py.exchange.daemon.connections.client_connection import ClientConnection
 from grenache_py.exchange.errors import INTERNAL_ERROR
 
 __all__ = ["AnswerQueue", "QueuedAnswers"]

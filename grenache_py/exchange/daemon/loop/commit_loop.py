@@ -27,22 +27,22 @@ from grenache_py.deferreds import Background
 from grenache_py.errors import LocalProtocolError
 from grenache_py.exchange.client_port.feed import Staged
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
-from grenache_py.exchange.daemon.answer_queue import AnswerQueue, QueuedAnswers
-from grenache_py.exchange.daemon.client_connection import ClientConnection
-from grenache_py.exchange.daemon.connection_sets import ConnectionSets
-from grenache_py.exchange.daemon.guarded_node import UNDONE, GuardedNode
-from grenache_py.exchange.daemon.link_refusals import LinkRefusals
-from grenache_py.exchange.daemon.loop_states import (
+from grenache_py.exchange.condition.symptoms import OPENING
+from grenache_py.exchange.daemon.connections.client_connection import ClientConnection
+from grenache_py.exchange.daemon.connections.connection_sets import ConnectionSets
+from grenache_py.exchange.daemon.connections.link_refusals import LinkRefusals
+from grenache_py.exchange.daemon.connections.peer_connection import PeerConnection
+from grenache_py.exchange.daemon.loop.answer_queue import AnswerQueue, QueuedAnswers
+from grenache_py.exchange.daemon.loop.guarded_node import UNDONE, GuardedNode
+from grenache_py.exchange.daemon.loop.loop_states import (
     TURN_TRANSITIONS,
     TurnEvent,
     TurnState,
 )
-from grenache_py.exchange.daemon.peer_connection import PeerConnection
-from grenache_py.exchange.daemon.peer_input import PeerInput
-from grenache_py.exchange.daemon.recovery import Recovery
+from grenache_py.exchange.daemon.loop.peer_input import PeerInput
+from grenache_py.exchange.daemon.loop.recovery import Recovery
 from grenache_py.exchange.effects.batch import Batch, CloseLink, Send
 from grenache_py.exchange.errors import BUSY, StoreError
-from grenache_py.exchange.symptoms import OPENING
 from grenache_py.metrics import Histogram
 
 if TYPE_CHECKING:

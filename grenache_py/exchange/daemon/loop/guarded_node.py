@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from grenache_py.errors import LocalProtocolError
 from grenache_py.exchange.client_port.gateway import Gateway, StepFailed
-from grenache_py.exchange.daemon.loop_states import NODE_TRANSITIONS, NodeEvent, NodeState
+from grenache_py.exchange.daemon.loop.loop_states import NODE_TRANSITIONS, NodeEvent, NodeState
 from grenache_py.exchange.effects.batch import Batch
 from grenache_py.exchange.errors import BUSY, SHUTTING_DOWN, OrderError
 

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 from twisted.logger import Logger
 
-from grenache_py.exchange.daemon.config import ExchangeConfig
 from grenache_py.exchange.effects.rows import Snapshot
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.replication.remote_orders import HiddenOrders
+from grenache_py.exchange.settings.config import ExchangeConfig
 from grenache_py.exchange.signed_log.keys import Identity
 
 __all__ = ["NodeFactory"]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 
-from grenache_py.exchange.daemon.connection_sets import ConnectionSets
-from grenache_py.exchange.daemon.guarded_node import GuardedNode
-from grenache_py.exchange.daemon.link_refusals import LinkRefusals
-from grenache_py.exchange.daemon.link_turns import LinkTurns
-from grenache_py.exchange.daemon.loop_states import NodeState
-from grenache_py.exchange.daemon.peer_connection import PeerConnection
+from grenache_py.exchange.daemon.connections.connection_sets import ConnectionSets
+from grenache_py.exchange.daemon.connections.link_refusals import LinkRefusals
+from grenache_py.exchange.daemon.connections.link_turns import LinkTurns
+from grenache_py.exchange.daemon.connections.peer_connection import PeerConnection
+from grenache_py.exchange.daemon.loop.guarded_node import GuardedNode
+from grenache_py.exchange.daemon.loop.loop_states import NodeState
 from grenache_py.exchange.errors import TOO_LARGE
 from grenache_py.exchange.signed_log.merkle import Signed, Wire
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from grenache_py.exchange.daemon.link_refusals import (
+from grenache_py.exchange.daemon.connections.link_refusals import (
     LINES_PER_HOUR_MAX,
     TELL_EVERY_S,
     LinkRefusals,

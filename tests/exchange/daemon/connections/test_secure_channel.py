@@ -16,9 +16,9 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
-from grenache_py.exchange.daemon.admission import PEERS_MAX, PeerAdmission
-from grenache_py.exchange.daemon.peer_connection import HELLO_BYTES_MAX, PROOF_S
-from grenache_py.exchange.daemon.secure_channel import (
+from grenache_py.exchange.daemon.connections.admission import PEERS_MAX, PeerAdmission
+from grenache_py.exchange.daemon.connections.peer_connection import HELLO_BYTES_MAX, PROOF_S
+from grenache_py.exchange.daemon.connections.secure_channel import (
     CLIENT_HELLO_BYTES_MAX,
     NOT_TLS,
     SHAKING_BYTES_MAX,

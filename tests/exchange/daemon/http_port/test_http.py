@@ -16,9 +16,9 @@ from websockets.frames import Frame
 from websockets.uri import parse_uri
 
 from grenache_py.exchange.client_port.access import Grant
-from grenache_py.exchange.daemon.client_connection import ClientConnection
-from grenache_py.exchange.daemon.http import IDLE_S, HTTPConnection
-from grenache_py.exchange.daemon.static_pages import static_pages
+from grenache_py.exchange.daemon.connections.client_connection import ClientConnection
+from grenache_py.exchange.daemon.http_port.http import IDLE_S, HTTPConnection
+from grenache_py.exchange.daemon.http_port.static_pages import static_pages
 from grenache_py.wire.http.messages import Page
 from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from tests.support.peer import Peer

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from grenache_py.errors import LocalProtocolError
-from grenache_py.exchange.daemon.loop_states import (
+from grenache_py.exchange.daemon.loop.loop_states import (
     NODE_TRANSITIONS,
     TURN_TRANSITIONS,
     NodeEvent,

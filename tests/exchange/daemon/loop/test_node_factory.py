@@ -6,10 +6,10 @@ import random
 
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from grenache_py.exchange.daemon.config import ExchangeConfig
-from grenache_py.exchange.daemon.node_factory import NodeFactory
+from grenache_py.exchange.daemon.loop.node_factory import NodeFactory
 from grenache_py.exchange.effects.rows import Snapshot
 from grenache_py.exchange.replication.remote_orders import HiddenOrders
+from grenache_py.exchange.settings.config import ExchangeConfig
 from grenache_py.exchange.signed_log.keys import Identity
 
 

@@ -1,0 +1,1 @@
+"""The HTTP port: the page, the stream of pages, market data, health and metrics."""
