@@ -72,6 +72,31 @@ def test_two_bridges_joined_by_one_peer(engine: Engine) -> None:
     trade(*sides)
 
 
+def test_peers_that_use_grapes_in_other_containers(engine: Engine) -> None:
+    """A grape knows them by its own address; what they publish themselves leads to them."""
+    network = engine.network("apart")
+    ring = [f"{engine.name}-ring-{number}" for number in range(2)]
+    grapes = [
+        engine.start(
+            *(f"ring-{number}", "--no-healthcheck", "--network", network),
+            command=("grape", "--dp", "20001", "--aph", "30001", "--bn", f"{other}:20001"),
+        )
+        for number, other in enumerate(reversed(ring))
+    ]
+    for grape in grapes:
+        grape.until("", "healthy")
+    peers = []
+    for number, at in enumerate(ring):
+        name = f"{engine.name}-apart-{number}"
+        command = (*DAEMON, "--grape", f"http://{at}:30001", "--advertise", f"{name}:7071")
+        peers.append(
+            engine.start(
+                f"apart-{number}", "--no-healthcheck", "--network", network, command=command
+            )
+        )
+    trade(*peers)
+
+
 def test_a_published_port_is_reached_from_another_bridge(engine: Engine) -> None:
     """Each bridge hides its containers' addresses, as the networks of two hosts do."""
     one, two = engine.network("one"), engine.network("two")
