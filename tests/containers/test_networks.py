@@ -144,7 +144,7 @@ def test_a_peer_made_anew_at_another_address(engine: Engine) -> None:
     trade(first, second)
     before = address_of(second)
     podman("rm", "--force", "--time", "0", second.name)
-    peer(engine, "squatter", "--network", network, "--ip", before)
+    peer(engine, "moved-squatter", "--network", network, "--ip", before)
     second = peer(engine, "moves", *data, command=ring)
     assert address_of(second) != before
     until("linked", partial(_is_linked, first, address_of(second)))
