@@ -122,7 +122,7 @@ def test_a_cancel_reaches_every_peer_and_one_that_joins_later() -> None:
     assert [net.book(number) for number in range(4)] == [([], [(51, 10)])] * 4
 
 
-def test_the_exchange_asks_grapes_for_names_alone() -> None:
+def test_the_exchange_asks_grapes_for_names_and_addresses_alone() -> None:
     """docs/failure-modes.rst#f26: a book kept in DHT values, which are 1,000 bytes long at most."""
     folder = Path(grenache_py.exchange.__file__).parent
     discovery = ast.parse((folder / "daemon" / "discovery.py").read_text())
@@ -136,4 +136,4 @@ def test_the_exchange_asks_grapes_for_names_alone() -> None:
     assert {"start_announcing", "lookup"} <= asked
     assert not asked & {"put", "put_mutable", "get"}
     users = {file.name for file in folder.rglob("*.py") if "link.client" in file.read_text()}
-    assert users == {"discovery.py"}
+    assert users == {"discovery.py", "address_slots.py"}

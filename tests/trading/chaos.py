@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -87,6 +87,15 @@ async def collect(stream: AsyncStream[Order | Fill | Trade], into: list[object])
         into.append(item)
 
 
+async def until(what: str, holds: Callable[[], bool]) -> None:
+    """Wait for what must come; fails with TimeoutError, and says what did not."""
+    for _ in range(int(DEADLINE_S * 100)):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError(f"it never came that {what}")
+
+
 async def run(daemon: Daemon, seed: int) -> str:
     """One seed; what happened. Raises AssertionError when something is lost or told twice."""
     logging.getLogger("grenache_py.trading").setLevel(logging.ERROR)
@@ -152,15 +161,13 @@ async def run(daemon: Daemon, seed: int) -> str:
             proxy.cutting = False
             everything = [fill async for fill in sure.get_fills(after=0)]
             mine = [order async for order in sure.get_orders(status="all")]
-            while len(told["fills"]) < len(everything):
-                await asyncio.wait_for(asyncio.sleep(0.01), DEADLINE_S)
+            await until("the last fill is told", lambda: len(told["fills"]) >= len(everything))
             final = await sure.get_book("BTC-USD")
             book: Book = await books.get(DEADLINE_S)
             while not book.current or book.seq < final.seq:
                 book = await books.get(DEADLINE_S)
             last = await sure.get_trades("BTC-USD", 1)
-            while last and (not told["trades"] or told["trades"][-1] != last[-1]):
-                await asyncio.wait_for(asyncio.sleep(0.01), DEADLINE_S)
+            await until("the last trade is told", lambda: told["trades"][-1:] == last)
             for stream in streams.values():
                 stream.close()
             await asyncio.gather(*tasks)

@@ -17,7 +17,7 @@ from grenache_py.exchange.peers.outgoing import Outgoing
 from grenache_py.exchange.peers.peer_exchange import PeerExchange
 from grenache_py.exchange.peers.peering import Peering
 from tests.exchange.daemon import test_connections as connections
-from tests.exchange.daemon import test_secure_channel as channel
+from tests.exchange.daemon.connections import test_secure_channel as channel
 from tests.exchange.peers import test_address_book as addresses
 from tests.exchange.peers import test_admission as admission
 from tests.exchange.peers import test_door as door

@@ -126,7 +126,7 @@ def test_the_vendored_file_is_the_published_one() -> None:
     """lightweight-charts 5.2.1 of npm, dist/lightweight-charts.standalone.production.mjs."""
     published = "1bb1ee79f9d4dd17261b53d930f7a8995748276f80e7ba0e24412b5068062f5f"
     assert hashlib.sha256(static_pages()[CHARTS]().body).hexdigest() == published
-    web = files("grenache_py.exchange.daemon") / "web" / "vendor"
+    web = files("grenache_py.exchange.daemon.http_port") / "web" / "vendor"
     assert "Apache License" in (web / "lightweight-charts-5.2.1.LICENSE").read_text()
 
 

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from tests.exchange.daemon.test_http import Browser
 
 from grenache_py.exchange.client_port.access import Grant
 from grenache_py.exchange.daemon.connections.client_connection import ClientConnection
 from grenache_py.exchange.rates import Rate
+from tests.exchange.daemon.http_port.test_http import Browser
 from tests.support.peer import Peer
 
 

@@ -20,7 +20,9 @@ def test_orders_with_another_tick_are_told_of_once_a_market_however_often_they_c
         lines.append(formatEvent(event))
 
     identity = Identity.from_seed(b"1" * 32)
-    factory = NodeFactory(ExchangeConfig(), identity, random.Random(1), "0", lambda: None)
+    factory = NodeFactory(
+        ExchangeConfig(), identity, random.Random(1), "0", lambda: None, lambda: None
+    )
     globalLogPublisher.addObserver(seen)
     try:
         for _ in range(2):  # another node after a failure
