@@ -137,7 +137,7 @@ def decode_fill(payload: str) -> FillRequest:
     """
     try:
         fill = _fill(payload)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise RemoteProtocolError(f"bad fill: {error}") from None
     ids = [fill.id, fill.taker_home, fill.maker_home, fill.order]
     amounts = [fill.committed]
@@ -159,7 +159,7 @@ def decode_answer(payload: str) -> FillAnswer:
     """
     try:
         answer = _answer(payload)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise RemoteProtocolError(f"bad fill answer: {error}") from None
     ids, amounts = [answer.fill, answer.taker_home, answer.maker_home], list[str]()
     for trade in answer.trades:
@@ -175,7 +175,7 @@ def decode_settled(payload: str) -> Settled:
     """
     try:
         settled = _settled(payload)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise RemoteProtocolError(f"bad settlement: {error}") from None
     check_texts("settlement", [settled.taker_home, settled.maker_home, *settled.fills], [])
     return settled

@@ -51,7 +51,7 @@ def decode_query(payload: str) -> FillQuery:
     """
     try:
         query = _query(payload)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise RemoteProtocolError(f"bad fill query: {error}") from None
     check_texts("fill query", [query.fill, query.order, query.maker_home, query.taker_home], [])
     if query.fill != fill_id(query.order, query.maker_home, query.taker_home, query.fill_seq):

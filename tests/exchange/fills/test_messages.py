@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from grenache_py.exchange.fills.messages import (
 )
 from grenache_py.exchange.fills.query import FillQuery, decode_query, encode_query
 from grenache_py.exchange.signed_log.entries import TradeBody
+from tests.support.peers import Network
 
 TAKER, MAKER, ORDER = "a" * 64, "b" * 64, "c" * 32
 LEG = ("d" * 32, "1", "2.5")
@@ -127,3 +129,22 @@ def test_settled_fills_are_told_in_lists_of_bounded_length() -> None:
     for wrong in (None, "f" * 32, (), (*most, "f" * 32), ("f" * 33,), ("x" * 32,), (5,)):
         with pytest.raises(RemoteProtocolError):
             decode_settled(encode(msgspec.structs.replace(settled, fills=wrong)))
+
+
+@pytest.mark.parametrize("deep", ['{"kind":' + "[" * 13_000, '{"kind":' + '{"a":' * 2_600])
+@pytest.mark.parametrize("decode", [decode_fill, decode_answer, decode_settled, decode_query])
+def test_what_is_nested_deeply_is_a_strangers_fault(decode: Any, deep: str) -> None:
+    """Anything but this error would be a bug of ours, for which the node is made anew."""
+    with pytest.raises(RemoteProtocolError):
+        decode(deep)
+
+
+def test_who_sends_it_pays_and_the_node_goes_on() -> None:
+    network = Network(2)
+    network.mesh()
+    [link] = network[0].peering.ready()
+    before = network[0].peering.scores.of(link.key, network.now)
+    wire = {"payload": '{"kind":' + "[" * 13_000, "signature": b64encode(bytes(64)).decode()}
+    message = {"jsonrpc": "2.0", "method": "fill.settled", "params": {"settled": wire}}
+    network[0].link_message(link.id, message, network.now)
+    assert network[0].peering.scores.of(link.key, network.now) < before
