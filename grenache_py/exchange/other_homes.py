@@ -19,6 +19,7 @@ from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.signed_log.entries import TradeBody, trade_from_body
+from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["OtherHomes"]
 
@@ -71,13 +72,13 @@ class OtherHomes:
         if bid is not None and ask is not None and bid >= ask:
             self.crossed[live.order.market] = None
 
-    def heard_trade(self, body: TradeBody, home: str, now: float) -> None:
-        """An applied entry of ``home`` tells of a trade."""
+    def heard_trade(self, body: TradeBody, home: str, signed: Signed, now: float) -> None:
+        """An applied entry of ``home``, ``signed``, tells of a trade."""
         if body.taker_home == self._key and home == body.maker_home:
             if self.silent():
                 self.taker.not_by_log(body.id)
                 return  # to settle it is to sign; it is asked about afterwards
-            market = self.taker.trade_seen(body, now)
+            market = self.taker.trade_seen(body, signed, now)
             if market is not None:
                 self.crossed[market] = None
         elif home == body.maker_home and body.market in self._markets:

@@ -22,6 +22,7 @@ from grenache_py.exchange.cli.markets import book, candles, markets, ticker, tra
 from grenache_py.exchange.cli.orders import buy, cancel, fills, orders, replace, sell
 from grenache_py.exchange.cli.peer import backup, call, decide, doctor, doubts, peers, status
 from grenache_py.exchange.cli.peer_shell import peer_shell
+from grenache_py.exchange.cli.receipts import receipt, verify
 from grenache_py.exchange.cli.tool import (
     EXIT_FAILED,
     EXIT_LATER,
@@ -118,7 +119,7 @@ for command in (
     *(buy, sell, cancel, replace, orders, fills),
     *(book, ticker, candles, trades, watch, markets),
     *(status, doctor, peers, peer_shell, doubts, decide, backup, call),
-    *(load, export, replay, trace),
+    *(load, export, replay, trace, receipt, verify),
 ):
     exchange.add_command(command)
 

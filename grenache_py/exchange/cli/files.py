@@ -17,12 +17,12 @@ from grenache_py.exchange.audit.trace import trace as trace_order
 from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.tool import EXIT_FAILED, EXIT_NOTHING, Tool
 
-__all__ = ["export", "replay", "trace"]
+__all__ = ["DATA_FILE", "export", "replay", "store_file", "trace"]
 
 DATA_FILE = "exchange-data/exchange.sqlite"
 
 
-def _store_file(path: str) -> str:
+def store_file(path: str) -> str:
     """The store in a data directory, or the file itself (a backup)."""
     return os.path.join(path, "exchange.sqlite") if os.path.isdir(path) else path
 
@@ -38,7 +38,7 @@ def export(what: str, file: str, format: str) -> None:
     FILE is a data directory, its exchange.sqlite or a backup; a daemon may be using it.
     """
     write = write_csv if format == "csv" else write_jsonl
-    if not write(_store_file(file), what, sys.stdout):
+    if not write(store_file(file), what, sys.stdout):
         sys.exit(EXIT_NOTHING)
 
 
@@ -51,7 +51,7 @@ def replay(tool: Tool, file: str) -> None:
 
     FILE is a data directory, its exchange.sqlite or a backup; a daemon may be using it.
     """
-    proof = prove(_store_file(file))
+    proof = prove(store_file(file))
     tool.out({"holds": proof.holds, **attrs.asdict(proof)}, lambda: show.proof_table(proof))
     if not proof.holds:
         sys.exit(EXIT_FAILED)
@@ -68,7 +68,7 @@ def trace(tool: Tool, order: str, file: str) -> None:
     ORDER is its id, the first 8 digits of it or more, or the id that its client gave it. FILE is a
     data directory, its exchange.sqlite or a backup; a daemon may be using it.
     """
-    path = _store_file(file)
+    path = store_file(file)
     found = trace_order(path, order)
     if found is None:
         tool.nothing(f"{path} knows no order {order}.", None)

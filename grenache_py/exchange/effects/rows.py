@@ -15,6 +15,7 @@ import attrs
 
 __all__ = [
     "AnswerRow",
+    "EvidenceRow",
     "ExecutionRow",
     "FillForgotten",
     "FillTraded",
@@ -167,6 +168,17 @@ class AnswerRow(NamedTuple):
     signature: bytes
 
 
+class EvidenceRow(NamedTuple):
+    """Append what this home or another signed about a trade of both; kept for receipts."""
+
+    time_ms: int  # the trade's
+    payload: str
+    path: bytes
+    leaf: int
+    size: int
+    signature: bytes
+
+
 class AnswerGone(NamedTuple):
     """Forget a rejection or tombstone whose fill can no longer arrive."""
 
@@ -239,6 +251,7 @@ Row: TypeAlias = (
     | TradeRow
     | IntentRow
     | AnswerRow
+    | EvidenceRow
     | AnswerGone
     | FillTraded
     | FillForgotten

@@ -15,7 +15,7 @@ import attrs
 
 from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.fills.intent import Intent
-from grenache_py.exchange.fills.messages import FillRequest
+from grenache_py.exchange.fills.messages import FillRequest, Settled, encode
 from grenache_py.exchange.fills.query import FillQuery, encode_query
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.merkle import Sealer
@@ -94,4 +94,11 @@ class Asking:
         draft = self.sealer.add(encode_query(query))
         self.outbox.messages.append(
             (fill.maker_home, "fill.query", lambda: {"query": draft.proof.wire()})
+        )
+
+    def tell(self, told: Settled) -> None:
+        """Tell a maker's home what is settled; signed, for it lets the maker forget."""
+        draft = self.sealer.add(encode(told))
+        self.outbox.messages.append(
+            (told.maker_home, "fill.settled", lambda: {"settled": draft.proof.wire()})
         )

@@ -35,6 +35,7 @@ class Intent:
         legs: (maker order, lots, price in ticks) each.
         settled: bit i is set once leg i has its outcome.
         seen: trades of it that the maker's log has shown, by leg.
+        shown: the time of the newest of them, and the entry that showed it.
         log_mark: epoch and ``Origin.jumps`` of the maker's log when it was asked; None after a
             restart. While they stay the same, each entry of that log has been seen here.
         retry_at: when to ask again, seconds.
@@ -48,6 +49,7 @@ class Intent:
     retry_at: float
     settled: int = 0
     seen: dict[int, TradeBody] = attrs.Factory(dict)
+    shown: tuple[int, Signed] | None = None
     retry_s: float = RETRY_S_MIN
     log_mark: tuple[int, int] | None = None
 
@@ -55,6 +57,12 @@ class Intent:
     def open_lots(self) -> int:
         """Lots still in doubt."""
         return sum(lots for i, (_, lots, _) in enumerate(self.legs) if not self.settled >> i & 1)
+
+    @property
+    def statements(self) -> list[Signed]:
+        """What this home signed to ask for it: the fill, and the entry of its order."""
+        drafts = self.draft, self.own.order_entry
+        return [draft.proof for draft in drafts if draft is not None]
 
     @property
     def all_settled(self) -> bool:

@@ -16,9 +16,10 @@ import attrs
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.effects.batch import Outbox
-from grenache_py.exchange.effects.rows import Snapshot
+from grenache_py.exchange.effects.rows import EvidenceRow, Snapshot
 from grenache_py.exchange.errors import BUSY, FORGOTTEN, OrderError
 from grenache_py.exchange.fills.answers import Answers, StoredAnswer
+from grenache_py.exchange.fills.evidence import keep_evidence
 from grenache_py.exchange.fills.messages import (
     FillAnswer,
     FillRequest,
@@ -142,7 +143,9 @@ class Maker:
         if not parts or (fill.all_or_none and sum(part for _, part in parts) < asked):
             why = why or "partial"
             return self._store_refusal(fill.id, fill.taker_home, fill.deadline, why)
-        return self._trade(fill, order.side, parts, market, now)
+        time_ms = self.clock.read_ms(now)
+        keep_evidence(self.outbox, {time_ms}, fill_signed, order_signed)
+        return self._trade(fill, order.side, parts, market, time_ms, now)
 
     def _taker_order(self, fill: FillRequest, signed: Signed) -> tuple[Order, OrderKey] | None:
         """
@@ -203,6 +206,7 @@ class Maker:
         side: Side,
         parts: list[tuple[LiveOrder, int]],
         market: Market,
+        time_ms: int,
         now: float,
     ) -> Draft:
         """
@@ -211,7 +215,6 @@ class Maker:
         """
         transition = Transition()
         book = self.ledger.books[market.symbol]
-        time_ms = self.clock.read_ms(now)
         for maker, lots in parts:
             maker.open -= lots
             maker.filled += lots
@@ -237,6 +240,7 @@ class Maker:
         answer = self.sealer.add(
             encode(FillAnswer(fill.id, fill.taker_home, fill.maker_home, "", trades))
         )
+        self.outbox.unsealed.append(lambda: EvidenceRow(time_ms, *answer.proof.row()))
         self.filled += 1
         self._store(fill.id, StoredAnswer(answer, fill.taker_home, fill.deadline + KEEP_MS, True))
         return answer

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import attrs
 
@@ -21,6 +20,7 @@ from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.effects.rows import Snapshot
 from grenache_py.exchange.errors import UNKNOWN_ORDER, OrderError
 from grenache_py.exchange.fills.asking import Asking
+from grenache_py.exchange.fills.evidence import keep_evidence
 from grenache_py.exchange.fills.intent import (
     RETRY_S_MIN,
     Intent,
@@ -44,7 +44,7 @@ from grenache_py.exchange.market.matching import Leg, rests
 from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.signed_log.entries import TradeBody, trade_from_body
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
-from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed, Verifier
+from grenache_py.exchange.signed_log.merkle import Sealer, Signed, Verifier
 
 __all__ = ["Taker"]
 
@@ -262,16 +262,20 @@ class Taker:
         self.verifier.check(signed, fill.maker_home)
         self.on_hold.pop(fill.maker_home, None)
         filled = trades_by_leg(intent, answer.trades, self.ledger.markets[fill.market])
+        keep_evidence(self.outbox, {trade.time for trade in answer.trades}, signed)
         outcomes = {i: filled.get(i) for i in range(len(intent.legs))}
         return self._settle(intent, outcomes, now)
 
-    def trade_seen(self, body: TradeBody, now: float) -> str | None:
+    def trade_seen(self, body: TradeBody, signed: Signed, now: float) -> str | None:
         """
         The maker's own log shows a trade of a fill in doubt: as good as the answer, once it has
         shown one of each leg.
 
         Never leg by leg: the maker takes one trade of a fill in this home's log for a sign that
         the whole answer is on this disk, and may forget it.
+
+        Args:
+            signed: the entry of the maker's log that shows it.
 
         Returns:
             the market to sweep when lots were released, else None.
@@ -282,6 +286,9 @@ class Taker:
             return None
         market = self.ledger.markets[intent.fill.market]
         intent.seen[i] = trades_by_leg(intent, (body,), market)[i]
+        if intent.shown != (body.time, signed):  # several trades of a fill may be in one entry
+            keep_evidence(self.outbox, {body.time}, signed)
+            intent.shown = body.time, signed
         if len(intent.seen) < len(intent.legs):
             return None
         self.on_hold.pop(intent.fill.maker_home, None)
@@ -344,6 +351,9 @@ class Taker:
                 live.open += released
             elif released:
                 live.reason = "cancelled"  # immediate-or-cancel: never left standing
+        times = {body.time for body in outcomes.values() if body is not None}
+        if times:  # else it may be given up before it was even asked
+            keep_evidence(self.outbox, times, *intent.statements)
         if intent.all_settled:
             del self.intents[intent.fill.id]
             self._fills_of[intent.fill.maker_home] -= 1
@@ -357,15 +367,11 @@ class Taker:
         return market.symbol if released or transition.trades else None
 
     def tell_settled(self) -> None:
-        """
-        Tell the makers' homes which of their answers are on this disk with this batch; signed,
-        for it lets them forget.
-        """
+        """Tell the makers' homes which of their answers are on this disk with this batch."""
         for home, fills in self._to_tell.items():
             for start in range(0, len(fills), FILLS_TOLD_MAX):
-                told = Settled(self.ledger.home, home, tuple(fills[start : start + FILLS_TOLD_MAX]))
-                draft = self.sealer.add(encode(told))
-                self.outbox.messages.append((home, "fill.settled", partial(_settlement, draft)))
+                part = tuple(fills[start : start + FILLS_TOLD_MAX])
+                self._asking.tell(Settled(self.ledger.home, home, part))
         self._to_tell.clear()
 
     def ask_outcome(self, intent: Intent) -> None:
@@ -392,7 +398,3 @@ class Taker:
         """Take up the fills that were in doubt; they are asked about at once."""
         for row in snapshot.intents:
             self._watch(intent_from_row(row, self.ledger, now))
-
-
-def _settlement(draft: Draft) -> dict[str, object]:
-    return {"settled": draft.proof.wire()}

@@ -18,7 +18,7 @@ from grenache_py.errors import ConfigError
 from grenache_py.exchange.errors import INVALID_PARAMS, NOT_A_MULTIPLE, OrderError
 from grenache_py.exchange.market.order import NewOrder
 
-__all__ = ["Market", "Step"]
+__all__ = ["SYMBOL", "Market", "Step"]
 
 #: Exact in a browser's numbers as well, and SQLite can add up a thousand of them in 64 bits.
 COUNT_MAX = 2**53 - 1
@@ -36,7 +36,8 @@ AVERAGE_EXTRA_DECIMALS = 4
 PROTECTION_BP_DEFAULT = 500
 
 _DECIMAL = re.compile(r"([0-9]+)(?:\.([0-9]+))?", re.ASCII)
-_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,31}", re.ASCII)
+#: What a market can be called; ``fullmatch`` it.
+SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,31}", re.ASCII)
 _PERCENT = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?%", re.ASCII)
 
 
@@ -213,7 +214,7 @@ class Market:
             ConfigError: with a sentence that says what is wrong.
         """
         symbol, _, rest = text.partition(":")
-        if not _SYMBOL.fullmatch(symbol):
+        if not SYMBOL.fullmatch(symbol):
             raise ConfigError(
                 f"market {text!r}: the symbol must be 1 to 32 characters of A-Z, 0-9, '.', '_'"
                 " and '-', beginning with a letter or digit"

@@ -39,8 +39,8 @@ class Replica:
     All other homes.
 
     Args:
-        on_trade: called with each trade an applied entry reports, the home that reports it, and
-            the time; not with those of orders that are hidden.
+        on_trade: called with each trade an applied entry reports, the home that reports it,
+            the signed entry and the time; not with those of orders that are hidden.
         own_head: (epoch, seq) of this home's log.
         own_hash: the hash of an own entry by its seq, None when it is not in memory.
 
@@ -62,7 +62,7 @@ class Replica:
         clock: HybridClock,
         verifier: Verifier,
         outbox: Outbox,
-        on_trade: Callable[[TradeBody, str, float], None],
+        on_trade: Callable[[TradeBody, str, Signed, float], None],
         own_head: Callable[[], tuple[int, int]],
         own_hash: Callable[[int], str | None],
     ) -> None:
@@ -157,7 +157,7 @@ class Replica:
             self._table.freeze(origin, f"entry {entry.seq}: {error}")
             return
         for trade in trades:
-            self._on_trade(trade, origin.home, now)
+            self._on_trade(trade, origin.home, signed, now)
         if entry.beat is not None:
             origin.heard_beat(entry.beat)
         elif origin.expected is not None:

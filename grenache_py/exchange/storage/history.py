@@ -11,13 +11,20 @@ from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 from grenache_py.exchange.effects.rows import (
+    EvidenceRow,
     ExecutionRow,
     LogRow,
     OrderEventRow,
     OrderRow,
     TradeRow,
 )
-from grenache_py.exchange.storage.selects import SELECT_LOG, SELECT_TRADE, orders_where, rows_of
+from grenache_py.exchange.storage.selects import (
+    SELECT_LOG,
+    SELECT_TRADE,
+    orders_where,
+    rows_of,
+    select,
+)
 from grenache_py.exchange.storage.statements import (
     EVENT_VALUE,
     log_position,
@@ -28,6 +35,7 @@ __all__ = [
     "Candle",
     "ExecutionPage",
     "candles",
+    "evidence",
     "executions",
     "log_entries",
     "newest_trades",
@@ -329,6 +337,12 @@ def executions(
     if after is None:
         return ExecutionPage(rows[::-1], newest, newest)
     return ExecutionPage(rows, rows[-1].seq if len(rows) == limit else last, newest)
+
+
+def evidence(connection: Connection, time_ms: int) -> list[EvidenceRow]:
+    """What homes signed about trades with another of one millisecond, as it was learned."""
+    sql = f"{select(EvidenceRow, 'evidence')} WHERE time_ms = ? ORDER BY number"
+    return rows_of(connection, EvidenceRow, sql, time_ms)
 
 
 def log_entries(connection: Connection, epoch: int, first: int, last: int) -> list[LogRow]:

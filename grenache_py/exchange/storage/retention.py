@@ -48,6 +48,8 @@ class Retention:
     bars_age_ms: int = 400 * DAY_MS
     executions_max: int = 2_000_000
     executions_age_ms: int = 400 * DAY_MS
+    evidence_max: int = 1_000_000
+    evidence_age_ms: int = 90 * DAY_MS
     order_events_max: int = 2_000_000
     order_events_age_ms: int = 30 * DAY_MS
     log_entries_max: int = 500_000
@@ -62,6 +64,7 @@ class Plan:
     trades_below: int
     bars_below: int
     executions_below: int
+    evidence_below: int
     events_below: int
     log_below: int
     log_kept: frozenset[int] = attrs.field(repr=False)
@@ -88,6 +91,9 @@ def plan(connection: Connection, keep: Retention, now_ms: int) -> Plan:
         bars_below=_below(connection, "bars", keep.bars_max, now_ms - keep.bars_age_ms),
         executions_below=_below(
             connection, "executions", keep.executions_max, now_ms - keep.executions_age_ms
+        ),
+        evidence_below=_below(
+            connection, "evidence", keep.evidence_max, now_ms - keep.evidence_age_ms
         ),
         events_below=_below(
             connection, "order_events", keep.order_events_max, now_ms - keep.order_events_age_ms
@@ -160,6 +166,11 @@ def prune(connection: Connection, plan: Plan) -> Iterator[int]:
             "DELETE FROM executions WHERE number IN"
             " (SELECT number FROM executions WHERE number < ? ORDER BY number LIMIT ?)",
             plan.executions_below,
+        ),
+        (
+            "DELETE FROM evidence WHERE number IN"
+            " (SELECT number FROM evidence WHERE number < ? ORDER BY number LIMIT ?)",
+            plan.evidence_below,
         ),
         (
             "DELETE FROM order_events WHERE number IN"

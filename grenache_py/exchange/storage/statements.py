@@ -27,6 +27,7 @@ import attrs
 from grenache_py.exchange.effects.rows import (
     AnswerGone,
     AnswerRow,
+    EvidenceRow,
     ExecutionRow,
     FillForgotten,
     FillTraded,
@@ -115,6 +116,7 @@ STATEMENTS: dict[type, Statement] = {
     IntentRow: _insert("intents", IntentRow._fields, _update("fill_id", IntentRow._fields[1:])),
     # The answer itself is final; only what is known about its taker changes.
     AnswerRow: _insert("answers", AnswerRow._fields, _update("fill_id", ["keep_ms", "unsettled"])),
+    EvidenceRow: _insert("evidence", EvidenceRow._fields),
     AnswerGone: Statement("DELETE FROM answers WHERE fill_id IN (", "?", ")"),
     FillTraded: _insert("traded_fills", FillTraded._fields),
     FillForgotten: Statement("DELETE FROM traded_fills WHERE number IN (", "?", ")"),

@@ -164,3 +164,12 @@ def test_a_home_that_is_on_hold_is_asked_again_when_its_link_is_back() -> None:
     net.link(0, 1)
     assert not net[0].taker.on_hold
     assert not net[0].taker.intents
+
+
+def test_a_fill_can_be_given_up_in_the_batch_that_asks_for_it() -> None:
+    net = silent_makers(1)
+    live = net.place_only(0, "buy", 5, 110)
+    [fill] = net[0].taker.intents
+    net[0].taker.decide(fill, net.now)
+    net.settle()
+    assert (live.reserved, live.filled) == (0, 0)

@@ -334,12 +334,13 @@ def test_no_question_of_a_client_reads_whole_tables(database: Database) -> None:
     history.volume_lots(connection, "BTC-USD", 0)
     history.order_events(connection, "alice", 1, 9)
     history.log_entries(connection, 1, 1, 9)
+    history.evidence(connection, 1)
     connection.set_trace_callback(None)
     assert len(asked) > 15
     for sql in asked:
         plan = [step[3] for step in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
         for step in plan:
-            if re.match(r"SCAN (orders|order_events|trades|bars|log)\b", step):
+            if re.match(r"SCAN (orders|order_events|trades|bars|log|evidence)\b", step):
                 # Newest first by position, with a limit: it walks no further than the page.
                 assert "ORDER BY position DESC" in sql, (sql, plan)
             # Of a shelf it reads what it looks for, not all.
@@ -428,12 +429,15 @@ def test_pruning_takes_the_oldest_and_nothing_that_lives(seed: int) -> None:
         sample(rows.IntentRow, n, done=rng.randrange(2), deadline_ms=rng.randrange(100))
         for n in range(20)
     ]
-    database.commit([*entries, *orders, *trades, *events, *intents])
+    evidence = [sample(rows.EvidenceRow, n, time_ms=n) for n in range(rng.randrange(60))]
+    database.commit([*entries, *orders, *trades, *events, *intents, *evidence])
     keep = Retention(
         closed_orders_max=rng.randrange(40),
         closed_orders_age_ms=rng.randrange(100),
         trades_max=rng.randrange(1, 60),
         trades_age_ms=rng.randrange(100),
+        evidence_max=rng.randrange(1, 60),
+        evidence_age_ms=rng.randrange(100),
         order_events_max=rng.randrange(1, 60),
         order_events_age_ms=rng.randrange(100),
         log_entries_max=rng.randrange(1, 80),
@@ -457,6 +461,10 @@ def test_pruning_takes_the_oldest_and_nothing_that_lives(seed: int) -> None:
 
     assert history.trades(connection, "BTC-USD", 99) == [
         row for row in trades[-keep.trades_max :] if row.time_ms >= 100 - keep.trades_age_ms
+    ]
+    found = [row for n in range(60) for row in history.evidence(connection, n)]
+    assert found == [
+        row for row in evidence[-keep.evidence_max :] if row.time_ms >= 100 - keep.evidence_age_ms
     ]
     left = [event for event, _ in history.order_events(connection, "a", 0, 99)]
     assert left == [
