@@ -166,6 +166,10 @@ class PeerLink:
         self.points = self.answer_bytes = 0
         return points, size
 
+    def is_hollow(self, origin: str, head: Head) -> bool:
+        """Whether it could show nothing of a log up to there, or further."""
+        return head.position <= self.hollow.get(origin, NO_HEAD).position
+
     def cannot_show(self, origin: str) -> None:
         """It holds no heartbeat of a log, of which it holds more than we do: it cannot help."""
         head = max(self.heads.pop(origin, NO_HEAD), self.told.get(origin, NO_HEAD))

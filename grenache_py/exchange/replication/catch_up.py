@@ -140,4 +140,4 @@ class CatchUp:
 def _head_at(link: PeerLink, origin: str) -> Head:
     """How much of a log the other side can show: what it told, or was told, whichever is more."""
     head = max(link.heads.get(origin, NO_HEAD), link.told.get(origin, NO_HEAD))
-    return NO_HEAD if link.hollow.get(origin) == head else head
+    return NO_HEAD if link.is_hollow(origin, head) else head

@@ -104,11 +104,7 @@ class HeadExchange:
         for origin, head in heads:
             if not has_room(link, origin):
                 break
-            # A home that lives writes a heartbeat soon. The rest of one that died may be gone.
-            if (
-                head.position >= link.heads.get(origin, NO_HEAD).position
-                and link.hollow.get(origin) != head
-            ):
+            if _is_news(link, origin, head):
                 link.heads[origin] = head
             if head.position > link.told.get(origin, NO_HEAD).position:
                 link.told[origin] = head
@@ -121,9 +117,16 @@ class HeadExchange:
         if now < link.heads_again:
             return None
         for origin, head in heads:
-            position = head.position
-            if has_room(link, origin) and position >= link.heads.get(origin, NO_HEAD).position:
+            if has_room(link, origin) and _is_news(link, origin, head):
                 link.heads[origin] = head
-                if position > self._held_logs.head(origin).position:
+                if head.position > self._held_logs.head(origin).position:
                     self._fetching.announced(origin, link, now)
         return None
+
+
+def _is_news(link: PeerLink, origin: str, head: Head) -> bool:
+    """Whether a head that a neighbour tells is at least the one it told, and not hollow."""
+    # A home that lives writes a heartbeat soon. The rest of one that died may be gone.
+    return head.position >= link.heads.get(origin, NO_HEAD).position and not link.is_hollow(
+        origin, head
+    )

@@ -102,6 +102,7 @@ class Intake:
         elif received.verdict == "waiting" and (gap := received.origin.gap) is not None:
             # Who sends an entry holds those before it.
             head = Head(received.origin.epoch, gap[1], "")
+            link.hollow.pop(home, None)  # it holds more now than when it could show nothing
             if head.position > link.heads.get(home, NO_HEAD).position and has_room(link, home):
                 link.heads[home] = head
             self.consider(home, link, now)

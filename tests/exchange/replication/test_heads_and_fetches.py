@@ -233,3 +233,36 @@ def test_heads_are_told_once_and_everything_again_after_half_a_minute() -> None:
     assert 2 <= net.counts["sync.heads"] <= 20
     assert net[0].sync.synced
     assert net[1].sync.synced
+
+
+def test_who_could_show_nothing_of_a_log_is_asked_again_when_it_brings_the_next_entry() -> None:
+    """The neighbour was restarted, and holds neither the entries nor a heartbeat of the log."""
+    net = Network(3)
+    net.link(1, 2)
+    net.run(6)
+    for price in range(80):
+        net.place(2, "sell", 1, 100 + price)
+    net.cut(2)
+    net.restart(1)
+    net.link(0, 1)
+    net.run(3)
+    origin, link = net[2].key, net[0].peering.by_key[net[1].key]
+    assert link.hollow[origin].seq >= 80
+    assert origin not in net[0].sync.behind()
+    net.link(1, 2)
+    net.run(7)
+    assert net[0].replica.origins[origin].complete
+    assert net[0].sync.synced
+
+
+def test_a_head_that_a_neighbour_could_not_show_is_not_believed_however_it_tells_of_it() -> None:
+    told = Told()
+    head = Head(1, told.head.seq + 3, HASH)
+    told.link.hollow[told.key] = head
+    told.heads()
+    told.heads("gossip.have")
+    told.heads("gossip.have", more=2)
+    assert told.link.heads.get(told.key) != head
+    assert told.peer.sync.behind() == {}
+    told.heads(more=4)
+    assert told.peer.sync.behind()
