@@ -60,7 +60,7 @@ class Adoption:
         if published.home == self.home or order is None:
             return False
         table, records = self.table, self.table.records
-        now_ms = int(now * 1000)
+        now_ms = self.clock.earlier_ms(now)
         origin = table.origins.get(published.home) or table.new(
             published.home, newest.epoch, newest.time[0], now_ms, orders=True
         )
@@ -143,7 +143,7 @@ class Adoption:
         if entry.home == self.home:
             return Received("own", None)
         table = self.table
-        now_ms = int(now * 1000)
+        now_ms = self.clock.earlier_ms(now)
         origin = table.origins.get(entry.home) or table.new(
             entry.home, entry.epoch, entry.time[0], now_ms, orders=bool(beat.live)
         )

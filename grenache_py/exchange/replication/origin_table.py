@@ -133,13 +133,19 @@ class OriginTable:
             self.records.drop(origin, record)
         origin.begin_epoch(epoch)
 
-    def show_or_hide(self, now_ms: int) -> None:
-        """Let leases that ran out take their orders out of the books; forget what is over."""
+    def show_or_hide(self, now_ms: int, earlier_ms: int) -> None:
+        """
+        Let leases that ran out take their orders out of the books; forget what is over.
+
+        Args:
+            earlier_ms: what is forgotten is judged by, as in ``new``: were it taken again by
+                another clock, it would be forgotten again, and passed on each time.
+        """
         for origin in list(self.origins.values()):
             self.records.show_or_hide(origin, now_ms)
             if not origin.visible:
-                self.records.drop_expired(origin, now_ms)
-                if is_over(origin, now_ms):
+                self.records.drop_expired(origin, earlier_ms)
+                if is_over(origin, earlier_ms):
                     self.forget(origin)
         self.bound_waiting()
 

@@ -98,7 +98,8 @@ class Replica:
             return Received("own", None)
         origin, now_ms = self.origins.get(entry.home), int(now * 1000)
         if origin is None:
-            origin = self._table.new(entry.home, entry.epoch, entry.time[0], now_ms, orders=False)
+            by_ms = self._clock.earlier_ms(now)
+            origin = self._table.new(entry.home, entry.epoch, entry.time[0], by_ms, orders=False)
         if origin is None:
             return Received("known", None)  # long silent: forgotten by everybody
         known = self.forks.known(origin, entry, signed)
@@ -197,7 +198,7 @@ class Replica:
 
     def tick(self, now: float) -> None:
         """Let leases run out, and orders that are about to expire leave the books."""
-        self._table.show_or_hide(self._clock.read_ms(now))
+        self._table.show_or_hide(self._clock.read_ms(now), self._clock.earlier_ms(now))
         self.records.expire()
 
     def flush(self) -> None:
@@ -211,4 +212,4 @@ class Replica:
         """Take back the replica of an earlier life."""
         self._table.restore(snapshot)
         if self.origins:  # to read the clock moves it
-            self._table.show_or_hide(self._clock.read_ms(now))
+            self._table.show_or_hide(self._clock.read_ms(now), self._clock.earlier_ms(now))

@@ -105,6 +105,10 @@ class HybridClock:
             self.ms, self.counter = wall_ms, 0
         return self.ms
 
+    def earlier_ms(self, now: float) -> int:
+        """The earlier of wall time and ``read_ms``: what is this long ago by both is."""
+        return min(int(now * 1000), self.read_ms(now))
+
     def _follows(self, wall_ms: int) -> bool:
         """Whether a wall clock that is ahead is believed; after a leap it is not any more."""
         if wall_ms > TIME_MS_MAX:

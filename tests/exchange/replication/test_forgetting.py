@@ -101,6 +101,26 @@ def test_a_neighbours_heads_of_a_forgotten_home_are_not_missed() -> None:
     assert ALICE.key not in net[0].sync.behind()
 
 
+def test_a_peer_whose_stamps_are_hours_ahead_takes_no_home_again_and_again() -> None:
+    """Its wall clock was put right, its stamps never go back: nobody is forgotten by those."""
+    net = Network(1)
+    alice = Author(net.now)
+    replica = net[0].replica
+    net[0].clock.resume(int(net.now * 1000) + 3_600_000, 0)
+    signed, told = beat(alice), []
+    for _ in range(3):
+        told.append(replica.receive(signed, net.now).verdict)
+        later(net, 1)
+    assert told == ["applied", "known", "known"]
+
+
+def test_a_wall_clock_that_is_not_believed_keeps_no_home_out() -> None:
+    net = Network(1)
+    alice = Author(net.now)
+    net[0].clock.rest()
+    assert net[0].replica.receive(beat(alice), net.now + 3_600).verdict == "applied"
+
+
 def test_expired_orders_of_a_silent_home_are_dropped_and_not_taken_again() -> None:
     net = Network(1)
     replica, alice = net[0].replica, Author(net.now)
