@@ -166,6 +166,11 @@ class PeerLink:
         self.points = self.answer_bytes = 0
         return points, size
 
+    @property
+    def full(self) -> bool:
+        """Whether it may be asked nothing before it has answered: no fault of its."""
+        return len(self.pending) >= PENDING_MAX
+
     def is_hollow(self, origin: str, head: Head) -> bool:
         """Whether it could show nothing of a log up to there, or further."""
         return head.position <= self.hollow.get(origin, NO_HEAD).position

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import INVALID_PARAMS, INVALID_REQUEST, NO_SUCH_METHOD, OrderError
-from grenache_py.exchange.peers.link import PENDING_MAX, PeerLink, PendingRequest
+from grenache_py.exchange.peers.link import PeerLink, PendingRequest
 from grenache_py.exchange.peers.message_table import MessageTable, PeerParams, PeerResult
 from grenache_py.exchange.peers.outgoing import Outgoing
 from grenache_py.wire.jsonrpc import error_line, request_line, result_line
@@ -63,7 +63,7 @@ class PeerRequests:
         object, or with neither when the link ended, when ``REQUEST_TIMEOUT_S`` passed, or when
         the link has stalled (``stall_s`` of the message's row).
         """
-        if len(link.pending) >= PENDING_MAX or link.closing:
+        if link.full or link.closing:
             answered(None, None, now)
             return
         self._next_id += 1
@@ -83,7 +83,7 @@ class PeerRequests:
         for number, pending in list(link.pending.items()):
             # Whoever learns that it waited in vain may close the link, which answers the rest.
             stalled = max(pending.asked, link.answered) + pending.stall_s <= now
-            late = stalled or pending.deadline <= now
+            late = stalled or not now < pending.deadline <= now + REQUEST_TIMEOUT_S
             if late and link.pending.pop(number, None) is not None:
                 pending.answered(None, None, now)
 

@@ -92,7 +92,9 @@ class CatchUp:
             for origin in sorted(origins)
             if origin in slow or not self.covers(origin)
         }
-        if not wanted or len(self._under_way) >= SESSIONS_MAX or now < self._not_before:
+        # Further ahead only when the clock was put back since.
+        again = self._not_before <= now or self._not_before > now + SESSION_S
+        if not wanted or len(self._under_way) >= SESSIONS_MAX or not again:
             return
         self._not_before = now + LOOK_S
         helped: dict[PeerLink, list[str]] = {}
@@ -117,13 +119,15 @@ class CatchUp:
         session.begin(now)
 
     def _free(self) -> list[PeerLink]:
-        """Neighbours that help with nothing yet, and of other networks than those who do."""
+        """Neighbours that can be asked, of other networks than those that help already."""
         keys = {session.link.key for session in self._under_way}
         prefixes = {network_prefix(session.link.address) for session in self._under_way} - {""}
         links = [
             link
             for link in self._peering.ready()
-            if link.key not in keys and network_prefix(link.address) not in prefixes
+            if not link.full
+            and link.key not in keys
+            and network_prefix(link.address) not in prefixes
         ]
         self._rng.shuffle(links)
         return links

@@ -95,7 +95,11 @@ class Fetching:
         if origin in self._pruned and self._pruned[origin][0] == link.key:
             return  # another neighbour is asked
         announced = self._announced.pop(origin, None)
-        if announced is not None and announced[0] == link.id and now < announced[1]:
+        if (
+            announced is not None
+            and announced[0] == link.id
+            and now < announced[1] <= now + ANNOUNCED_S
+        ):
             self._announced[origin] = announced
             return
         if self._catch_up.covers(origin):
@@ -121,7 +125,8 @@ class Fetching:
         """Whether as much is being fetched as may be, in all or from this neighbour."""
         fetches = self._fetches.values()
         return (
-            len(fetches) >= FETCHES_MAX
+            link.full
+            or len(fetches) >= FETCHES_MAX
             or sum(fetch.link == link.id for fetch in fetches) >= LINK_FETCHES_MAX
         )
 
@@ -136,19 +141,19 @@ class Fetching:
             del self._fetches[origin]
 
     def expire(self, now: float) -> None:
-        """Give up on announced entries that did not come in time."""
+        """Give up on what did not come in time, also when the clock was put back."""
         links = self._peering.links
         for origin, fetch in list(self._fetches.items()):
             held = self._held_logs.head(origin).position
             if held >= fetch.upto and fetch.deadline < float("inf"):
                 del self._fetches[origin]
-            elif fetch.deadline <= now:
+            elif fetch.deadline <= now or now + WANT_S < fetch.deadline < float("inf"):
                 del self._fetches[origin]
                 link = links.get(fetch.link)
                 if link is not None:
                     self._intake.broken_promise(link, now)
         for origin, (_, until) in list(self._pruned.items()):
-            if until <= now:
+            if not now < until <= now + SECOND_OPINION_S:
                 del self._pruned[origin]
                 self.behind.add(origin)
         for origin, (number, _) in list(self._announced.items()):

@@ -122,6 +122,12 @@ class Intake:
             link.heads_again = now + DISTRUST_S
             self.peering.penalise(link, -3.0, "what it told of did not come", now)
 
+    def expire(self, now: float) -> None:
+        """Forgive what is long ago, also when the clock was put back."""
+        self.helpers.expire(now)
+        for link in self.peering.ready():
+            link.heads_again = min(link.heads_again, now + DISTRUST_S)
+
     # Proofs.
 
     def _proof_told(self, link: PeerLink, proof: tuple[Signed, Signed], now: float) -> PeerResult:

@@ -119,7 +119,7 @@ class Sync:
     def _heartbeat(self, lazy: list[PeerLink], now: float) -> None:
         links = self._peering.ready()
         helpers = self.intake.helpers
-        helpers.expire(now)
+        self.intake.expire(now)
         self._heads.heartbeat(links, lazy, now)
         self._fetching.expire(now)
         self.catchup.heartbeat(now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grenache_py.exchange.peers import requests
+from grenache_py.exchange.peers import link as peer_link
 from grenache_py.exchange.replication.fetching import LINK_FETCHES_MAX, SECOND_OPINION_S
 from tests.support.peers import Network
 
@@ -89,8 +89,8 @@ def test_a_contradiction_told_over_a_link_with_no_room_for_a_question_is_no_erro
     home = net[1].key
     head = net[0].replica.origins[home].head
     link = net[0].peering.by_key[home]
-    monkeypatch.setattr(requests, "PENDING_MAX", 0)
+    monkeypatch.setattr(peer_link, "PENDING_MAX", 0)
     told = [[home, head.epoch, head.seq, "ab" * 32]]
     message = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": told}}
     net[0].link_message(link.id, message, net.now)
-    assert home not in link.heads
+    assert link.heads[home].hash == "ab" * 32, "it is asked about when there is room"

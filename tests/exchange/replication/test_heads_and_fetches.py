@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from grenache_py.exchange.peers import link as link_module
 from grenache_py.exchange.peers.link import ORIGINS_MAX, PeerLink
 from grenache_py.exchange.replication import intake
 from grenache_py.exchange.replication.intake import DISTRUST_S, has_room
@@ -266,3 +267,32 @@ def test_a_head_that_a_neighbour_could_not_show_is_not_believed_however_it_tells
     assert told.peer.sync.behind() == {}
     told.heads(more=4)
     assert told.peer.sync.behind()
+
+
+def test_a_clock_that_was_put_back_does_not_put_off_what_is_asked_for() -> None:
+    """Who fell behind with a clock an hour ahead would ask for nothing until that hour came."""
+    told = Told()
+    told.heads(more=2_000)
+    assert told.last["params"] == {"origin": told.key, "beat": True}
+    told.net.now -= 3_600
+    told.net.run(3)
+    assert told.last["id"] not in told.link.pending
+    assert told.net.now < told.link.heads_again <= told.net.now + DISTRUST_S
+    told.link.heads_again = 0.0
+    before = len(told.of("sync.range"))
+    told.heads(more=3_000)
+    assert len(told.of("sync.range")) == before + 1
+
+
+@pytest.mark.parametrize("more", [3, 2_000])
+def test_a_question_that_this_peer_has_no_room_for_is_not_the_neighbours_fault(
+    monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    told = Told()
+    monkeypatch.setattr(link_module, "PENDING_MAX", 0)
+    before = told.score
+    told.heads(more=more)
+    assert told.score == before and not told.of("sync.range")
+    monkeypatch.setattr(link_module, "PENDING_MAX", 9)
+    told.net.run(3)
+    assert told.of("sync.range")

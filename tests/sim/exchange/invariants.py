@@ -31,7 +31,7 @@ from grenache_py.exchange.fills import taker as takers
 from grenache_py.exchange.home import ledger
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode
-from grenache_py.exchange.peers import requests
+from grenache_py.exchange.peers import link as peer_link
 from grenache_py.exchange.replication import origin_table, replica
 from grenache_py.exchange.replication.remote_orders import LIVE_PER_ORIGIN_MAX
 from grenache_py.exchange.signed_log.entries import GENESIS, Entry
@@ -408,7 +408,7 @@ class Checker:
                 for origin in node.replica.origins.values()
             ),
             *(
-                ("requests under way on a link", len(link.pending), requests.PENDING_MAX)
+                ("requests under way on a link", len(link.pending), peer_link.PENDING_MAX)
                 for link in node.peering.links.values()
             ),
         ):

@@ -17,7 +17,7 @@ import attrs
 from grenache_py.exchange.fills import maker, taker
 from grenache_py.exchange.home import heartbeat, ledger
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
-from grenache_py.exchange.peers import requests
+from grenache_py.exchange.peers import link as peer_link
 from grenache_py.exchange.replication import origin, origin_table, replica
 from grenache_py.exchange.signed_log import own_log
 from grenache_py.exchange.storage import snapshot
@@ -84,7 +84,7 @@ LIMITS = {
     ),
     "requests of a link": Limit(
         lambda node: any(len(link.pending) >= 3 for link in node.peering.links.values()),
-        ((requests, "PENDING_MAX", 3),),
+        ((peer_link, "PENDING_MAX", 3),),
     ),
     "tail": Limit(
         lambda node: any(len(o.tail) >= 24 for o in node.replica.origins.values()),
