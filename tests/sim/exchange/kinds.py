@@ -41,18 +41,12 @@ ALL = (
     *(f"neighbour: {kind}" for kind in Liar.KINDS),
     "months",
 )
-_FEW = "green in the few seeds that were tried; wants some hundreds before seeds draw it"
-_DILUTES = "green in 150 seeds; drawn, the suite's evil seeds show no trade with an evil taker"
 #: Kinds that seeds do not draw yet, and what is known of each. ``--kinds`` runs them. Whoever mends
 #: one takes it out.
 NOT_YET: tuple[tuple[str, str], ...] = (
-    ("nat", _FEW),
-    ("few links", _FEW),
-    ("clock hours", "L2 is mended; one seed of some 300 (114): an entry is passed on twice (I12)"),
-    ("evil: stamps", _DILUTES),
-    ("evil: numbers", _DILUTES),
-    ("evil: addresses", _DILUTES),
-    ("evil: hostage", "one of 111: a stranger's log stays behind (100, 4 peers, 60 orders)"),
+    ("nat", "with few links: green in 180 small seeds; wants the suite's before seeds draw it"),
+    ("few links", "likewise"),
+    ("clock hours", "what seed 114 found is mended; wants some hundreds before seeds draw it"),
 )
 _LATER = frozenset(kind for kind, _ in NOT_YET)
 
