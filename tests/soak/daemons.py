@@ -37,16 +37,20 @@ class Daemon:
 
     Attributes:
         host: where it runs; None for this machine's loopback.
+        tree: the source that it runs; another version's in tests of upgrades.
         process: None while it is down.
         address: of its peer port.
         socket: path of its client socket.
     """
 
-    def __init__(self, directory: Path, *options: str, host: Host | None = None) -> None:
+    def __init__(
+        self, directory: Path, *options: str, host: Host | None = None, tree: Path = ROOT
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.options = options
         self.host = host
+        self.tree = tree
         self.address = f"{host.address}:7071" if host else f"127.0.0.1:{free_port()}"
         self.socket = str(directory / "client.sock")
         self.process: subprocess.Popen[bytes] | None = None
@@ -72,7 +76,7 @@ class Daemon:
                 self.host.command(*command) if self.host else command,
                 stdout=log,
                 stderr=log,
-                cwd=ROOT,
+                cwd=self.tree,
             )
 
     def client(self) -> Client:

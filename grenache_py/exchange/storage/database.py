@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from sqlite3 import Connection
@@ -24,15 +24,15 @@ from grenache_py.exchange.effects.rows import LogRow, Row, Snapshot
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage import retention, snapshot
 from grenache_py.exchange.storage import statements as tables
+from grenache_py.exchange.storage.copies import BACKUP_MARK, copy_before_upgrade, make_private
 from grenache_py.exchange.storage.sqlite_errors import translated
 
-__all__ = ["Database", "checkpoint", "copy", "read_only", "schema_steps", "verify_pages"]
+__all__ = ["Database", "checkpoint", "read_only", "schema_steps", "verify_pages"]
 
 APPLICATION_ID = 0x67725078  # "grPx", in the file's header: this is an exchange's store
 SQLITE_MIN = (3, 32, 0)  # 32,766 parameters a statement; VACUUM INTO; upserts
 BUSY_TIMEOUT_S = 5.0
 PAGE_CACHE_KIB = 64 * 1024
-BACKUP_MARK = "backup"  # in meta: this file is a copy
 #: Rows changed between two checkpoints, some 100 MiB of the write-ahead log: so rarely that far
 #: less than one commit in a hundred meets the end of one.
 CHECKPOINT_CHANGES = 80_000
@@ -112,7 +112,7 @@ class Database:
             )
         with self._closing_on_error():
             if self.path != ":memory:":
-                _make_private(self.path)
+                make_private(self.path)
             self._connection = connection = self.connect()
             self._changed = self._bound_at = 0
             self.checkpoint_begins()
@@ -271,7 +271,7 @@ class Database:
     def _upgrade(self, connection: Connection) -> None:
         version = _pragma(connection, "user_version")
         if 0 < version < len(self._steps):
-            copy(connection, f"{self.path}.schema{version}")
+            copy_before_upgrade(connection, f"{self.path}.schema{version}")
         if version < len(self._steps):  # in one transaction: a new file is whole, or not there
             connection.executescript(
                 f"BEGIN IMMEDIATE; {';'.join(self._steps[version:])};"
@@ -343,56 +343,8 @@ def read_only(path: str) -> Connection:
     return connection
 
 
-def copy(connection: Connection, path: str) -> None:
-    """
-    Write a consistent copy of the database to ``path``, complete or not at all.
-
-    Reads one snapshot, so it may run on a connection of its own while another one commits. The
-    copy is marked, so that no daemon trades on it by mistake.
-
-    Raises:
-        StoreError: ``path`` exists.
-    """
-    if "\0" in path:
-        raise StoreError("refused", f"{path!r} is no path: it has a NUL in it")
-    if os.path.exists(path):
-        raise StoreError("refused", f"{path} exists: move it away, or choose another name")
-    part = f"{path}.part"
-    with suppress(FileNotFoundError):
-        os.remove(part)
-    try:
-        with translated(part):
-            _make_private(part)
-            connection.execute("VACUUM INTO ?", (part,))
-            with closing(sqlite3.connect(part, isolation_level=None)) as made:
-                made.execute("INSERT OR REPLACE INTO meta VALUES (?, 1)", (BACKUP_MARK,))
-            _sync(part)
-            os.rename(part, path)
-            _sync(os.path.dirname(path) or ".")
-    except StoreError:
-        with suppress(OSError):
-            os.remove(part)
-        raise
-
-
-def _make_private(path: str) -> None:
-    """Let nobody but the owner read what is about to be written to ``path``."""
-    # Only a file that is not there yet: closing a second descriptor of an SQLite file would
-    # drop the locks this process has on it.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-
-
 def _size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except FileNotFoundError:  # :memory: has no log
         return 0
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -29,7 +29,8 @@ from grenache_py.exchange.effects.rows import (
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage import history, retention, snapshot
 from grenache_py.exchange.storage.client_id_filter import UsedClientIds
-from grenache_py.exchange.storage.database import Database, copy, verify_pages
+from grenache_py.exchange.storage.copies import copy
+from grenache_py.exchange.storage.database import Database, verify_pages
 from grenache_py.exchange.storage.directory_lock import DirectoryLock
 from grenache_py.exchange.storage.history import Candle
 from grenache_py.exchange.storage.retention import Retention

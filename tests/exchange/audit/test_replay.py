@@ -20,7 +20,8 @@ from grenache_py.exchange.market.stored_steps import markets_of
 from grenache_py.exchange.signed_log.keys import Ed25519
 from grenache_py.exchange.signed_log.merkle import Verifier
 from grenache_py.exchange.storage import snapshot
-from grenache_py.exchange.storage.database import Database, copy
+from grenache_py.exchange.storage.copies import copy
+from grenache_py.exchange.storage.database import Database
 from grenache_py.exchange.storage.retention import Retention, plan
 from tests.support.peers import Network
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from grenache_py.exchange.audit.trace import Trace, trace
 from grenache_py.exchange.cli import exchange
-from grenache_py.exchange.storage.database import copy
+from grenache_py.exchange.storage.copies import copy
 from tests.support.peers import Network
 
 

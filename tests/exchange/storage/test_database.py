@@ -17,12 +17,8 @@ from grenache_py.exchange.effects.rows import MetaRow, Snapshot
 from grenache_py.exchange.errors import StoreError, StoreFault
 from grenache_py.exchange.signed_log.entries import EPOCH_MAX, SEQ_MAX
 from grenache_py.exchange.storage import history, retention, snapshot
-from grenache_py.exchange.storage.database import (
-    APPLICATION_ID,
-    Database,
-    copy,
-    schema_steps,
-)
+from grenache_py.exchange.storage.copies import copy
+from grenache_py.exchange.storage.database import APPLICATION_ID, Database, schema_steps
 from grenache_py.exchange.storage.statements import INTEGER_MAX, log_position
 from tests.support.store_rows import event_row, log_row, order_row, trade_row
 
@@ -208,7 +204,7 @@ def test_a_copy_that_fails_leaves_nothing_behind(path: str) -> None:
     printed = run_child(
         """
         import os
-        from grenache_py.exchange.storage.database import copy
+        from grenache_py.exchange.storage.copies import copy
         database = Database(path)
         database.open()
         database.commit([order_row(n) for n in range(5000)])
