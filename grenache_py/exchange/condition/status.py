@@ -115,6 +115,7 @@ class NodeStatus:
                 "clock_off_ms": (
                     None if link.clock_ahead_s is None else round(link.clock_ahead_s * 1000)
                 ),
+                "protocol": link.handshake.protocol,
                 "latency_ms": None if link.latency_s is None else round(link.latency_s * 1000, 2),
                 "score": round(self.peering.scores.of(link.key, now), 1),
                 "synced": link.ready and link.key not in behind,

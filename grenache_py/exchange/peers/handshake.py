@@ -96,6 +96,11 @@ class Handshake:
     deadline: float
     peer: PeerHello | None = None
 
+    @property
+    def protocol(self) -> int | None:
+        """The newest version of the protocol that both sides speak; None before the hello."""
+        return None if self.peer is None else min(self.peer.protocol[1], self.mine.protocol[1])
+
     def begin(self) -> list[dict[str, Any]]:
         """What to send as soon as the link is open."""
         if not self.outbound:

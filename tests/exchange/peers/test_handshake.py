@@ -63,6 +63,19 @@ def test_peers_that_cannot_talk_are_told_why(more: dict[str, Any], why: str) -> 
         shake(side(True, **more), side(False))
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "spoken"),
+    [((3, 4), (3, 3), 3), ((3, 3), (3, 4), 3), ((3, 5), (4, 6), 5), ((4, 4), (3, 4), 4)],
+)
+def test_peers_of_neighbouring_versions_speak_the_newest_that_both_know(
+    one: tuple[int, int], other: tuple[int, int], spoken: int
+) -> None:
+    dialler, listener = side(True, protocol=one), side(False, protocol=other)
+    assert dialler.protocol is None
+    shake(dialler, listener)
+    assert dialler.protocol == listener.protocol == spoken
+
+
 def test_other_markets_are_no_reason_to_part() -> None:
     dialler, listener = side(True, markets={"ETH-USD": ("1", "1")}), side(False)
     shake(dialler, listener)

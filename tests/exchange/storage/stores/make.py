@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import gzip
 import sqlite3
-import subprocess
 import tempfile
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from grenache_py.exchange.client.blocking import Client
-from tests.soak.daemons import MARKET, ROOT, Daemon, wait_for
+from tests.soak.daemons import MARKET, Daemon, wait_for
+from tests.support.source_trees import source_tree
 
 #: A commit with each schema, as late as can be.
 VERSIONS = {
@@ -30,19 +30,6 @@ VERSIONS = {
 }
 FOLDER = Path(__file__).parent
 PEERS = ("one", "other")
-
-
-def tree(commit: str, folder: Path) -> Path:
-    """Put the package as it was at ``commit`` into ``folder``."""
-    folder.mkdir()
-    packed = subprocess.run(
-        ["git", "archive", commit, "grenache_py", "twisted", "pyproject.toml"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed.stdout, check=True)
-    return folder
 
 
 def peers(folder: Path, source: Path, stack: ExitStack) -> list[Daemon]:
@@ -110,7 +97,8 @@ def trade(one: Daemon, other: Daemon) -> None:
 
 
 def make(schema: int, commit: str, folder: Path) -> None:
-    source = tree(commit, folder / "tree")
+    source = source_tree(commit, folder / "tree")
+    assert source is not None, f"git has no commit {commit} here"
     with ExitStack() as stack:
         made = peers(folder, source, stack)
         trade(*made)
