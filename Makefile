@@ -11,7 +11,7 @@ PYTEST  = $(BIN)/python -m pytest -q
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types rooms dead words architecture pytest trial fuzz fuzz-engine \
     mutants evil test-containers test-systemd sim soak soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-fairness bench-krpc \
-    bench-store bench-market bench-rpc news changelog clean
+    bench-store bench-market bench-rpc news changelog release test-release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -144,6 +144,14 @@ news: $(STAMP) ## the changelog entries that wait for a release
 
 changelog: $(STAMP) ## collect them into CHANGELOG.rst as this version's, and remove them
 	$(BIN)/towncrier build --yes --version $$($(BIN)/python -c 'import grenache_py; print(grenache_py.__version__)')
+
+release: $(STAMP) ## build, check and sign what a release has, into dist/VERSION (KEY=ssh-key or GPG_KEY=name, IMAGE=no)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[release]'
+	@PYTHON=$(abspath $(BIN)/python) .ci/release
+
+test-release: $(STAMP) ## make release in a clone, with a key of its own (SHORT=1: no image)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[release]'
+	RELEASE=1 SHORT=$(SHORT) $(PYTEST) tests/release $(T)
 
 clean: ## remove what the targets above made
 	rm -rf $(VENV) build dist *.egg-info _trial_temp*
