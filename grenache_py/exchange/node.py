@@ -88,6 +88,7 @@ class ExchangeNode:
     Attributes:
         serving, alarms: whether this home may sign and serve; see ``Serving``.
         discovered, goodbye, connect, ban: see ``Peering`` and ``Dialling``.
+        tie, untie, connection_lost, connections_lost_but: see ``TiedOrders``.
         status, peers, in_doubt: see ``NodeStatus``.
         markets, books: by symbol.
         known_markets: those, and any that orders of earlier times were in.
@@ -148,6 +149,9 @@ class ExchangeNode:
         self.alarms = serving.alarms
         others.attach(self.replica.origins, self.maker, self.taker, lambda: serving.silent)
         self.discovered, self.goodbye = self.peering.discovered, self.peering.goodbye
+        tied = self.ledger.tied
+        self.tie, self.untie = tied.tie, tied.untie
+        self.connection_lost, self.connections_lost_but = tied.lost, tied.lost_but
         self.connect, self.ban = self.peering.dialling.connect, self.peering.ban
         self.sync = Sync(self.peering, HeldLogs(self.ledger, self.replica), self.live, rng, now)
         relay = FillRelay(self.key, self.peering, self.sync.intake.routes)

@@ -7,7 +7,8 @@ memory, `History` is read from the store, and `Admin` is the daemon itself.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import attrs
@@ -55,6 +56,8 @@ class GatewayNode(Protocol):
         self, now: float, market: str | None = None, account: str | None = None
     ) -> list[LiveOrder]: ...
     def cancel_after(self, account: str, market: str | None, ms: int, now: float) -> int | None: ...
+    def tie(self, order_id: str, connection: int) -> None: ...
+    def untie(self, connection: int) -> None: ...
     def replace(
         self,
         order_id: str,
@@ -165,6 +168,7 @@ class Facts:
         "candles",
         "executions",
         "cancel_after",
+        "cancel_on_disconnect",
         "wait_ms",
         "valid_until",
     )
@@ -183,6 +187,8 @@ class Principal:
         source: whose wrong tokens are counted together, see `token_guesses.guesser`.
         wrong_tokens: shown on this connection.
         token: the digest of the one its grant comes from; b"" for none.
+        number: of this connection, when orders are tied to it.
+        ties: whether those that it places from now on are.
     """
 
     grant: Grant
@@ -193,6 +199,8 @@ class Principal:
     source: str = ""
     wrong_tokens: int = 0
     token: bytes = b""
+    number: int = 0
+    ties: bool = False
 
     def account(self, wanted: str | None) -> str:
         """
@@ -229,6 +237,7 @@ class Gateway:
         check_token: the grant behind a token, or None.
         guesses: the wrong tokens that were shown.
         settled: waits, so many seconds at most, until nothing of an order is in doubt any more.
+        numbers: for connections that tie orders to themselves.
         closed: what everybody is told while the node cannot be asked.
     """
 
@@ -241,6 +250,7 @@ class Gateway:
     check_token: Callable[[str], Grant | None] = lambda token: None
     closed: OrderError | None = None
     guesses: TokenGuesses = attrs.Factory(TokenGuesses)
+    numbers: Iterator[int] = attrs.Factory(lambda: count(1))
 
     def step(self, change: Callable[[GatewayNode], T]) -> T:
         """

@@ -21,6 +21,7 @@ __all__ = [
     "FillTraded",
     "IntentRow",
     "LogRow",
+    "MetaGone",
     "MetaRow",
     "OrderEventRow",
     "OrderRow",
@@ -39,6 +40,12 @@ class MetaRow(NamedTuple):
 
     name: str
     value: int
+
+
+class MetaGone(NamedTuple):
+    """Forget a named integer, also one of the same batch; it is not written again in it."""
+
+    name: str
 
 
 class LogRow(NamedTuple):
@@ -244,6 +251,7 @@ class RecordGone(NamedTuple):
 
 Row: TypeAlias = (
     MetaRow
+    | MetaGone
     | LogRow
     | OrderRow
     | OrderEventRow

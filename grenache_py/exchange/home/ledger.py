@@ -22,6 +22,7 @@ from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.home.entry_writer import EntryWriter
 from grenache_py.exchange.home.order_rows import order_row, own_from_row
 from grenache_py.exchange.home.tape import Tape
+from grenache_py.exchange.home.tied_orders import TiedOrders
 from grenache_py.exchange.home.transition import OwnOrder, Transition
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
@@ -50,6 +51,7 @@ class Ledger:
         event_seqs: by account, the number of its newest order event.
         execution_seqs: by account, the number of its newest execution.
         tape: the newest trades of each market.
+        tied: orders that end with the connection they were placed on.
         writer: turns changes into log entries.
     """
 
@@ -65,12 +67,17 @@ class Ledger:
     event_seqs: dict[str, int] = attrs.Factory(dict)
     execution_seqs: dict[str, int] = attrs.Factory(dict)
     tape: Tape = attrs.field(init=False)
+    tied: TiedOrders = attrs.field(init=False)
     writer: EntryWriter = attrs.field(init=False)
     _dirty: dict[str, OwnOrder] = attrs.Factory(dict)
 
     @tape.default
     def _tape(self) -> Tape:
         return Tape(self.outbox)
+
+    @tied.default
+    def _tied(self) -> TiedOrders:
+        return TiedOrders(self.outbox)
 
     @writer.default
     def _writer(self) -> EntryWriter:
@@ -168,6 +175,7 @@ class Ledger:
 
     def _retire(self, live: LiveOrder) -> None:
         own = self.own.pop(live.order_id)
+        self.tied.closed(live.order_id)
         self.closed[live.order_id] = own
         if len(self.closed) > CLOSED_KEPT_MAX:
             _, oldest = self.closed.popitem(last=False)
@@ -205,6 +213,7 @@ class Ledger:
         }
         self.event_seqs.update(snapshot.event_seqs)
         self.execution_seqs.update(snapshot.execution_seqs)
+        self.tied.restore(snapshot.meta)
         self.tape.restore(snapshot)
         newest: dict[tuple[str, str], Stamp] = {}
         for row in snapshot.orders:

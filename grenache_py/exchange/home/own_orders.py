@@ -10,7 +10,7 @@ side of fills is ``fills/maker.py``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import attrs
@@ -231,8 +231,7 @@ class OwnOrders:
             and (account is None or own.live.account == account)
             and not own.live.reason
         ]
-        for start in range(0, len(lives), CLOSED_PER_STEP_MAX):
-            self._close(lives[start : start + CLOSED_PER_STEP_MAX], "cancelled", now)
+        self._close_all([live.order_id for live in lives], "cancelled", now)
         return lives
 
     def replace(
@@ -307,20 +306,25 @@ class OwnOrders:
     def expire(self, now: float) -> None:
         """
         Close every good-till-date order whose time has come, by this home's clock
-        (docs/design/distributed-core.rst#own-orders), and the orders of accounts that are silent.
+        (docs/design/distributed-core.rst#own-orders), and the orders of accounts that are silent
+        and of connections that are lost.
         """
+        if self.ledger.tied.cut:
+            self._close_all(list(self.ledger.tied.cut), "cancelled", now)
+            self.ledger.tied.cut.clear()
         if self.switches.next_ms is not None:
             for account, market in self.switches.due(self.clock.read_ms(now)):
                 self.cancel_all(now, market or None, account)
         if not self._expiries.heap:
             return
-        due: list[LiveOrder] = []
-        for order_id in self._expiries.due(self.clock.read_ms(now)):
-            own = self.ledger.own.get(order_id)
-            if own is not None and not own.live.reason:
-                due.append(own.live)
-        for start in range(0, len(due), CLOSED_PER_STEP_MAX):
-            self._close(due[start : start + CLOSED_PER_STEP_MAX], "expired", now)
+        self._close_all(self._expiries.due(self.clock.read_ms(now)), "expired", now)
+
+    def _close_all(self, order_ids: Iterable[str], reason: ClosedReason, now: float) -> None:
+        """Close those that are open still."""
+        found = (self.ledger.own.get(order_id) for order_id in order_ids)
+        lives = [own.live for own in found if own is not None and not own.live.reason]
+        for start in range(0, len(lives), CLOSED_PER_STEP_MAX):
+            self._close(lives[start : start + CLOSED_PER_STEP_MAX], reason, now)
 
     def next_expiry(self) -> float | None:
         """When ``expire`` next has work, in seconds, or None."""

@@ -33,6 +33,7 @@ from grenache_py.exchange.effects.rows import (
     FillTraded,
     IntentRow,
     LogRow,
+    MetaGone,
     MetaRow,
     OrderEventRow,
     OrderRow,
@@ -95,6 +96,7 @@ EVENT_VALUE = OrderEventRow._fields.index("value")
 # The parameters are the row's fields, after those that ``_parameters`` adds.
 STATEMENTS: dict[type, Statement] = {
     MetaRow: _insert("meta", MetaRow._fields, _update("name", ["value"])),
+    MetaGone: Statement("DELETE FROM meta WHERE name IN (", "?", ")"),  # after those written
     LogRow: _insert("log", ("position", *LOG_COLUMNS)),
     # What never changes is left out: SQLite would touch its indexes for nothing.
     OrderRow: _insert(

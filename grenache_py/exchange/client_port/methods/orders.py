@@ -65,11 +65,11 @@ def order_place(
     )
     name = new.client_order_id
     if name and gateway.node.by_client_id(new.account, name) is not None:
-        return _placed(gateway, new, now, params.wait_ms)  # once more, so it is never too late
+        return _placed(gateway, client, new, now, params.wait_ms)  # again, so never too late
     if name and gateway.history.may_have_used(new.account, name):
-        return _place_unless_used(gateway, new, params, now)
+        return _place_unless_used(gateway, client, new, params, now)
     _check_in_time(params, now)
-    return _placed(gateway, new, now, params.wait_ms)
+    return _placed(gateway, client, new, now, params.wait_ms)
 
 
 def _check_in_time(params: p.PlaceOrder, now: float) -> None:
@@ -86,9 +86,13 @@ def _check_in_time(params: p.PlaceOrder, now: float) -> None:
         )
 
 
-def _placed(gateway: Gateway, new: NewOrder, now: float, wait_ms: int) -> MethodResult:
+def _placed(
+    gateway: Gateway, client: Principal, new: NewOrder, now: float, wait_ms: int
+) -> MethodResult:
     def place(node: GatewayNode) -> tuple[LiveOrder, dict[str, Any]]:
         live = node.place(new, now)
+        if client.ties and not live.terminal:
+            node.tie(live.order_id, client.number)
         return live, gateway.report(live)
 
     live, report = gateway.step(place)
@@ -110,7 +114,7 @@ async def _settled(
 
 
 async def _place_unless_used(
-    gateway: Gateway, new: NewOrder, params: p.PlaceOrder, now: float
+    gateway: Gateway, client: Principal, new: NewOrder, params: p.PlaceOrder, now: float
 ) -> Any:
     """Place an order whose client id may be that of an order closed long ago."""
     found = await gateway.history.order_by_client_id(new.account, new.client_order_id)
@@ -124,7 +128,7 @@ async def _place_unless_used(
             )
         return gateway.found_report(found)
     _check_in_time(params, now)
-    placed = _placed(gateway, new, now, params.wait_ms)
+    placed = _placed(gateway, client, new, now, params.wait_ms)
     return placed if isinstance(placed, AtSeal) else AtSeal(lambda: placed)
 
 
@@ -251,7 +255,14 @@ def order_replace(
         # The client's own id names this order and those it replaced: so to ask again is safe.
         lots -= live.used_before
     ticks = None if params.price is None else market.price_ticks(params.price)
-    return gateway.step(lambda node: gateway.report(node.replace(named, now, lots, ticks, account)))
+
+    def replace(node: GatewayNode) -> dict[str, Any]:
+        replaced = node.replace(named, now, lots, ticks, account)
+        if client.ties and not replaced.terminal:
+            node.tie(replaced.order_id, client.number)
+        return gateway.report(replaced)
+
+    return gateway.step(replace)
 
 
 @METHODS.method("order.get", p.OneOrder)

@@ -60,6 +60,7 @@ class Nothing(Params):
 class Hello(Params):
     client: Annotated[str, Meta(max_length=200)] = ""
     token: Annotated[str, Meta(max_length=1000)] | None = None
+    cancel_on_disconnect: bool | None = None
 
 
 class Help(Params):

@@ -35,6 +35,8 @@ def hello(gateway: Gateway, client: Principal, params: p.Hello, now: float) -> M
         client.grant = Grant(grant.scopes & client.ceiling, grant.account)
         client.token = digest_of(params.token)
     client.name = params.client
+    if params.cancel_on_disconnect is not None:
+        _tie(gateway, client, params.cancel_on_disconnect)
     facts = gateway.facts
     return {
         "peer": facts.peer,
@@ -46,7 +48,19 @@ def hello(gateway: Gateway, client: Principal, params: p.Hello, now: float) -> M
         "scopes": sorted(client.grant.scopes),
         "account": client.grant.account,
         "token_needed": facts.tokens_wanted and not client.grant.scopes,
+        "cancel_on_disconnect": client.ties,
     }
+
+
+def _tie(gateway: Gateway, client: Principal, ties: bool) -> None:
+    """Have orders cancelled when this connection is lost, or let them stand."""
+    if ties and not client.number:
+        client.number = next(gateway.numbers)
+    elif client.number and not ties:
+        if gateway.closed is not None:
+            raise gateway.closed
+        gateway.step(lambda node: node.untie(client.number))
+    client.ties = ties
 
 
 def _grant(gateway: Gateway, client: Principal, token: str, now: float) -> Grant:

@@ -142,6 +142,8 @@ class CommitLoop:
         """
         snapshot = await self._store.open()
         self.guarded.make(snapshot)
+        connected = self._connections.clients.values()
+        self.guarded.clients_lost_but({each.session.client.number for each in connected})
         self._recovery.reason = ""
 
     # Clients.
@@ -175,6 +177,7 @@ class CommitLoop:
         """A client is gone."""
         self._connections.clients.pop(connection.send_queue, None)
         self._gateway.feed.left(connection.send_queue)
+        self.guarded.client_lost(connection.session.client.number)
 
     # The turn.
 
@@ -362,6 +365,7 @@ class CommitLoop:
         if self.guarded.stops:
             return
         self.guarded.stop()
+        self.guarded.clients_lost_but(())  # their orders end while peers can still be told
         await self._when_idle()
         node = self.guarded.node
         if node is not None:

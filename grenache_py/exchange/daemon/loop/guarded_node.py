@@ -7,7 +7,7 @@ Shell: closes the gateway to clients while there is no node that may be asked.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
@@ -97,6 +97,15 @@ class GuardedNode:
             self.failed(what)
         else:
             self._kick()
+
+    def client_lost(self, number: int) -> None:
+        """A client's connection is gone; 0 for one that no order is tied to."""
+        if number:
+            self.ask("a lost client", lambda node, now: node.connection_lost(number))
+
+    def clients_lost_but(self, numbers: Collection[int]) -> None:
+        """The only connections of clients that orders may be tied to are these."""
+        self.ask("lost clients", lambda node, now: node.connections_lost_but(numbers))
 
     def take_batch(self, now: float) -> Batch | None:
         """What was done since the last turn; None when only the disk knows what is true now."""
