@@ -22,6 +22,7 @@ __all__ = [
     "NotConnected",
     "OrderClosed",
     "OutcomeUnknown",
+    "OutsideBand",
     "RateLimited",
     "Refused",
     "SelfTraded",
@@ -136,6 +137,10 @@ class SelfTraded(Refused):
     """The order would trade with one of the same account."""
 
 
+class OutsideBand(Refused):
+    """The price is further from the last trade and the book's middle than this peer allows."""
+
+
 class TooLate(Refused):
     """The order came later than it was wanted; nothing was placed."""
 
@@ -158,6 +163,7 @@ _KINDS: dict[int, type[Refused]] = {
     -32011: Unavailable,
     -32012: SelfTraded,
     -32014: TooLate,
+    -32015: OutsideBand,
 }
 
 

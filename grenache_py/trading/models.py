@@ -92,12 +92,14 @@ class Market(Struct, frozen=True):
         tick: every price is a multiple of it.
         lot: every quantity is a multiple of it.
         protection_bp: how far from the best price a market order trades, in 1/100 of a per cent.
+        band_bp: how far from the last trade or the middle a price may be, likewise; None: anyhow.
     """
 
     market: str
     tick: Decimal
     lot: Decimal
     protection_bp: int = 0
+    band_bp: int | None = None
 
     def price(self, price: Money, side: Side) -> Decimal:
         """Round to the tick, to the side that is no worse: down to buy, up to sell."""

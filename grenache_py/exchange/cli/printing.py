@@ -248,10 +248,12 @@ def fills_table(fills: Iterable[dict[str, Any]]) -> Table:
 
 def markets_table(markets: Iterable[dict[str, Any]]) -> Table:
     """Markets, one a row."""
-    table = _table("market", "tick", "lot", "protection", right=("tick", "lot", "protection"))
+    numbers = ("tick", "lot", "protection", "band")
+    table = _table("market", *numbers, right=numbers)
     for market in markets:
-        protection = f"{market['protection_bp'] / 100:g} %"
-        table.add_row(market["market"], market["tick"], market["lot"], protection)
+        shares = [market["protection_bp"], market.get("band_bp")]
+        percent = [f"{share / 100:g} %" if share is not None else "-" for share in shares]
+        table.add_row(market["market"], market["tick"], market["lot"], *percent)
     return table
 
 

@@ -16,9 +16,29 @@ from grenache_py.exchange.errors import (
 from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, NewOrder, new_order_of
+from grenache_py.exchange.market.price_band import check_band
 from grenache_py.exchange.signed_log.entries import Stamp, order_id
 
-__all__ = ["identified", "open_order", "placed_before", "unknown_market"]
+__all__ = ["check_new", "identified", "open_order", "placed_before", "unknown_market"]
+
+
+def check_new(
+    ledger: Ledger, market: Market, new: NewOrder, now_ms: int, had_ticks: int | None = None
+) -> None:
+    """
+    Refuse an order that makes no sense, or whose price is far from where the market trades.
+
+    Args:
+        had_ticks: the price that the order it replaces has, which may stay.
+
+    Raises:
+        OrderError: -32602, -32015.
+    """
+    market.check(new, now_ms)
+    if market.band_bp and new.price_ticks != had_ticks:
+        tape = ledger.tape.trades.get(new.market)
+        last = tape[-1].price_ticks if tape else None
+        check_band(market, new, ledger.books[new.market], last)
 
 
 def identified(new: NewOrder, market: Market, home: str, stamp: Stamp) -> LiveOrder:

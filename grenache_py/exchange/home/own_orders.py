@@ -17,6 +17,7 @@ import attrs
 
 from grenache_py.exchange.errors import BUSY, OrderError
 from grenache_py.exchange.home.acceptance import (
+    check_new,
     identified,
     open_order,
     placed_before,
@@ -101,7 +102,7 @@ class OwnOrders:
             earlier = ledger.by_client_id.get((new.account, new.client_order_id))
             if earlier is not None:
                 return placed_before(ledger, earlier, new)
-        market.check(new, self.clock.read_ms(now))
+        check_new(ledger, market, new, self.clock.read_ms(now))
         if len(ledger.own) >= self.live_orders_max:
             raise OrderError(
                 BUSY,
@@ -259,7 +260,7 @@ class OwnOrders:
             self._changed([live], now)
             return live
         market = self.ledger.markets[new.market]
-        market.check(new, self.clock.read_ms(now))
+        check_new(self.ledger, market, new, self.clock.read_ms(now), live.order.price_ticks)
         stamp = self.clock.stamp(now)
         successor = identified(new, market, self.ledger.home, stamp)
         successor.used_before = live.used_before + live.reserved + live.filled

@@ -38,6 +38,7 @@ PROTECTION_BP_DEFAULT = 500
 _DECIMAL = re.compile(r"([0-9]+)(?:\.([0-9]+))?", re.ASCII)
 #: What a market can be called; ``fullmatch`` it.
 SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,31}", re.ASCII)
+_FIELDS = frozenset({"tick", "lot", "protection", "band"})
 _PERCENT = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?%", re.ASCII)
 
 
@@ -180,6 +181,8 @@ class Market:
         lot: the step of its quantities.
         protection_bp: how far beyond the best opposite price a market order may trade, in
             basis points (1/100 of a per cent) of that price.
+        band_bp: how far from the last trade or the middle of the book the price of an order may
+            be, in basis points; 0: as far as it likes.
         format_price: ``10025`` ticks of 0.01 -> ``"100.25"``.
         format_quantity: ``15000`` lots of 0.0001 -> ``"1.5"``.
         steps: tick and lot as decimal strings: the same for two peers when both trade alike.
@@ -189,6 +192,7 @@ class Market:
     tick: Step
     lot: Step
     protection_bp: int = PROTECTION_BP_DEFAULT
+    band_bp: int = 0
     format_price: Callable[[int], str] = attrs.field(init=False, eq=False, repr=False)
     format_quantity: Callable[[int], str] = attrs.field(init=False, eq=False, repr=False)
     steps: tuple[str, str] = attrs.field(init=False, eq=False, repr=False)
@@ -208,7 +212,8 @@ class Market:
     @classmethod
     def parse(cls, text: str) -> Market:
         """
-        Read a market as the operator writes it: ``BTC-USD:tick=0.01,lot=0.0001,protection=5%``.
+        Read a market as the operator writes it: ``BTC-USD:tick=0.01,lot=0.0001,protection=5%``,
+        or with ``,band=20%``.
 
         Raises:
             ConfigError: with a sentence that says what is wrong.
@@ -222,10 +227,10 @@ class Market:
         fields: dict[str, str] = {}
         for item in filter(None, rest.split(",")):
             name, equals, value = item.partition("=")
-            if not equals or name not in {"tick", "lot", "protection"} or name in fields:
+            if not equals or name not in _FIELDS or name in fields:
                 raise ConfigError(
                     f"market {text!r}: {item!r} is not understood;"
-                    f" write {symbol}:tick=0.01,lot=0.0001[,protection=5%]"
+                    f" write {symbol}:tick=0.01,lot=0.0001[,protection=5%][,band=20%]"
                 )
             fields[name] = value
         steps: list[Step] = []
@@ -237,15 +242,15 @@ class Market:
                 raise ConfigError(
                     f"market {text!r}: {wrong}; write {symbol}:tick=0.01,lot=0.0001"
                 ) from None
-        protection_bp = PROTECTION_BP_DEFAULT
-        if "protection" in fields:
-            percent = _PERCENT.fullmatch(fields["protection"])
+        shares_bp = {"protection": PROTECTION_BP_DEFAULT, "band": 0}
+        for name in shares_bp.keys() & fields.keys():
+            percent = _PERCENT.fullmatch(fields[name])
             if percent is None:
                 raise ConfigError(
-                    f"market {text!r}: protection must be a percentage such as 5% or 0.25%"
+                    f"market {text!r}: {name} must be a percentage such as 5% or 0.25%"
                 )
-            protection_bp = int(percent[1]) * 100 + int((percent[2] or "").ljust(2, "0"))
-        return cls(symbol, steps[0], steps[1], protection_bp)
+            shares_bp[name] = int(percent[1]) * 100 + int((percent[2] or "").ljust(2, "0"))
+        return cls(symbol, steps[0], steps[1], shares_bp["protection"], shares_bp["band"])
 
     def price_ticks(self, text: str, field: str = "price") -> int:
         """

@@ -191,6 +191,7 @@ def markets_list(
                 "tick": market.tick.text,
                 "lot": market.lot.text,
                 "protection_bp": market.protection_bp,
+                "band_bp": market.band_bp or None,
             }
             for market in gateway.node.markets.values()
         ]
