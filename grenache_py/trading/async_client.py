@@ -32,6 +32,7 @@ from grenache_py.trading.models import (
     Money,
     Order,
     PeerStatus,
+    Position,
     Side,
     Ticker,
     Trade,
@@ -217,6 +218,10 @@ class AsyncClient(ClientFacts):
         book = Book(market_name(market), self._clock)
         book.take(await self._do(calls.get_book(market, depth)), current=False)
         return book
+
+    async def get_positions(self) -> list[Position]:
+        """What the account bought less what it sold, by market, as far as its fills are kept."""
+        return await self._do(calls.get_positions())
 
     async def get_ticker(self, market: str) -> Ticker:
         """Best prices, the last trade, the volume of 24 hours."""

@@ -31,6 +31,7 @@ from grenache_py.trading.models import (
     Money,
     Order,
     PeerStatus,
+    Position,
     Side,
     Ticker,
     Trade,
@@ -224,6 +225,10 @@ class Client(ClientFacts):
         book = Book(market_name(market), self._clock)
         book.take(self._do(calls.get_book(market, depth)), current=False)
         return book
+
+    def get_positions(self) -> list[Position]:
+        """What the account bought less what it sold, by market, as far as its fills are kept."""
+        return self._do(calls.get_positions())
 
     def get_ticker(self, market: str) -> Ticker:
         """Best prices, the last trade, the volume of 24 hours."""

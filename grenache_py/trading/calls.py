@@ -26,6 +26,7 @@ from grenache_py.trading.models import (
     Order,
     OrderType,
     PeerStatus,
+    Position,
     SelfTrade,
     Side,
     Ticker,
@@ -48,6 +49,7 @@ __all__ = [
     "get_book",
     "get_candles",
     "get_order",
+    "get_positions",
     "get_ticker",
     "get_trades",
     "hello",
@@ -148,6 +150,10 @@ class _Candles(Struct, frozen=True):
     candles: list[Candle]
 
 
+class _Positions(Struct, frozen=True):
+    positions: list[Position]
+
+
 class _Markets(Struct, frozen=True):
     markets: list[Market]
 
@@ -172,7 +178,7 @@ def _is(type: type[T]) -> Callable[[Raw], T]:
 _an_order = _is(Order)
 _a_book = _is(BookSnapshot)
 _cancelled, _trades, _candles = _is(_Cancelled), _is(_Trades), _is(_Candles)
-_markets, _pong = _is(_Markets), _is(_Pong)
+_markets, _pong, _positions = _is(_Markets), _is(_Pong), _is(_Positions)
 
 
 def _named(order: OrderName) -> dict[str, str]:
@@ -290,6 +296,11 @@ def fill_page(market: str | None, after: int | None) -> MethodCall[FillPage]:
     if after is not None:
         params["after"] = after
     return MethodCall("executions.list", params, _is(FillPage), of_account=True)
+
+
+def get_positions() -> MethodCall[list[Position]]:
+    """What was bought less what was sold, by market."""
+    return MethodCall("positions.list", {}, lambda raw: _positions(raw).positions, of_account=True)
 
 
 def get_book(market: str, depth: int = 50) -> MethodCall[BookSnapshot]:

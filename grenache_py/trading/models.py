@@ -24,6 +24,7 @@ __all__ = [
     "OrderType",
     "OwnTrade",
     "PeerStatus",
+    "Position",
     "Role",
     "SelfTrade",
     "Side",
@@ -245,6 +246,20 @@ class Candle(Struct, frozen=True):
     def at(self) -> datetime:
         """When it begins."""
         return _at(self.time)
+
+
+class Position(Struct, frozen=True):
+    """
+    What an account bought less what it sold in one market, as far as its fills are kept.
+
+    Attributes:
+        position: negative when more was sold.
+    """
+
+    market: str
+    position: Decimal
+    bought: Decimal
+    sold: Decimal
 
 
 class PeerStatus(Struct, frozen=True, kw_only=True):

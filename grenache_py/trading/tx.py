@@ -31,6 +31,7 @@ from grenache_py.trading.models import (
     Money,
     Order,
     PeerStatus,
+    Position,
     Side,
     Ticker,
     Trade,
@@ -235,6 +236,10 @@ class TwistedClient(ClientFacts, Service):
             return book
 
         return self._do(calls.get_book(market, depth)).addCallback(taken)
+
+    def get_positions(self) -> Deferred[list[Position]]:
+        """What the account bought less what it sold, by market, as far as its fills are kept."""
+        return self._do(calls.get_positions())
 
     def get_ticker(self, market: str) -> Deferred[Ticker]:
         """Best prices, the last trade, the volume of 24 hours."""

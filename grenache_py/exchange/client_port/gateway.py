@@ -7,7 +7,7 @@ memory, `History` is read from the store, and `Admin` is the daemon itself.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -127,6 +127,13 @@ class History(Protocol):
         not kept, or it is a number from the future.
         """
 
+    def traded(self, account: str) -> Awaitable[Sequence[tuple[str, str, int, int, int, int, int]]]:
+        """
+        What an account bought and sold, as far as its executions are kept, by market.
+
+        (market, side, lots, executions, number and time of the first, number of the last).
+        """
+
     def volume_lots(self, market: str, since_ms: int) -> Awaitable[int]:
         """How much was traded since then."""
 
@@ -167,6 +174,7 @@ class Facts:
         "subscriptions",
         "candles",
         "executions",
+        "positions",
         "cancel_after",
         "cancel_on_disconnect",
         "wait_ms",

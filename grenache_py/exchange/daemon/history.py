@@ -11,7 +11,7 @@ from grenache_py.exchange.client_port.reports import REPORT_TRADES_MAX, trades_u
 from grenache_py.exchange.effects.rows import OrderEventRow, OrderRow
 from grenache_py.exchange.home.order_rows import own_from_row
 from grenache_py.exchange.market.order import LiveOrder, Trade
-from grenache_py.exchange.storage.history import ExecutionPage
+from grenache_py.exchange.storage.history import ExecutionPage, TradedSum
 from grenache_py.exchange.storage.store import Store
 
 __all__ = ["StoreHistory"]
@@ -94,6 +94,9 @@ class StoreHistory:
         self, account: str, after: int | None, limit: int, market: str | None = None
     ) -> ExecutionPage | None:
         return await self._store.executions(account, limit, after, market)
+
+    async def traded(self, account: str) -> list[TradedSum]:
+        return await self._store.traded(account)
 
     async def volume_lots(self, market: str, since_ms: int) -> int:
         return await self._store.volume_lots(market, since_ms)

@@ -34,6 +34,7 @@ from grenache_py.exchange.storage.statements import (
 __all__ = [
     "Candle",
     "ExecutionPage",
+    "TradedSum",
     "candles",
     "evidence",
     "executions",
@@ -43,6 +44,7 @@ __all__ = [
     "order_by_client_id",
     "order_events",
     "orders",
+    "traded",
     "trades",
     "trades_of",
     "volume_lots",
@@ -343,6 +345,42 @@ def evidence(connection: Connection, time_ms: int) -> list[EvidenceRow]:
     """What homes signed about trades with another of one millisecond, as it was learned."""
     sql = f"{select(EvidenceRow, 'evidence')} WHERE time_ms = ? ORDER BY number"
     return rows_of(connection, EvidenceRow, sql, time_ms)
+
+
+class TradedSum(NamedTuple):
+    """
+    What an account bought or sold in one market.
+
+    Attributes:
+        lots: all together.
+        executions: how many that were.
+        first_seq, last_seq: the numbers of the first and the last.
+        first_ms: when the earliest was.
+    """
+
+    market: str
+    side: str
+    lots: int
+    executions: int
+    first_seq: int
+    first_ms: int
+    last_seq: int
+
+
+def traded(connection: Connection, account: str) -> list[TradedSum]:
+    """What an account bought and sold, by market and side, as far as its executions are kept."""
+    found = connection.execute(
+        # In two parts, so that no sum outgrows 64 bits.
+        f"{_EXECUTION_SHELVES} SELECT market, side, sum(quantity_lots >> 20),"
+        " sum(quantity_lots & 1048575), count(*), min(seq), min(time_ms), max(seq)"
+        " FROM shelves CROSS JOIN executions ON number >> 10 = n AND account = ?"
+        " GROUP BY market, side ORDER BY market, side",
+        (account,),
+    )
+    return [
+        TradedSum(market, side, (high << 20) + low, *rest)
+        for market, side, high, low, *rest in found
+    ]
 
 
 def log_entries(connection: Connection, epoch: int, first: int, last: int) -> list[LogRow]:

@@ -305,6 +305,10 @@ class Store:
         """What an account's orders traded (see ``history.executions``)."""
         return self._read(history.executions, account, limit, after, market)
 
+    def traded(self, account: str) -> Deferred[list[history.TradedSum]]:
+        """What an account bought and sold, by market and side (see ``history.traded``)."""
+        return self._read(history.traded, account)
+
     def log_entries(self, epoch: int, first: int, last: int) -> Deferred[list[LogRow]]:
         """Own log entries ``first`` to ``last`` of ``epoch``; old ones may be gone."""
         return self._read(history.log_entries, epoch, first, last)
