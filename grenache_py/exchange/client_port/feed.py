@@ -28,6 +28,7 @@ from grenache_py.exchange.market.order import LiveOrder, Trade
 from grenache_py.wire.jsonrpc import notification_line
 
 __all__ = [
+    "STATUS",
     "SUBSCRIPTIONS_MAX",
     "Feed",
     "Staged",
@@ -39,6 +40,9 @@ __all__ = [
 
 #: Subscriptions of one connection.
 SUBSCRIPTIONS_MAX = 200
+
+#: The subscription to the daemon's condition.
+STATUS = "status"
 
 #: Levels in one ``book.update`` line; a batch that changed more is told in several.
 CHANGES_PER_LINE_MAX = 500
@@ -75,7 +79,7 @@ class Feed:
     All subscriptions of one client port.
 
     A subscription is named by what it is to: ``book:BTC-USD``, ``trades:BTC-USD``,
-    ``orders:alice`` (``orders:`` for the account without a name), ``executions:alice``.
+    ``orders:alice`` (``orders:`` for the account without a name), ``executions:alice``, ``status``.
 
     Attributes:
         gaps: subscriptions ended because their client was too slow, ever.
@@ -85,6 +89,7 @@ class Feed:
     trades_of: TradesOf
     gaps: int = 0
     _unsettled: dict[str, list[Callable[[], None]]] = attrs.Factory(dict)
+    _at_seal: dict[str, Callable[[], bytes]] = attrs.Factory(dict)
     _by_name: dict[str, dict[SendQueue, Subscription]] = attrs.Factory(dict)
     _by_client: dict[SendQueue, dict[str, Subscription]] = attrs.Factory(dict)
 
@@ -168,15 +173,30 @@ class Feed:
             self.end(name, to)
 
     def gap_all(self) -> set[SendQueue]:
-        """End every subscription with a ``gap``: what was said may not be true any more."""
+        """
+        End every subscription with a ``gap``: what was said may not be true any more.
+
+        Each status stands for itself, so that subscription goes on.
+        """
         for order_id in list(self._unsettled):
             self._settled(order_id)
         clients = set(self._by_client)
         for to in clients:
-            for name in list(self.names(to)):
+            for name in [name for name in self.names(to) if name != STATUS]:
                 to.gap(name)
                 self.end(name, to)
         return clients
+
+    def tell_at_seal(self, name: str, make: Callable[[], bytes]) -> bool:
+        """
+        Have what ``make`` returns told when the batch under way is complete.
+
+        Returns:
+            False when nobody is subscribed to ``name``.
+        """
+        if name in self._by_name:
+            self._at_seal[name] = make
+        return name in self._by_name
 
     def stage(self, events: Collection[Event]) -> Staged:
         """Encode ``events`` for those who listen now; `release` them once they are durable."""
@@ -187,6 +207,10 @@ class Feed:
                     self._settled(event.order.order_id)
         if not self._by_name:
             return staged
+        while self._at_seal:
+            name, make = self._at_seal.popitem()
+            if name in self._by_name:
+                self._stage(staged, name, make())
         trades: dict[str, list[dict[str, Any]]] = {}
         for event in events:
             if isinstance(event, OrderChanged):

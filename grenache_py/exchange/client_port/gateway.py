@@ -149,7 +149,7 @@ class Admin(Protocol):
     def backup(self, path: str) -> Awaitable[dict[str, Any]]:
         """Write a consistent copy of the store to ``path``; the result of the method."""
 
-    def status(self) -> Awaitable[dict[str, Any]]:
+    def status(self) -> dict[str, Any]:
         """What the daemon knows beyond the node: store, grapes, clients."""
 
     def log_level(self, level: str, namespace: str) -> None:
@@ -172,6 +172,7 @@ class Facts:
         "batch",
         "inline",
         "subscriptions",
+        "status_subscribe",
         "candles",
         "executions",
         "positions",

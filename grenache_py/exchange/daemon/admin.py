@@ -35,7 +35,7 @@ class DaemonAdmin:
     log_level: Callable[[str, str], None]
     stop: Callable[[], None]
 
-    async def status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         return self.counters()
 
     async def backup(self, path: str) -> dict[str, Any]:

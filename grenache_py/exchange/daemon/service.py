@@ -27,6 +27,7 @@ from grenache_py.epoll_set import EpollSet
 from grenache_py.errors import ConfigError
 from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.gateway import Facts, Gateway, trades_behind
+from grenache_py.exchange.client_port.methods.peers import tell_status
 from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.daemon.address_slots import AddressSlots
 from grenache_py.exchange.daemon.admin import DaemonAdmin
@@ -56,6 +57,8 @@ from grenache_py.service import Reread, place
 
 __all__ = ["EmbeddedGrape", "ExchangeService"]
 
+#: How often those who follow the status are told it.
+STATUS_S = 1.0
 #: How long a stop waits for clients and peers to take what was written for them.
 CLOSE_TIMEOUT_S = 2.0
 
@@ -195,6 +198,10 @@ class ExchangeService(Service):
     async def _look_on(self) -> None:
         self._look()
 
+    async def _tell_status(self) -> None:
+        if tell_status(self.gateway, self._clock.seconds()):
+            self.commit_loop.kick()
+
     def _certificates(self) -> list[dict[str, Any]]:
         ends = self._settings.certificates
         return [{"port": place(port), "ends": round(at)} for port, at in ends.items()]
@@ -260,6 +267,8 @@ class ExchangeService(Service):
         self._background.spawn("forgetting old history", pruning.run())
         looking = every(lambda: LOOK_S, self._clock, self.log, "looking for alarms", self._look_on)
         self._background.spawn("looking for alarms", looking)
+        telling = every(lambda: STATUS_S, self._clock, self.log, "telling", self._tell_status)
+        self._background.spawn("telling the status", telling)
 
     async def _listen(self, name: str, endpoints: Iterable[str], factory: Factory) -> None:
         for description in endpoints:

@@ -6,14 +6,20 @@ Pure. See ``registry.py`` for what a method may return.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from typing import Any
 
 from grenache_py.exchange.client_port.access import Grant, digest_of
+from grenache_py.exchange.client_port.feed import STATUS
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
 from grenache_py.exchange.client_port.inline import COMMANDS, usage_of
 from grenache_py.exchange.client_port.methods import params as p
-from grenache_py.exchange.client_port.methods.registry import METHODS, AtSeal, MethodResult
+from grenache_py.exchange.client_port.methods.registry import (
+    METHODS,
+    AtSeal,
+    MethodResult,
+    may_subscribe,
+    unsubscribe,
+)
 from grenache_py.exchange.client_port.token_guesses import GUESSES_PER_CONNECTION
 from grenache_py.exchange.errors import (
     INVALID_PARAMS,
@@ -23,6 +29,9 @@ from grenache_py.exchange.errors import (
     StoreError,
 )
 from grenache_py.options import host_and_port
+from grenache_py.wire.jsonrpc import notification_line
+
+__all__ = ["tell_status"]
 
 FILLS_LISTED_MAX = 200
 
@@ -141,25 +150,47 @@ def fills_decide(
 @METHODS.method("status", p.Nothing)
 def status(gateway: Gateway, client: Principal, params: p.Nothing, now: float) -> MethodResult:
     """Show how the daemon is: identity, sync, orders, store, grapes."""
+    return AtSeal(lambda: _status(gateway, now))
+
+
+def _status(gateway: Gateway, now: float) -> dict[str, Any]:
     facts = gateway.facts
+    known: dict[str, Any] = {"peer": facts.peer, "network": facts.network}
+    if gateway.closed is None:
+        known |= gateway.node.status(now)
+    else:
+        known |= {"serving": False, "synced": False}
+    known |= {"version": facts.version, "uptime_s": int(now - facts.started)}
+    return known | gateway.admin.status()
 
-    def of_node() -> Coroutine[Any, Any, dict[str, Any]]:
-        known: dict[str, Any] = {
-            "version": facts.version,
-            "peer": facts.peer,
-            "network": facts.network,
-        }
-        if gateway.closed is None:
-            known |= gateway.node.status(now)
-        else:
-            known |= {"serving": False, "synced": False}
-        uptime_s = int(now - facts.started)
-        return with_service({**known, "version": facts.version, "uptime_s": uptime_s})
 
-    async def with_service(of_node: dict[str, Any]) -> dict[str, Any]:
-        return {**of_node, **await gateway.admin.status()}
+@METHODS.method("status.subscribe", p.Nothing)
+def status_subscribe(
+    gateway: Gateway, client: Principal, params: p.Nothing, now: float
+) -> MethodResult:
+    """Follow how the daemon is: its status now, then status.update once a second."""
+    may_subscribe(gateway, client, STATUS)
 
-    return AtSeal(of_node)
+    def begin() -> dict[str, Any]:
+        gateway.feed.begin(STATUS, client.send_queue)
+        return {"subscription": STATUS, "status": _status(gateway, now)}
+
+    return AtSeal(begin, begins=STATUS)
+
+
+@METHODS.method("status.unsubscribe", p.Nothing)
+def status_unsubscribe(
+    gateway: Gateway, client: Principal, params: p.Nothing, now: float
+) -> MethodResult:
+    """End following how the daemon is."""
+    return unsubscribe(gateway, client, STATUS)
+
+
+def tell_status(gateway: Gateway, now: float) -> bool:
+    """Have those who follow it told with the batch under way; False when there are none."""
+    return gateway.feed.tell_at_seal(
+        STATUS, lambda: notification_line("status.update", _status(gateway, now))
+    )
 
 
 @METHODS.method("log.level", p.LogLevel, "admin")

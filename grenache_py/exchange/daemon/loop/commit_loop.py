@@ -207,9 +207,11 @@ class CommitLoop:
             return
         guarded = self.guarded
         if guarded.node is None:
-            answers = self._answers.take()
+            feed, answers = self._gateway.feed, self._answers.take()
             self._answers.seal(answers)
+            told = feed.release(feed.stage(()))
             self._answers.release(answers)
+            self._connections.flush_clients(told)
             self._is_idle()
             return
         now = self._clock.seconds()
