@@ -246,6 +246,7 @@ class Gateway:
         check_token: the grant behind a token, or None.
         guesses: the wrong tokens that were shown.
         settled: waits, so many seconds at most, until nothing of an order is in doubt any more.
+        came: when each order came that was placed since the last batch, in seconds.
         numbers: for connections that tie orders to themselves.
         closed: what everybody is told while the node cannot be asked.
     """
@@ -259,6 +260,7 @@ class Gateway:
     check_token: Callable[[str], Grant | None] = lambda token: None
     closed: OrderError | None = None
     guesses: TokenGuesses = attrs.Factory(TokenGuesses)
+    came: list[float] = attrs.Factory(list)
     numbers: Iterator[int] = attrs.Factory(lambda: count(1))
 
     def step(self, change: Callable[[GatewayNode], T]) -> T:
@@ -275,6 +277,11 @@ class Gateway:
             raise
         except Exception as error:  # no await in here
             raise StepFailed from error
+
+    def take_came(self) -> list[float]:
+        """The ``came`` of the batch that is being made."""
+        taken, self.came = self.came, []
+        return taken
 
     def market(self, symbol: str) -> Market:
         """

@@ -18,6 +18,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -59,6 +60,8 @@ __all__ = ["EmbeddedGrape", "ExchangeService"]
 
 #: How often those who follow the status are told it.
 STATUS_S = 1.0
+#: How often it is looked how late the reactor is.
+TIMING_S = 0.5
 #: How long a stop waits for clients and peers to take what was written for them.
 CLOSE_TIMEOUT_S = 2.0
 
@@ -198,6 +201,13 @@ class ExchangeService(Service):
     async def _look_on(self) -> None:
         self._look()
 
+    async def _time_reactor(self) -> None:
+        clock, delays = self._clock, self.commit_loop.timings.reactor
+        while True:
+            due = clock.seconds() + TIMING_S
+            await deferLater(clock, TIMING_S)
+            delays.observe(max(0.0, clock.seconds() - due))
+
     async def _tell_status(self) -> None:
         if tell_status(self.gateway, self._clock.seconds()):
             self.commit_loop.kick()
@@ -269,6 +279,7 @@ class ExchangeService(Service):
         self._background.spawn("looking for alarms", looking)
         telling = every(lambda: STATUS_S, self._clock, self.log, "telling", self._tell_status)
         self._background.spawn("telling the status", telling)
+        self._background.spawn("timing the reactor", self._time_reactor())
 
     async def _listen(self, name: str, endpoints: Iterable[str], factory: Factory) -> None:
         for description in endpoints:

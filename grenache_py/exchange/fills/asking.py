@@ -19,11 +19,14 @@ from grenache_py.exchange.fills.messages import FillRequest, Settled, encode
 from grenache_py.exchange.fills.query import FillQuery, encode_query
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.merkle import Sealer
+from grenache_py.metrics import Histogram
 
 __all__ = ["Asking"]
 
 #: Asking again: after 1, 2, 4, ... seconds, at most this many apart.
 RETRY_S_MAX = 30.0
+#: Upper bounds of the histogram of round trips, from one machine to a home that was gone.
+ROUND_TRIP_BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0)
 
 
 @attrs.define
@@ -34,6 +37,7 @@ class Asking:
     Attributes:
         intents: unsettled fills by id; the taker adds and removes them.
         asked_again: a counter of questions after the first.
+        round_trips: from asking for a fill to its outcome, in seconds.
     """
 
     clock: HybridClock
@@ -41,6 +45,7 @@ class Asking:
     sealer: Sealer
     intents: dict[str, Intent]
     asked_again: int = 0
+    round_trips: Histogram = attrs.Factory(lambda: Histogram(ROUND_TRIP_BOUNDS_S))
     _timers: list[tuple[float, str]] = attrs.Factory(list)
 
     def watch(self, intent: Intent) -> None:
@@ -75,6 +80,16 @@ class Asking:
             self.ask(intent)
         else:
             self.query(intent.fill)
+
+    def begin(self, intent: Intent, now: float) -> None:
+        """Send a new fill."""
+        intent.asked_at = now
+        self.ask(intent)
+
+    def settled(self, intent: Intent, now: float) -> None:
+        """A fill has its outcome."""
+        if intent.asked_at is not None:
+            self.round_trips.observe(max(0.0, now - intent.asked_at))
 
     def ask(self, intent: Intent) -> None:
         """Send the fill, with the same bytes as ever and the entry that published its order."""

@@ -40,6 +40,7 @@ class Intent:
             restart. While they stay the same, each entry of that log has been seen here.
         retry_at: when to ask again, seconds.
         retry_s: the wait before that, seconds; it doubles each time.
+        asked_at: when it was asked for, seconds; None after a restart.
     """
 
     fill: FillRequest
@@ -52,6 +53,7 @@ class Intent:
     shown: tuple[int, Signed] | None = None
     retry_s: float = RETRY_S_MIN
     log_mark: tuple[int, int] | None = None
+    asked_at: float | None = None
 
     @property
     def open_lots(self) -> int:

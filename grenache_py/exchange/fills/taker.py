@@ -71,6 +71,7 @@ class Taker:
         on_hold: homes that let a fill time out, each with that fill, and have not answered one
             since; no new fills.
         intents: unsettled fills by id.
+        asking: when, and what, it asks.
         requested, settled: counters of fills asked for, and of those that got their outcome.
         unknown_answers: a counter of answers to no open question.
         settled_by_log: a counter of fills that the maker's log settled, without an answer.
@@ -95,16 +96,16 @@ class Taker:
     _avoid: dict[str, float] = attrs.Factory(dict)
     _to_tell: dict[str, list[str]] = attrs.Factory(dict)
     _by_deadline: dict[str, deque[Intent]] = attrs.Factory(dict)
-    _asking: Asking = attrs.field(init=False)
+    asking: Asking = attrs.field(init=False)
 
-    @_asking.default
+    @asking.default
     def _ask_of(self) -> Asking:
         return Asking(self.clock, self.outbox, self.sealer, self.intents)
 
     @property
     def asked_again(self) -> int:
         """A counter of questions after a fill's first."""
-        return self._asking.asked_again
+        return self.asking.asked_again
 
     def allowance(self, maker: LiveOrder) -> int:
         """Lots of a remote order that a fill may ask for now; 0 to leave it alone."""
@@ -175,7 +176,7 @@ class Taker:
         self.requested += 1
         self._watch(intent)
         self.outbox.unsealed.append(lambda: intent_row(intent))
-        self._asking.ask(intent)
+        self.asking.begin(intent, now)
 
     def _watch(self, intent: Intent) -> None:
         self.intents[intent.fill.id] = intent
@@ -184,7 +185,7 @@ class Taker:
             if not intent.settled >> i & 1:
                 self._in_flight[order_id] += lots
                 self._by_trade[trade_id(intent.fill.id, order_id)] = (intent.fill.id, i)
-        self._asking.watch(intent)
+        self.asking.watch(intent)
         # Fills of one home in the order of their deadlines; the front is cleared of settled ones.
         waiting = self._by_deadline.setdefault(intent.fill.maker_home, deque())
         while waiting and waiting[0].fill.id not in self.intents:
@@ -193,9 +194,9 @@ class Taker:
 
     def tick(self, now: float) -> None:
         """Ask again where no answer came in time; a home that lets that happen is put on hold."""
-        for intent in self._asking.overdue(now):
+        for intent in self.asking.overdue(now):
             self.on_hold.setdefault(intent.fill.maker_home, intent.fill)
-            self._asking.again(intent, now)
+            self.asking.again(intent, now)
         while len(self.on_hold) > HOLDS_MAX:
             del self.on_hold[next(iter(self.on_hold))]
         for order_id in [order_id for order_id, until in self._avoid.items() if until <= now]:
@@ -203,13 +204,13 @@ class Taker:
 
     def next_deadline(self) -> float | None:
         """When ``tick`` next has work, in seconds, or None."""
-        return self._asking.next_deadline()
+        return self.asking.next_deadline()
 
     def overdue(self, now: float) -> bool:
         """Whether a fill waits longer for its answer than it should."""
         if not self.intents:
             return False
-        deadline = self._asking.next_deadline()
+        deadline = self.asking.next_deadline()
         return deadline is not None and deadline <= now
 
     def probe(self, now: float) -> None:
@@ -221,16 +222,16 @@ class Taker:
             fill = self.on_hold[home]
             intent = self.intents.get(fill.id)
             if intent is None:
-                self._asking.query(fill)
+                self.asking.query(fill)
             else:
-                self._asking.question(intent, now)
+                self.asking.question(intent, now)
 
     def linked(self, home: str, now: float) -> None:
         """A proven link to ``home`` is up: it is asked the open questions at once."""
         for intent in self.intents.values():
             if intent.fill.maker_home == home:
                 intent.retry_s = RETRY_S_MIN / 2
-                self._asking.again(intent, now)
+                self.asking.again(intent, now)
 
     def maker_changed(self, order_id: str) -> None:
         """Its home published a new state of this order: what is known of it is fresh again."""
@@ -358,6 +359,7 @@ class Taker:
             del self.intents[intent.fill.id]
             self._fills_of[intent.fill.maker_home] -= 1
             self.settled += 1
+            self.asking.settled(intent, now)
             self._to_tell.setdefault(intent.fill.maker_home, []).append(intent.fill.id)
         self.outbox.unsealed.append(lambda: intent_row(intent))
         if transition.touched:
@@ -376,7 +378,7 @@ class Taker:
 
     def ask_outcome(self, intent: Intent) -> None:
         """Ask what became of a fill, which makes it impossible if its maker does not know it."""
-        self._asking.query(intent.fill)
+        self.asking.query(intent.fill)
 
     def decide(self, fill: str, now: float) -> str | None:
         """

@@ -18,9 +18,11 @@ from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.peers.requests import PeerResult
 from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.helpers import Helpers
+from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.received import Received
 from grenache_py.exchange.signed_log.head import NO_HEAD, Head
 from grenache_py.exchange.signed_log.merkle import Signed
+from grenache_py.metrics import Histogram
 
 __all__ = ["ENTRY_POINTS", "KNOWN_POINTS", "Intake", "has_room"]
 
@@ -28,6 +30,8 @@ __all__ = ["ENTRY_POINTS", "KNOWN_POINTS", "Intake", "has_room"]
 ENTRY_POINTS, KNOWN_POINTS = 30, 1
 #: A neighbour that promised entries and did not deliver them is not believed for so long.
 DISTRUST_S = 30.0
+#: Upper bounds of the histogram of ages.
+AGE_BOUNDS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0)
 
 
 class Intake:
@@ -37,6 +41,7 @@ class Intake:
     Attributes:
         peering, held_logs: what entries come over, and what is held already.
         received: entries that came.
+        ages: of those that were news and pushed, when they came: by the stamp, in seconds.
         illegal_transitions: events that the state of an origin or of a catch-up did not allow: each
             is a bug, and cost the entry or the catch-up in which it happened.
         routes: the key of the neighbour that brought the newest entry of each origin first.
@@ -51,6 +56,7 @@ class Intake:
         self._forks = held_logs.replica.forks
         self.routes: dict[str, str] = {}
         self.helpers = Helpers()
+        self.ages = Histogram(AGE_BOUNDS_S)
         self.received = self.illegal_transitions = 0
         self.consider: Callable[[str, PeerLink, float], None] = lambda origin, link, now: None
         self._replica.on_forgotten.append(self._forgotten)
@@ -60,12 +66,17 @@ class Intake:
     def _published(self, link: PeerLink, entries: list[Any], now: float) -> PeerResult:
         if not self.peering.ignored(link, now):
             for item in entries:
-                self.take(link, Signed.from_wire(item), now)
+                news = self.take(link, Signed.from_wire(item), now)
+                if news is not None:
+                    self.ages.observe(max(0.0, now - news.time[0] / 1000))
         return None
 
-    def take(self, link: PeerLink, signed: Signed, now: float) -> None:
+    def take(self, link: PeerLink, signed: Signed, now: float) -> Origin | None:
         """
         One log entry came over ``link``.
+
+        Returns:
+            its origin, if it was applied; the time of that is the newest entry's stamp.
 
         Raises:
             RemoteProtocolError: it is not valid, and an honest neighbour would have noticed.
@@ -76,7 +87,7 @@ class Intake:
             received = self._replica.receive(signed, now, crowd_of(link.address))
         except LocalProtocolError:
             self.illegal_transitions += 1
-            return
+            return None
         if received.novel:
             self.peering.scores.delivered(link.key, now)
             link.delivered += 1
@@ -84,6 +95,7 @@ class Intake:
         elif received.verdict == "known":
             link.points += KNOWN_POINTS - ENTRY_POINTS
         self.came(link, received, now)
+        return received.origin if received.novel else None
 
     def came(self, link: PeerLink, received: Received, now: float) -> None:
         """Pass on what an entry changed here, and go after what it shows to be missing."""

@@ -96,6 +96,7 @@ def _placed(
         return live, gateway.report(live)
 
     live, report = gateway.step(place)
+    gateway.came.append(now)
     if not wait_ms or not live.reserved:
         return report
     return AtSeal(lambda: _settled(gateway, live, report, wait_ms / 1000))

@@ -13,7 +13,22 @@ from typing import Any
 from grenache_py.alarms import PEER
 from grenache_py.metrics import Exposition, Histogram
 
-__all__ = ["exposition", "health"]
+__all__ = ["TIMINGS", "exposition", "health"]
+
+#: The histograms: their names, and what they say.
+TIMINGS = {
+    "commits": ("exchange_commit_seconds", "From batch to disk."),
+    "orders": ("exchange_order_ack_seconds", "From an order's arrival to its answer, on the disk."),
+    "round_trips": (
+        "exchange_fill_round_trip_seconds",
+        "From asking another home for a fill to its outcome.",
+    ),
+    "ages": (
+        "exchange_gossip_age_seconds",
+        "Of a log entry that was news when it came: from its stamp, by two clocks.",
+    ),
+    "reactor": ("exchange_reactor_delay_seconds", "How late a timer was called."),
+}
 
 #: What ``links_refused`` has beside its counts.
 _LAST = frozenset({"last", "last_s_ago"})
@@ -39,8 +54,13 @@ def health(status: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
     }
 
 
-def exposition(status: Mapping[str, Any], commit_seconds: Histogram) -> str:
-    """All metrics, as Prometheus text."""
+def exposition(status: Mapping[str, Any], timings: Mapping[str, Histogram]) -> str:
+    """
+    All metrics, as Prometheus text.
+
+    Args:
+        timings: by the keys of `TIMINGS`, as far as they are known.
+    """
     out = Exposition()
     out.gauge("exchange_up", "1 while requests are carried out.", int(health(status)[0]))
     now = {each["id"] for each in status["raised"]}
@@ -66,7 +86,9 @@ def exposition(status: Mapping[str, Any], commit_seconds: Histogram) -> str:
     )
     out.counter("exchange_commits_total", "Transactions written.", status["commits"])
     out.counter("exchange_commit_rows_total", "Rows written.", status["commit_rows"])
-    out.histogram("exchange_commit_seconds", "From batch to disk.", commit_seconds)
+    for name, (metric, about) in TIMINGS.items():
+        if name in timings:
+            out.histogram(metric, about, timings[name])
     out.gauge("exchange_clients", "Connections of clients.", status["clients"])
     out.counter("exchange_requests_total", "Requests of clients.", status["requests"])
     out.gauge("exchange_subscriptions", "Subscriptions of clients.", status["subscriptions"])

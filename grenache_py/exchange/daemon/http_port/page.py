@@ -107,5 +107,14 @@ class StatusPages:
 
     def metrics(self) -> Page:
         """``/metrics``, as Prometheus reads it; few while there is no node."""
-        text = exposition(self.facts(), self.commit_loop.commit_seconds)
+        timings, node = self.commit_loop.timings, self.commit_loop.node
+        known = {
+            "commits": timings.commits,
+            "orders": timings.orders,
+            "reactor": timings.reactor,
+        }
+        if node is not None:
+            known["round_trips"] = node.taker.asking.round_trips
+            known["ages"] = node.sync.intake.ages
+        text = exposition(self.facts(), known)
         return Page(text.encode(), CONTENT_TYPE)

@@ -41,9 +41,9 @@ from grenache_py.exchange.daemon.loop.loop_states import (
 )
 from grenache_py.exchange.daemon.loop.peer_input import PeerInput
 from grenache_py.exchange.daemon.loop.recovery import Recovery
+from grenache_py.exchange.daemon.loop.timings import Began, Timings
 from grenache_py.exchange.effects.batch import Batch, CloseLink, Send
 from grenache_py.exchange.errors import BUSY, StoreError
-from grenache_py.metrics import Histogram
 
 if TYPE_CHECKING:
     from grenache_py.exchange.effects.rows import Snapshot
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
     from grenache_py.exchange.storage.store import Store
 
 __all__ = ["TICK_S_MAX", "CommitLoop"]
-
-#: Upper bounds of the histogram of commits.
-COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
 
 #: The node is called so often at least, whatever its deadlines say.
 TICK_S_MAX = 2.0
@@ -75,7 +72,8 @@ class CommitLoop:
     Attributes:
         guarded: the node, and whether it may be asked.
         peer_input: takes what comes from peers.
-        commits, commit_seconds, commit_rows: how many commits, how long they took, their rows.
+        commits, commit_rows: how many commits, and their rows.
+        timings: how long things took.
         requests: lines of clients.
     """
 
@@ -96,7 +94,7 @@ class CommitLoop:
         """
         self.commits = 0
         self.commit_rows = 0
-        self.commit_seconds = Histogram(COMMIT_BOUNDS_S)
+        self.timings = Timings()
         self.requests = 0
         self._store = store
         self._clock = clock
@@ -220,6 +218,7 @@ class CommitLoop:
             reason = "a fault inside the daemon, see above"
             self._drop_node(reason, self._answers.take(), UNDONE)
             return
+        began = Began(now, self._gateway.take_came())
         committing = self._store.commit(batch.rows) if batch.rows else None
         # The disk works while the answers and notifications are made.
         staged = self._gateway.feed.stage(batch.events)
@@ -232,7 +231,7 @@ class CommitLoop:
             committing.addCallbacks(
                 self._committed,
                 self._commit_failed,
-                callbackArgs=(now, batch, staged, answers, peers),
+                callbackArgs=(began, batch, staged, answers, peers),
                 errbackArgs=(answers,),
             )
             committing.addErrback(
@@ -243,7 +242,7 @@ class CommitLoop:
     def _committed(
         self,
         _: None,
-        began: float,
+        began: Began,
         batch: Batch,
         staged: Staged,
         answers: QueuedAnswers,
@@ -255,7 +254,7 @@ class CommitLoop:
             return
         self.commits += 1
         self.commit_rows += len(batch.rows)
-        self.commit_seconds.observe(max(0.0, self._clock.seconds() - began))
+        self.timings.committed(began, self._clock.seconds())
         if state is TurnState.SCHEDULED:  # something came while the disk was at work
             self._schedule()
         self._release(batch, staged, answers, peers)

@@ -147,6 +147,7 @@ class GuardedNode:
         """Forget the node and all that it did since the last batch; whether to make another."""
         self._happens(NodeEvent.DROPPED)
         self.node = None
+        self._gateway.take_came()
         self._gateway.closed = OrderError(BUSY, CLOSED)
         return self.state is NodeState.RECOVERING
 
