@@ -69,6 +69,7 @@ class Client(ClientFacts):
         reconnect: bool = True,
         rate_per_s: float | None = None,
         name: str = "",
+        cancel_on_disconnect: bool = False,
         on_state: Callable[[State, str], None] | None = None,
     ) -> None:
         """
@@ -82,6 +83,7 @@ class Client(ClientFacts):
             reconnect: connect again after a line was lost.
             rate_per_s: calls sent in a second at most, for those who share a limit.
             name: this program's, for the daemon's log.
+            cancel_on_disconnect: have the orders of a connection cancelled when it is lost.
             on_state: called with the state, and why the line is not live.
 
         Raises:
@@ -97,8 +99,7 @@ class Client(ClientFacts):
             self._clock,
             random.SystemRandom(),
             account=account,
-            token=token,
-            name=name,
+            hello=calls.hello(name, token, cancel_on_disconnect),
             timeout_s=timeout_s,
             reconnect=reconnect,
             rate_per_s=rate_per_s,

@@ -342,9 +342,13 @@ def ping() -> MethodCall[int]:
     return MethodCall("ping", {}, lambda raw: _pong(raw).time)
 
 
-def hello(name: str, token: str | None) -> MethodCall[Greeting]:
-    """Say who this is, and show the token."""
-    params = {"client": name} if token is None else {"client": name, "token": token}
+def hello(name: str, token: str | None, cancel_on_disconnect: bool = False) -> MethodCall[Greeting]:
+    """Say who this is, show the token, and tie the orders to the connection."""
+    params: dict[str, Any] = {"client": name}
+    if token is not None:
+        params["token"] = token
+    if cancel_on_disconnect:
+        params["cancel_on_disconnect"] = True
     return MethodCall("hello", params, _is(Greeting))
 
 

@@ -83,8 +83,7 @@ class Core:
         rng: random.Random,
         *,
         account: str = "",
-        token: str | None = None,
-        name: str = "",
+        hello: MethodCall[calls.Greeting] | None = None,
         timeout_s: float = 10.0,
         reconnect: bool = True,
         rate_per_s: float | None = None,
@@ -96,8 +95,7 @@ class Core:
         self.calls = CallQueue(address, rng, account, timeout_s, rate_per_s)
         self.closed_by: ExchangeError | None = None
         self._clock = clock
-        self._token = token
-        self._name = name
+        self._hello = hello or calls.hello("", None)
         self._reconnect = reconnect
         self._on_state = on_state
         self._splitter = LineSplitter(LINE_BYTES_MAX)
@@ -151,7 +149,7 @@ class Core:
         self._said()
         self._greeting = {"hello", "markets", "ping"}
         greetings: tuple[tuple[str, MethodCall[Any], Callable[[Any], None]], ...] = (
-            ("hello", calls.hello(self._name, self._token), self._greeted_by),
+            ("hello", self._hello, self._greeted_by),
             ("ping", calls.ping(), self._time_is),
             ("markets", calls.markets(), self._markets_are),
         )

@@ -240,3 +240,18 @@ def test_a_killed_daemon_costs_nothing_but_time(tmp_path: Path) -> None:
         assert [order.order_id for order in told] == placed and orders.missed == 0
         assert client.reconnects == 3
         assert client.cancel_all() == 30
+
+
+def test_orders_end_with_their_client_if_it_says_so_and_positions_are_exact(daemon: Daemon) -> None:
+    account = "ends"
+    with Client(daemon.path, account=account, cancel_on_disconnect=True) as client:
+        client.sell("BTC-USD", "0.3", "500", client_order_id="ends-1")
+        assert client.buy("BTC-USD", "0.1", "500", account="").status == "filled"
+        (position,) = client.get_positions()
+        assert (position.market, position.position) == ("BTC-USD", Decimal("-0.1"))
+    with Client(daemon.path, account=account) as client:
+        kept = client.sell("BTC-USD", "0.3", "600")
+        assert client.get_order("ends-1").status == "cancelled"
+    with Client(daemon.path, account=account) as client:
+        assert client.get_order(kept).status == "new"
+        client.cancel(kept)

@@ -270,7 +270,7 @@ def test_a_greeting_that_does_not_come_counts_as_lost() -> None:
 
 
 def test_a_wrong_token_ends_it_and_is_not_tried_again() -> None:
-    script = Script(token="wrong")
+    script = Script(hello=calls.hello("", "wrong"))
     script.core.start(script.now)
     waiting = script.ask(PLACE)
     books = script.core.book("BTC-USD")
