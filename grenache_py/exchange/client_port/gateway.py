@@ -18,7 +18,7 @@ from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.reports import execution_report, trades_until
 from grenache_py.exchange.client_port.send_queue import SendQueue
 from grenache_py.exchange.client_port.token_guesses import TokenGuesses
-from grenache_py.exchange.effects.rows import ExecutionRow
+from grenache_py.exchange.effects.rows import ExecutionRow, TradedSum
 from grenache_py.exchange.errors import NOT_AUTHORISED, UNKNOWN_MARKET, OrderError
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
@@ -127,12 +127,8 @@ class History(Protocol):
         not kept, or it is a number from the future.
         """
 
-    def traded(self, account: str) -> Awaitable[Sequence[tuple[str, str, int, int, int, int, int]]]:
-        """
-        What an account bought and sold, as far as its executions are kept, by market.
-
-        (market, side, lots, executions, number and time of the first, number of the last).
-        """
+    def traded(self, account: str) -> Awaitable[Sequence[TradedSum]]:
+        """What an account bought and sold, by market, as far as its executions are kept."""
 
     def volume_lots(self, market: str, since_ms: int) -> Awaitable[int]:
         """How much was traded since then."""

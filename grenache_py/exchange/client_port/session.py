@@ -43,7 +43,7 @@ from grenache_py.wire.jsonrpc import (
 __all__ = ["Session"]
 
 #: Methods that are answered even while there is no store: then an operator needs them most.
-ALWAYS = frozenset({"hello", "help", "ping", "status"})
+ALWAYS = frozenset({"hello", "help", "ping", "status", "status.subscribe", "status.unsubscribe"})
 
 
 class Session:

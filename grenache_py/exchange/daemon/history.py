@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from grenache_py.exchange.client_port.gateway import Found
 from grenache_py.exchange.client_port.reports import REPORT_TRADES_MAX, trades_until
-from grenache_py.exchange.effects.rows import OrderEventRow, OrderRow
+from grenache_py.exchange.effects.rows import OrderEventRow, OrderRow, TradedSum
 from grenache_py.exchange.home.order_rows import own_from_row
 from grenache_py.exchange.market.order import LiveOrder, Trade
-from grenache_py.exchange.storage.history import ExecutionPage, TradedSum
+from grenache_py.exchange.storage.history import ExecutionPage
 from grenache_py.exchange.storage.store import Store
 
 __all__ = ["StoreHistory"]

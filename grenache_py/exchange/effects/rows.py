@@ -32,6 +32,7 @@ __all__ = [
     "Row",
     "Snapshot",
     "TradeRow",
+    "TradedSum",
 ]
 
 
@@ -247,6 +248,26 @@ class RecordGone(NamedTuple):
     """Forget a remote order that reached a terminal state."""
 
     order_id: str
+
+
+class TradedSum(NamedTuple):
+    """
+    What an account bought or sold in one market.
+
+    Attributes:
+        lots: all together.
+        executions: how many that were.
+        first_seq, last_seq: the numbers of the first and the last.
+        first_ms: when the earliest was.
+    """
+
+    market: str
+    side: str
+    lots: int
+    executions: int
+    first_seq: int
+    first_ms: int
+    last_seq: int
 
 
 Row: TypeAlias = (

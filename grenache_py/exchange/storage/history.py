@@ -16,6 +16,7 @@ from grenache_py.exchange.effects.rows import (
     LogRow,
     OrderEventRow,
     OrderRow,
+    TradedSum,
     TradeRow,
 )
 from grenache_py.exchange.storage.selects import (
@@ -34,7 +35,6 @@ from grenache_py.exchange.storage.statements import (
 __all__ = [
     "Candle",
     "ExecutionPage",
-    "TradedSum",
     "candles",
     "evidence",
     "executions",
@@ -345,26 +345,6 @@ def evidence(connection: Connection, time_ms: int) -> list[EvidenceRow]:
     """What homes signed about trades with another of one millisecond, as it was learned."""
     sql = f"{select(EvidenceRow, 'evidence')} WHERE time_ms = ? ORDER BY number"
     return rows_of(connection, EvidenceRow, sql, time_ms)
-
-
-class TradedSum(NamedTuple):
-    """
-    What an account bought or sold in one market.
-
-    Attributes:
-        lots: all together.
-        executions: how many that were.
-        first_seq, last_seq: the numbers of the first and the last.
-        first_ms: when the earliest was.
-    """
-
-    market: str
-    side: str
-    lots: int
-    executions: int
-    first_seq: int
-    first_ms: int
-    last_seq: int
 
 
 def traded(connection: Connection, account: str) -> list[TradedSum]:

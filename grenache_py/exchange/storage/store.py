@@ -24,6 +24,7 @@ from grenache_py.exchange.effects.rows import (
     OrderRow,
     Row,
     Snapshot,
+    TradedSum,
     TradeRow,
 )
 from grenache_py.exchange.errors import StoreError
@@ -305,7 +306,7 @@ class Store:
         """What an account's orders traded (see ``history.executions``)."""
         return self._read(history.executions, account, limit, after, market)
 
-    def traded(self, account: str) -> Deferred[list[history.TradedSum]]:
+    def traded(self, account: str) -> Deferred[list[TradedSum]]:
         """What an account bought and sold, by market and side (see ``history.traded``)."""
         return self._read(history.traded, account)
 

@@ -55,6 +55,7 @@ def test_it_goes_on_while_the_store_has_failed() -> None:
     peer.connect().place("sell", "1", "100")
     (status,) = told(client)
     assert (status["serving"], status["store"]) == (False, "no space left")
+    assert client.call("status.subscribe")["status"]["store"] == "no space left"
     peer.store.broken = None
     peer.clock.pump([1] * 40)
     (status,) = told(client)

@@ -160,7 +160,8 @@ def _status(gateway: Gateway, now: float) -> dict[str, Any]:
         known |= gateway.node.status(now)
     else:
         known |= {"serving": False, "synced": False}
-    known |= {"version": facts.version, "uptime_s": int(now - facts.started)}
+    uptime_s = int(now - facts.started)
+    known |= {"version": facts.version, "uptime_s": uptime_s}
     return known | gateway.admin.status()
 
 

@@ -21,15 +21,15 @@ async def positions_list(
     account = client.account(params.account)
     found = await gateway.history.traded(account)
     lots: dict[str, dict[str, int]] = {}
-    for market, side, traded_lots, *_ in found:
-        lots.setdefault(market, {})[side] = traded_lots
+    for each in found:
+        lots.setdefault(each.market, {})[each.side] = each.lots
     return {
         "account": account,
         "positions": [_position(gateway, market, sides) for market, sides in lots.items()],
-        "executions": sum(executions for _, _, _, executions, *_ in found),
-        "since": min((first_ms for *_, first_ms, _ in found), default=None),
-        "complete": min((first for *_, first, _, _ in found), default=1) == 1,
-        "seq": max((last for *_, last in found), default=0),
+        "executions": sum(each.executions for each in found),
+        "since": min((each.first_ms for each in found), default=None),
+        "complete": min((each.first_seq for each in found), default=1) == 1,
+        "seq": max((each.last_seq for each in found), default=0),
     }
 
 
