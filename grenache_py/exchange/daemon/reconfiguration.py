@@ -129,7 +129,9 @@ class Reconfiguration:
         if added and node is None:
             raise ConfigError("a market cannot be added while the store is not open")
         for market in added:
-            if node is not None and node.known_markets.get(market.symbol, market) != market:
+            if node is not None and (
+                node.known_markets.get(market.symbol, market).steps != market.steps
+            ):
                 raise ConfigError(
                     f"market {market.symbol} was traded here with another tick or lot"
                 )
