@@ -74,7 +74,8 @@ class AsyncClient(ClientFacts):
             account: whose orders these are: a label inside one home.
             tls: how to speak TLS; None: not at all.
             timeout_s: how long a call waits, for the connection and for its answer.
-            reconnect: connect again after a line was lost.
+            reconnect: connect again after a line was lost, and ask again what the daemon refuses
+                for the moment; False: one connection, and one try of each call.
             rate_per_s: calls sent in a second at most, for those who share a limit.
             name: this program's, for the daemon's log.
             cancel_on_disconnect: have the orders of a connection cancelled when it is lost.
@@ -248,9 +249,16 @@ class AsyncClient(ClientFacts):
         await self._do(calls.ping())
         return self._clock() - began
 
-    async def call(self, method: str, params: dict[str, Any], changes: bool = True) -> Any:
+    async def call(
+        self,
+        method: str,
+        params: dict[str, Any],
+        changes: bool = True,
+        *,
+        timeout_s: float | None = None,
+    ) -> Any:
         """Any method of the protocol, with its params and its result as they are on the wire."""
-        return await self._do(calls.raw(method, params, changes))
+        return await self._do(calls.raw(method, params, changes, timeout_s))
 
     def book(self, market: str) -> AsyncStream[Book]:
         """Follow a book: the newest state, and once more when it is not ``current`` any more."""

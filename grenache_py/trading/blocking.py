@@ -80,7 +80,8 @@ class Client(ClientFacts):
             account: whose orders these are: a label inside one home.
             tls: how to speak TLS; None: not at all.
             timeout_s: how long a call waits, for the connection and for its answer.
-            reconnect: connect again after a line was lost.
+            reconnect: connect again after a line was lost, and ask again what the daemon refuses
+                for the moment; False: one connection, and one try of each call.
             rate_per_s: calls sent in a second at most, for those who share a limit.
             name: this program's, for the daemon's log.
             cancel_on_disconnect: have the orders of a connection cancelled when it is lost.
@@ -127,6 +128,19 @@ class Client(ClientFacts):
         self._core.close(self._clock())
         self._write(self._core.take_output())
         self._hang_up()
+
+    def detach(self) -> socket.socket:
+        """
+        Give away the connection, greeted and with nothing asked, and be closed without it.
+
+        Raises:
+            NotConnected: there is none.
+        """
+        if self._socket is None:
+            raise NotConnected(f"no connection to {self._core.address}: {self._core.line.reason}")
+        connection, self._socket = self._socket, None
+        self.close()
+        return connection
 
     def poll(self) -> None:
         """Take in what has come."""
@@ -253,9 +267,16 @@ class Client(ClientFacts):
         self._do(calls.ping())
         return self._clock() - began
 
-    def call(self, method: str, params: dict[str, Any], changes: bool = True) -> Any:
+    def call(
+        self,
+        method: str,
+        params: dict[str, Any],
+        changes: bool = True,
+        *,
+        timeout_s: float | None = None,
+    ) -> Any:
         """Any method of the protocol, with its params and its result as they are on the wire."""
-        return self._do(calls.raw(method, params, changes))
+        return self._do(calls.raw(method, params, changes, timeout_s))
 
     def book(self, market: str) -> Stream[Book]:
         """Follow a book: the newest state, and once more when it is not ``current`` any more."""
@@ -333,7 +354,7 @@ class Client(ClientFacts):
         except OSError as error:  # ssl.SSLError is one
             if connection is not None:
                 connection.close()
-            self._core.lost(f"{address.text}: {error.strerror or error}", self._clock())
+            self._core.lost(f"{address.text}: {_reason(error)}", self._clock())
             return
         self._socket = connection
         self._core.connected(self._clock())
@@ -351,7 +372,11 @@ class Client(ClientFacts):
             while left > 0:
                 data = connection.recv(READ_BYTES)
                 if not data:
-                    self._core.lost(f"{self._address.text} closed the connection", self._clock())
+                    unknown = self._core.state == "greeting"
+                    hint = " before it said who it is; does it speak TLS?" if unknown else ""
+                    self._core.lost(
+                        f"{self._address.text} closed the connection{hint}", self._clock()
+                    )
                     return
                 left -= len(data)
                 self._core.received(data, self._clock())
@@ -377,3 +402,12 @@ class Client(ClientFacts):
         if connection is not None:
             with suppress(OSError):
                 connection.close()
+
+
+def _reason(error: OSError) -> str:
+    """Why a connection was not made."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not believed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"it does not speak TLS as we do: {error.reason}"
+    return str(error.strerror or error)

@@ -45,6 +45,7 @@ class CallQueue:
     Attributes:
         address: the daemon's, for messages.
         rate_per_s: calls sent in a second at most, where several share a limit.
+        patient: what the daemon refuses for the moment is asked again, while there is time.
         features: what the daemon says it can do.
         account: the client's own, "" for none.
         bound: the account that the token is bound to.
@@ -57,6 +58,7 @@ class CallQueue:
     account: str = ""
     timeout_s: float = 10.0
     rate_per_s: float | None = None
+    patient: bool = True
     features: frozenset[str] = frozenset()
     bound: str | None = None
     daemon_ahead_ms: float = 0.0
@@ -189,7 +191,7 @@ class CallQueue:
         if pending.done:
             return
         pending.refused = error
-        if now + delay_s >= pending.deadline:
+        if not self.patient or now + delay_s >= pending.deadline:
             self._finish(pending, pending.too_long(self.address, ""))
             return
         if pending not in self._unsent:

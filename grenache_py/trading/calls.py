@@ -361,7 +361,11 @@ def markets() -> MethodCall[dict[str, Market]]:
     return MethodCall("markets.list", {}, by_name)
 
 
-def raw(method: str, params: dict[str, Any], changes: bool = True) -> MethodCall[Any]:
+def raw(
+    method: str, params: dict[str, Any], changes: bool = True, timeout_s: float | None = None
+) -> MethodCall[Any]:
     """Any method, with its params and its result as they are on the wire."""
     resend = Resend.NEVER if changes else Resend.AGAIN
-    return MethodCall(method, params, msgspec.json.decode, resend, changes=changes)
+    return MethodCall(
+        method, params, msgspec.json.decode, resend, changes=changes, timeout_s=timeout_s
+    )

@@ -25,18 +25,14 @@ from grenache_py.trading.errors import (
     ExchangeError,
     NotAuthorised,
     NotConnected,
+    Unavailable,
     refusal,
 )
 from grenache_py.trading.feeds import BookFeed, FillFeed, Followed, OrderFeed, TradeFeed
 from grenache_py.trading.line import Line, State
 from grenache_py.trading.listener import Listener
 from grenache_py.trading.models import Fill, Market, Order, Trade, market_name
-from grenache_py.trading.pending import (
-    BROKEN,
-    Pending,
-    SentLine,
-    decode_sent_line,
-)
+from grenache_py.trading.pending import BROKEN, Pending, SentLine, decode_sent_line
 from grenache_py.wire.jsonlines import LineSplitter
 from grenache_py.wire.jsonrpc import request_line
 
@@ -46,12 +42,6 @@ T = TypeVar("T")
 
 #: The longest line of a daemon that is read.
 LINE_BYTES_MAX = 1_048_576
-#: Calls that wait for their answers.
-PENDING_MAX = 10_000
-#: The pause before asking again a daemon that cannot answer now.
-UNAVAILABLE_S = 0.25
-#: So long the report of an order that trades at once may wait for other homes.
-WAIT_MS = 1_000
 
 
 class _Named(Struct):
@@ -92,7 +82,7 @@ class Core:
         self.address = address
         self.markets: dict[str, Market] = {}
         self.line = Line(rng)
-        self.calls = CallQueue(address, rng, account, timeout_s, rate_per_s)
+        self.calls = CallQueue(address, rng, account, timeout_s, rate_per_s, patient=reconnect)
         self.closed_by: ExchangeError | None = None
         self._clock = clock
         self._hello = hello or calls.hello("", None)
@@ -307,15 +297,21 @@ class Core:
             if isinstance(error, NotAuthorised):
                 self._end(error)
                 self._said()
+            elif isinstance(error, Unavailable) and key == "markets" and not self._reconnect:
+                # There is no second try, and how a daemon is can be asked before its store is open.
+                self._greeted(key, now)
             elif error is not None or result is None:
                 self.lost(f"{self.address} refuses: {error}", now)
             else:
                 take(call.result(result))
-                self._greeting.discard(key)
-                if not self._greeting and self.state == "greeting":
-                    self._live(now)
+                self._greeted(key, now)
 
         return answered
+
+    def _greeted(self, key: str, now: float) -> None:
+        self._greeting.discard(key)
+        if not self._greeting and self.state == "greeting":
+            self._live(now)
 
     def _greeted_by(self, hello: calls.Greeting) -> None:
         self.calls.features, self.calls.bound = frozenset(hello.features), hello.account

@@ -34,6 +34,11 @@ class Stream(Generic[T]):
         self._listener = listener
 
     @property
+    def ready(self) -> bool:
+        """Whether `get` has something to give, or to raise, at once."""
+        return self._listener.ready
+
+    @property
     def missed(self) -> int:
         """Items that the program was too slow for."""
         return self._listener.missed

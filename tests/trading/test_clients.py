@@ -51,7 +51,11 @@ def methods(client: type) -> dict[str, list[inspect.Parameter]]:
 
 
 def test_the_clients_have_the_same_methods_with_the_same_parameters() -> None:
-    own = {"close", "poll", "wait_until"}, {"close"}, {"startService", "stopService", "ready"}
+    own = (
+        {"close", "detach", "poll", "wait_until"},
+        {"close"},
+        {"startService", "stopService", "ready"},
+    )
     shared = [
         {name: found for name, found in methods(client).items() if name not in ones}
         for client, ones in zip((Client, AsyncClient, TwistedClient), own, strict=True)
@@ -202,6 +206,16 @@ def test_nobody_there_is_told_as_such(tmp_path: Path) -> None:
     for wrong in ("nowhere", "host:", "host:99999", ":1"):
         with pytest.raises(ValueError, match="is not HOST:PORT"):
             Client(wrong)
+
+
+def test_a_connection_can_be_given_away(daemon: Daemon) -> None:
+    with Client(daemon.path) as client, client.detach() as connection:
+        assert client.state == "closed"
+        connection.settimeout(DEADLINE_S)
+        connection.sendall(b"ping\n")
+        assert b"time" in connection.recv(1000)
+        with pytest.raises(NotConnected):
+            client.detach()
 
 
 def test_a_frozen_daemon_is_told_and_is_live_again_when_it_thaws(tmp_path: Path) -> None:

@@ -296,6 +296,27 @@ def test_a_client_that_does_not_connect_again_ends_with_its_line() -> None:
         sent.value()
 
 
+def test_a_client_that_does_not_connect_again_asks_nothing_twice() -> None:
+    script = Script(reconnect=False).live()
+    for code, kind in ((-32005, RateLimited), (-32010, Unavailable), (-32011, Unavailable)):
+        pending = script.ask(calls.raw("order.place", {}))
+        script.refuse(script.sent()[0], code)
+        with pytest.raises(kind):
+            pending.value()
+
+
+@pytest.mark.parametrize(("reconnect", "state"), [(False, "live"), (True, "waiting")])
+def test_a_daemon_that_opens_its_store_has_no_markets_yet(reconnect: bool, state: str) -> None:
+    script = Script(reconnect=reconnect)
+    script.core.start(script.now)
+    script.core.connected(script.now)
+    hello, ping, markets = script.sent()
+    script.answer(hello, {"peer": "p"})
+    script.answer(ping, {"time": 1})
+    script.refuse(markets, -32010)
+    assert (script.core.state, script.core.markets) == (state, {})
+
+
 def test_a_rate_of_our_own_holds_calls_back() -> None:
     script = Script(rate_per_s=2).live()
     script.now += 2
