@@ -17,7 +17,6 @@ SAME_IN_ASYNCIO = PACKAGE / "aio"
 SHOWN = {
     "Book",
     "Candle",
-    "Client",
     "Fill",
     "Level",
     "Market",
@@ -25,7 +24,6 @@ SHOWN = {
     "NotConnected",
     "Order",
     "OrderType",
-    "Refused",
     "SelfTrade",
     "Side",
     "Status",

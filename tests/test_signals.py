@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from grenache_py.errors import ConfigError, GrenacheError
-from grenache_py.exchange.client.blocking import Client
 from grenache_py.logs import Levels
 from grenache_py.pid_file import take_over
+from grenache_py.trading import NotAuthorised
 from tests.support.certificates import self_signed
+from tests.support.wire_client import WireClient
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 DEADLINE_S = 30.0
@@ -56,13 +57,15 @@ class Running:
             assert time.monotonic() < give_up, f"{what}; log:\n{self.said()}{self.output()}"
             time.sleep(0.02)
 
-    def client(self) -> Client:
-        return Client(str(self.folder / "sock"), time.monotonic)
+    def client(self, token: str | None = None) -> WireClient:
+        return WireClient(str(self.folder / "sock"), token)
 
     def serves(self) -> bool:
         try:
             with self.client() as client:
                 return bool(client.call("ping"))
+        except NotAuthorised:
+            return True
         except GrenacheError:
             return False
 
@@ -99,8 +102,7 @@ def test_sighup_takes_up_what_changed_and_says_what_takes_a_restart(tmp_path: Pa
     command = exchange(tmp_path, "tokens = 'tokens.toml'\n")
     with running(tmp_path, command, "daemon.log") as daemon:
         daemon.until(daemon.serves, "it serves")
-        with daemon.client() as old:
-            old.call("hello", token="the first of two")
+        with daemon.client("the first of two") as old:
             (tmp_path / "tokens.toml").write_text(TOKEN.format("the second of two"))
             exchange(
                 tmp_path,
@@ -116,8 +118,7 @@ def test_sighup_takes_up_what_changed_and_says_what_takes_a_restart(tmp_path: Pa
         assert "these settings have changed too, and take a restart: clients-max" in log
 
         def trades() -> bool:
-            with daemon.client() as client:
-                client.call("hello", token="the second of two")
+            with daemon.client("the second of two") as client:
                 try:
                     order = client.call(
                         "order.place", market="ETH-USD", side="buy", quantity="1", price="5"
@@ -157,8 +158,8 @@ def test_a_mistake_is_one_line_and_changes_nothing(tmp_path: Path, mistake: str,
         (line,) = [line for line in daemon.said().splitlines() if "not read again" in line]
         assert says in line and " error " in line
         assert "Traceback" not in daemon.said()
-        with daemon.client() as client:
-            assert client.call("hello", token="the one and only")["markets"] == ["BTC-USD"]
+        with daemon.client("the one and only") as client:
+            assert client.call("hello")["markets"] == ["BTC-USD"]
 
 
 @pytest.mark.network

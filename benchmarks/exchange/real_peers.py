@@ -35,8 +35,8 @@ from typing import Any
 
 from benchmarks.figures import add_option, save
 from grenache_py.exchange.cli.latencies import percentile
-from grenache_py.exchange.client.blocking import Client
 from tests.soak.daemons import MARKET, Daemon, wait_for
+from tests.support.wire_client import WireClient
 
 PIPELINE = 256
 #: Fills on their way; a home lets another have 256.
@@ -203,7 +203,7 @@ def _same_on_both(maker: Daemon, taker: Daemon, sell: str, count: int, filled: i
         )
 
 
-def _trades(client: Client) -> list[str]:
+def _trades(client: WireClient) -> list[str]:
     trades = client.call("trades.list", market=MARKET, limit=1000)["trades"]
     return sorted(trade["trade_id"] for trade in trades)
 

@@ -28,8 +28,8 @@ from typing import NamedTuple
 
 from benchmarks.figures import add_option, save
 from grenache_py.exchange.cli.latencies import percentile
-from grenache_py.exchange.client.blocking import CannotReach, Client
-from grenache_py.exchange.client.load import Flow, Load
+from grenache_py.exchange.cli.load_run import Flow, Load
+from grenache_py.trading import Client, NotConnected
 
 REQUIRED_PER_S, REQUIRED_P99_MS = 8_000, 30.0
 
@@ -142,8 +142,8 @@ def start(directory: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]
     deadline = time.monotonic() + 20
     while True:
         try:
-            Client(path, time.monotonic).close()
-        except CannotReach:
+            greeted(path).close()
+        except NotConnected:
             if time.monotonic() > deadline or daemon.poll() is not None:
                 raise SystemExit((directory / "log").read_text()) from None
             time.sleep(0.05)
@@ -151,9 +151,14 @@ def start(directory: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]
             return daemon, path
 
 
+def greeted(address: str) -> Client:
+    """A client that is connected."""
+    return Client(address, reconnect=False).__enter__()
+
+
 def tcp_address(path: str) -> str:
-    with Client(path, time.monotonic) as client:
-        return str(client.call("status")["listen"]["client"][0])
+    with greeted(path) as client:
+        return str(client.call("status", {}, False)["listen"]["client"][0])
 
 
 def memory_mib(pid: int) -> float:
@@ -245,8 +250,8 @@ def crowd(pid: int, address: str, orders: int, found: Findings) -> None:
     dripper.join()
     dripping.sendall(b"ping\n")
     assert dripping.recv(100), "the one that sends a byte a second is served too"
-    with Client(address, time.monotonic) as client:
-        client.call("order.cancel_all", timeout_s=60, all_accounts=True)
+    with greeted(address) as client:
+        client.call("order.cancel_all", {"all_accounts": True}, timeout_s=60)
     pipelined(pid, address, found)
     found.remark(f"memory after all that: {memory_mib(pid) - held:+.1f} MiB, orders included")
     for each in others:
@@ -273,7 +278,7 @@ def pipelined(pid: int, address: str, found: Findings) -> None:
     before, began, most, slowest = memory_mib(pid), time.perf_counter(), 0.0, 0.0
     with (
         socket.create_connection((host, int(port))) as greedy,
-        Client(address, time.monotonic) as other,
+        greeted(address) as other,
     ):
         sender = threading.Thread(target=greedy.sendall, args=(data,))
         sender.start()
@@ -281,7 +286,7 @@ def pipelined(pid: int, address: str, found: Findings) -> None:
         while answered < 100_000:
             answered += greedy.recv(1_048_576).count(b"\n")
             asked = time.perf_counter()
-            other.call("ping", timeout_s=30)
+            other.call("ping", {}, False, timeout_s=30)
             slowest = max(slowest, time.perf_counter() - asked)
             most = max(most, memory_mib(pid))
         sender.join()
@@ -293,8 +298,8 @@ def pipelined(pid: int, address: str, found: Findings) -> None:
 
 
 def commits(address: str) -> int:
-    with Client(address, time.monotonic) as client:
-        return int(client.call("status")["commits"])
+    with greeted(address) as client:
+        return int(client.call("status", {}, False)["commits"])
 
 
 def run(pid: int, address: str, clients: int, orders: int) -> Row:
@@ -320,7 +325,7 @@ def run(pid: int, address: str, clients: int, orders: int) -> Row:
 def work(address: str, clients: int, orders: int) -> None:
     flow = Flow("BTC-USD", "0.01", "0.0001", random.Random(clients))
     load = Load(
-        lambda: Client(address, time.monotonic).detach(),
+        lambda: greeted(address).detach(),
         flow.lines(orders),
         clients,
         clock=time.perf_counter,

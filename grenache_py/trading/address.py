@@ -1,5 +1,5 @@
 """
-Where a daemon is.
+Where a daemon is, and why it is not reached there.
 
 Pure.
 """
@@ -7,10 +7,11 @@ Pure.
 from __future__ import annotations
 
 import os
+import ssl
 
 import attrs
 
-__all__ = ["DEFAULT", "DaemonAddress"]
+__all__ = ["DEFAULT", "DaemonAddress", "why_not_reached"]
 
 DEFAULT = "127.0.0.1:7070"
 
@@ -45,3 +46,12 @@ class DaemonAddress:
         if not colon or not host or not port.isdecimal() or int(port) > 65_535:
             raise ValueError(f"{text!r} is not HOST:PORT, and no path of a socket")
         return cls(text, host=host.strip("[]"), port=int(port))
+
+
+def why_not_reached(error: OSError) -> str:
+    """What an error of connecting means, in a few words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not believed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"it does not speak TLS as we do: {error.reason}"
+    return str(error.strerror or error)

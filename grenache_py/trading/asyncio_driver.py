@@ -10,7 +10,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
-from grenache_py.trading.address import DaemonAddress
+from grenache_py.trading.address import DaemonAddress, why_not_reached
 from grenache_py.trading.core import Core
 from grenache_py.trading.driver import Driver, Timer
 
@@ -52,7 +52,7 @@ class AsyncioDriver(Driver):
                     server_hostname=host,
                 )
         except OSError as error:
-            self.gone(attempt, f"{address.text}: {error.strerror or error}")
+            self.gone(attempt, f"{address.text}: {why_not_reached(error)}")
 
     def accept(self, attempt: int, transport: asyncio.Transport) -> None:
         """A connection is there."""

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 from typing_extensions import Self, Unpack
 
 from grenache_py.trading import calls
-from grenache_py.trading.address import DaemonAddress
+from grenache_py.trading.address import DaemonAddress, why_not_reached
 from grenache_py.trading.book import Book
 from grenache_py.trading.calls import MethodCall, PlaceOptions
 from grenache_py.trading.client_facts import ClientFacts
@@ -354,7 +354,7 @@ class Client(ClientFacts):
         except OSError as error:  # ssl.SSLError is one
             if connection is not None:
                 connection.close()
-            self._core.lost(f"{address.text}: {_reason(error)}", self._clock())
+            self._core.lost(f"{address.text}: {why_not_reached(error)}", self._clock())
             return
         self._socket = connection
         self._core.connected(self._clock())
@@ -402,12 +402,3 @@ class Client(ClientFacts):
         if connection is not None:
             with suppress(OSError):
                 connection.close()
-
-
-def _reason(error: OSError) -> str:
-    """Why a connection was not made."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not believed: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"it does not speak TLS as we do: {error.reason}"
-    return str(error.strerror or error)

@@ -30,9 +30,10 @@ from typing import Any
 
 import attrs
 
-from grenache_py.exchange.client.blocking import CannotReach, Client, Refused
+from grenache_py.trading import Refused
 from tests.evil.attacks import ATTACKS, MARKER
 from tests.soak.daemons import MARKET, ROOT, Daemon, wait_for
+from tests.support.wire_client import AWAY, WireClient
 
 RATIO_MAX = 3.0
 MEMORY_GROWTH_MIB_MAX = 100.0
@@ -109,11 +110,8 @@ class Victim(Daemon):
         self.address = f"127.0.0.1:{free_port()}"
         self._guarded = guarded
 
-    def client(self) -> Client:
-        client = super().client()
-        if self._guarded:
-            client.call("hello", client="honest", token=TOKEN)
-        return client
+    def client(self) -> WireClient:
+        return WireClient(self.socket, TOKEN if self._guarded else None)
 
     def attack(self, name: str) -> subprocess.Popen[str]:
         """Begin an attack; whoever calls ends the process."""
@@ -133,7 +131,7 @@ class Victim(Daemon):
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def place(client: Client, seconds: float, number: int) -> list[float]:
+def place(client: WireClient, seconds: float, number: int) -> list[float]:
     """Place orders one after the other, a few levels deep; the seconds each took."""
     taken: list[float] = []
     end = time.monotonic() + seconds
@@ -156,7 +154,7 @@ def linked(victim: Victim, other: Daemon) -> bool:
     """Whether the two have a link that both use."""
     try:
         return victim.status()["links"] >= 1 and other.status()["links"] >= 1
-    except (CannotReach, Refused):
+    except (*AWAY, Refused):
         return False
 
 
@@ -205,7 +203,7 @@ class Scene:
             if on_peers:
                 newcomer.wait()
                 wait_for("a link", LINK_S, lambda: newcomer.status()["links"] >= 1)
-        except (CannotReach, Refused) as error:
+        except (*AWAY, Refused) as error:
             faults.append(f"an order was not placed: {error}")
         except SystemExit:
             faults.append("an honest newcomer gets no link")
@@ -248,7 +246,7 @@ def _state(victim: Victim, links: tuple[Any, ...], lasted: float) -> list[str]:
         wrong = victim.status()["tokens"]["wrong"]
         if wrong > GUESSES_BURST + GUESSES_PER_S * lasted:
             faults.append(f"{wrong} guesses of tokens were looked at")
-    except CannotReach:
+    except AWAY:
         faults.append("no new client is served")
     return faults
 

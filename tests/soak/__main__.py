@@ -25,14 +25,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
-from grenache_py.exchange.client.blocking import CannotReach, Refused
 from grenache_py.exchange.market.instrument import Market
+from grenache_py.trading import Refused
 from tests.network.hosts import Network, missing
 from tests.soak.audit import Audit
 from tests.soak.daemons import MARKET, MARKET_STEPS, Daemon, wait_for
 from tests.soak.grapes import Grapes
 from tests.soak.traders import Trader
 from tests.soak.trouble import Trouble
+from tests.support.wire_client import AWAY
 
 #: After the trouble: restarts, leases, retries of fills and a catch-up fit well into this.
 HEAL_S = 120.0
@@ -101,7 +102,7 @@ class Soak:
                 status["synced"] and not status["fills"]["in_doubt"] and not status["alarms"]
                 for status in (daemon.status() for daemon in self.daemons)
             )
-        except (CannotReach, Refused):
+        except (*AWAY, Refused):
             return False
 
     def _equal(self) -> bool:

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from grenache_py.exchange.client.blocking import CannotReach, Client
 from tests.network.hosts import Host
+from tests.support.wire_client import AWAY, WireClient
 
 __all__ = ["MARKET", "MARKET_STEPS", "Daemon", "free_port", "wait_for"]
 
@@ -79,9 +79,9 @@ class Daemon:
                 cwd=self.tree,
             )
 
-    def client(self) -> Client:
-        """A connection; raises CannotReach while the daemon is not up."""
-        return Client(self.socket, time.monotonic)
+    def client(self) -> WireClient:
+        """A connection; raises NotConnected while the daemon is not up."""
+        return WireClient(self.socket)
 
     def wait(self) -> None:
         """Return when clients are served; raises SystemExit with its log when it died."""
@@ -91,7 +91,7 @@ class Daemon:
                 with self.client() as client:
                     client.call("ping")
                 return
-            except CannotReach:
+            except AWAY:
                 dead = self.process is None or self.process.poll() is not None
                 if dead or time.monotonic() > deadline:
                     log = (self.directory / "daemon.log").read_text()[-3000:]

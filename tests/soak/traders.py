@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 import attrs
 
-from grenache_py.exchange.client.blocking import CannotReach, Client, Refused
+from grenache_py.trading import Refused
 from tests.soak.daemons import MARKET, Daemon
+from tests.support.wire_client import AWAY, WireClient
 
 __all__ = ["Promise", "Promised", "Trader"]
 
@@ -89,11 +90,11 @@ class Trader(threading.Thread):
                     while not self._halt.is_set():
                         self._act(client)
                         time.sleep(self._rng.expovariate(self._rate))
-            except CannotReach:
+            except AWAY:
                 self.counts["connection lost"] += 1
                 time.sleep(0.2)
 
-    def _act(self, client: Client) -> None:
+    def _act(self, client: WireClient) -> None:
         kind = self._rng.random()
         try:
             if self._unanswered is not None:
@@ -112,7 +113,7 @@ class Trader(threading.Thread):
             self._unanswered = None
             self.counts[f"refused {refused.code}"] += 1
 
-    def _place(self, client: Client) -> None:
+    def _place(self, client: WireClient) -> None:
         body = self._unanswered
         assert body is not None
         report = client.call("order.place", **body)
@@ -121,7 +122,7 @@ class Trader(threading.Thread):
         self.ids[body["account"], body["client_order_id"]] = report["order_id"]
         self._told(report)
 
-    def _replace(self, client: Client, order_id: str) -> None:
+    def _replace(self, client: WireClient, order_id: str) -> None:
         self.replaces[self._names[order_id]] += 1
         promise = self.promises[order_id]
         body, promise.body = promise.body, None

@@ -6,6 +6,7 @@ Edge: reads argv and the environment, and turns every error into a line and an e
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import ssl
@@ -35,7 +36,6 @@ from grenache_py.exchange.cli.tool import (
     say,
     say_json,
 )
-from grenache_py.exchange.client.blocking import CannotReach, Refused
 from grenache_py.exchange.errors import (
     BUSY,
     INVALID_PARAMS,
@@ -47,7 +47,7 @@ from grenache_py.exchange.errors import (
     UNKNOWN_MARKET,
     UNKNOWN_ORDER,
 )
-from grenache_py.trading.errors import OutcomeUnknown, refusal
+from grenache_py.trading import AnswerTimeout, NotConnected, OutcomeUnknown, Refused
 
 __all__ = ["exchange", "main"]
 
@@ -152,6 +152,7 @@ _EXIT = {
 def main() -> None:
     """The console script."""
     as_json = "--json" in sys.argv[1:]
+    logging.getLogger("grenache_py.trading").addHandler(logging.NullHandler())  # errors say it all
     try:
         exchange.main(prog_name="exchange", standalone_mode=False)
     except click.exceptions.Exit as leaving:
@@ -169,11 +170,11 @@ def main() -> None:
         sys.exit(0)
     except Refused as error:
         hint = HOW_TO_BE_ALLOWED if error.code == NOT_AUTHORISED else ""
-        name = type(refusal({"code": error.code})).__name__
         more = {"code": error.code, "data": error.data}
-        _end(as_json, _EXIT.get(error.code, EXIT_FAILED), name, f"{error}{hint}", more)
-    except CannotReach as error:
-        _end(as_json, EXIT_UNREACHABLE, "NotConnected", str(error))
+        code = _EXIT.get(error.code, EXIT_FAILED)
+        _end(as_json, code, type(error).__name__, f"{error}{hint}", more)
+    except (NotConnected, AnswerTimeout) as error:
+        _end(as_json, EXIT_UNREACHABLE, type(error).__name__, str(error))
     except OutcomeUnknown as error:
         order = error.client_order_id
         hint = f"; `exchange orders {order}` tells" if order else ""

@@ -17,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from grenache_py.errors import GrenacheError
 from grenache_py.exchange.cli.latencies import histogram_lines, percentile
+from grenache_py.exchange.cli.load_run import Flow, Load
 from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool, market_symbol
-from grenache_py.exchange.client.load import Flow, Load
 
 __all__ = ["load"]
 

@@ -1,17 +1,18 @@
 """
 ``exchange book``, ``ticker``, ``candles``, ``trades``, ``watch`` and ``markets``.
 
-Edge: draws on a terminal, waits between attempts to connect.
+Edge: draws on a terminal.
 """
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import click
+import msgspec
 from rich.live import Live
 
 from grenache_py.exchange.cli import printing as show
@@ -23,12 +24,12 @@ from grenache_py.exchange.cli.tool import (
     say,
     say_json,
 )
-from grenache_py.exchange.client.blocking import CannotReach
-from grenache_py.exchange.client.book_mirror import BookMirror
+from grenache_py.trading import Book, Trade
 
 __all__ = ["book", "candles", "markets", "ticker", "trades", "watch"]
 
-RECONNECT_S = 1.0
+#: The newest trades that are shown with a book.
+TRADES_SHOWN = 5
 
 
 @click.command()
@@ -47,56 +48,64 @@ def book(tool: Tool, market: str, depth: int, watch: bool) -> None:
 
 def _watch_book(tool: Tool, market: str, depth: int) -> None:
     console = plain_console()
+    newest: deque[dict[str, Any]] = deque(maxlen=TRADES_SHOWN)
     with Live(console=console, auto_refresh=False, transient=False) as live:
-
-        def draw(mirror: BookMirror, trades: list[dict[str, Any]]) -> None:
-            if tool.json:
-                say_json(mirror.snapshot(depth))
-                return
-            bids, asks = mirror.levels("buy", depth), mirror.levels("sell", depth)
-            table = show.book_table(market, bids, asks, trades[-5:])
-            if console.is_terminal:
-                live.update(Harmless(table), refresh=True)
-            else:
-                tool.show(table)
 
         def problem(sentence: str) -> None:
             if not tool.json:
                 live.update(Harmless(sentence), refresh=True)
 
-        _follow(tool, market, draw, problem)
+        for book, trades in _followed(tool, market, problem):
+            newest += trades
+            if tool.json:
+                say_json(_snapshot(book, depth))
+                continue
+            shown = _snapshot(book, depth)
+            table = show.book_table(market, shown["bids"], shown["asks"], newest)
+            if console.is_terminal:
+                live.update(Harmless(table), refresh=True)
+            else:
+                tool.show(table)
 
 
-def _follow(
-    tool: Tool,
-    market: str,
-    draw: Callable[[BookMirror, list[dict[str, Any]]], None],
-    problem: Callable[[str], None],
-) -> NoReturn:
-    """Keep a copy of a book up to date through gaps and lost connections, and draw it."""
-    reached = False
-    while True:
-        try:
-            trades = tool.call("trades.subscribe", market=market, limit=5)["trades"]
-            mirror = BookMirror(tool.call("book.subscribe", market=market))
-            reached = True
-            draw(mirror, trades)
-            while True:
-                note = tool.client().notification(3600)
-                if note is None:
-                    continue
-                method, params = note
-                if method == "gap" or (method == "book.update" and not mirror.apply(params)):
-                    break  # begin again with a snapshot
-                if method == "trades.update":
-                    trades = [*trades, *params["trades"]][-100:]
-                draw(mirror, trades)
-        except CannotReach as error:
-            if not reached:
-                raise
-            problem(f"{error}; trying again")
-            tool.forget()
-            time.sleep(RECONNECT_S)
+def _followed(
+    tool: Tool, market: str, problem: Callable[[str], None]
+) -> Iterator[tuple[Book, list[dict[str, Any]]]]:
+    """The book as it changes, and the trades since the last time; at first the newest ones."""
+    with (
+        tool.following(problem) as client,
+        client.trades(market) as news,
+        client.book(market) as books,
+    ):
+        trades = [_sent(trade) for trade in client.get_trades(market, TRADES_SHOWN)]
+        listed = {trade["trade_id"] for trade in trades}  # and told as news too, perhaps
+        book = books.get()
+        while True:
+            if book.current:
+                yield book, trades
+                trades = []
+            client.wait_until(lambda: books.ready or news.ready, None)
+            while news.ready:
+                trade = news.get()
+                if trade.trade_id not in listed:
+                    trades.append(_sent(trade))
+            if books.ready:
+                book = books.get()
+
+
+def _sent(trade: Trade) -> dict[str, Any]:
+    """A trade as it was on the wire."""
+    numbers = {"price": f"{trade.price:f}", "quantity": f"{trade.quantity:f}"}
+    return {**msgspec.structs.asdict(trade), **numbers}
+
+
+def _snapshot(book: Book, depth: int) -> dict[str, Any]:
+    """A book in the shape of ``book.get``."""
+    bids, asks = (
+        [[f"{each.price:f}", f"{each.quantity:f}", each.orders] for each in levels[:depth]]
+        for levels in (book.bids, book.asks)
+    )
+    return {"market": book.market, "seq": book.seq, "bids": bids, "asks": asks}
 
 
 @click.command()
@@ -145,24 +154,17 @@ def candles(tool: Tool, market: str, interval: str, limit: int) -> None:
 @click.pass_obj
 def watch(tool: Tool, market: str) -> None:
     """Print a market's trades, and its best prices, as they happen, until Ctrl-C."""
-    symbol = market
-    shown: list[dict[str, Any]] = []
-    best: list[Any] = []
-
-    def draw(mirror: BookMirror, trades: list[dict[str, Any]]) -> None:
+    best: Any = None
+    for book, trades in _followed(tool, market, lambda sentence: say(sentence, err=True)):
         for trade in trades:
-            if trade not in shown[-200:]:
-                shown.append(trade)
-                tool.out(trade, lambda trade=trade: show.trade_line(symbol, trade))  # type: ignore[misc]
-        del shown[:-200]
-        now = [mirror.levels(side, 1) for side in ("buy", "sell")]
-        if now != best:
-            best[:] = now
-            sides = [f"{level[0][1]} @ {level[0][0]}" if level else "nobody" for level in now]
-            tool.out(mirror.snapshot(1), lambda: f"{symbol} bid {sides[0]}, ask {sides[1]}")
+            tool.out(trade, lambda trade=trade: show.trade_line(market, trade))  # type: ignore[misc]
+        now = _snapshot(book, 1)
+        sides = now["bids"], now["asks"]
+        if sides != best:
+            best = sides
+            bid, ask = (f"{side[0][1]} @ {side[0][0]}" if side else "nobody" for side in sides)
+            tool.out(now, lambda bid=bid, ask=ask: f"{market} bid {bid}, ask {ask}")  # type: ignore[misc]
         sys.stdout.flush()
-
-    _follow(tool, symbol, draw, lambda sentence: say(sentence, err=True))
 
 
 @click.command()

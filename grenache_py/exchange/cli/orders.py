@@ -131,7 +131,7 @@ def _show_order(tool: Tool, report: dict[str, Any]) -> None:
 _ORDER_ID = re.compile(r"[0-9a-f]{32}")
 
 
-def _name(id: str) -> dict[str, str]:
+def _name(id: str) -> dict[str, Any]:
     return {"order_id" if _ORDER_ID.fullmatch(id) else "client_order_id": id}
 
 

@@ -24,7 +24,7 @@ from grenache_py.exchange.cli.diagnosis import Finding, examine, healthy
 from grenache_py.exchange.cli.offline import examine_offline
 from grenache_py.exchange.cli.peer_shell import PeerTalk
 from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool, say_json
-from grenache_py.exchange.client.blocking import CannotReach
+from grenache_py.trading import AnswerTimeout, NotConnected
 
 __all__ = ["backup", "call", "decide", "doctor", "doubts", "peers", "status"]
 
@@ -78,7 +78,7 @@ def doctor(tool: Tool, config: str | None, data: str | None) -> None:
     """
     try:
         findings = _examine(tool)
-    except CannotReach as error:
+    except (NotConnected, AnswerTimeout) as error:
         findings = examine_offline(str(error), config, data)
     if tool.json:
         say_json([attrs.asdict(finding) for finding in findings])

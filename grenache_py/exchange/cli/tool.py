@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 import ssl
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,9 +20,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 
 from grenache_py import __version__
-from grenache_py.exchange.client.blocking import CannotReach, Client, Refused
 from grenache_py.plain_text import harmless_json, harmless_lines
-from grenache_py.trading.errors import OutcomeUnknown
+from grenache_py.trading import Client, NotConnected, State
 
 __all__ = [
     "EXIT_FAILED",
@@ -45,6 +43,9 @@ __all__ = [
 #: cannot be reached, and nothing happened; 6: it may have happened; 7: try again later.
 EXIT_FAILED, EXIT_USAGE, EXIT_NOTHING, EXIT_NOT_ALLOWED = 1, 2, 3, 4
 EXIT_UNREACHABLE, EXIT_UNKNOWN, EXIT_LATER = 5, 6, 7
+
+#: Seconds for a connection and each answer.
+ANSWER_TIMEOUT_S = 15.0
 
 #: Methods that change nothing; of all others the outcome may be unknown.
 _QUESTIONS = frozenset({"hello", "ping", "status", "help"})
@@ -109,39 +110,60 @@ class Tool:
         return self._client
 
     def connect(self) -> Client:
-        """A new connection; the daemon has answered on it, and seen the token."""
-        client = Client(self.address, time.monotonic, self.tls)
-        client.call("hello", client=f"exchange {__version__}", token=self.token or None)
-        return client
-
-    def call(self, method: str, **params: Any) -> Any:
         """
-        Call a method.
+        A new connection; the daemon has answered on it, and seen the token.
 
         Raises:
-            Refused, CannotReach: it did not happen.
+            NotConnected: there is none.
+        """
+        try:
+            return self._new(reconnect=False).__enter__()
+        except NotConnected as error:
+            raise NotConnected(
+                f"no exchange there: {error}; start one with `twistd -n exchange`,"
+                " or say where it is with --connect HOST:PORT"
+            ) from None
+
+    def following(self, problem: Callable[[str], None]) -> Client:
+        """
+        A connection, not yet open, that is made again when it is lost.
+
+        Args:
+            problem: told why there is none for the moment.
+
+        Raises:
+            NotConnected: nobody is there at first, which is told at once.
+        """
+        self.client()
+
+        def told(state: State, reason: str) -> None:
+            if state == "waiting":
+                problem(f"{reason}; trying again")
+
+        return self._new(reconnect=True, on_state=told)
+
+    def _new(self, **options: Any) -> Client:
+        return Client(
+            self.address,
+            token=self.token or None,
+            tls=self.tls,
+            timeout_s=ANSWER_TIMEOUT_S,
+            name=f"exchange {__version__}",
+            **options,
+        )
+
+    def call(self, method: str, *, timeout_s: float | None = None, **params: Any) -> Any:
+        """
+        Call a method; members of ``params`` that are None are left out.
+
+        Raises:
+            Refused, NotConnected: it did not happen.
+            AnswerTimeout: a question was not answered.
             OutcomeUnknown: it may have happened.
         """
-        client = self.client()
         question = method in _QUESTIONS or method.endswith((".get", ".list", ".subscribe"))
-        name = params.get("client_order_id")
-        try:
-            return client.call(method, **params)
-        except CannotReach as error:
-            self.forget()
-            if question:
-                raise
-            raise OutcomeUnknown(f"{method} may have happened: {error}", method, name) from None
-        except Refused as error:
-            if question or error.data.get("outcome") != "unknown":
-                raise
-            raise OutcomeUnknown(str(error), method, name) from None
-
-    def forget(self) -> None:
-        """Connect anew next time."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        given = {name: value for name, value in params.items() if value is not None}
+        return self.client().call(method, given, not question, timeout_s=timeout_s)
 
     def out(self, value: Any, shown: Callable[[], Any], fold: bool = False) -> None:
         """Print a result: as JSON if asked for, else what ``shown`` returns."""

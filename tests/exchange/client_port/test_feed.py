@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
+import msgspec
 import pytest
 from twisted.internet.defer import Deferred
 
-from grenache_py.exchange.client.book_mirror import BookMirror
 from grenache_py.exchange.client_port.send_queue import NOTES_BYTES_MAX, NOTES_MAX, SendQueue
+from grenache_py.trading import Book
+from grenache_py.trading.book import BookSnapshot, BookUpdate
 from tests.support.peer import START, Peer
+
+
+class FollowedBook(Book):
+    """The book of the clients for programs, told by lines of JSON."""
+
+    def __init__(self, snapshot: dict[str, Any]) -> None:
+        super().__init__(snapshot["market"], lambda: 0.0)
+        self.take(msgspec.convert(snapshot, BookSnapshot))
+
+    def takes(self, params: dict[str, Any]) -> bool:
+        return self.apply(msgspec.convert(params, BookUpdate))
+
+    def shown(self) -> dict[str, Any]:
+        """In the shape of ``book.get``."""
+        bids, asks = (
+            [[str(each.price), str(each.quantity), each.orders] for each in levels]
+            for levels in (self.bids, self.asks)
+        )
+        return {"market": self.market, "seq": self.seq, "bids": bids, "asks": asks}
 
 
 def test_a_follower_of_a_book_has_it_at_every_step() -> None:
@@ -18,20 +40,14 @@ def test_a_follower_of_a_book_has_it_at_every_step() -> None:
     trader, watcher = peer.connect(), peer.connect()
     for _ in range(50):
         _random_order(trader, rng)
-    mirror = BookMirror(watcher.call("book.subscribe", market="BTC-USD"))
+    mirror = FollowedBook(watcher.call("book.subscribe", market="BTC-USD"))
     for _ in range(300):
         _random_order(trader, rng)
         for note in watcher.received():
             assert note["method"] == "book.update"
-            assert mirror.apply(note["params"]), "prev_seq or checksum does not fit"
+            assert mirror.takes(note["params"]), "prev_seq or checksum does not fit"
         book = trader.call("book.get", market="BTC-USD", depth=500)
-        assert mirror.snapshot(500) == {
-            "market": "BTC-USD",
-            "seq": book["seq"],
-            "bids": [tuple(level) for level in book["bids"]],
-            "asks": [tuple(level) for level in book["asks"]],
-        }
-        assert mirror.checksum() == book["checksum"]
+        assert {**mirror.shown(), "checksum": mirror.checksum()} == book
 
 
 def _random_order(trader: object, rng: random.Random) -> None:
@@ -57,9 +73,9 @@ def test_a_snapshot_during_a_commit_and_the_updates_after_it_fit_together() -> N
         peer.turn()
         lines += watcher.received()
     snapshot, *updates = lines
-    mirror = BookMirror(snapshot["result"])
-    assert all(mirror.apply(note["params"]) for note in updates)
-    assert mirror.levels("buy", 9) == [("100", "1", 1), ("99", "2", 1), ("98", "3", 1)]
+    mirror = FollowedBook(snapshot["result"])
+    assert all(mirror.takes(note["params"]) for note in updates)
+    assert mirror.shown()["bids"] == [["100", "1", 1], ["99", "2", 1], ["98", "3", 1]]
 
 
 def test_no_update_comes_before_its_snapshot_that_waits_behind_a_slow_answer() -> None:
@@ -79,11 +95,11 @@ def test_no_update_comes_before_its_snapshot_that_waits_behind_a_slow_answer() -
     peer.turn()
     _, first, second, *updates = watcher.received()
     assert (first["id"], second["id"]) == (2, 3)
-    mirror = BookMirror(second["result"])
-    assert len(updates) == 1 and mirror.apply(updates[0]["params"])
-    assert mirror.levels("buy", 9) == [("100", "2", 2)]
+    mirror = FollowedBook(second["result"])
+    assert len(updates) == 1 and mirror.takes(updates[0]["params"])
+    assert mirror.shown()["bids"] == [["100", "2", 2]]
     trader.place("buy", "1", "100")
-    assert mirror.apply(watcher.received()[0]["params"])
+    assert mirror.takes(watcher.received()[0]["params"])
 
 
 def test_a_gap_does_not_come_before_the_snapshot_either() -> None:
@@ -281,10 +297,10 @@ def test_a_deep_book_is_told_completely() -> None:
     peer.turn(100)
     watcher.send(b"watch BTC-USD\n")
     answer, *rest = watcher.received()
-    mirror = BookMirror(answer["result"])
+    mirror = FollowedBook(answer["result"])
     assert len(answer["result"]["bids"]) == 500
-    assert all(mirror.apply(note["params"]) for note in rest)
-    assert len(mirror.levels("buy", 5000)) == 1200
+    assert all(mirror.takes(note["params"]) for note in rest)
+    assert len(mirror.bids) == 1200
 
 
 def test_a_client_that_leaves_is_forgotten() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from grenache_py.exchange.client.blocking import CannotReach, Client
+from tests.support.wire_client import AWAY, WireClient
 
 pytestmark = pytest.mark.network
 
@@ -59,7 +59,7 @@ class Daemon:
         try:
             with self.client() as client:
                 client.call("status")
-        except CannotReach:
+        except AWAY:
             return False
         return True
 
@@ -69,8 +69,8 @@ class Daemon:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def client(self) -> Client:
-        return Client(self.path, time.monotonic)
+    def client(self) -> WireClient:
+        return WireClient(self.path)
 
     def kill(self) -> None:
         self.process.kill()
@@ -96,7 +96,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         yield running
 
 
-def place(client: Client, side: str, price: str, **more: Any) -> Any:
+def place(client: WireClient, side: str, price: str, **more: Any) -> Any:
     return client.call(
         "order.place", market="BTC-USD", side=side, quantity="1", price=price, **more
     )
@@ -312,18 +312,23 @@ def test_an_order_whose_answer_is_lost_is_unknown_and_named(tmp_path: Path) -> N
     server.bind(path)
     server.listen()
 
-    def answer_hello_only() -> None:
+    def answer_the_greeting_only() -> None:
         connection, _ = server.accept()
-        connection.recv(65_536)
-        connection.sendall(b'{"jsonrpc":"2.0","id":1,"result":{}}\n')
-        connection.recv(65_536)
-        connection.close()
+        greeting = {"hello": {"peer": "p"}, "ping": {"time": 1}, "markets.list": {"markets": []}}
+        with connection, connection.makefile("rwb") as lines:
+            while (request := json.loads(lines.readline()))["method"] in greeting:
+                answer = {"id": request["id"], "result": greeting[request["method"]]}
+                lines.write(json.dumps(answer).encode() + b"\n")
+                lines.flush()
 
-    thread = threading.Thread(target=answer_hello_only)
+    thread = threading.Thread(target=answer_the_greeting_only)
     thread.start()
-    told = json.loads(tool_at("--json", "--unix", path, "buy", "BTC-USD", "1@1", code=6))["error"]
-    thread.join(DEADLINE_S)
-    server.close()
+    try:
+        said = tool_at("--json", "--unix", path, "buy", "BTC-USD", "1@1", code=6)
+    finally:
+        thread.join(DEADLINE_S)
+        server.close()
+    told = json.loads(said)["error"]
     assert told["name"] == "OutcomeUnknown" and told["client_order_id"].startswith("x-")
 
 

@@ -162,7 +162,7 @@ class Load:
 
         Raises:
             LoadFailed: a connection was lost, or nothing was answered for ``SILENCE_S``.
-            CannotReach, Refused: as ``connect`` does.
+            ExchangeError: as ``connect`` does.
         """
         loaders: list[_Loader] = []
         with selectors.DefaultSelector() as selector:
