@@ -68,7 +68,7 @@ def without_colours(shown: str) -> str:
 
 
 def test_the_exchange_tool_shows_no_escape_of_a_peer() -> None:
-    plain = Tool("", False, "", None)
+    plain = Tool()
     link = {"peer": "a", "address": "b", "listen": EVIL, "direction": "out", "ready": True,
             "synced": True, "latency_ms": 1, "score": 1}  # fmt: skip
     table = Table(title=EVIL)
@@ -82,7 +82,7 @@ def test_the_exchange_tool_shows_no_escape_of_a_peer() -> None:
         plain.show(table)
         tool.say(EVIL)
         tool.say_json({EVIL: EVIL})
-        Tool("", True, "", None).nothing(EVIL, EVIL)
+        Tool(json=True).nothing(EVIL, EVIL)
         plain.nothing(EVIL, [])
     shown = screen.getvalue()
     assert is_harmless(without_colours(shown))

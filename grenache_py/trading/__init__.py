@@ -6,7 +6,8 @@ Trading at a peer of the exchange from a program: `Client` waits, `AsyncClient` 
 
 from __future__ import annotations
 
-from grenache_py.trading.async_client import AsyncClient, AsyncStream
+from typing import TYPE_CHECKING, Any
+
 from grenache_py.trading.blocking import Client
 from grenache_py.trading.book import Book
 from grenache_py.trading.calls import PlaceOptions
@@ -52,6 +53,9 @@ from grenache_py.trading.models import (
 )
 from grenache_py.trading.stream import Stream
 
+if TYPE_CHECKING:
+    from grenache_py.trading.async_client import AsyncClient, AsyncStream
+
 __all__ = [
     "AnswerTimeout",
     "AsyncClient",
@@ -96,3 +100,12 @@ __all__ = [
     "UnknownOrder",
     "WouldCross",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs asyncio only for those who use it: it is half of this library's weight."""
+    if name not in {"AsyncClient", "AsyncStream"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from grenache_py.trading import async_client
+
+    return getattr(async_client, name)

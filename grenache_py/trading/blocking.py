@@ -340,13 +340,14 @@ class Client(ClientFacts):
 
     def _connect(self) -> None:
         address, connection = self._address, None
+        wait_s = min(CONNECT_S, self._core.calls.timeout_s)
         try:
             if address.path:
                 connection = socket.socket(socket.AF_UNIX)
-                connection.settimeout(CONNECT_S)
+                connection.settimeout(wait_s)
                 connection.connect(address.path)
             else:
-                connection = socket.create_connection((address.host, address.port), CONNECT_S)
+                connection = socket.create_connection((address.host, address.port), wait_s)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 connection = self._tls.wrap_socket(connection, server_hostname=address.host)

@@ -1,130 +1,126 @@
 """
-``exchange``: the command over the commands.
+``exchange``: the command over the commands, each of which is imported when it is called.
 
-Edge: reads argv and the environment, and turns every error into a line and an exit code.
+Edge: reads argv, and turns every error into a line and an exit code.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
-import ssl
 import sys
-from typing import Any, NoReturn
+from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 from grenache_py import __version__
 from grenache_py.errors import GrenacheError
-from grenache_py.exchange.cli.files import export, replay, trace
-from grenache_py.exchange.cli.load import load
-from grenache_py.exchange.cli.markets import book, candles, markets, ticker, trades, watch
-from grenache_py.exchange.cli.orders import buy, cancel, fills, orders, replace, sell
-from grenache_py.exchange.cli.peer import backup, call, decide, doctor, doubts, peers, status
-from grenache_py.exchange.cli.peer_shell import peer_shell
-from grenache_py.exchange.cli.receipts import receipt, verify
-from grenache_py.exchange.cli.tool import (
-    EXIT_FAILED,
-    EXIT_LATER,
-    EXIT_NOT_ALLOWED,
-    EXIT_NOTHING,
-    EXIT_UNKNOWN,
-    EXIT_UNREACHABLE,
-    EXIT_USAGE,
-    Tool,
-    say,
-    say_json,
+from grenache_py.exchange.cli.outcomes import complain
+from grenache_py.exchange.cli.shared_options import SHARED_OPTIONS, json_wanted
+from grenache_py.exchange.cli.tool import Tool, say
+
+__all__ = ["COMMANDS", "exchange", "main"]
+
+#: The commands by name: the module of each, and what it is for.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "buy": ("orders", "Buy: exchange buy BTC-USD 1.5 @ 100"),
+    "sell": ("orders", "Sell: exchange sell BTC-USD 1.5 market"),
+    "cancel": ("orders", "Cancel orders, by their ids or yours, or --all."),
+    "replace": ("orders", "Change an order's quantity or price."),
+    "orders": ("orders", "Show orders, newest first, or the one named."),
+    "fills": ("orders", "Show what own orders traded, oldest first."),
+    "book": ("markets", "Show a market's book."),
+    "ticker": ("markets", "Show a market's best prices, last trade and volume of 24 hours."),
+    "candles": ("markets", "Show a market's newest candles, oldest first."),
+    "trades": ("markets", "Show a market's newest trades, newest last."),
+    "watch": ("markets", "Print trades and best prices as they happen, until Ctrl-C."),
+    "markets": ("markets", "Show the markets with tick and lot."),
+    "status": ("peer", "Show how the daemon is."),
+    "doctor": ("peer", "Check everything, and say what to do about what is wrong."),
+    "peers": ("peer", "Show the links to other peers."),
+    "peer-shell": ("peer_shell", "Talk to a peer port, line by line, as a stranger."),
+    "doubts": ("peer", "Show fills whose answer from another peer is still awaited."),
+    "decide": ("peer", "Give up on a fill in doubt, whose peer is gone for ever."),
+    "backup": ("peer", "Copy the store consistently, while the daemon goes on."),
+    "call": ("peer", "Call any method of the client port."),
+    "load": ("load", "Place many orders, real ones, and show how long the answers took."),
+    "export": ("files", "Write all orders, trades or log entries of a store to stdout."),
+    "replay": ("files", "Prove that a store's log leads to its orders, trades and books."),
+    "trace": ("files", "Tell what happened to an order, and which peers had to do with it."),
+    "receipt": ("receipts", "Write what both homes of a trade have signed."),
+    "verify": ("receipts", "Prove a trade by its receipt, offline."),
+    "completion": ("commands", "Print a script for the shell's completion."),
+}
+
+
+class _Commands(click.Group):
+    """The commands of the table."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"grenache_py.exchange.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        own = {name for param in command.params for name in param.opts}
+        command.params += [each for each in SHARED_OPTIONS if own.isdisjoint(each.opts)]
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            like = get_close_matches(args[0].lower(), COMMANDS, n=1)
+            hint = f" Did you mean {like[0]!r}?" if like else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, what) for name, (_, what) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        commands = [
+            CompletionItem(name, help=what)
+            for name, (_, what) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    params=list(SHARED_OPTIONS),
 )
-from grenache_py.exchange.errors import (
-    BUSY,
-    INVALID_PARAMS,
-    NO_SUCH_METHOD,
-    NOT_A_MULTIPLE,
-    NOT_AUTHORISED,
-    RATE_LIMITED,
-    SHUTTING_DOWN,
-    UNKNOWN_MARKET,
-    UNKNOWN_ORDER,
-)
-from grenache_py.trading import AnswerTimeout, NotConnected, OutcomeUnknown, Refused
-
-__all__ = ["exchange", "main"]
-
-HOW_TO_BE_ALLOWED = (
-    " (--token-file or EXCHANGE_TOKEN shows the daemon a token; a daemon without --tokens lets"
-    " callers from other machines, or from outside of its container, only read)"
-)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
-    "--connect",
-    metavar="HOST:PORT",
-    envvar="EXCHANGE_CONNECT",
-    help="The daemon's client port.  [default: 127.0.0.1:7070; env: EXCHANGE_CONNECT]",
-)
-@click.option("--unix", metavar="PATH", help="A UNIX socket of the daemon instead.")
-@click.option("--tls", is_flag=True, help="The client port speaks TLS.")
-@click.option(
-    "--ca",
-    type=click.Path(exists=True, dir_okay=False),
-    help="TLS, believing the certificates in this file instead of the system's.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one value a line.")
-@click.option(
-    "--token-file",
-    type=click.File(),
-    help="Show the token in this file.  [env: EXCHANGE_TOKEN holds a token itself]",
+    "--account",
+    envvar="EXCHANGE_ACCOUNT",
+    help="The account of a command that asks for one.  [env: EXCHANGE_ACCOUNT]",
 )
 @click.version_option(__version__, prog_name="exchange")
 @click.pass_context
-def exchange(
-    context: click.Context,
-    connect: str | None,
-    unix: str | None,
-    tls: bool,
-    ca: str | None,
-    as_json: bool,
-    token_file: Any,
-) -> None:
+def exchange(context: click.Context, account: str | None) -> None:
     """
     Trade at a peer of the exchange, and look after it.
+
+    The options may stand before the command or after it.
 
     Exit codes: 0 done, 1 failed or refused, 2 wrong usage or value, 3 the thing named is not there,
     4 not allowed, 5 the daemon cannot be reached: nothing happened, 6 outcome unknown: ask with
     `orders ID`, 7 try again later.
     """
-    if unix and (tls or ca):
-        raise click.UsageError("--tls is for --connect: a UNIX socket needs none.")
-    if connect and unix:
-        raise click.UsageError("--connect and --unix exclude each other.")
-    if connect and not re.fullmatch(r".+:[0-9]{1,5}", connect):
-        raise click.BadParameter("must be HOST:PORT", param_hint="--connect")
-    if unix and "/" not in unix:
-        unix = f"./{unix}"
-    token = token_file.read().strip() if token_file else os.environ.get("EXCHANGE_TOKEN", "")
-    address = unix or connect or "127.0.0.1:7070"
-    context.obj = Tool(address, as_json, token, _tls(ca) if tls or ca else None)
+    context.ensure_object(Tool)
+    if account is not None:
+        context.default_map = {name: {"account": account} for name in COMMANDS}
 
 
-def _tls(ca: str | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except (ssl.SSLError, OSError) as error:
-        raise click.BadParameter(f"{ca} holds no certificate: {error}", param_hint="--ca") from None
-
-
-for command in (
-    *(buy, sell, cancel, replace, orders, fills),
-    *(book, ticker, candles, trades, watch, markets),
-    *(status, doctor, peers, peer_shell, doubts, decide, backup, call),
-    *(load, export, replay, trace, receipt, verify),
-):
-    exchange.add_command(command)
-
-
-@exchange.command(short_help="Print a script for the shell's completion.")
+@click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print a script for completion; use it as: eval "$(exchange completion bash)"."""
@@ -135,61 +131,19 @@ def completion(shell: str) -> None:
     say(kind(exchange, {}, "exchange", "_EXCHANGE_COMPLETE").source())
 
 
-#: What an error code of the protocol means for who called the tool; of any other it is 1.
-_EXIT = {
-    INVALID_PARAMS: EXIT_USAGE,
-    NO_SUCH_METHOD: EXIT_USAGE,
-    NOT_A_MULTIPLE: EXIT_USAGE,
-    UNKNOWN_ORDER: EXIT_NOTHING,
-    UNKNOWN_MARKET: EXIT_NOTHING,
-    NOT_AUTHORISED: EXIT_NOT_ALLOWED,
-    RATE_LIMITED: EXIT_LATER,
-    BUSY: EXIT_LATER,
-    SHUTTING_DOWN: EXIT_LATER,
-}
-
-
 def main() -> None:
     """The console script."""
-    as_json = "--json" in sys.argv[1:]
+    as_json = json_wanted(sys.argv[1:])
     logging.getLogger("grenache_py.trading").addHandler(logging.NullHandler())  # errors say it all
     try:
         exchange.main(prog_name="exchange", standalone_mode=False)
     except click.exceptions.Exit as leaving:
         sys.exit(leaving.exit_code)
-    except click.ClickException as error:
-        if as_json:
-            _end(as_json, EXIT_USAGE, "Usage", error.format_message())
-        error.show()
-        sys.exit(EXIT_USAGE)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has gone (`exchange trades ... | head`): not a failure.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except Refused as error:
-        hint = HOW_TO_BE_ALLOWED if error.code == NOT_AUTHORISED else ""
-        more = {"code": error.code, "data": error.data}
-        code = _EXIT.get(error.code, EXIT_FAILED)
-        _end(as_json, code, type(error).__name__, f"{error}{hint}", more)
-    except (NotConnected, AnswerTimeout) as error:
-        _end(as_json, EXIT_UNREACHABLE, type(error).__name__, str(error))
-    except OutcomeUnknown as error:
-        order = error.client_order_id
-        hint = f"; `exchange orders {order}` tells" if order else ""
-        _end(as_json, EXIT_UNKNOWN, "OutcomeUnknown", f"{error}{hint}", {"client_order_id": order})
-    except GrenacheError as error:
-        _end(as_json, EXIT_FAILED, type(error).__name__, str(error))
-
-
-def _end(
-    as_json: bool, code: int, name: str, message: str, more: dict[str, Any] | None = None
-) -> NoReturn:
-    """Say on one line of stderr what is wrong, and leave."""
-    if as_json:
-        error = {"name": name, "message": message, **(more or {}), "exit": code}
-        say_json({"error": error}, err=True)
-    else:
-        say(f"exchange: {message}", err=True)
-    sys.exit(code)
+    except (GrenacheError, click.ClickException) as error:
+        sys.exit(complain(error, as_json))

@@ -27,7 +27,7 @@ def store_file(path: str) -> str:
     return os.path.join(path, "exchange.sqlite") if os.path.isdir(path) else path
 
 
-@click.command(short_help="Write all orders, trades or log entries of a store to stdout.")
+@click.command()
 @click.argument("what", type=click.Choice(["orders", "trades", "log"]), default="orders")
 @click.argument("file", default=DATA_FILE)
 @click.option("--format", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
@@ -42,7 +42,7 @@ def export(what: str, file: str, format: str) -> None:
         sys.exit(EXIT_NOTHING)
 
 
-@click.command(short_help="Prove that a store's log leads to its orders, trades and books.")
+@click.command()
 @click.argument("file", default=DATA_FILE)
 @click.pass_obj
 def replay(tool: Tool, file: str) -> None:
@@ -57,7 +57,7 @@ def replay(tool: Tool, file: str) -> None:
         sys.exit(EXIT_FAILED)
 
 
-@click.command(short_help="Tell what happened to an order, and which peers had to do with it.")
+@click.command()
 @click.argument("order")
 @click.argument("file", default=DATA_FILE)
 @click.pass_obj

@@ -20,7 +20,6 @@ from grenache_py.exchange.cli.tool import (
     Harmless,
     Tool,
     market_symbol,
-    plain_console,
     say,
     say_json,
 )
@@ -47,7 +46,7 @@ def book(tool: Tool, market: str, depth: int, watch: bool) -> None:
 
 
 def _watch_book(tool: Tool, market: str, depth: int) -> None:
-    console = plain_console()
+    console = tool.console()
     newest: deque[dict[str, Any]] = deque(maxlen=TRADES_SHOWN)
     with Live(console=console, auto_refresh=False, transient=False) as live:
 
@@ -118,7 +117,8 @@ def trades(tool: Tool, market: str, limit: int) -> None:
     if not result["trades"]:
         tool.nothing(f"There are no trades in {market} yet.", result)
         return
-    tool.out(result, lambda: show.trades_table(result["trades"]))
+    ids = [trade["trade_id"] for trade in result["trades"]]
+    tool.out(result, lambda: show.trades_table(result["trades"]), ids=ids)
 
 
 @click.command()
@@ -149,7 +149,7 @@ def candles(tool: Tool, market: str, interval: str, limit: int) -> None:
     tool.out(found, lambda: show.candles_table(found))
 
 
-@click.command(short_help="Print trades and best prices as they happen, until Ctrl-C.")
+@click.command()
 @click.argument("market", type=market_symbol)
 @click.pass_obj
 def watch(tool: Tool, market: str) -> None:
@@ -172,4 +172,8 @@ def watch(tool: Tool, market: str) -> None:
 def markets(tool: Tool) -> None:
     """Show the markets with tick and lot."""
     result = tool.call("markets.list")["markets"]
-    tool.out(result, lambda: show.markets_table(result))
+    tool.out(
+        result,
+        lambda: show.markets_table(result),
+        ids=[each["market"] for each in result],
+    )

@@ -55,14 +55,14 @@ def _order_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command(short_help="Buy: exchange buy BTC-USD 1.5 @ 100")
+@click.command()
 @_order_options
 def buy(tool: Tool, **order: Any) -> None:
     """Buy: exchange buy BTC-USD 1.5 @ 100 (or 1.5@100, 1.5 100), or ... 1.5 market."""
     _place(tool, "buy", **order)
 
 
-@click.command(short_help="Sell: exchange sell BTC-USD 1.5 market")
+@click.command()
 @_order_options
 def sell(tool: Tool, **order: Any) -> None:
     """Sell: exchange sell BTC-USD 1.5 @ 100 (or 1.5@100, 1.5 100), or ... 1.5 market."""
@@ -125,7 +125,7 @@ def _settled(tool: Tool, report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_order(tool: Tool, report: dict[str, Any]) -> None:
-    tool.out(report, lambda: show.order_line(report))
+    tool.out(report, lambda: show.order_line(report), ids=[report["order_id"]])
 
 
 _ORDER_ID = re.compile(r"[0-9a-f]{32}")
@@ -191,7 +191,7 @@ def orders(
     """Show orders, newest first, or the one named."""
     if id is not None:
         report = tool.call("order.get", account=account, **_name(id))
-        tool.out(report, lambda: show.orders_table([report]))
+        tool.out(report, lambda: show.orders_table([report]), ids=[report["order_id"]])
         return
     found: list[dict[str, Any]] = []
     after = None
@@ -211,7 +211,8 @@ def orders(
     if not found:
         tool.nothing(f"There are no {'' if status == 'all' else status + ' '}orders.", found)
         return
-    tool.out(found, lambda: show.orders_table(found))
+    ids = [order["order_id"] for order in found]
+    tool.out(found, lambda: show.orders_table(found), ids=ids)
 
 
 @click.command()
@@ -241,4 +242,5 @@ def fills(
     if not found:
         tool.nothing("There are no fills.", found)
         return
-    tool.out(found, lambda: show.executions_table(found))
+    ids = [fill["trade_id"] for fill in found]
+    tool.out(found, lambda: show.executions_table(found), ids=ids)

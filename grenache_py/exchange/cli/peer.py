@@ -21,8 +21,6 @@ import msgspec
 
 from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.diagnosis import Finding, examine, healthy
-from grenache_py.exchange.cli.offline import examine_offline
-from grenache_py.exchange.cli.peer_shell import PeerTalk
 from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool, say_json
 from grenache_py.trading import AnswerTimeout, NotConnected
 
@@ -33,7 +31,7 @@ GRAPE_TIMEOUT_S = 5.0
 ANSWER_BYTES_MAX = 262_144
 
 
-@click.command(short_help="Call any method of the client port.")
+@click.command()
 @click.argument("method")
 @click.argument("params", required=False)
 @click.pass_obj
@@ -54,7 +52,8 @@ def peers(tool: Tool) -> None:
     if not result:
         tool.nothing("There is no link to any other peer; `exchange doctor` says why.", result)
         return
-    tool.out(result, lambda: show.peers_table(result))
+    ids = [peer["peer"] for peer in result if peer["peer"]]
+    tool.out(result, lambda: show.peers_table(result), ids=ids)
 
 
 @click.command()
@@ -65,7 +64,7 @@ def status(tool: Tool) -> None:
     tool.out(result, lambda: show.status_table(result), fold=True)
 
 
-@click.command(short_help="Check everything, and say what to do about what is wrong.")
+@click.command()
 @click.option("--config", metavar="FILE", help="The daemon's TOML file, when it does not answer.")
 @click.option("--data", metavar="DIR", help="Its data directory, likewise.")
 @click.pass_obj
@@ -79,6 +78,8 @@ def doctor(tool: Tool, config: str | None, data: str | None) -> None:
     try:
         findings = _examine(tool)
     except (NotConnected, AnswerTimeout) as error:
+        from grenache_py.exchange.cli.offline import examine_offline  # it brings the daemon's
+
         findings = examine_offline(str(error), config, data)
     if tool.json:
         say_json([attrs.asdict(finding) for finding in findings])
@@ -114,6 +115,8 @@ def _find(grape: str, name: str) -> list[str] | str:
 
 def _why_not(address: str, peer: str) -> str:
     """Why ``peer`` does not answer at ``host:port``; "" when it does."""
+    from grenache_py.exchange.cli.peer_shell import PeerTalk  # it brings TLS as peers speak it
+
     try:
         talk = PeerTalk(address)
     except (click.ClickException, ValueError) as error:
@@ -130,10 +133,10 @@ def doubts(tool: Tool) -> None:
     if not result:
         tool.nothing("No fill is in doubt.", result)
         return
-    tool.out(result, lambda: show.fills_table(result))
+    tool.out(result, lambda: show.fills_table(result), ids=[fill["fill"] for fill in result])
 
 
-@click.command(short_help="Give up on a fill in doubt, whose peer is gone for ever.")
+@click.command()
 @click.argument("fill")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
@@ -153,7 +156,7 @@ def decide(tool: Tool, fill: str, yes: bool) -> None:
     tool.out(result, lambda: f"gave up on fill {fill}")
 
 
-@click.command(short_help="Copy the store consistently, while the daemon goes on.")
+@click.command()
 @click.argument("file")
 @click.pass_obj
 def backup(tool: Tool, file: str) -> None:

@@ -136,7 +136,7 @@ def _pong(line: bytes) -> bytes | None:
     return msgspec.json.encode({"jsonrpc": "2.0", "id": message["id"], "result": {}})
 
 
-@click.command("peer-shell", short_help="Talk to a peer port, line by line, as a stranger.")
+@click.command("peer-shell")
 @click.argument("address", metavar="HOST:PORT")
 @click.option("--network", default="main", show_default=True, help="The network to say hello to.")
 @click.option("--no-hello", is_flag=True, help="Say nothing by itself at first.")

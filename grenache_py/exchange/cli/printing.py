@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from grenache_py.exchange.audit.proof import Proof
-from grenache_py.exchange.audit.receipt import NOT_PROVEN, ProvenTrade, moment_of
-from grenache_py.exchange.cli.diagnosis import Finding
 from grenache_py.plain_text import harmless
+
+if TYPE_CHECKING:
+    from grenache_py.exchange.audit.proof import Proof
+    from grenache_py.exchange.audit.receipt import ProvenTrade
+    from grenache_py.exchange.cli.diagnosis import Finding
 
 __all__ = [
     "book_table",
@@ -323,6 +325,8 @@ def trace_table(trace: dict[str, Any]) -> Group:
 
 def proven_trade(proven: ProvenTrade) -> str:
     """Who sold what to whom, who signed that, and what it does not prove."""
+    from grenache_py.exchange.audit.receipt import NOT_PROVEN, moment_of
+
     alone = proven.maker == proven.taker
     verdict = "proven: its one home signed it" if alone else "proven: both homes signed it"
     lines = [

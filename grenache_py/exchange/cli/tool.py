@@ -7,10 +7,11 @@ goes through here, where text from outside is made harmless.
 
 from __future__ import annotations
 
+import os
 import shutil
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -22,6 +23,7 @@ from rich.segment import Segment
 from grenache_py import __version__
 from grenache_py.plain_text import harmless_json, harmless_lines
 from grenache_py.trading import Client, NotConnected, State
+from grenache_py.trading.address import DEFAULT
 
 __all__ = [
     "EXIT_FAILED",
@@ -34,7 +36,6 @@ __all__ = [
     "Harmless",
     "Tool",
     "market_symbol",
-    "plain_console",
     "say",
     "say_json",
 ]
@@ -62,11 +63,6 @@ def say(text: str, err: bool = False) -> None:
 def say_json(value: Any, err: bool = False) -> None:
     """Print a value on one line, for a program or a person."""
     click.echo(harmless_json(msgspec.json.encode(value).decode()), err=err)
-
-
-def plain_console(**settings: Any) -> Console:
-    """A console to which ``[red]`` and ``:smile:`` in a text are just text."""
-    return Console(markup=False, emoji=False, **settings)
 
 
 @attrs.frozen
@@ -97,10 +93,15 @@ def market_symbol(text: str) -> str:
 class Tool:
     """What every command needs: the connection, opened when first used, and where to print."""
 
-    address: str
-    json: bool
-    token: str
-    tls: ssl.SSLContext | None
+    address: str | None = None
+    json: bool = False
+    token: str = attrs.field(factory=lambda: os.environ.get("EXCHANGE_TOKEN", ""))
+    tls: ssl.SSLContext | None = None
+    unix: str | None = None
+    timeout_s: float | None = None
+    quiet: bool = False
+    fail_empty: bool = False
+    no_color: bool = False
     _client: Client | None = None
 
     def client(self) -> Client:
@@ -143,11 +144,14 @@ class Tool:
         return self._new(reconnect=True, on_state=told)
 
     def _new(self, **options: Any) -> Client:
+        address = self.unix or self.address or DEFAULT
+        if self.tls is not None and "/" in address:
+            raise click.UsageError("--tls is for HOST:PORT: a UNIX socket needs none.")
         return Client(
-            self.address,
+            address,
             token=self.token or None,
             tls=self.tls,
-            timeout_s=ANSWER_TIMEOUT_S,
+            timeout_s=self.timeout_s or ANSWER_TIMEOUT_S,
             name=f"exchange {__version__}",
             **options,
         )
@@ -165,10 +169,14 @@ class Tool:
         given = {name: value for name, value in params.items() if value is not None}
         return self.client().call(method, given, not question, timeout_s=timeout_s)
 
-    def out(self, value: Any, shown: Callable[[], Any], fold: bool = False) -> None:
-        """Print a result: as JSON if asked for, else what ``shown`` returns."""
+    def out(
+        self, value: Any, shown: Callable[[], Any], fold: bool = False, ids: Iterable[str] = ()
+    ) -> None:
+        """Print a result: as JSON, or its ids, if asked for, else what ``shown`` returns."""
         if self.json:
             say_json(value)
+        elif self.quiet and (named := list(ids)):
+            say("\n".join(named))
         else:
             self.show(shown(), fold)
 
@@ -180,15 +188,22 @@ class Tool:
             fold: fit it into the terminal. Not for tables with ids: those would be cut.
         """
         columns = shutil.get_terminal_size().columns
-        console = plain_console(width=columns if fold and sys.stdout.isatty() else WIDTH)
+        console = self.console(width=columns if fold and sys.stdout.isatty() else WIDTH)
         with console.capture() as captured:
             console.print(Harmless(shown), highlight=False, soft_wrap=not fold)
         for line in captured.get().splitlines():
             click.echo(line.rstrip())
 
+    def console(self, **settings: Any) -> Console:
+        """A console to which ``[red]`` and ``:smile:`` in a text are just text."""
+        no_color = True if self.no_color else None  # None: as NO_COLOR says
+        return Console(markup=False, emoji=False, no_color=no_color, **settings)
+
     def nothing(self, sentence: str, value: Any) -> None:
         """Nothing was found, which is an answer too: an empty list, or a sentence for people."""
         if self.json:
             say_json(value)
-        else:
+        elif not self.quiet:
             say(sentence, err=True)
+        if self.fail_empty:
+            sys.exit(EXIT_NOTHING)

@@ -277,11 +277,13 @@ def tool_says(daemon: Daemon, *words: str) -> str:
     return done.stderr
 
 
-def tool_at(*words: str, code: int = 0, stdin: str = "") -> str:
+def tool_at(
+    *words: str, code: int = 0, stdin: str = "", environment: dict[str, str] | None = None
+) -> str:
     done = subprocess.run(
         [sys.executable, "-c", "from grenache_py.exchange.cli import main; main()", *words],
         capture_output=True, text=True, timeout=DEADLINE_S, input=stdin, check=False,
-        env={**os.environ, "COLUMNS": "120"},
+        env={**os.environ, "COLUMNS": "120", **(environment or {})},
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -377,6 +379,25 @@ def test_the_tool_trades_and_shows(daemon: Daemon) -> None:
     assert "exists" in tool(daemon, "backup", str(copy), code=2)
     assert "proven" in tool(daemon, "replay", str(copy))
     assert "_EXCHANGE_COMPLETE" in tool(daemon, "completion", "bash")
+
+
+def test_the_tools_options_stand_before_the_command_or_after_it(daemon: Daemon) -> None:
+    with daemon.client() as client:
+        client.call("order.cancel_all", account="")
+    words = ("buy", "BTC-USD", "1@50", "--unix", daemon.path, "-q")
+    (order_id,) = tool_at(*words, "--account", "quiet").splitlines()
+    found = json.loads(tool_at("orders", "-j", "-c", daemon.path, "--account", "quiet"))
+    assert [order["order_id"] for order in found] == [order_id]
+    shown = tool_at("--account", "quiet", "-q", "-c", daemon.path, "orders")
+    assert shown.splitlines() == [order_id]
+    with daemon.client() as client:
+        place(client, "buy", "51")
+    named = {"EXCHANGE_CONNECT": daemon.path, "EXCHANGE_ACCOUNT": "quiet", "NO_COLOR": "1"}
+    assert tool_at("orders", "--quiet", environment=named).splitlines() == [order_id]
+    assert "1 order cancelled" in tool_at("cancel", "--all", environment=named)
+    assert "no open orders" in tool_at("orders", "--fail-empty", code=3, environment=named)
+    assert tool_at("orders", "--fail-empty", "-qj", code=3, environment=named) == "[]\n"
+    assert "No such command 'oders'. Did you mean 'orders'?" in tool(daemon, "oders", code=2)
 
 
 def test_the_tool_says_what_went_wrong_by_its_exit_code(daemon: Daemon) -> None:

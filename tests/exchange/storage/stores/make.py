@@ -17,9 +17,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from grenache_py.exchange.client.blocking import Client
 from tests.soak.daemons import MARKET, Daemon, wait_for
 from tests.support.source_trees import source_tree
+from tests.support.wire_client import WireClient
 
 #: A commit with each schema, as late as can be.
 VERSIONS = {
@@ -55,7 +55,7 @@ def peers(folder: Path, source: Path, stack: ExitStack) -> list[Daemon]:
     return made
 
 
-def place(client: Client, side: str, quantity: str, price: str | None, **more: Any) -> str:
+def place(client: WireClient, side: str, quantity: str, price: str | None, **more: Any) -> str:
     wanted = {"market": MARKET, "side": side, "quantity": quantity, **more}
     if price is not None:
         wanted["price"] = price
@@ -66,7 +66,7 @@ def trade(one: Daemon, other: Daemon) -> None:
     """Give both stores something of everything."""
     with one.client() as here, other.client() as there:
 
-        def seen(client: Client, levels: int) -> bool:
+        def seen(client: WireClient, levels: int) -> bool:
             book = client.call("book.get", market=MARKET)
             return len(book["bids"]) + len(book["asks"]) == levels
 
