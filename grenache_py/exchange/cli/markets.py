@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
-import msgspec
 from rich.live import Live
 
 from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.tool import (
     Harmless,
     Tool,
+    as_sent,
     market_symbol,
     say,
     say_json,
 )
-from grenache_py.trading import Book, Trade
+from grenache_py.trading import Book
 
 __all__ = ["book", "candles", "markets", "ticker", "trades", "watch"]
 
@@ -76,7 +76,7 @@ def _followed(
         client.trades(market) as news,
         client.book(market) as books,
     ):
-        trades = [_sent(trade) for trade in client.get_trades(market, TRADES_SHOWN)]
+        trades = [as_sent(trade) for trade in client.get_trades(market, TRADES_SHOWN)]
         listed = {trade["trade_id"] for trade in trades}  # and told as news too, perhaps
         book = books.get()
         while True:
@@ -87,15 +87,9 @@ def _followed(
             while news.ready:
                 trade = news.get()
                 if trade.trade_id not in listed:
-                    trades.append(_sent(trade))
+                    trades.append(as_sent(trade))
             if books.ready:
                 book = books.get()
-
-
-def _sent(trade: Trade) -> dict[str, Any]:
-    """A trade as it was on the wire."""
-    numbers = {"price": f"{trade.price:f}", "quantity": f"{trade.quantity:f}"}
-    return {**msgspec.structs.asdict(trade), **numbers}
 
 
 def _snapshot(book: Book, depth: int) -> dict[str, Any]:

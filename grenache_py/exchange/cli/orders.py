@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import re
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import click
+from rich.console import Group
 
+from grenache_py.errors import GrenacheError
 from grenache_py.exchange.cli import printing as show
-from grenache_py.exchange.cli.tool import Tool, market_symbol
+from grenache_py.exchange.cli.outcomes import complain
+from grenache_py.exchange.cli.tool import Tool, as_sent, market_symbol, say
+from grenache_py.plain_text import harmless
+from grenache_py.trading import Refused
 
 __all__ = ["buy", "cancel", "fills", "orders", "replace", "sell"]
 
@@ -135,22 +141,42 @@ def _name(id: str) -> dict[str, Any]:
     return {"order_id" if _ORDER_ID.fullmatch(id) else "client_order_id": id}
 
 
+#: Orders that are looked at before a person is asked about all of them.
+ASKED_ABOUT_MAX = 1000
+
+
 @click.command()
-@click.argument("id", required=False)
+@click.argument("ids", nargs=-1, metavar="[ID... | -]")
 @click.option("--all", "everything", is_flag=True, help="Cancel all open orders.")
 @click.option("--market", type=market_symbol, help="With --all: of this market only.")
 @click.option("--account", help="Of this account only; without it, of all accounts.")
+@click.option("--yes", is_flag=True, help="Do not ask, also when it is about several accounts.")
 @click.pass_obj
 def cancel(
-    tool: Tool, id: str | None, everything: bool, market: str | None, account: str | None
+    tool: Tool,
+    ids: tuple[str, ...],
+    everything: bool,
+    market: str | None,
+    account: str | None,
+    yes: bool,
 ) -> None:
-    """Cancel one order, by its id or yours, or --all."""
-    if (id is None) == (not everything):
+    """
+    Cancel orders, by their ids or yours, or --all.
+
+    With - the ids are read from stdin: exchange orders -q | exchange cancel -
+
+    Of several, each is tried; the exit code is that of the first that was not cancelled.
+    """
+    if bool(ids) == everything:
         raise click.UsageError("Name the order to cancel, or give --all.")
-    if id is not None:
-        report = tool.call("order.cancel", account=account, **_name(id))
-        _show_order(tool, _settled(tool, report))
+    if len(ids) == 1 and ids != ("-",):
+        _show_order(tool, _cancelled(tool, ids[0], account))
         return
+    if ids:
+        _cancel_each(tool, sys.stdin.read().split() if ids == ("-",) else list(ids), account)
+        return
+    if account is None and not yes and sys.stdin.isatty():
+        _ask_about_accounts(tool, market)
     result = tool.call(
         "order.cancel_all",
         market=market,
@@ -161,6 +187,41 @@ def cancel(
         tool.nothing("There was no open order to cancel.", result)
         return
     tool.out(result, lambda: show.counted(result["cancelled"], "order") + " cancelled")
+
+
+def _cancelled(tool: Tool, id: str, account: str | None) -> dict[str, Any]:
+    return _settled(tool, tool.call("order.cancel", account=account, **_name(id)))
+
+
+def _cancel_each(tool: Tool, ids: list[str], account: str | None) -> None:
+    if not ids:
+        tool.nothing("There was no order to cancel.", ids)
+        return
+    reports: list[dict[str, Any]] = []
+    code = 0
+    for id in ids:
+        try:
+            reports.append(_cancelled(tool, id, account))
+        except GrenacheError as error:
+            told = complain(error, tool.json)
+            code = code or told
+            if not isinstance(error, Refused):
+                break  # there is no connection any more
+    lines = Group(*map(show.order_line, reports))
+    tool.out(reports, lambda: lines, ids=[report["order_id"] for report in reports])
+    if code:
+        sys.exit(code)
+
+
+def _ask_about_accounts(tool: Tool, market: str | None) -> None:
+    page = tool.call("order.list", market=market, status="open", limit=ASKED_ABOUT_MAX)
+    accounts = sorted({order["account"] for order in page["orders"]})
+    if len(accounts) > 1:
+        more = " and more" if page["next"] else ""
+        number = show.counted(len(page["orders"]), "order")
+        names = harmless(", ".join(name or "the one without a name" for name in accounts))
+        question = f"This cancels {number}{more} of {len(accounts)} accounts: {names}. Go on?"
+        click.confirm(question, abort=True, err=True)
 
 
 @click.command()
@@ -184,11 +245,37 @@ def replace(tool: Tool, id: str, quantity: str | None, price: str | None) -> Non
     "--status", type=click.Choice(["open", "closed", "all"]), default="open", show_default=True
 )
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@click.option(
+    "--watch", is_flag=True, help="Print each change of the account's orders, until Ctrl-C."
+)
+@click.option(
+    "--since",
+    metavar="SEQ",
+    type=click.IntRange(0),
+    help="With --watch: all after this number.",
+)
 @click.pass_obj
 def orders(
-    tool: Tool, id: str | None, market: str | None, account: str | None, status: str, limit: int
+    tool: Tool,
+    id: str | None,
+    market: str | None,
+    account: str | None,
+    status: str,
+    limit: int,
+    watch: bool,
+    since: int | None,
 ) -> None:
-    """Show orders, newest first, or the one named."""
+    """
+    Show orders, newest first, or the one named.
+
+    --watch goes on over restarts of the daemon; each change has a number, and --since with the last
+    one seen goes on from there. It is about one account; without --account, the one without a name.
+    """
+    if (watch and id is not None) or (since is not None and not watch):
+        raise click.UsageError("--since is for --watch, which is for all orders of an account.")
+    if watch:
+        _watch_orders(tool, market, account, since)
+        return
     if id is not None:
         report = tool.call("order.get", account=account, **_name(id))
         tool.out(report, lambda: show.orders_table([report]), ids=[report["order_id"]])
@@ -215,16 +302,38 @@ def orders(
     tool.out(found, lambda: show.orders_table(found), ids=ids)
 
 
+def _watch_orders(tool: Tool, market: str | None, account: str | None, since: int | None) -> None:
+    with tool.following(_problem, account) as client, client.orders(since) as changes:
+        for order in changes:
+            if market in {None, order.market}:
+                update = {"seq": changes.seq, "order": as_sent(order)}
+                line = show.order_update_line(update)
+                tool.out(update, lambda line=line: line, ids=[order.order_id])  # type: ignore[misc]
+                sys.stdout.flush()
+
+
+def _problem(sentence: str) -> None:
+    say(f"exchange: {sentence}", err=True)
+
+
 @click.command()
 @click.argument("market", type=market_symbol, required=False)
 @click.option("--account", help="Of this account; without it, of the one without a name.")
 @click.option("--since", metavar="SEQ", type=click.IntRange(0), help="All after this number.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@click.option("--watch", is_flag=True, help="Print each as it happens, until Ctrl-C.")
 @click.pass_obj
 def fills(
-    tool: Tool, market: str | None, account: str | None, since: int | None, limit: int
+    tool: Tool, market: str | None, account: str | None, since: int | None, limit: int, watch: bool
 ) -> None:
-    """Show what own orders traded, oldest first: each once, by its number."""
+    """
+    Show what own orders traded, oldest first: each once, by its number.
+
+    --watch goes on over restarts of the daemon; --since with the last number seen, from there.
+    """
+    if watch:
+        _watch_fills(tool, market, account, since)
+        return
     found: list[dict[str, Any]] = []
     after = since
     while len(found) < limit:
@@ -244,3 +353,13 @@ def fills(
         return
     ids = [fill["trade_id"] for fill in found]
     tool.out(found, lambda: show.executions_table(found), ids=ids)
+
+
+def _watch_fills(tool: Tool, market: str | None, account: str | None, since: int | None) -> None:
+    with tool.following(_problem, account) as client, client.fills(since) as fills:
+        for each in fills:
+            if market in {None, each.market}:
+                fill = as_sent(each)
+                line = show.fill_line(fill)
+                tool.out(fill, lambda line=line: line, ids=[each.trade_id])  # type: ignore[misc]
+                sys.stdout.flush()

@@ -28,11 +28,13 @@ __all__ = [
     "candles_table",
     "counted",
     "executions_table",
+    "fill_line",
     "fills_table",
     "findings_table",
     "markets_table",
     "moment",
     "order_line",
+    "order_update_line",
     "orders_table",
     "peers_table",
     "proof_table",
@@ -152,6 +154,22 @@ def executions_table(fills: Sequence[dict[str, Any]]) -> Table:
         when, role = _date(fill["time"]), fill["role"]
         table.add_row(str(fill["seq"]), when, fill["market"], side, quantity, price, role, named)
     return table
+
+
+def fill_line(fill: dict[str, Any]) -> Text:
+    """One line for an own fill as it happens, its number first."""
+    return Text.assemble(
+        f"{fill['seq']:>6} {moment(fill['time'])} {fill['market']} ",
+        (fill["side"], SIDE_STYLES[fill["side"]]),
+        f" {fill['quantity']} @ {fill['price']} as {fill['role']}"
+        f"  {fill['client_order_id'] or fill['order_id']}",
+    )
+
+
+def order_update_line(update: dict[str, Any]) -> Text:
+    """One line for the change of an own order, its number first."""
+    report = update["order"]
+    return Text.assemble(f"{update['seq']:>6} {moment(report['updated'])} ", order_line(report))
 
 
 def candles_table(candles: Sequence[dict[str, Any]]) -> Table:

@@ -12,11 +12,13 @@ import shutil
 import ssl
 import sys
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
 import attrs
 import click
 import msgspec
+from msgspec import Struct
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 
@@ -35,6 +37,7 @@ __all__ = [
     "EXIT_USAGE",
     "Harmless",
     "Tool",
+    "as_sent",
     "market_symbol",
     "say",
     "say_json",
@@ -63,6 +66,15 @@ def say(text: str, err: bool = False) -> None:
 def say_json(value: Any, err: bool = False) -> None:
     """Print a value on one line, for a program or a person."""
     click.echo(harmless_json(msgspec.json.encode(value).decode()), err=err)
+
+
+def as_sent(value: Any) -> Any:
+    """A value of `grenache_py.trading` as it was on the wire: money as plain decimal strings."""
+    if isinstance(value, Struct):
+        return {name: as_sent(each) for name, each in msgspec.structs.asdict(value).items()}
+    if isinstance(value, tuple):
+        return [as_sent(each) for each in value]
+    return f"{value:f}" if isinstance(value, Decimal) else value
 
 
 @attrs.frozen
@@ -125,23 +137,27 @@ class Tool:
                 " or say where it is with --connect HOST:PORT"
             ) from None
 
-    def following(self, problem: Callable[[str], None]) -> Client:
+    def following(self, problem: Callable[[str], None], account: str | None = None) -> Client:
         """
         A connection, not yet open, that is made again when it is lost.
 
         Args:
-            problem: told why there is none for the moment.
+            problem: told why there is none for the moment, when that changes.
+            account: whose orders and fills are followed.
 
         Raises:
             NotConnected: nobody is there at first, which is told at once.
         """
-        self.client()
+        self.connect().close()
+        said = ""
 
         def told(state: State, reason: str) -> None:
-            if state == "waiting":
+            nonlocal said
+            if state == "waiting" and reason != said:
                 problem(f"{reason}; trying again")
+            said = "" if state == "live" else reason or said
 
-        return self._new(reconnect=True, on_state=told)
+        return self._new(reconnect=True, on_state=told, account=account or "")
 
     def _new(self, **options: Any) -> Client:
         address = self.unix or self.address or DEFAULT

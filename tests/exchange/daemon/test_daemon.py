@@ -97,9 +97,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 def place(client: WireClient, side: str, price: str, **more: Any) -> Any:
-    return client.call(
-        "order.place", market="BTC-USD", side=side, quantity="1", price=price, **more
-    )
+    order = {"market": "BTC-USD", "side": side, "quantity": "1", "price": price}
+    return client.call("order.place", **(order | more))
 
 
 def test_everything_acknowledged_survives_kill_9(tmp_path: Path) -> None:

@@ -1,0 +1,119 @@
+"""What ``exchange`` does with several orders, and what it follows, at a real daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.exchange.daemon.test_daemon import DEADLINE_S, Daemon, place, tool, tool_at
+
+pytestmark = pytest.mark.network
+
+TOOL = (sys.executable, "-u", "-c", "from grenache_py.exchange.cli import main; main()")
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("daemon")) as running:
+        yield running
+
+
+@contextmanager
+def following(daemon: Daemon, *words: str) -> Iterator[IO[str]]:
+    """A command that stays until Ctrl-C, and what it prints."""
+    with subprocess.Popen(
+        [*TOOL, "--unix", daemon.path, *words], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout
+            process.send_signal(signal.SIGINT)
+            assert process.wait(DEADLINE_S) == 130
+        finally:
+            process.kill()
+
+
+def test_ids_of_one_command_are_cancelled_by_another(daemon: Daemon) -> None:
+    with daemon.client() as client:
+        for price in ("10", "11", "12"):
+            place(client, "buy", price, account="many")
+    ids = tool(daemon, "orders", "-q", "--account", "many")
+    assert len(ids.splitlines()) == 3
+    first, *others = ids.split()
+    text = f"{first} {'0' * 32}\n" + "\n".join(others)
+    told = tool(daemon, "cancel", "-", "-q", code=3, stdin=text)
+    assert [line for line in told.splitlines() if line in ids] == [first, *others]
+    assert "0000" in told
+    again = tool(daemon, "-j", "cancel", *ids.split(), code=1).splitlines()
+    assert again[0] == "[]"
+    assert [json.loads(line)["error"]["name"] for line in again[1:]] == ["OrderClosed"] * 3
+    assert tool(daemon, "-j", "cancel", "-") == "[]\n"
+
+
+@pytest.mark.parametrize(("words", "code"), [((), 130), (("--yes",), 0), (("--account", "a"), 0)])
+def test_a_person_is_asked_before_the_orders_of_several_accounts_go(
+    daemon: Daemon, words: tuple[str, ...], code: int
+) -> None:
+    with daemon.client() as client:
+        for account in ("a", "b"):
+            place(client, "buy", "10", account=account)
+    person, terminal = os.openpty()
+    try:
+        os.write(person, b"n\n")
+        done = subprocess.run(
+            [*TOOL, "--unix", daemon.path, "cancel", "--all", *words],
+            stdin=terminal, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(person)
+        os.close(terminal)
+    assert done.returncode == code
+    assert ("of 2 accounts: a, b. Go on?" in done.stderr) == (code == 130)
+    with daemon.client() as client:
+        left = len(client.call("order.list", account="b")["orders"])
+        assert (left == 0) == (words == ("--yes",))
+        client.call("order.cancel_all", all_accounts=True)
+
+
+def test_orders_and_fills_are_followed_over_a_restart_by_their_numbers(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        with (
+            following(daemon, "-j", "orders", "--watch", "--since", "0") as orders,
+            following(daemon, "-j", "fills", "--watch", "--since", "0") as fills,
+        ):
+            with daemon.client() as client:
+                place(client, "buy", "100", client_order_id="before")
+                place(client, "sell", "100", client_order_id="taker", quantity="0.25")
+            told = [json.loads(orders.readline()) for _ in range(3)]
+            assert [each["seq"] for each in told] == [1, 2, 3]
+            assert told[0]["order"]["client_order_id"] == "before"
+            assert [json.loads(fills.readline())["seq"] for _ in range(2)] == [1, 2]
+            daemon.kill()
+            daemon.start()
+            with daemon.client() as client:
+                place(client, "sell", "100.50", client_order_id="after", quantity="0.0001")
+                place(client, "sell", "100", client_order_id="again", quantity="0.25")
+            told = [json.loads(orders.readline()) for _ in range(3)]
+            assert [each["seq"] for each in told] == [4, 5, 6]
+            assert told[0]["order"]["price"] == "100.5"
+            told = [json.loads(fills.readline()) for _ in range(2)]
+            assert [(each["seq"], each["quantity"]) for each in told] == [(3, "0.25"), (4, "0.25")]
+        # Another run goes on from the last number that was seen.
+        with following(daemon, "fills", "--watch", "--since", "3") as fills:
+            assert fills.readline().split()[0] == "4"
+        with following(daemon, "orders", "--watch", "--since", "3", "-q") as orders:
+            assert len(orders.readline().strip()) == 32
+
+
+@pytest.mark.parametrize("words", [("orders", "x", "--watch"), ("orders", "--since", "1")])
+def test_since_is_for_watching(words: tuple[str, ...]) -> None:
+    assert "--since is for --watch" in tool_at(*words, code=2)
