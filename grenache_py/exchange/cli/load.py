@@ -18,15 +18,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from grenache_py.errors import GrenacheError
 from grenache_py.exchange.cli.latencies import histogram_lines, percentile
 from grenache_py.exchange.cli.load_run import Flow, Load
-from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool, market_symbol
+from grenache_py.exchange.cli.names import MARKET
+from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool
 
 __all__ = ["load"]
 
 
 @click.command()
-@click.option(
-    "--market", type=market_symbol, required=True, help="Place the orders in this market."
-)
+@click.option("--market", type=MARKET, required=True, help="Place the orders in this market.")
 @click.option("--orders", type=click.IntRange(1, 10_000_000), default=10_000, show_default=True)
 @click.option("--clients", type=click.IntRange(1, 4000), default=16, show_default=True)
 @click.option(

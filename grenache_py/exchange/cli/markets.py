@@ -15,11 +15,11 @@ import click
 from rich.live import Live
 
 from grenache_py.exchange.cli import printing as show
+from grenache_py.exchange.cli.names import MARKET
 from grenache_py.exchange.cli.tool import (
     Harmless,
     Tool,
     as_sent,
-    market_symbol,
     say,
     say_json,
 )
@@ -32,7 +32,7 @@ TRADES_SHOWN = 5
 
 
 @click.command()
-@click.argument("market", type=market_symbol)
+@click.argument("market", type=MARKET)
 @click.option("--depth", type=click.IntRange(1, 500), default=10, show_default=True)
 @click.option("--watch", is_flag=True, help="Keep showing it as it changes, until Ctrl-C.")
 @click.pass_obj
@@ -102,7 +102,7 @@ def _snapshot(book: Book, depth: int) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("market", type=market_symbol)
+@click.argument("market", type=MARKET)
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.pass_obj
 def trades(tool: Tool, market: str, limit: int) -> None:
@@ -116,7 +116,7 @@ def trades(tool: Tool, market: str, limit: int) -> None:
 
 
 @click.command()
-@click.argument("market", type=market_symbol)
+@click.argument("market", type=MARKET)
 @click.pass_obj
 def ticker(tool: Tool, market: str) -> None:
     """Show a market's best prices, last trade and volume of 24 hours."""
@@ -125,7 +125,7 @@ def ticker(tool: Tool, market: str) -> None:
 
 
 @click.command()
-@click.argument("market", type=market_symbol)
+@click.argument("market", type=MARKET)
 @click.option(
     "--interval",
     type=click.Choice(["1m", "5m", "15m", "1h", "4h", "1d"]),
@@ -144,7 +144,7 @@ def candles(tool: Tool, market: str, interval: str, limit: int) -> None:
 
 
 @click.command()
-@click.argument("market", type=market_symbol)
+@click.argument("market", type=MARKET)
 @click.pass_obj
 def watch(tool: Tool, market: str) -> None:
     """Print a market's trades, and its best prices, as they happen, until Ctrl-C."""

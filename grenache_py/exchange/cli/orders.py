@@ -18,8 +18,9 @@ from rich.console import Group
 
 from grenache_py.errors import GrenacheError
 from grenache_py.exchange.cli import printing as show
+from grenache_py.exchange.cli.names import MARKET, ORDER
 from grenache_py.exchange.cli.outcomes import complain
-from grenache_py.exchange.cli.tool import Tool, as_sent, market_symbol, say
+from grenache_py.exchange.cli.tool import Tool, as_sent, say
 from grenache_py.plain_text import harmless
 from grenache_py.trading import Refused
 
@@ -43,7 +44,7 @@ def _expires(text: str) -> int:
 def _order_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
-            click.argument("market", type=market_symbol),
+            click.argument("market", type=MARKET),
             click.argument(
                 "amount", nargs=-1, required=True, metavar="QUANTITY @ PRICE | QUANTITY market"
             ),
@@ -146,9 +147,9 @@ ASKED_ABOUT_MAX = 1000
 
 
 @click.command()
-@click.argument("ids", nargs=-1, metavar="[ID... | -]")
+@click.argument("ids", nargs=-1, type=ORDER, metavar="[ID... | -]")
 @click.option("--all", "everything", is_flag=True, help="Cancel all open orders.")
-@click.option("--market", type=market_symbol, help="With --all: of this market only.")
+@click.option("--market", type=MARKET, help="With --all: of this market only.")
 @click.option("--account", help="Of this account only; without it, of all accounts.")
 @click.option("--yes", is_flag=True, help="Do not ask, also when it is about several accounts.")
 @click.pass_obj
@@ -225,7 +226,7 @@ def _ask_about_accounts(tool: Tool, market: str | None) -> None:
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", type=ORDER)
 @click.option("--quantity", help="The new total; a lower one keeps the place in time.")
 @click.option("--price", help="The new limit.")
 @click.pass_obj
@@ -238,8 +239,8 @@ def replace(tool: Tool, id: str, quantity: str | None, price: str | None) -> Non
 
 
 @click.command()
-@click.argument("id", required=False)
-@click.option("--market", type=market_symbol, help="Of this market only.")
+@click.argument("id", type=ORDER, required=False)
+@click.option("--market", type=MARKET, help="Of this market only.")
 @click.option("--account", help="Of this account only.")
 @click.option(
     "--status", type=click.Choice(["open", "closed", "all"]), default="open", show_default=True
@@ -317,7 +318,7 @@ def _problem(sentence: str) -> None:
 
 
 @click.command()
-@click.argument("market", type=market_symbol, required=False)
+@click.argument("market", type=MARKET, required=False)
 @click.option("--account", help="Of this account; without it, of the one without a name.")
 @click.option("--since", metavar="SEQ", type=click.IntRange(0), help="All after this number.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)

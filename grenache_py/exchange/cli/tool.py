@@ -38,7 +38,6 @@ __all__ = [
     "Harmless",
     "Tool",
     "as_sent",
-    "market_symbol",
     "say",
     "say_json",
 ]
@@ -96,11 +95,6 @@ class Harmless:
                 yield Segment(harmless_lines(segment.text), segment.style)
 
 
-def market_symbol(text: str) -> str:
-    """A market as the daemon names it, as people type it: ``btc/usd`` is ``BTC-USD``."""
-    return text.upper().replace("/", "-")
-
-
 @attrs.define
 class Tool:
     """What every command needs: the connection, opened when first used, and where to print."""
@@ -115,6 +109,11 @@ class Tool:
     fail_empty: bool = False
     no_color: bool = False
     _client: Client | None = None
+
+    @property
+    def daemon(self) -> str:
+        """Where the daemon is."""
+        return self.unix or self.address or DEFAULT
 
     def client(self) -> Client:
         """The connection."""
@@ -160,11 +159,10 @@ class Tool:
         return self._new(reconnect=True, on_state=told, account=account or "")
 
     def _new(self, **options: Any) -> Client:
-        address = self.unix or self.address or DEFAULT
-        if self.tls is not None and "/" in address:
+        if self.tls is not None and "/" in self.daemon:
             raise click.UsageError("--tls is for HOST:PORT: a UNIX socket needs none.")
         return Client(
-            address,
+            self.daemon,
             token=self.token or None,
             tls=self.tls,
             timeout_s=self.timeout_s or ANSWER_TIMEOUT_S,

@@ -114,6 +114,38 @@ def test_orders_and_fills_are_followed_over_a_restart_by_their_numbers(tmp_path:
             assert len(orders.readline().strip()) == 32
 
 
+def completed(daemon: Daemon, cache: Path, *words: str) -> list[str]:
+    """What the shell shows behind ``words``, of which the last is begun."""
+    done = subprocess.run(
+        TOOL, capture_output=True, text=True, timeout=DEADLINE_S, check=True,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache), "_EXCHANGE_COMPLETE": "bash_complete",
+             "EXCHANGE_CONNECT": daemon.path, "COMP_WORDS": " ".join(("exchange", *words)),
+             "COMP_CWORD": str(len(words))},
+    )  # fmt: skip
+    assert done.stderr == ""
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_the_shell_completes_commands_options_markets_and_open_orders(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    assert completed(daemon, tmp_path, "bo") == ["book"]
+    assert completed(daemon, tmp_path, "markets", "--time") == ["--timeout"]
+    for words in (("book", "b"), ("orders", "--market", "BTC"), ("buy", "")):
+        assert completed(daemon, tmp_path, *words) == ["BTC-USD"]
+    (cache,) = tmp_path.rglob("*.json")
+    cache.write_text('["ETH-USD"]')
+    assert completed(daemon, tmp_path, "book", "") == ["ETH-USD"]
+    os.utime(cache, (0, 0))
+    assert completed(daemon, tmp_path, "book", "") == ["BTC-USD"]
+    with daemon.client() as client:
+        order_id = place(client, "buy", "10")["order_id"]
+        assert completed(daemon, tmp_path, "cancel", order_id[:4]) == [order_id]
+        client.call("order.cancel", order_id=order_id)
+    assert completed(daemon, tmp_path, "cancel", "") == []
+    assert completed(daemon, tmp_path, "-c", "/nowhere/x", "book", "") == []
+
+
 @pytest.mark.parametrize("words", [("orders", "x", "--watch"), ("orders", "--since", "1")])
 def test_since_is_for_watching(words: tuple[str, ...]) -> None:
     assert "--since is for --watch" in tool_at(*words, code=2)
