@@ -57,6 +57,7 @@ class Line:
     def connected(self, now: float) -> None:
         """A connection is there, and nothing is known of the other end."""
         self.state, self.heard_at, self._due_at = "greeting", now, now + GREETING_S
+        self.reason = "it has not said who it is"
 
     def greeted(self, now: float) -> bool:
         """The daemon has said who it is; whether this is not the first time."""

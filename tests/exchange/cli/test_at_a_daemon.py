@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,6 +145,13 @@ def test_the_shell_completes_commands_options_markets_and_open_orders(
         client.call("order.cancel", order_id=order_id)
     assert completed(daemon, tmp_path, "cancel", "") == []
     assert completed(daemon, tmp_path, "-c", "/nowhere/x", "book", "") == []
+
+
+def test_who_accepts_and_says_nothing_is_waited_for_as_long_as_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        told = tool_at("-c", address, "--timeout", "0.3", "markets", code=5)
+    assert f"{address}: it has not said who it is" in told
 
 
 @pytest.mark.parametrize("words", [("orders", "x", "--watch"), ("orders", "--since", "1")])
