@@ -37,7 +37,7 @@ def test_help_lists_every_command() -> None:
     assert [name for name in COMMANDS if f"\n  {name} " not in shown] == []
 
 
-@pytest.mark.parametrize(("wrong", "meant"), [("bok", "book"), ("Oders", "orders"), ("xyzzy", "")])
+@pytest.mark.parametrize(("wrong", "meant"), [("bok", "book"), ("Orderz", "orders"), ("xyzzy", "")])
 def test_a_wrong_word_is_answered_with_the_right_one(wrong: str, meant: str) -> None:
     told = run(wrong)
     assert told.exit_code == 2 and f"No such command '{wrong}'" in told.output

@@ -396,7 +396,7 @@ def test_the_tools_options_stand_before_the_command_or_after_it(daemon: Daemon) 
     assert "1 order cancelled" in tool_at("cancel", "--all", environment=named)
     assert "no open orders" in tool_at("orders", "--fail-empty", code=3, environment=named)
     assert tool_at("orders", "--fail-empty", "-qj", code=3, environment=named) == "[]\n"
-    assert "No such command 'oders'. Did you mean 'orders'?" in tool(daemon, "oders", code=2)
+    assert "No such command 'orderz'. Did you mean 'orders'?" in tool(daemon, "orderz", code=2)
 
 
 def test_the_tool_says_what_went_wrong_by_its_exit_code(daemon: Daemon) -> None:
