@@ -9,7 +9,7 @@ JOBS   ?= auto
 PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rooms dead words architecture pytest trial fuzz fuzz-engine \
+.PHONY: help demo test check lint types rooms dead words man architecture pytest trial fuzz fuzz-engine \
     mutants evil test-containers test-systemd sim soak soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-fairness bench-krpc \
     bench-store bench-market bench-rpc news changelog release test-release clean
 
@@ -49,6 +49,9 @@ dead: $(STAMP) ## vulture: code that nothing uses
 words: $(STAMP) ## codespell and doc8: spelling, and the layout of the documents
 	$(BIN)/codespell
 	$(BIN)/doc8 --quiet
+
+man: $(STAMP) ## write the manual pages anew, man/, from the commands
+	$(BIN)/python -m tests.test_man
 
 architecture: $(STAMP) ## write ARCHITECTURE.rst's list of modules anew
 	$(BIN)/python -m tests.test_architecture

@@ -86,7 +86,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what a build reads, because a build leaves files behind."""
     folder = tmp_path_factory.mktemp("source")
     leave = shutil.ignore_patterns("__pycache__", "dropin.cache")
-    for name in ("pyproject.toml", "setup.py", "README.rst", "LICENSE", "grenache_py", "twisted"):
+    files = ("pyproject.toml", "setup.py", "README.rst", "LICENSE")
+    for name in (*files, "grenache_py", "twisted", "man"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=leave)
         else:
@@ -177,7 +178,22 @@ def test_the_wheel_has_every_file_and_shadows_nothing(wheel: Path, source: Path)
         for path in (source / "grenache_py").rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
-    assert names == files | {"twisted/plugins/grenache_py_plugins.py"}
+    (data,) = {name.partition("/")[0] for name in names if ".data/" in name}
+    pages = {
+        f"{data}/data/share/man/man{path.suffix[1:]}/{path.name}"
+        for path in (source / "man").iterdir()
+    }
+    assert len(pages) == 4
+    assert names == files | pages | {"twisted/plugins/grenache_py_plugins.py"}
+
+
+def test_man_finds_the_pages_of_an_environment(installed: Path, tmp_path: Path) -> None:
+    if shutil.which("man") is None:
+        pytest.skip("needs man")
+    for page in ("exchange", "grenache", "grape", "twistd-exchange"):
+        path = f"{installed}{os.pathsep}{os.environ['PATH']}"
+        found = succeed("man", "-w", page, cwd=tmp_path, PATH=path, MANPATH="")
+        assert Path(found.strip()).is_relative_to(installed.parent)
 
 
 def test_no_init_file_makes_our_twisted_folder_a_package() -> None:
