@@ -9,7 +9,7 @@ JOBS   ?= auto
 PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rooms dead words man architecture pytest trial fuzz fuzz-engine \
+.PHONY: help demo test check lint types rooms dead words docs man architecture pytest trial fuzz fuzz-engine \
     mutants evil test-containers test-systemd sim soak soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-fairness bench-krpc \
     bench-store bench-market bench-rpc news changelog release test-release clean
 
@@ -29,7 +29,7 @@ $(RUNS): pyproject.toml setup.py  # without what only the tests need
 demo: $(RUNS) ## three grapes, two peers and a trade on loopback, until Ctrl-C (ONCE=1: end by itself)
 	@$(BIN)/python -m grenache_py.demo $(if $(ONCE),--once)
 
-test: check pytest ## everything CI runs: check, then the whole suite
+test: check docs pytest ## everything CI runs: check, the documents, then the whole suite
 
 check: lint types rooms dead words ## style, types, import rules, unused code, spelling
 
@@ -49,6 +49,13 @@ dead: $(STAMP) ## vulture: code that nothing uses
 words: $(STAMP) ## codespell and doc8: spelling, and the layout of the documents
 	$(BIN)/codespell
 	$(BIN)/doc8 --quiet
+
+SITE = docs/_build/html
+docs: $(STAMP) ## the documents as a site, docs/_build/html, without a warning or a dead link
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
+	rm -rf docs/_build
+	$(BIN)/python -m sphinx -b html -n -W --keep-going -q -d docs/_build/doctrees -c docs . $(SITE)
+	$(BIN)/python -m tests.site_links $(SITE)
 
 man: $(STAMP) ## write the manual pages anew, man/, from the commands
 	$(BIN)/python -m tests.test_man
@@ -157,4 +164,4 @@ test-release: $(STAMP) ## make release in a clone, with a key of its own (SHORT=
 	RELEASE=1 SHORT=$(SHORT) $(PYTEST) tests/release $(T)
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) build dist *.egg-info _trial_temp*
+	rm -rf $(VENV) build dist docs/_build *.egg-info _trial_temp*

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
+from docutils.parsers.rst import Directive, directives
 from docutils.utils import SystemMessage
 
 #: The state machines of ``docs/design/states.rst``: the name that its marks bear, and where its
@@ -29,6 +30,9 @@ MACHINES: tuple[tuple[str, str], ...] = (
     ("client-answer", "grenache_py.exchange.client_port.answer:PART_TRANSITIONS"),
 )
 
+#: What is only on the site (docs/conf.py).
+SITE = ("toctree", "automodule", "autoclass", "click", "options-of", "literalinclude")
+
 ROOT = Path(__file__).parent.parent
 STATES = ROOT / "docs" / "design" / "states.rst"
 DOCUMENTS = sorted(
@@ -36,6 +40,25 @@ DOCUMENTS = sorted(
     for pattern in ("*.rst", "docs/**/*.rst", "changelog.d/*.rst")
     for path in ROOT.glob(pattern)
 )
+
+
+class _OnTheSite(Directive):
+    """A directive of Sphinx's: a forge shows nothing in its place."""
+
+    has_content = True
+    optional_arguments = 1
+    option_spec: ClassVar = dict.fromkeys(
+        ("hidden", "glob", "caption", "prog", "nested", "language"), directives.unchanged
+    )
+
+    def run(self) -> list[nodes.Node]:
+        return []
+
+
+@pytest.fixture(autouse=True)
+def sites_directives(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SITE:
+        monkeypatch.setitem(directives._directives, name, _OnTheSite)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
