@@ -39,10 +39,9 @@ html_copy_source = False
 html_show_copyright = False
 html_theme_options = {"top_of_page_buttons": []}
 # The prompt is not copied.
-copybutton_prompt_text = r"\$ |# "
-copybutton_prompt_is_regexp = True
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
 
-smartquotes = False
 default_role = "literal"  # `Link` in a docstring
 pygments_style = "default"
 highlight_language = "text"
@@ -99,11 +98,6 @@ def readable_interfaces(
     return re.sub(r"<InterfaceClass [\w.]*?(\w+)>", r"\1", signature), returns
 
 
-def bases_of_ours(app: Sphinx, name: str, obj: Any, options: Any, bases: list[Any]) -> None:
-    """That a class is an object goes without saying."""
-    bases[:] = [base for base in bases if base is not object]
-
-
 def links_to_pages(app: Sphinx, tree: nodes.document, docname: str) -> None:
     """Let a link to a file of the tree lead to its page, or to a copy of the file."""
     folder = (ROOT / docname).parent
@@ -145,7 +139,8 @@ class OptionsOf(SphinxDirective):
         made = nodes.definition_list()
         for typed, about in settings(self.daemons[self.arguments[0]]):
             term = nodes.term("", "", nodes.literal("", typed))
-            text = nodes.definition("", nodes.paragraph("", about))
+            # An option's dashes are not made one.
+            text = nodes.definition("", nodes.paragraph("", about, support_smartquotes=False))
             made += nodes.definition_list_item("", term, text)
         return [made]
 
@@ -155,7 +150,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("options-of", OptionsOf)
     app.connect("autodoc-process-docstring", outcomes_as_fields, priority=400)
     app.connect("autodoc-process-signature", readable_interfaces)
-    app.connect("autodoc-process-bases", bases_of_ours)
     app.connect("doctree-resolved", links_to_pages)
     app.connect("build-finished", front_door)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
