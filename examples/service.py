@@ -1,0 +1,27 @@
+"""A service with Twisted, until Ctrl-C: python examples/service.py [GRAPE]"""
+
+import sys
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+
+from grenache_py.link import Link
+from grenache_py.rpc import RPCServer
+
+GRAPE = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:30001"
+
+
+def double(request):
+    return 2 * request.payload
+
+
+async def main(reactor):
+    link = Link([GRAPE], reactor)
+    server = RPCServer(link, "double", double, reactor)
+    await server.start()
+    await server.when_announced()
+    print("double is announced", flush=True)
+    await Deferred()  # for ever
+
+
+task.react(lambda reactor: task.ensureDeferred(main(reactor)))
