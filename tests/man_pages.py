@@ -48,9 +48,7 @@ def _page(name: str, section: int, about: str, body: Iterable[str]) -> str:
             f"{_escaped(name)} \\- {_escaped(about)}",
             *body,
             ".SH SEE ALSO",
-            ", ".join(f".BR {_escaped(each)}".replace("(", " (") for each in others).replace(
-                ", .BR", " ,\n.BR"
-            ),
+            " ,\n".join(f".BR {_escaped(each)}".replace("(", " (") for each in others),
             "",
         ]
     )
@@ -80,7 +78,8 @@ def _options(command: click.Command, context: click.Context) -> list[tuple[str, 
 
 def _synopsis(command: click.Command, context: click.Context) -> Iterable[str]:
     words = " ".join(command.collect_usage_pieces(context))
-    yield from (f"\\fB{_escaped(context.command_path)}\\fR {_escaped(words)}",)
+    words = words.replace("[[", "[").replace("]]", "]")  # as click 8.2 has an optional choice
+    yield f"\\fB{_escaped(context.command_path)}\\fR {_escaped(words)}"
 
 
 def command_page(group: click.Group, name: str) -> str:
