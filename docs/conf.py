@@ -83,7 +83,7 @@ def outcomes_as_fields(
         elif inside and (error := re.match(r"    ([\w, ]+): (.*)", line)):
             made.append(f"    - ``{error[1]}``: {error[2]}")
         elif inside and line.startswith("        "):
-            made.append(f"  {line[2:]}")
+            made.append(line[2:])
         else:
             made.append(line)
     lines[:] = made
