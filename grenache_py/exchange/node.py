@@ -323,7 +323,7 @@ class ExchangeNode:
         time out meanwhile is put on hold before anything new is asked.
         """
         self.home.expire(now)
-        if self.taker.overdue(now):
+        if self.taker.asking.late(now):
             self.taker.tick(now)
         crossed = self._others.crossed
         while crossed:

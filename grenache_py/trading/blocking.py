@@ -37,6 +37,7 @@ from grenache_py.trading.models import (
     Trade,
     market_name,
 )
+from grenache_py.trading.opening import open_socket
 from grenache_py.trading.pending import Pending
 from grenache_py.trading.stream import Stream
 
@@ -339,22 +340,10 @@ class Client(ClientFacts):
         self._write(core.take_output())
 
     def _connect(self) -> None:
-        address, connection = self._address, None
-        wait_s = min(CONNECT_S, self._core.calls.timeout_s)
+        address = self._address
         try:
-            if address.path:
-                connection = socket.socket(socket.AF_UNIX)
-                connection.settimeout(wait_s)
-                connection.connect(address.path)
-            else:
-                connection = socket.create_connection((address.host, address.port), wait_s)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_hostname=address.host)
-            connection.setblocking(False)
+            connection = open_socket(address, min(CONNECT_S, self._core.calls.timeout_s), self._tls)
         except OSError as error:  # ssl.SSLError is one
-            if connection is not None:
-                connection.close()
             self._core.lost(f"{address.text}: {why_not_reached(error)}", self._clock())
             return
         self._socket = connection

@@ -20,7 +20,6 @@ from grenache_py.plain_text import harmless
 
 if TYPE_CHECKING:
     from grenache_py.exchange.audit.proof import Proof
-    from grenache_py.exchange.audit.receipt import ProvenTrade
     from grenache_py.exchange.cli.diagnosis import Finding
 
 __all__ = [
@@ -38,7 +37,6 @@ __all__ = [
     "orders_table",
     "peers_table",
     "proof_table",
-    "proven_trade",
     "status_table",
     "ticker_line",
     "trace_table",
@@ -339,33 +337,6 @@ def trace_table(trace: dict[str, Any]) -> Group:
         table.add_row(f"{_date(time_ms)}.{time_ms % 1000:03d}", each["what"], each["text"])
     of = f" of peer {trace['home']}" if trace["home"] else ""
     return Group(Text(f"order {trace['order']}{of}"), table)
-
-
-def proven_trade(proven: ProvenTrade) -> str:
-    """Who sold what to whom, who signed that, and what it does not prove."""
-    from grenache_py.exchange.audit.receipt import NOT_PROVEN, moment_of
-
-    alone = proven.maker == proven.taker
-    verdict = "proven: its one home signed it" if alone else "proven: both homes signed it"
-    lines = [
-        verdict if proven.holds else "NOT PROVEN: one of its two homes did not sign it",
-        f"trade {proven.trade} in the network {proven.network}",
-        f"{proven.quantity} {proven.market} at {proven.price}",
-        f"sold by    {proven.seller}, order {proven.sell_order}",
-        f"bought by  {proven.buyer}, order {proven.buy_order}",
-        f"committed  {moment_of(proven.time)} by the clock of the maker's home",
-    ]
-    for home, role in {proven.maker: "maker", proven.taker: "taker"}.items():
-        if alone:
-            role = "maker and taker: the only signer, for both sides"
-        lines += ["", f"signed by  {home}, {role}"]
-        by = [signature for signature in proven.signatures if signature.home == home]
-        lines += [
-            f"  {each.covers}" + ("" if each.time is None else f" ({moment_of(each.time)})")
-            for each in by
-        ] or ["  NOTHING: this receipt has no signature of it"]
-    lines += ["", "This does not prove", *(f"  {sentence}" for sentence in NOT_PROVEN)]
-    return "\n".join(lines)
 
 
 def _members(value: dict[str, Any]) -> str:

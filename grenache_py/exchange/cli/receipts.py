@@ -18,9 +18,9 @@ from grenache_py.exchange.audit.receipt import (
     NOT_PROVEN,
     RECEIPT_BYTES_MAX,
     ProvenTrade,
+    moment_of,
     prove_trade,
 )
-from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.files import DATA_FILE, store_file
 from grenache_py.exchange.cli.tool import EXIT_NOTHING, Tool
 
@@ -78,7 +78,7 @@ def verify(tool: Tool, file: BinaryIO) -> None:
         proven = prove_trade(file.read(RECEIPT_BYTES_MAX + 1))
     except RemoteProtocolError as error:
         raise RemoteProtocolError(f"this proves nothing: {error}") from None
-    tool.out(_told(proven), lambda: show.proven_trade(proven))
+    tool.out(_told(proven), lambda: _shown(proven))
     _check_whole(proven)
 
 
@@ -94,3 +94,28 @@ def _check_whole(proven: ProvenTrade) -> None:
             f"the {role}'s home {home} signed nothing here: this is only what the other home says"
             " (docs/settlement.rst#kept)"
         )
+
+
+def _shown(proven: ProvenTrade) -> str:
+    """Who sold what to whom, who signed that, and what it does not prove."""
+    alone = proven.maker == proven.taker
+    verdict = "proven: its one home signed it" if alone else "proven: both homes signed it"
+    lines = [
+        verdict if proven.holds else "NOT PROVEN: one of its two homes did not sign it",
+        f"trade {proven.trade} in the network {proven.network}",
+        f"{proven.quantity} {proven.market} at {proven.price}",
+        f"sold by    {proven.seller}, order {proven.sell_order}",
+        f"bought by  {proven.buyer}, order {proven.buy_order}",
+        f"committed  {moment_of(proven.time)} by the clock of the maker's home",
+    ]
+    for home, role in {proven.maker: "maker", proven.taker: "taker"}.items():
+        if alone:
+            role = "maker and taker: the only signer, for both sides"
+        lines += ["", f"signed by  {home}, {role}"]
+        by = [signature for signature in proven.signatures if signature.home == home]
+        lines += [
+            f"  {each.covers}" + ("" if each.time is None else f" ({moment_of(each.time)})")
+            for each in by
+        ] or ["  NOTHING: this receipt has no signature of it"]
+    lines += ["", "This does not prove", *(f"  {sentence}" for sentence in NOT_PROVEN)]
+    return "\n".join(lines)

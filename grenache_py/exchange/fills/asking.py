@@ -60,6 +60,10 @@ class Asking:
             if intent is not None and intent.retry_at == at:
                 yield intent
 
+    def late(self, now: float) -> bool:
+        """Whether a fill waits longer for its answer than it should."""
+        return bool(self.intents) and bool(self._timers) and self._timers[0][0] <= now
+
     def next_deadline(self) -> float | None:
         """When ``overdue`` next has work, in seconds, or None."""
         return self._timers[0][0] if self._timers else None

@@ -206,13 +206,6 @@ class Taker:
         """When ``tick`` next has work, in seconds, or None."""
         return self.asking.next_deadline()
 
-    def overdue(self, now: float) -> bool:
-        """Whether a fill waits longer for its answer than it should."""
-        if not self.intents:
-            return False
-        deadline = self.asking.next_deadline()
-        return deadline is not None and deadline <= now
-
     def probe(self, now: float) -> None:
         """
         Ask each home on hold about the fill that it let time out, settled here or not: nothing
@@ -373,7 +366,7 @@ class Taker:
         for home, fills in self._to_tell.items():
             for start in range(0, len(fills), FILLS_TOLD_MAX):
                 part = tuple(fills[start : start + FILLS_TOLD_MAX])
-                self._asking.tell(Settled(self.ledger.home, home, part))
+                self.asking.tell(Settled(self.ledger.home, home, part))
         self._to_tell.clear()
 
     def ask_outcome(self, intent: Intent) -> None:
