@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from itertools import pairwise
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -126,6 +127,21 @@ def test_what_was_asked_before_the_end_of_input_is_answered() -> None:
     peer.turn()
     assert len(client.received()) == 2
     assert client.transport.disconnecting
+
+
+def test_a_page_is_made_of_whatever_the_store_answers() -> None:
+    client = Peer().connect()
+    reading: Deferred[tuple[bytes, ...]] = Deferred()
+
+    async def pages() -> AsyncGenerator[list[bytes], None]:
+        yield [b"first\n"]
+        yield list(await reading)
+
+    following = Deferred.fromCoroutine(client.lines.follow(pages()))
+    # What CPython 3.11 unpacks on its way through anext(pages, None).
+    reading.callback((b"second\n", b"third\n", b"fourth\n"))
+    assert following.called
+    assert client.transport.value() == b"first\nsecond\nthird\nfourth\n"
 
 
 def test_a_client_that_vanishes_leaves_nothing_behind() -> None:

@@ -71,12 +71,14 @@ class KeptUpdates:
                         " from_seq.",
                         field="from_seq",
                     )
-            except (OrderError, StoreError):
-                if answered:
-                    feed.gap(subscription)
-                    return
-                feed.end(subscription.name, subscription.to)
-                raise
+            except Exception as error:  # and CancelledError: raised again
+                if not answered:
+                    feed.end(subscription.name, subscription.to)
+                    raise
+                feed.gap(subscription)  # or it would wait for ever for what is not told
+                if not isinstance(error, (OrderError, StoreError)):
+                    raise
+                return
             seq += len(found)
             yield [line for _, line in found]
             answered = True

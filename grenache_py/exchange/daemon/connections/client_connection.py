@@ -96,7 +96,11 @@ class ClientConnection(LineConnection):
                 await deferLater(self._clock, PAGE_PAUSE_S)
             while self.send_queue.size > PAGE_UNREAD_BYTES and not self._lost:
                 await deferLater(self._clock, PAGE_PAUSE_S)
-            lines = await anext(pages, None)
+            try:
+                # With a default, CPython unpacks a tuple that is awaited in there.
+                lines = await anext(pages)
+            except StopAsyncIteration:
+                lines = None
             for line in lines or ():
                 self.send_queue.answer(line)
             self.flush()
