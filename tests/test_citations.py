@@ -161,10 +161,16 @@ def bad_anchors(text: Text) -> Iterator[str]:
             yield f"{text.at(match.start())}: {match[1]} has no anchor {anchor}"
 
 
+#: What a make target builds, and nobody commits.
+BUILT = "docs/_build"
+
+
 def bad_paths(text: Text) -> Iterator[str]:
     """Files, folders and tests that are named and are not there."""
     for match in PATH.finditer(text.text):
         for path in _expanded(match[1]):
+            if path.startswith(BUILT):
+                continue
             found = list(ROOT.glob(path)) if "*" in path else [ROOT / path]
             if not found or not found[0].exists():
                 if not ((ROOT / text.file).parent / path).exists():  # a link from page to page

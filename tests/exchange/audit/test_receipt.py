@@ -27,7 +27,7 @@ from grenache_py.exchange.fills.messages import FillAnswer, FillRequest, encode,
 from grenache_py.exchange.signed_log.entries import Entry, OrderBody, TradeBody, order_id
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.merkle import LEAVES_MAX, Sealer, Signed
-from grenache_py.exchange.storage.database import copy
+from grenache_py.exchange.storage.copies import copy
 from grenache_py.exchange.storage.retention import Retention, plan
 from tests.support.peers import Network
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from grenache_py.exchange.audit.issuing import issue
-from grenache_py.exchange.storage.database import copy
+from grenache_py.exchange.storage.copies import copy
 from tests.sim.exchange.world import World
 
 
