@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,7 +158,7 @@ def greeted(address: str) -> Client:
 
 
 def tcp_address(path: str) -> str:
-    with greeted(path) as client:
+    with closing(greeted(path)) as client:
         return str(client.call("status", {}, False)["listen"]["client"][0])
 
 
@@ -250,7 +251,7 @@ def crowd(pid: int, address: str, orders: int, found: Findings) -> None:
     dripper.join()
     dripping.sendall(b"ping\n")
     assert dripping.recv(100), "the one that sends a byte a second is served too"
-    with greeted(address) as client:
+    with closing(greeted(address)) as client:
         client.call("order.cancel_all", {"all_accounts": True}, timeout_s=60)
     pipelined(pid, address, found)
     found.remark(f"memory after all that: {memory_mib(pid) - held:+.1f} MiB, orders included")
@@ -298,7 +299,7 @@ def pipelined(pid: int, address: str, found: Findings) -> None:
 
 
 def commits(address: str) -> int:
-    with greeted(address) as client:
+    with closing(greeted(address)) as client:
         return int(client.call("status", {}, False)["commits"])
 
 
