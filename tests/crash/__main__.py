@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -254,7 +254,7 @@ def replaced(earlier: OrderRow, row: OrderRow) -> bool:
 def check_file(directory: Path, everybody: list[Promises]) -> Found:
     """Hold the file of a dead daemon to its promises."""
     path = str(directory / "data" / "exchange.sqlite")
-    with closing(read_only(path)) as connection:
+    with read_only(path) as connection:
         market = markets_of(snapshot.meta(connection))[MARKET]
         orders = {row.order_id: row for row in snapshot.all_orders(connection)}
         trades = {row.trade_id: row for row in snapshot.all_trades(connection)}

@@ -14,7 +14,6 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 
 from grenache_py.exchange.audit.export import prove
@@ -93,7 +92,7 @@ class Audit:
         makers: list[tuple[Peer, list[TradeRow]]] = []
         for peer in self._peers:
             home = peer.identity.key
-            with closing(read_only(str(self._file(peer.name)))) as connection:
+            with read_only(str(self._file(peer.name))) as connection:
                 orders = list(snapshot.all_orders(connection))
                 log = snapshot.all_log_entries(connection)
                 rows: list[Row] = [*orders, *log, *snapshot.load(connection).answers]
@@ -211,6 +210,6 @@ class _CopiedDatabase(Database):
 
     def connect(self) -> sqlite3.Connection:
         memory = super().connect()
-        with closing(read_only(str(self._file))) as source:
+        with read_only(str(self._file)) as source:
             source.backup(memory)
         return memory

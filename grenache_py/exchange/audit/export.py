@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
 from sqlite3 import Connection
 from typing import Any, TextIO
 
@@ -24,7 +23,6 @@ from grenache_py.exchange.market.stored_steps import markets_of
 from grenache_py.exchange.signed_log.merkle import Verifier
 from grenache_py.exchange.storage import snapshot
 from grenache_py.exchange.storage.database import read_only
-from grenache_py.exchange.storage.sqlite_errors import translated
 
 __all__ = ["EXPORTS", "prove", "write_csv", "write_jsonl"]
 
@@ -102,8 +100,7 @@ EXPORTS: dict[str, Callable[[Connection, Mapping[str, Market]], Exported]] = {
 
 
 def _records(path: str, what: str) -> Exported:
-    with translated(path), closing(read_only(path)) as connection:
-        connection.execute("BEGIN")  # see one state, whatever a daemon writes meanwhile
+    with read_only(path) as connection:
         yield from EXPORTS[what](connection, markets_of(snapshot.meta(connection)))
 
 
@@ -150,8 +147,7 @@ def prove(
     Raises:
         StoreError: the file cannot be read.
     """
-    with translated(path), closing(read_only(path)) as connection:
-        connection.execute("BEGIN")
+    with read_only(path) as connection:
         replay = LogReplay(markets_of(snapshot.meta(connection)), verifier)
         for row in snapshot.all_log_entries(connection):
             replay.apply(row)

@@ -7,7 +7,6 @@ forgotten cannot be signed again: it is named.
 
 from __future__ import annotations
 
-from contextlib import closing
 from sqlite3 import Connection
 
 import attrs
@@ -20,7 +19,6 @@ from grenache_py.exchange.signed_log.merkle import Signed
 from grenache_py.exchange.storage import history
 from grenache_py.exchange.storage.database import read_only
 from grenache_py.exchange.storage.selects import SELECT_LOG, rows_of
-from grenache_py.exchange.storage.sqlite_errors import translated
 
 __all__ = ["Issued", "issue"]
 
@@ -58,8 +56,7 @@ def issue(path: str, trade: str, network: str) -> Issued | None:
             that was signed about the trade is left.
         RemoteProtocolError: what is stored does not prove the trade, in this network.
     """
-    with translated(path), closing(read_only(path)) as connection:
-        connection.execute("BEGIN")  # see one state, whatever a daemon writes meanwhile
+    with read_only(path) as connection:
         found = _find(connection, trade)
         if found is None:
             return None

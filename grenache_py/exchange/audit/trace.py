@@ -8,7 +8,6 @@ forgotten is not told.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from sqlite3 import Connection
 
 import attrs
@@ -21,7 +20,6 @@ from grenache_py.exchange.signed_log.entries import Entry, OrderBody, StateBody,
 from grenache_py.exchange.storage import history, snapshot
 from grenache_py.exchange.storage.database import read_only
 from grenache_py.exchange.storage.selects import SELECT_LOG, SELECT_TRADE, rows_of, select
-from grenache_py.exchange.storage.sqlite_errors import translated
 
 __all__ = ["ID_CHARS_MIN", "Happening", "Trace", "trace"]
 
@@ -82,8 +80,7 @@ def trace(path: str, order: str) -> Trace | None:
     Raises:
         StoreError: the file cannot be read.
     """
-    with translated(path), closing(read_only(path)) as connection:
-        connection.execute("BEGIN")  # see one state, whatever a daemon writes meanwhile
+    with read_only(path) as connection:
         found = _find(connection, order)
         if found is None:
             return None

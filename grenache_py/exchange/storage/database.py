@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from sqlite3 import Connection
@@ -317,27 +317,33 @@ def checkpoint(connection: Connection, path: str) -> bool:
     return bool(copied >= pages)
 
 
-def read_only(path: str) -> Connection:
+@contextmanager
+def read_only(path: str) -> Iterator[Connection]:
     """
-    Open a store, a backup or a file that a daemon is using, to look at it.
+    Look at a store, a backup or a file that a daemon is using: at one state of it throughout.
 
     Raises:
-        StoreError: it cannot be opened, or is not a store this program understands.
+        StoreError: it cannot be opened or read, or is not a store this program understands.
     """
+    with translated(path), closing(_opened_read_only(path)) as connection:
+        connection.execute("BEGIN")
+        yield connection
+
+
+def _opened_read_only(path: str) -> Connection:
     if not os.path.isfile(path):
         raise StoreError("io", f"{path}: there is no such file")
     uri = f"{Path(os.path.abspath(path)).as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     try:
-        with translated(path):
-            if _pragma(connection, "application_id") != APPLICATION_ID:
-                raise StoreError("refused", f"{path} is not the store of an exchange")
-            version, known = _pragma(connection, "user_version"), len(schema_steps())
-            if version != known:
-                raise StoreError(
-                    "refused", f"{path} has schema {version}, this program reads schema {known}"
-                )
-    except StoreError:
+        if _pragma(connection, "application_id") != APPLICATION_ID:
+            raise StoreError("refused", f"{path} is not the store of an exchange")
+        version, known = _pragma(connection, "user_version"), len(schema_steps())
+        if version != known:
+            raise StoreError(
+                "refused", f"{path} has schema {version}, this program reads schema {known}"
+            )
+    except BaseException:
         connection.close()
         raise
     return connection

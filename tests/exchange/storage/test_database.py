@@ -18,7 +18,7 @@ from grenache_py.exchange.errors import StoreError, StoreFault
 from grenache_py.exchange.signed_log.entries import EPOCH_MAX, SEQ_MAX
 from grenache_py.exchange.storage import history, retention, snapshot
 from grenache_py.exchange.storage.copies import copy
-from grenache_py.exchange.storage.database import APPLICATION_ID, Database, schema_steps
+from grenache_py.exchange.storage.database import APPLICATION_ID, Database, read_only, schema_steps
 from grenache_py.exchange.storage.statements import INTEGER_MAX, log_position
 from tests.support.store_rows import event_row, log_row, order_row, trade_row
 
@@ -50,6 +50,26 @@ def loaded(path: str) -> Snapshot:
     database.open()
     with closing(database):
         return database.load()
+
+
+def test_who_looks_sees_one_state_whatever_is_committed_meanwhile(
+    database: Database, path: str
+) -> None:
+    def orders(connection: sqlite3.Connection) -> int:
+        found: int = connection.execute("SELECT count(*) FROM orders").fetchone()[0]
+        return found
+
+    database.commit([order_row(1)])
+    with read_only(path) as looking:
+        assert orders(looking) == 1
+        database.commit([order_row(2)])
+        assert orders(looking) == 1
+    with read_only(path) as looking:
+        assert orders(looking) == 2
+    with raises("refused", "is not the store of an exchange"), closing(sqlite3.connect(path)) as it:
+        it.execute("PRAGMA application_id = 7")
+        with read_only(path):
+            pass
 
 
 def test_a_commit_is_on_the_disk_when_it_returns(database: Database, path: str) -> None:
