@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ from grenache_py.trading.errors import (
 from grenache_py.trading.pending import BROKEN, Pending, is_immediate
 from grenache_py.wire.jsonrpc import request_line
 
-__all__ = ["CallQueue"]
+__all__ = ["UNAVAILABLE_S", "CallQueue"]
 
 T = TypeVar("T")
 
@@ -174,7 +174,7 @@ class CallQueue:
             self._again(pending, error, UNAVAILABLE_S, now)
         elif isinstance(error, OrderClosed) and pending.in_doubt and call.method == "order.cancel":
             pending.call = MethodCall("order.get", pending.params, call.result, of_account=True)
-            insort(self._unsent, pending)  # it was closed by what was sent before, perhaps
+            self._queue(pending)  # it was closed by what was sent before, perhaps
         elif error is not None:
             self._finish(pending, error)
         else:
@@ -194,8 +194,7 @@ class CallQueue:
         if not self.patient or now + delay_s >= pending.deadline:
             self._finish(pending, pending.too_long(self.address, ""))
             return
-        if pending not in self._unsent:
-            insort(self._unsent, pending)
+        self._queue(pending)
         self._pause_until = now + delay_s
 
     def _answer_lost(self, pending: Pending[Any]) -> None:
@@ -207,15 +206,22 @@ class CallQueue:
         if resend is Resend.AGAIN or (
             resend is Resend.UNLESS_PLACED and self._placed < pending.number
         ):
-            insort(self._unsent, pending)
+            self._queue(pending)
         else:
             self._finish(pending, pending.unknown(f"the connection to {self.address} was lost"))
+
+    def _queue(self, pending: Pending[Any]) -> None:
+        """It is to be sent, in its place."""
+        at = bisect_left(self._unsent, pending)
+        if at == len(self._unsent) or self._unsent[at] is not pending:
+            self._unsent.insert(at, pending)
 
     def _finish(self, pending: Pending[Any], error: ExchangeError | None) -> None:
         """There is an outcome: an error, or with None the result."""
         self._pending.pop(pending.number, None)
-        if pending in self._unsent:
-            self._unsent.remove(pending)
+        at = bisect_left(self._unsent, pending)
+        if at < len(self._unsent) and self._unsent[at] is pending:
+            del self._unsent[at]
         if not pending.done:
             pending.done, pending.error = True, error
             pending.on_done()

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from grenache_py.trading.book import Book, BookSnapshot, BookUpdate
+from grenache_py.trading.call_queue import UNAVAILABLE_S
 from grenache_py.trading.errors import ExchangeError, InvalidRequest, RateLimited, Unavailable
 from grenache_py.trading.listener import Listener
 from grenache_py.trading.models import Fill, Order, Trade
@@ -100,7 +101,7 @@ class Followed(Generic[T]):
         elif isinstance(error, RateLimited):
             self._wire.begin_later(self, error.retry_after_s)
         elif isinstance(error, Unavailable):
-            self._wire.begin_later(self, 0.25)
+            self._wire.begin_later(self, UNAVAILABLE_S)
         elif error is not None:
             self.fail(error)
 

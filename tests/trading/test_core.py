@@ -153,7 +153,7 @@ def test_what_did_not_happen_is_told_from_what_may_have() -> None:
     for pending in (unsent, question):
         with pytest.raises(NotConnected):
             pending.value()
-    script.greet()
+    assert script.greet() == [], "what did not happen does not happen later"
     sent, asked = script.ask(PLACE), script.ask(calls.get_ticker("BTC-USD"))
     script.wait(script.now + 9)
     assert not sent.done
@@ -327,6 +327,19 @@ def test_a_rate_of_our_own_holds_calls_back() -> None:
     assert len(script.sent()) == 2
     script.wait(script.now + 0.5)
     assert len(script.sent()) == 1
+
+
+def test_what_was_sent_before_a_cut_comes_before_what_was_held_back() -> None:
+    script = Script(rate_per_s=1).live()
+    script.now += 1
+    first, second = script.ask(PLACE), script.ask(calls.cancel("other"))
+    assert methods(script.sent()) == ["order.place"]
+    script.cut()
+    script.now += 1
+    assert methods(script.greet()) == ["order.place"]
+    script.wait(script.now + 1)
+    assert methods(script.sent()) == ["order.cancel"]
+    assert not first.done and not second.done
 
 
 def test_the_account_of_a_bound_token_is_not_named() -> None:
