@@ -194,10 +194,11 @@ def _clocks_differ(found: ClockOffset, now: float) -> str:
     """Name both clocks."""
     who = "a neighbour's" if found.neighbours == 1 else f"the {found.neighbours} neighbours'"
     return (
-        f"this machine's clock says {_utc(now)}, {who} {_utc(now - found.ahead_s)}: set the wrong"
+        f"this machine's clock says {utc(now)}, {who} {utc(now - found.ahead_s)}: set the wrong"
         " one right, with an NTP service"
     )
 
 
-def _utc(seconds: float) -> str:
+def utc(seconds: float) -> str:
+    """A time as a sentence for people has it."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")

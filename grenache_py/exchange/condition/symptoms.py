@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from grenache_py.exchange.serving import utc
+
 __all__ = ["OPENING", "symptoms"]
 
 #: What ``status`` says of a store that is about to be there.
@@ -45,17 +47,13 @@ def symptoms(status: Mapping[str, Any]) -> dict[str, str]:
         if ahead_ms > CLOCK_AHEAD_MS_MAX and not {"clock-wrong", "clock-differs"} & found.keys():
             here = status["time"] / 1000
             found["clock-differs"] = (
-                f"this machine's clock says {_time(here)}, and the newest order of other peers is"
-                f" of {_time(here + ahead_ms / 1000)}: set the wrong one right, with an NTP service"
+                f"this machine's clock says {utc(here)}, and the newest order of other peers is"
+                f" of {utc(here + ahead_ms / 1000)}: set the wrong one right, with an NTP service"
             )
     ends = min((each["ends"] for each in status.get("certificates", ())), default=None)
     if ends is not None and ends - status["time"] / 1000 < CERTIFICATE_S_MIN:
         found["certificate-expires"] = f"the certificate of a port ends on {_day(ends)}"
     return found
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _day(seconds: float) -> str:
