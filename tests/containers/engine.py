@@ -15,19 +15,21 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-T = TypeVar("T")
+from tests.support import waiting
+
 ROOT = Path(__file__).parents[2]
 PREFIX = "gpyctr"
 #: Kept between runs: debootstrap takes a minute.
 OWN_BASE = "localhost/grenache-py-base:bookworm"
 DEADLINE_S = 120.0
 BUILD_S = 600.0
+
+until = partial(waiting.until, deadline_s=DEADLINE_S)
 
 
 def missing() -> str | None:
@@ -51,18 +53,6 @@ def podman(
     )
     assert not check or done.returncode == 0, f"podman {arguments}: {done.stdout}{done.stderr}"
     return done
-
-
-def until(what: str, look: Callable[[], T | None]) -> T:
-    """Look again and again until there is something to see."""
-    give_up = time.monotonic() + DEADLINE_S
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        if time.monotonic() > give_up:
-            pytest.fail(f"not within {DEADLINE_S:g} s: {what}")
-        time.sleep(0.2)
 
 
 def limits() -> dict[str, int]:

@@ -13,13 +13,13 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-T = TypeVar("T")
+from tests.support import waiting
+
 ROOT = Path(__file__).parents[2]
 SYSTEMD = "/lib/systemd/systemd"
 PREFIX = "gpysystemd"
@@ -71,6 +71,8 @@ exec unshare --cgroup --fork --kill-child --pid --mount --uts --ipc --net sh -eu
 ' sh "$1" "$3" "$4" "$5" "$6"
 """
 
+until = partial(waiting.until, deadline_s=DEADLINE_S)
+
 
 def missing() -> str | None:
     """Return what this machine lacks, or None."""
@@ -101,18 +103,6 @@ def _cgroups() -> list[Path]:
         if place is not None:
             groups.append(Path(f"{place}{group}"))
     return groups
-
-
-def until(what: str, look: Callable[[], T | None]) -> T:
-    """Look again and again until there is something to see."""
-    give_up = time.monotonic() + DEADLINE_S
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        if time.monotonic() > give_up:
-            pytest.fail(f"not within {DEADLINE_S:g} s: {what}")
-        time.sleep(0.1)
 
 
 class Machine:
