@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from itertools import pairwise
+from typing import cast
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from grenache_py.exchange.daemon.connections.client_connection import UNREAD_BYTES_MAX
+from grenache_py.epoll_set import EpollSet
+from grenache_py.exchange.daemon.connections.client_connection import (
+    UNREAD_BYTES_MAX,
+    ClientConnection,
+)
 from grenache_py.exchange.daemon.connections.line_connection import (
     FAREWELL_BYTES_MAX,
     LINES_PER_TURN_MAX,
@@ -63,6 +69,33 @@ def test_a_few_lines_in_one_turn_and_then_the_others() -> None:
     assert len(other.received()) == 1
     peer.turn(100)
     assert len(greedy.received()) == 1_000
+
+
+class Gathering:
+    """Stands in for the set that reads sockets: reading is not over before it says so."""
+
+    gathering = False
+    serve: Callable[[], None]
+
+    def read(self, transport: object, serve: Callable[[], None]) -> bool:
+        self.serve = serve
+        return True
+
+
+def test_a_client_is_served_when_the_others_have_been_read_too() -> None:
+    sockets, taken = Gathering(), list[bytes | None]()
+    connection = ClientConnection(
+        Clock(), lambda _, line: taken.append(line), lambda _: None, cast("EpollSet", sockets)
+    )
+    connection.makeConnection(StringTransport())
+    sockets.gathering = True
+    connection.dataReceived(b"ping\n")
+    assert taken == []
+    sockets.gathering = False
+    sockets.serve()
+    assert taken == [b"ping"]
+    connection.dataReceived(b"ping\n")  # what the reactor reads
+    assert len(taken) == 2
 
 
 def test_a_batch_counts_as_the_requests_that_it_holds() -> None:
