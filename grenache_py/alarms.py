@@ -8,11 +8,12 @@ ids, and ``docs/operator.rst`` has a section for each, at ``#alarm-ID``.
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any, Literal, TypeAlias
 
 import attrs
 
-__all__ = ["GRAPE", "PEER", "AlarmKind", "Severity", "raised"]
+__all__ = ["GRAPE", "PEER", "AlarmKind", "Severity", "raised", "utc"]
 
 #: ``alarm``: it does not serve, and somebody has to act. ``warning``: it works, and may not always.
 Severity: TypeAlias = Literal["alarm", "warning"]
@@ -164,3 +165,8 @@ def raised(kinds: dict[str, AlarmKind], texts: dict[str, str]) -> list[dict[str,
         for id, kind in kinds.items()
         if id in texts
     ]
+
+
+def utc(seconds: float) -> str:
+    """A Unix time as the text of an alarm says it."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")

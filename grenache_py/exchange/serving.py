@@ -10,8 +10,8 @@ wall clock, and one that leapt, is believed when the neighbours agree or nobody 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
 
+from grenache_py.alarms import utc
 from grenache_py.exchange.errors import BUSY, OrderError
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.neighbour_clocks import ENOUGH, ClockOffset, NeighbourClocks
@@ -197,8 +197,3 @@ def _clocks_differ(found: ClockOffset, now: float) -> str:
         f"this machine's clock says {utc(now)}, {who} {utc(now - found.ahead_s)}: set the wrong"
         " one right, with an NTP service"
     )
-
-
-def utc(seconds: float) -> str:
-    """A time as a sentence for people has it."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")

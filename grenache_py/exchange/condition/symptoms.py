@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from grenache_py.exchange.serving import utc
+from grenache_py.alarms import utc
 
 __all__ = ["OPENING", "symptoms"]
 
