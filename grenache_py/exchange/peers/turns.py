@@ -6,8 +6,9 @@ the sockets, where clients are served; then one link after the other gets a turn
 visit in between. What a link spends beyond its turn is taken off its next ones. Nobody is refused:
 when no other link waits, the turns of the one that does follow each other at once.
 
-A link also pays for the bytes of its answers, because 91 bytes can ask for 61,694: beyond
-``ANSWER_BYTES_AT_ONCE`` it waits until ``ANSWER_BYTES_PER_S`` have paid for them.
+A link also pays for the bytes of its answers, because 91 bytes can ask for 61,694. Beyond
+``ANSWER_BYTES_AT_ONCE`` it owes them, and waits until they are paid off. All links that owe share
+``ANSWER_BYTES_PER_S``: a lone joiner gets all of it, and many together get no more.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ __all__ = ["LINE_POINT_BYTES", "TURN_LINES_MAX", "TURN_POINTS", "Turn", "Turns"]
 TURN_LINES_MAX = 64
 #: Points of one turn, of 10 µs each: 5 ms.
 TURN_POINTS = 500
-#: Bytes of answers that one link may ask for, on the long run and at once.
-ANSWER_BYTES_PER_S, ANSWER_BYTES_AT_ONCE = 4 * 1_048_576, 8 * 1_048_576
+#: Bytes of answers a second for all links that owe some, in equal shares.
+ANSWER_BYTES_PER_S = 32 * 1_048_576
+#: Bytes of answers that one link may ask for before it owes, and how fast that is earned back.
+ANSWER_BYTES_AT_ONCE, ANSWER_BYTES_EARNED_PER_S = 8 * 1_048_576, 1_048_576
 #: Decoding so many bytes costs a point at worst, that is when a line is nothing but empty lists:
 #: 62,000 bytes take 4 to 6 ms. To see what is in a line would cost more than it is worth.
 LINE_POINT_BYTES = 128
@@ -38,9 +41,10 @@ class Turn:
     Attributes:
         points: what is left of its turn; below 0 it is owed.
         lines: left of its turn.
-        answer_bytes: left of the bytes of answers; below 0 it waits.
+        answer_bytes: left of the bytes of answers; below 0 it owes them, and waits.
         waiting: it is in the row of those who wait.
         granted: its turn has begun, by `Turns.visit`.
+        paid_at: the time up to which `answer_bytes` is reckoned.
     """
 
     points: int = 0
@@ -48,16 +52,7 @@ class Turn:
     answer_bytes: float = ANSWER_BYTES_AT_ONCE
     waiting: bool = False
     granted: bool = False
-    _filled_at: float = inf
-
-    def answers_wait_s(self, now: float) -> float:
-        """For how many seconds it has to wait for answers it had already; 0 for not at all."""
-        # A clock that was set back must not hold a link up.
-        passed = max(0.0, now - self._filled_at)
-        self._filled_at = now
-        earned = self.answer_bytes + passed * ANSWER_BYTES_PER_S
-        self.answer_bytes = min(float(ANSWER_BYTES_AT_ONCE), earned)
-        return max(0.0, -self.answer_bytes / ANSWER_BYTES_PER_S)
+    paid_at: float = inf
 
 
 class Turns:
@@ -70,6 +65,7 @@ class Turns:
     def __init__(self) -> None:
         self._row: deque[Turn] = deque()
         self._points = TURN_POINTS
+        self._owing: set[Turn] = set()
 
     def begin(self, turn: Turn) -> bool:
         """Whether a link that has lines gets a turn now; if not, it has to `wait`."""
@@ -95,7 +91,29 @@ class Turns:
         """A line was carried out; this is what it cost on top."""
         turn.points -= points
         turn.answer_bytes -= answer_bytes
+        if turn.answer_bytes < 0:
+            self._owing.add(turn)
         self._points -= points
+
+    def answers_wait_s(self, turn: Turn, now: float) -> float:
+        """
+        For how many seconds a link has to wait for answers it had already; 0 for not at all.
+
+        It may have to wait again then: its share is smaller when others owe as well.
+        """
+        # A clock that was set back must not hold a link up.
+        passed = max(0.0, now - turn.paid_at)
+        turn.paid_at = now
+        if turn in self._owing:
+            share = ANSWER_BYTES_PER_S / len(self._owing)
+            turn.answer_bytes = min(0.0, turn.answer_bytes + passed * share)
+            if turn.answer_bytes < 0:
+                return -turn.answer_bytes / share
+            self._owing.remove(turn)
+        else:
+            earned = turn.answer_bytes + passed * ANSWER_BYTES_EARNED_PER_S
+            turn.answer_bytes = min(float(ANSWER_BYTES_AT_ONCE), earned)
+        return 0.0
 
     def wait(self, turn: Turn) -> None:
         """Put a link that has more lines at the end of the row, unless it is there."""
@@ -105,6 +123,7 @@ class Turns:
 
     def forget(self, turn: Turn) -> None:
         """A link is gone."""
+        self._owing.discard(turn)
         if turn.waiting:
             turn.waiting = False
             self._row.remove(turn)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from grenache_py.exchange.peers.turns import (
     ANSWER_BYTES_AT_ONCE,
+    ANSWER_BYTES_EARNED_PER_S,
     ANSWER_BYTES_PER_S,
     LINE_POINT_BYTES,
     TURN_LINES_MAX,
@@ -81,15 +82,39 @@ def test_a_link_that_is_gone_leaves_the_row() -> None:
 
 def test_bytes_of_answers_beyond_what_is_given_at_once_come_at_their_rate() -> None:
     turns, link = Turns(), Turn()
-    assert link.answers_wait_s(100.0) == 0
+    assert turns.answers_wait_s(link, 100.0) == 0
     turns.pay(link, 1, ANSWER_BYTES_AT_ONCE + ANSWER_BYTES_PER_S)
-    assert link.answers_wait_s(100.0) == pytest.approx(1.0)
-    assert link.answers_wait_s(100.5) == pytest.approx(0.5)
-    assert link.answers_wait_s(90.0) == pytest.approx(0.5), "a clock that was set back"
-    assert link.answers_wait_s(90.5) == 0
-    assert link.answers_wait_s(1_000.0) == 0
+    assert turns.answers_wait_s(link, 100.0) == pytest.approx(1.0)
+    assert turns.answers_wait_s(link, 100.5) == pytest.approx(0.5)
+    assert turns.answers_wait_s(link, 90.0) == pytest.approx(0.5), "a clock that was set back"
+    assert turns.answers_wait_s(link, 90.5) == 0
+    assert turns.answers_wait_s(link, 1_000.0) == 0
     turns.pay(link, 1, ANSWER_BYTES_AT_ONCE)
-    assert link.answers_wait_s(1_000.0) == 0
+    assert turns.answers_wait_s(link, 1_000.0) == 0
+
+
+def test_links_that_owe_answers_share_what_one_alone_would_get() -> None:
+    turns, links = Turns(), [Turn() for _ in range(4)]
+    for link in links:
+        turns.answers_wait_s(link, 0.0)
+        turns.pay(link, 1, ANSWER_BYTES_AT_ONCE + ANSWER_BYTES_PER_S // 4)
+    assert turns.answers_wait_s(links[0], 0.0) == pytest.approx(1.0)
+    for gone in links[2:]:
+        turns.forget(gone)
+    assert turns.answers_wait_s(links[0], 0.25) == pytest.approx(0.25), "half of it is left"
+
+
+@given(st.integers(1, 48), st.integers(1, 65_536))
+def test_however_many_ask_their_answers_keep_to_the_rate_of_all(many: int, size: int) -> None:
+    turns, links = Turns(), [Turn() for _ in range(many)]
+    sent, seconds, steps = 0, 4, 400
+    for step in range(steps):
+        for link in links:
+            if not turns.answers_wait_s(link, step * seconds / steps):
+                turns.pay(link, 1, size * 256)
+                sent += size * 256
+    most = many * (ANSWER_BYTES_AT_ONCE + seconds * ANSWER_BYTES_EARNED_PER_S + size * 256)
+    assert sent <= most + seconds * ANSWER_BYTES_PER_S
 
 
 def test_a_long_line_costs_what_it_takes_to_decode_at_worst() -> None:

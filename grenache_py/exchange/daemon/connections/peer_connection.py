@@ -166,7 +166,7 @@ class PeerConnection(LineConnection):
         turns, turn = self.turns, self.turn
         if turns is None or not inbox or not self.may_take():
             return False
-        pause_s = turn.answers_wait_s(self._clock.seconds())
+        pause_s = turns.answers_wait_s(turn, self._clock.seconds())
         if pause_s:
             if self._again is None:
                 self._again = self._clock.callLater(pause_s, self._work_again)
