@@ -143,7 +143,7 @@ def start(directory: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]
     deadline = time.monotonic() + 20
     while True:
         try:
-            greeted(path).close()
+            connected(path).close()
         except NotConnected:
             if time.monotonic() > deadline or daemon.poll() is not None:
                 raise SystemExit((directory / "log").read_text()) from None
@@ -152,13 +152,13 @@ def start(directory: Path, *options: str) -> tuple[subprocess.Popen[bytes], str]
             return daemon, path
 
 
-def greeted(address: str) -> Client:
-    """A client that is connected."""
+def connected(address: str) -> Client:
+    """A client that is entered already: close it."""
     return Client(address, reconnect=False).__enter__()
 
 
 def tcp_address(path: str) -> str:
-    with closing(greeted(path)) as client:
+    with closing(connected(path)) as client:
         return str(client.call("status", {}, False)["listen"]["client"][0])
 
 
@@ -251,7 +251,7 @@ def crowd(pid: int, address: str, orders: int, found: Findings) -> None:
     dripper.join()
     dripping.sendall(b"ping\n")
     assert dripping.recv(100), "the one that sends a byte a second is served too"
-    with closing(greeted(address)) as client:
+    with closing(connected(address)) as client:
         client.call("order.cancel_all", {"all_accounts": True}, timeout_s=60)
     pipelined(pid, address, found)
     found.remark(f"memory after all that: {memory_mib(pid) - held:+.1f} MiB, orders included")
@@ -279,7 +279,7 @@ def pipelined(pid: int, address: str, found: Findings) -> None:
     before, began, most, slowest = memory_mib(pid), time.perf_counter(), 0.0, 0.0
     with (
         socket.create_connection((host, int(port))) as greedy,
-        greeted(address) as other,
+        closing(connected(address)) as other,
     ):
         sender = threading.Thread(target=greedy.sendall, args=(data,))
         sender.start()
@@ -299,7 +299,7 @@ def pipelined(pid: int, address: str, found: Findings) -> None:
 
 
 def commits(address: str) -> int:
-    with closing(greeted(address)) as client:
+    with closing(connected(address)) as client:
         return int(client.call("status", {}, False)["commits"])
 
 
@@ -326,7 +326,7 @@ def run(pid: int, address: str, clients: int, orders: int) -> Row:
 def work(address: str, clients: int, orders: int) -> None:
     flow = Flow("BTC-USD", "0.01", "0.0001", random.Random(clients))
     load = Load(
-        lambda: greeted(address).detach(),
+        lambda: connected(address).detach(),
         flow.lines(orders),
         clients,
         clock=time.perf_counter,

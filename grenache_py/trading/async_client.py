@@ -101,9 +101,10 @@ class AsyncClient(ClientFacts):
         )
 
     async def __aenter__(self) -> Self:
-        driver = self._driver = AsyncioDriver(self._core, self._clock, self._address, self._tls)
-        live: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        driver = AsyncioDriver(self._core, self._clock, self._address, self._tls)
         driver.start()
+        self._driver = driver
+        live: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         driver.when_live(lambda: None if live.done() else live.set_result(None))
         try:
             await asyncio.wait([live], timeout=self._core.calls.timeout_s)

@@ -126,7 +126,14 @@ class Core:
     # What happens.
 
     def start(self, now: float) -> None:
-        """Begin to connect."""
+        """
+        Begin to connect.
+
+        Raises:
+            RuntimeError: it was begun before: the client was entered twice, or is closed.
+        """
+        if self.state != "waiting":
+            raise RuntimeError("a client is entered once; make a new one for another time")
         self.line.connecting(now)
         self._said()
 

@@ -208,6 +208,23 @@ def test_nobody_there_is_told_as_such(tmp_path: Path) -> None:
             Client(wrong)
 
 
+def test_a_client_that_is_entered_again_says_so_and_goes_on(daemon: Daemon) -> None:
+    """It was a line that never answered, and a call that waited for it."""
+    again = "a client is entered once"
+    with Client(daemon.path) as client:
+        with pytest.raises(RuntimeError, match=again):
+            client.__enter__()
+        assert client.status()
+
+    async def twice() -> None:
+        async with AsyncClient(daemon.path) as client:
+            with pytest.raises(RuntimeError, match=again):
+                await client.__aenter__()
+            assert await client.status()
+
+    asyncio.run(twice())
+
+
 def test_a_connection_can_be_given_away(daemon: Daemon) -> None:
     with Client(daemon.path) as client, client.detach() as connection:
         assert client.state == "closed"
