@@ -20,7 +20,7 @@ def save(path: Path | None, figures: Mapping[str, float]) -> None:
     Put ``figures`` into a JSON object of names and numbers.
 
     The file may be there already: two benchmarks of one target write into the same one. Names end
-    in their unit, except for ratios, whose names begin with ``ratio_``.
+    in their unit, except for ratios, whose names have ``ratio`` in them.
     """
     if path is None:
         return

@@ -332,7 +332,7 @@ def main() -> None:
         {
             "engine_per_s": own,
             "engine_all_inside_per_s": statistics.median(rates["grenache-py, all inside"]),
-            "ratio_engine_to_fastest_other": own / best_other,
+            "engine_ratio": own / best_other,
         },
     )
 
