@@ -5,6 +5,10 @@ Shell. Touches one data directory and three threads: one that writes; one that r
 does not hold, so that a slow page of history never delays a commit; and one that copies the
 write-ahead log into the file (``wal_checkpoints.py``). The rows are in ``effects/rows.py``, the SQL
 in ``statements.py``, ``snapshot.py`` and ``history.py``, the file in ``database.py``.
+
+A few rows are written where the reactor is, while nothing else is being written and this disk is
+quick (``commit_pace.py``): for an order that comes alone, the way to a thread and back takes longer
+than its flush. More go to the thread: what comes meanwhile becomes one batch.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from contextlib import closing, suppress
 from sqlite3 import Connection
 from typing import TypeVar, cast
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 
 from grenache_py.exchange.effects.rows import (
@@ -30,6 +34,7 @@ from grenache_py.exchange.effects.rows import (
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage import history, retention, snapshot
 from grenache_py.exchange.storage.client_id_filter import UsedClientIds
+from grenache_py.exchange.storage.commit_pace import CommitPace
 from grenache_py.exchange.storage.copies import copy
 from grenache_py.exchange.storage.database import Database, verify_pages
 from grenache_py.exchange.storage.directory_lock import DirectoryLock
@@ -43,6 +48,9 @@ from grenache_py.exchange.storage.worker_thread import WorkerThread
 __all__ = ["Store"]
 
 FILE_NAME = "exchange.sqlite"
+#: Rows that are written where the reactor is: an order that comes alone has three, or ten if it
+#: trades.
+ROWS_HERE_MAX = 12
 
 T = TypeVar("T")
 
@@ -73,6 +81,7 @@ class Store:
     ) -> None:
         self.path = os.path.join(directory, FILE_NAME)
         self._reactor = reactor
+        self._clock: IReactorTime = cast("IReactorTime", reactor)  # which every reactor is too
         self._lock = DirectoryLock(directory)
         self._database = Database(self.path, accept_copy) if database is None else database
         self._writer: WorkerThread | None = None
@@ -82,6 +91,7 @@ class Store:
         self._reading: Connection | None = None
         self._keep = keep
         self._used_ids = UsedClientIds()
+        self._pace = CommitPace()
 
     def open(self) -> Deferred[Snapshot]:
         """
@@ -105,8 +115,7 @@ class Store:
         # Nobody else may be at the file when the whole log is copied into it.
         if self._checkpoints is not None:
             await self._checkpoints.close()
-        clock: IReactorTime = cast("IReactorTime", self._reactor)  # which every reactor is too
-        self._checkpoints = Checkpoints(self._database, writer, self._copier, clock)
+        self._checkpoints = Checkpoints(self._database, writer, self._copier, self._clock)
         await self._reader.run(self._close_reading)
 
         def reopen() -> None:
@@ -136,12 +145,26 @@ class Store:
             StoreError: all rows are there, or none; only ``open`` can tell.
         Cancel: has no effect on the batch.
         """
-        if self._writer is None:
+        writer, database = self._writer, self._database
+        if writer is None:
             return fail(StoreError("closed", f"{self.path} is not open"))
         for row in rows:
             if type(row) is OrderRow and not row.live and row.client_order_id:
                 self._used_ids.add(row.account, row.client_order_id)
-        return self._writer.run(self._database.commit, rows).addCallback(self._after_commit)
+        if len(rows) > ROWS_HERE_MAX:
+            done = writer.run(database.commit, rows)
+        elif writer.idle and self._pace.quick and not database.bound_due:
+            done = maybeDeferred(writer.here, self._commit_few, rows)
+        else:
+            done = writer.run(self._commit_few, rows)
+        return done.addCallback(self._after_commit)
+
+    def _commit_few(self, rows: Sequence[Row]) -> None:
+        began = self._clock.seconds()
+        try:
+            self._database.commit(rows)
+        finally:
+            self._pace.took(self._clock.seconds() - began)
 
     def _after_commit(self, result: T) -> T:
         if self._checkpoints is not None:
