@@ -187,6 +187,10 @@ class Feed:
                 self.end(name, to)
         return clients
 
+    def follows(self, account: str) -> bool:
+        """Whether somebody has to be told of the orders of ``account`` from now on."""
+        return bool(self._unsettled) or f"orders:{account}" in self._by_name
+
     def tell_at_seal(self, name: str, make: Callable[[], bytes]) -> bool:
         """
         Have what ``make`` returns told when the batch under way is complete.

@@ -124,6 +124,7 @@ class Outbox:
         messages: point-to-point messages as (peer key, method, maker of params); the params
             are made after sealing.
         events: for subscribers.
+        followed: whether anybody is told of an account's orders; else no copies are made of them.
     """
 
     rows: list[Row] = attrs.Factory(list)
@@ -131,3 +132,4 @@ class Outbox:
     published: list[tuple[int, Draft]] = attrs.Factory(list)
     messages: list[tuple[str, str, Callable[[], dict[str, object]]]] = attrs.Factory(list)
     events: list[Event] = attrs.Factory(list)
+    followed: Callable[[str], bool] = lambda account: True

@@ -133,9 +133,9 @@ class Ledger:
 
     def _announce(self, live: LiveOrder, time_ms: int) -> None:
         """The account's stream of own-order updates: a row, so that it survives, and an event."""
-        account = live.account
+        account, outbox = live.account, self.outbox
         seq = self.event_seqs[account] = self.event_seqs.get(account, 0) + 1
-        self.outbox.rows.append(
+        outbox.rows.append(
             OrderEventRow(
                 account,
                 seq,
@@ -149,7 +149,8 @@ class Ledger:
                 time_ms,
             )
         )
-        self.outbox.events.append(OrderChanged(account, seq, copy(live), time_ms))
+        if outbox.followed(account):
+            outbox.events.append(OrderChanged(account, seq, copy(live), time_ms))
 
     def _execute(self, live: LiveOrder, trade: Trade) -> None:
         """The account's stream of own fills: a row, so that it survives, and an event."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 import pytest
 from twisted.internet.defer import Deferred
 
+from grenache_py.exchange.client_port.feed import Feed, Staged
 from grenache_py.exchange.client_port.send_queue import NOTES_BYTES_MAX, NOTES_MAX, SendQueue
+from grenache_py.exchange.effects.batch import Event, OrderChanged
 from grenache_py.trading import Book
 from grenache_py.trading.book import BookSnapshot, BookUpdate
 from tests.support.peer import START, Peer
@@ -315,3 +318,23 @@ def test_a_client_that_leaves_is_forgotten() -> None:
     assert len(peer.gateway.feed) == 0
     assert peer.commit_loop.clients == 1
     trader.place("buy", "1", "100")
+
+
+def test_no_copy_is_made_of_an_order_that_nobody_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[str] = []
+
+    def stage(feed: Feed, events: Collection[Event]) -> Staged:
+        copied.extend(event.account for event in events if isinstance(event, OrderChanged))
+        return staged(feed, events)
+
+    staged = Feed.stage
+    monkeypatch.setattr(Feed, "stage", stage)
+    peer = Peer()
+    trader, watcher = peer.connect(), peer.connect()
+    trader.place("sell", "1", "100", account="alice")
+    assert copied == []
+    watcher.call("orders.subscribe", account="alice")
+    trader.place("sell", "1", "100", account="alice")
+    trader.place("sell", "1", "100", account="bob")
+    assert copied == ["alice"]
+    assert [note["params"]["seq"] for note in watcher.received()] == [2]

@@ -73,7 +73,9 @@ class GuardedNode:
         """The store was opened: make a node from what it holds."""
         if self.stops:
             return  # meanwhile
-        self.node = self._gateway.node = self._make_node(snapshot, self._clock.seconds())
+        node = self._make_node(snapshot, self._clock.seconds())
+        node.outbox.followed = self._gateway.feed.follows
+        self.node = self._gateway.node = node
         # A collection that walks 100,000 resting orders would stop everything for 0.1 s.
         gc.collect()
         gc.freeze()
