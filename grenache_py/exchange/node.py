@@ -42,7 +42,6 @@ from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.replication.sync import Sync
 from grenache_py.exchange.serving import Serving
-from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.merkle import Sealer, Verifier
@@ -381,10 +380,7 @@ class ExchangeNode:
         self.replica.flush()
         rows, outbox.rows = outbox.rows, []
         rows.extend(make() for make in unsealed)
-        epoch = self.ledger.log.epoch
-        self.peering.publish(
-            (draft, self.key, Head(epoch, seq, draft.hash.hex())) for seq, draft in published
-        )
+        self.peering.publish(self.key, self.ledger.log.epoch, published)
         for key, method, params in messages:
             self._fills.send(key, method, params(), now)
         sends = self.peering.drain(now)

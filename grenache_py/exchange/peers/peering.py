@@ -15,7 +15,7 @@ to was sealed, so that they may quote signatures that do not exist yet.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from grenache_py.exchange.effects.batch import CloseLink, Dial, Send
@@ -289,13 +289,16 @@ class Peering:
             self.addresses.address_of(key, now) is not None and not self.scores.banned(key, now)
         )
 
-    def publish(self, drafts: Iterable[tuple[Draft, str, Head]]) -> None:
-        """Queue own log entries, sealed by now, for everybody."""
-        for draft, origin, head in drafts:
+    def publish(self, home: str, epoch: int, entries: Sequence[tuple[int, Draft]]) -> None:
+        """Queue own log entries, sealed by now, each with its number, for everybody."""
+        if not self.by_key:  # whoever links later is told the head
+            entries = entries[-1:]
+        for seq, draft in entries:
+            head = Head(epoch, seq, draft.hash.hex())
             if self.by_key:
-                self.gossip.relay(draft.proof, origin, head, -1)
-            else:  # whoever links later is told the heads
-                self.gossip.note(origin, head)
+                self.gossip.relay(draft.proof, home, head, -1)
+            else:
+                self.gossip.note(home, head)
 
     def drain(self, now: float) -> list[Send | CloseLink | Dial]:
         """All that is to leave with the current batch, in order; its drafts are sealed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from grenache_py.exchange.signed_log.head import Head
 from tests.support.far_ends import ME, FarEnds
 
 
@@ -16,7 +15,7 @@ def test_the_answer_to_a_hello_leaves_before_gossip() -> None:
         entry += 1
         draft = ends.sealer.add(f"entry {entry}")
         ends.sealer.seal()
-        ends.peering.publish([(draft, ME.key, Head(1, entry, f"{entry:064x}"))])
+        ends.peering.publish(ME.key, 1, [(entry, draft)])
 
     def busy(number: int) -> bool:
         return True
