@@ -117,6 +117,7 @@ class ExchangeNode:
         self.ledger = Ledger(
             self.key, self.markets, self.books, log, self.outbox, self.live.changed
         )
+        self.live.set.settle = self.ledger.writer.live_set.settle
         self._others = others = OtherHomes(self.key, self.markets, self.books, self.ledger)
         self.replica = Replica(
             self.key,

@@ -8,12 +8,13 @@ what it says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import attrs
 
 from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.effects.rows import LogRow
+from grenache_py.exchange.home.own_live_set import OwnLiveSet
 from grenache_py.exchange.home.transition import OwnOrder, Transition
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import Trade
@@ -30,7 +31,6 @@ from grenache_py.exchange.signed_log.entries import (
     trade_body,
 )
 from grenache_py.exchange.signed_log.entry_sizes import room_for_states
-from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, LiveSetChanged, element
 from grenache_py.exchange.signed_log.merkle import Draft
 from grenache_py.exchange.signed_log.own_log import OwnLog
 
@@ -73,17 +73,14 @@ class EntryWriter:
         markets: by symbol.
         log: this peer's own log; nothing else appends to it.
         outbox: takes each entry for the neighbours, and its row for the store.
-        live_set_changed: called for each order that enters, changes in or leaves the live set.
-        fingerprint, live_count: of the published live set, as heartbeats state them.
+        live_set: of the published orders, as heartbeats state it.
         shared: the entry that later steps of this batch may join, if one is open.
     """
 
     markets: Mapping[str, Market]
     log: OwnLog
     outbox: Outbox
-    live_set_changed: LiveSetChanged
-    fingerprint: int = 0
-    live_count: int = 0
+    live_set: OwnLiveSet
     shared: _Shared | None = None
     _entries: list[tuple[int, Draft]] = attrs.Factory(list)
 
@@ -212,12 +209,13 @@ class EntryWriter:
         seq = self.log.seq
         for own, body in states:
             own.state_seq, own.state_entry = seq, draft
-            self.count(own, body.version, body.open == "0" and body.reserved == "0")
+            self.live_set.note(own, body.version, body.open == "0" and body.reserved == "0")
 
     def beat(self, now: float, lease_ms: int) -> None:
         """Append a heartbeat that states the live set; it closes the shared entry first."""
         self.close()
-        beat = HeartbeatBody(lease_ms, self.live_count, f"{self.fingerprint:064x}")
+        live = self.live_set
+        beat = HeartbeatBody(lease_ms, live.count, f"{live.fingerprint:064x}")
         self._logged(self.log.append(now, beat=beat))
 
     def _logged(self, draft: Draft) -> None:
@@ -225,26 +223,12 @@ class EntryWriter:
         self._entries.append(entry)
         self.outbox.published.append(entry)
 
-    def count(self, own: OwnOrder, version: int, ended: bool) -> None:
-        """Keep fingerprint and live set in step with a published order's new state."""
-        live, gone = own.live, own.element
-        come = None if ended else element(live.order_id, version)
-        if gone is None and come is None:
-            return  # it traded away at once
-        self.fingerprint = (self.fingerprint - (gone or 0) + (come or 0)) % FINGERPRINT_MODULUS
-        self.live_count += (come is not None) - (gone is not None)
-        own.element = come
-        self.live_set_changed(live.order_id, live.key[0], gone, come)
-
-    def begin_epoch(self, epoch: int, orders: Iterable[OwnOrder]) -> None:
+    def begin_epoch(self, epoch: int, orders: Collection[OwnOrder]) -> None:
         """Begin a new, empty log in which none of ``orders`` is published."""
         self.log.restore(epoch, 0, GENESIS, [])
+        self.live_set.clear(orders)
         for own in orders:
-            if own.element is not None:
-                self.live_set_changed(own.live.order_id, own.live.key[0], own.element, None)
             own.order_seq, own.order_entry, own.state_seq, own.state_entry = 0, None, 0, None
-            own.element = None
-        self.fingerprint = self.live_count = 0
 
     def flush(self) -> None:
         """Emit the rows of the entries of this batch; call after it was sealed."""

@@ -21,6 +21,7 @@ from grenache_py.exchange.effects.rows import ExecutionRow, OrderEventRow, Snaps
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.home.entry_writer import EntryWriter
 from grenache_py.exchange.home.order_rows import order_row, own_from_row
+from grenache_py.exchange.home.own_live_set import OwnLiveSet
 from grenache_py.exchange.home.tape import Tape
 from grenache_py.exchange.home.tied_orders import TiedOrders
 from grenache_py.exchange.home.transition import OwnOrder, Transition
@@ -81,7 +82,8 @@ class Ledger:
 
     @writer.default
     def _writer(self) -> EntryWriter:
-        return EntryWriter(self.markets, self.log, self.outbox, self.live_set_changed)
+        live_set = OwnLiveSet(self.live_set_changed)
+        return EntryWriter(self.markets, self.log, self.outbox, live_set)
 
     def find(self, order_id: str) -> OwnOrder | None:
         """An own order, live or recently closed."""
@@ -241,7 +243,7 @@ class Ledger:
                     )
                 own.order_entry = drafts[row.order_seq]
                 own.state_entry = drafts[row.state_seq]
-                self.writer.count(own, live.version, live.terminal)
+                self.writer.live_set.note(own, live.version, live.terminal)
             if live.triggered and live.open and live.order.market in self.books:
                 self.books[live.order.market].add(live)
         own_ids = self.own.keys() | self.closed.keys()

@@ -8,7 +8,7 @@ which order each element stands for.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import accumulate
 
@@ -27,9 +27,13 @@ class LiveSet:
 
     The list is cut into blocks of at most 1,024 keys, each with its own sum: adding, removing and
     summing a range touch one or two blocks and the row of sums. Hashes are 256-bit integers.
+
+    Attributes:
+        settle: called before it is read, to add and remove what has not been so far.
     """
 
     def __init__(self) -> None:
+        self.settle: Callable[[], None] = lambda: None
         self._blocks: list[list[int]] = []
         self._lasts: list[int] = []  # greatest key of each block
         self._sums: list[int] = []
@@ -37,6 +41,7 @@ class LiveSet:
         self._count = 0
 
     def __len__(self) -> int:
+        self.settle()
         return self._count
 
     def add(self, time_ms: int, element: int) -> bool:
@@ -90,12 +95,14 @@ class LiveSet:
     # Positions are ranks, 0 .. len(self): reconciliation splits by rank.
 
     def _rank_starts(self) -> list[int]:
+        self.settle()
         if self._starts is None:
             self._starts = [0, *accumulate(map(len, self._blocks))]
         return self._starts
 
     def rank(self, key: int) -> int:
         """How many elements are below ``key``."""
+        self.settle()
         at = bisect_left(self._lasts, key)
         if at == len(self._blocks):
             return self._count
@@ -162,4 +169,5 @@ class LiveSetIndex:
 
     def order_id(self, short: bytes) -> str | None:
         """The order an element's short id stands for, if it is live here."""
+        self.set.settle()
         return self._order_of.get(short)

@@ -169,7 +169,7 @@ def test_a_stop_is_private_until_it_triggers_and_then_takes_its_place_in_time(
     net: Network,
 ) -> None:
     stop = net.place(0, "sell", 5, 90, type="stop_limit", stop_ticks=95)
-    assert (net.book(0), stop.status, net[0].ledger.writer.live_count) == (([], []), "new", 0)
+    assert (net.book(0), stop.status, net[0].ledger.writer.live_set.count) == (([], []), "new", 0)
     net.restart(0)
     net.place(0, "buy", 10, 95)
     net.place(0, "sell", 5, 95)  # trades at 95: the stop enters, and meets what is left
@@ -234,19 +234,19 @@ def test_a_restart_keeps_books_trades_log_and_fingerprint(net: Network) -> None:
     net.place(0, "buy", 77, 103)
     net[0].cancel(next(iter(net[0].open_orders())).order_id, net.now)
     net.settle()
-    ledger = net[0].ledger
+    ledger, live_set = net[0].ledger, net[0].ledger.writer.live_set
     before = (
         net.book(0),
         net[0].tape("BTC-USD"),
-        (ledger.log.seq, ledger.log.hash, ledger.writer.fingerprint, ledger.writer.live_count),
+        (ledger.log.seq, ledger.log.hash, live_set.fingerprint, live_set.count),
         net[0].books["BTC-USD"].state_hash(),
     )
     net.restart(0)
-    ledger = net[0].ledger
+    ledger, live_set = net[0].ledger, net[0].ledger.writer.live_set
     after = (
         net.book(0),
         net[0].tape("BTC-USD"),
-        (ledger.log.seq, ledger.log.hash, ledger.writer.fingerprint, ledger.writer.live_count),
+        (ledger.log.seq, ledger.log.hash, live_set.fingerprint, live_set.count),
         net[0].books["BTC-USD"].state_hash(),
     )
     # The restart itself publishes a heartbeat; everything before it is as it was.
