@@ -21,7 +21,7 @@ from grenache_py.cli.service_options import TEXT_BYTES_MAX, announced, endpoint,
 from grenache_py.cli.settings import NetworkCommand, Settings, complain
 from grenache_py.errors import LocalProtocolError
 from grenache_py.link import Link
-from grenache_py.rpc import Publisher, Subscriber
+from grenache_py.rpc import Publisher, ServerLimits, Subscriber
 
 __all__ = ["pub", "sub"]
 
@@ -94,11 +94,22 @@ class _Lines(LineOnlyReceiver):
     help="Wait until so many are subscribed before the first line.",
 )
 @click.pass_obj
-def pub(settings: Settings, name: str, port: int, interface: str, subscribers: int) -> None:
+def pub(
+    settings: Settings,
+    name: str,
+    port: int,
+    interface: str,
+    allow_host: tuple[str, ...],
+    allow_origin: tuple[str, ...],
+    subscribers: int,
+) -> None:
     """Send each line of stdin to everybody who is subscribed to NAME."""
+    limits = ServerLimits(allow_hosts=allow_host, allow_origins=allow_origin)
 
     async def work(reactor: Any, link: Link) -> None:
-        publisher = Publisher(link, name, reactor, endpoint=endpoint(port, interface))
+        publisher = Publisher(
+            link, name, reactor, endpoint=endpoint(port, interface), limits=limits
+        )
         await announced(settings, publisher, name)
         reactor.addSystemEventTrigger("before", "shutdown", publisher.stop)
         while publisher.subscribers < subscribers:

@@ -119,6 +119,8 @@ def serve(
     transport: Any,
     port: int,
     interface: str,
+    allow_host: tuple[str, ...],
+    allow_origin: tuple[str, ...],
     jobs: int,
     timeout: float,
 ) -> None:
@@ -131,6 +133,10 @@ def serve(
     program = shutil.which(command[0])
     if program is None:
         raise ConfigError(f"there is no command {command[0]!r}")
+
+    limits = ServerLimits(
+        handler_timeout_s=timeout, allow_hosts=allow_host, allow_origins=allow_origin
+    )
 
     async def work(reactor: Any, link: Link) -> None:
         running = DeferredSemaphore(jobs)
@@ -155,7 +161,7 @@ def serve(
             reactor,
             endpoint=endpoint(port, interface),
             transport=transport,
-            limits=ServerLimits(handler_timeout_s=timeout),
+            limits=limits,
         )
         await announced(settings, server, name)
         await until_interrupted(reactor, server.stop)

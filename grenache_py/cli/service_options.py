@@ -45,14 +45,26 @@ def timeout_option(default_s: float, help: str | None = None) -> Decorator:
 
 
 def listening(command: Callable[..., None]) -> Callable[..., None]:
-    """Add ``--port`` and ``--interface``."""
+    """Add ``--port`` and ``--interface``, and ``--allow-host`` and ``--allow-origin``."""
     port = click.option(
         "--port", type=click.IntRange(0, 65535), default=0, help="[default: a free one]"
     )
     interface = click.option(
         "--interface", default="", help="Address to listen on.  [default: all]"
     )
-    return port(interface(command))
+    host = click.option(
+        "--allow-host",
+        multiple=True,
+        metavar="NAME",
+        help="A public name by which this port may be called, again for each.",
+    )
+    origin = click.option(
+        "--allow-origin",
+        multiple=True,
+        metavar="ORIGIN",
+        help="https://HOST of a site whose pages may call it from a browser, or *.",
+    )
+    return port(interface(host(origin(command))))
 
 
 def endpoint(port: int, interface: str) -> str:

@@ -6,12 +6,31 @@ Pure.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 import attrs
+
+from grenache_py.errors import ConfigError
 
 __all__ = ["CLOSE_TIMEOUT_S", "ServerLimits"]
 
 #: Seconds the other side gets to answer when a connection is closed.
 CLOSE_TIMEOUT_S = 2.0
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+
+
+def _hosts(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(name.lower() for name in names)
+
+
+def _origins(origins: Iterable[str]) -> frozenset[str]:
+    found = _hosts(origins)
+    for each in found - {"*", "null"}:
+        if not _ORIGIN.fullmatch(each):
+            raise ConfigError(f"an origin is https://HOST or https://HOST:PORT or *, not {each!r}")
+    return found
 
 
 @attrs.frozen
@@ -33,6 +52,15 @@ class ServerLimits:
             pinged first over WebSocket. Longer than the 5 s after which Node's clients let
             go of a connection, so that it is never the server that closes under a request.
         stop_grace_s: what requests being handled get to finish when the server stops.
+        allow_hosts: public names by which the port may be called. Addresses, names without a dot
+            and private ones always may; a browser can be led here by any other
+            (docs/design/threat-model.rst#browser).
+        allow_origins: ``https://host[:port]`` of each site whose pages may call the port from a
+            browser, beside those that came from the same host and port; ``*`` is every site. Who
+            is no browser names no origin, and needs nothing.
+
+    Raises:
+        ConfigError: what is given as an origin is none.
     """
 
     body_bytes_max: int = 4_194_304
@@ -43,3 +71,5 @@ class ServerLimits:
     handler_timeout_s: float = 60.0
     idle_timeout_s: float = 65.0
     stop_grace_s: float = 5.0
+    allow_hosts: frozenset[str] = attrs.field(default=frozenset(), converter=_hosts)
+    allow_origins: frozenset[str] = attrs.field(default=frozenset(), converter=_origins)

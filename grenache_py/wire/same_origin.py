@@ -49,7 +49,12 @@ def host_is_ours(authority: str, names: Collection[str] = ()) -> bool:
     return True
 
 
-def refusal(host: str | None, origin: str | None, names: Collection[str] = ()) -> str:
+def refusal(
+    host: str | None,
+    origin: str | None,
+    names: Collection[str] = (),
+    origins: Collection[str] = (),
+) -> str:
     """
     Why a request is refused.
 
@@ -57,6 +62,7 @@ def refusal(host: str | None, origin: str | None, names: Collection[str] = ()) -
         host: the ``Host`` header, None when there is none (HTTP/1.0: no browser).
         origin: the ``Origin`` header, None when there is none.
         names: as in ``host_is_ours``.
+        origins: of pages of other sites that may ask all the same, lower case; ``*`` is every one.
 
     Returns:
         A sentence for the answer; "" when the request may go on.
@@ -66,7 +72,7 @@ def refusal(host: str | None, origin: str | None, names: Collection[str] = ()) -
             "This port does not go by the name in the Host header;"
             " its operator can say that it does (--allow-host)."
         )
-    if origin is None:
+    if origin is None or origin.lower() in origins or "*" in origins:
         return ""
     try:
         page = urlsplit(origin)
@@ -83,11 +89,14 @@ def refusal(host: str | None, origin: str | None, names: Collection[str] = ()) -
     return "" if same else "Pages of other sites may not use this port."
 
 
-def refused_by_headers(headers: Mapping[bytes, bytes], names: Collection[str] = ()) -> str:
+def refused_by_headers(
+    headers: Mapping[bytes, bytes], names: Collection[str] = (), origins: Collection[str] = ()
+) -> str:
     """The same as `refusal`, of a request's headers by name in lower case."""
     host, origin = headers.get(b"host"), headers.get(b"origin")
     return refusal(
         None if host is None else host.decode("latin-1"),
         None if origin is None else origin.decode("latin-1"),
         names,
+        origins,
     )

@@ -20,6 +20,7 @@ _JSON = b"Content-Type: application/json\r\n"
 _REASONS = {
     200: b"200 OK",
     400: b"400 Bad Request",
+    403: b"403 Forbidden",
     408: b"408 Request Timeout",
     413: b"413 Content Too Large",
     431: b"431 Request Header Fields Too Large",

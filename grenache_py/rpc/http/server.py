@@ -32,6 +32,7 @@ from grenache_py.rpc.streams import IncomingBytes, OutgoingBytes, ServerStream, 
 from grenache_py.wire.http.messages import HTTPRequest, Refusal
 from grenache_py.wire.http.reader import RequestReader
 from grenache_py.wire.http.states import HTTP_TRANSITIONS, HTTPEvent, HTTPState, PauseReason
+from grenache_py.wire.same_origin import refused_by_headers
 
 __all__ = ["HTTPServerConnection", "HTTPServerFactory"]
 
@@ -64,6 +65,7 @@ class HTTPServerConnection(Protocol):
         self._state = HTTPState.READING
         self._peer = ""
         self._certificate: Any = None
+        self._called: tuple[Any, Any] | None = None  # Host and Origin that may call this port
         self._gr: tuple[Any, Any] | None = None  # of the request being read
         self._stream: ServerStream | None = None  # what the body belongs to
         self._answered_early = False  # before the body
@@ -182,7 +184,13 @@ class HTTPServerConnection(Protocol):
     def request_begun(self, request: HTTPRequest) -> None:
         self._gr = self._stream = None
         self._answered_early = False
-        headers = request.headers
+        headers, limits = request.headers, self._limits
+        called = headers.get(b"host"), headers.get(b"origin")
+        if called != self._called:  # nearly always those of the request before
+            why_not = refused_by_headers(headers, limits.allow_hosts, limits.allow_origins)
+            if why_not:
+                self._reader.refuse(403, why_not)
+            self._called = called
         if self._reader.upgrade:
             wanted = headers.get(b"upgrade", b"a tunnel").decode("latin-1")
             self._reader.refuse(400, f"this port speaks HTTP/1.1 and not {wanted}")

@@ -20,6 +20,7 @@ from grenache_py.rpc.frames import decode_request, encode_reply
 from grenache_py.rpc.limits import ServerLimits
 from grenache_py.rpc.sockets import Connections, peer_certificate
 from grenache_py.rpc.websocket.connection import WebSocketConnection
+from grenache_py.wire.same_origin import refusal
 
 __all__ = ["RPCServerSocket", "ServerSocket", "WebSocketServerFactory"]
 
@@ -35,6 +36,7 @@ class ServerSocket(WebSocketConnection):
 
     def __init__(self, limits: ServerLimits, clock: Any) -> None:
         super().__init__(ServerProtocol(max_size=limits.body_bytes_max), clock)
+        self._limits = limits
         self._certificate: Any = None
 
     def connectionMade(self) -> None:
@@ -46,8 +48,13 @@ class ServerSocket(WebSocketConnection):
         self.factory.connections.discard(self)
 
     def handshake_received(self, event: UpgradeRequest) -> None:
-        assert isinstance(self._wire, ServerProtocol)
-        self._wire.send_response(self._wire.accept(event))
+        wire, limits = self._wire, self._limits
+        assert isinstance(wire, ServerProtocol)
+        host, origin = (
+            ", ".join(event.headers.get_all(name)) or None for name in ("Host", "Origin")
+        )
+        why_not = refusal(host, origin, limits.allow_hosts, limits.allow_origins)
+        wire.send_response(wire.reject(403, why_not) if why_not else wire.accept(event))
         self._certificate = peer_certificate(self.transport)
 
 

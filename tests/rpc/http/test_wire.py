@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from grenache_py.errors import ConfigError
 from grenache_py.rpc.http.server import HTTPServerFactory
 from grenache_py.rpc.limits import ServerLimits
 from tests.support.rpc_wire import Wire, answering, node_test_handler, wired
@@ -283,3 +284,46 @@ def test_no_bytes_make_it_raise(noise: bytes) -> None:
         for n in range(len(noise)):
             if not wire.over:
                 wire.protocol.dataReceived(noise[n : n + 1])
+
+
+#: Host, Origin, what is allowed, and whether a request with these is carried out.
+CALLERS = [
+    ("127.0.0.1:5000", None, {}, True),  # a Node client
+    ("calc.example", None, {}, False),  # a name that was made to resolve to this machine
+    ("calc.example:80", None, {"allow_hosts": ["Calc.example"]}, True),
+    ("127.0.0.1:5000", "http://127.0.0.1:5000", {}, True),
+    ("127.0.0.1:5000", "https://evil.example", {}, False),
+    ("127.0.0.1:5000", "null", {}, False),
+    ("127.0.0.1:5000", "https://app.example", {"allow_origins": ["https://app.example"]}, True),
+    ("127.0.0.1:5000", "https://evil.example", {"allow_origins": ["https://app.example"]}, False),
+    ("127.0.0.1:5000", "https://evil.example", {"allow_origins": ["*"]}, True),
+    ("calc.example", "https://evil.example", {"allow_origins": ["*"]}, False),
+]
+
+
+@pytest.mark.parametrize(("host", "origin", "allowed", "served"), CALLERS)
+def test_a_page_of_another_site_calls_nothing(host, origin, allowed, served: bool) -> None:
+    called: list[str] = []
+    wire = serve(lambda request: called.append(request.key), ServerLimits(**allowed))
+    headers = f"Origin: {origin}\r\n".encode() if origin else b""
+    request = post(b'["r","k",1]', headers).replace(b"Host: x", f"Host: {host}".encode())
+    wire.protocol.dataReceived(request)
+    [(status, body)] = Answers(wire.value()).all
+    assert (status, called) == ((200, ["k"]) if served else (403, []))
+    assert wire.over is not served
+    assert served or json.loads(body)[1].startswith("ERR_REQUEST_INVALID: ")
+
+
+def test_each_request_of_a_connection_says_where_it_comes_from() -> None:
+    called: list[str] = []
+    wire = serve(lambda request: called.append(request.key))
+    foreign = post(b'["2","evil",0]', b"Origin: https://evil.example\r\n")
+    wire.protocol.dataReceived(post(b'["1","k",0]') + foreign + post(b'["3","k",0]'))
+    assert [status for status, _ in Answers(wire.value()).all] == [200, 403]
+    assert called == ["k"]
+
+
+def test_an_origin_is_a_scheme_and_a_host() -> None:
+    for wrong in ("app.example", "https://app.example/", "https://", ""):
+        with pytest.raises(ConfigError, match="an origin is https://HOST"):
+            ServerLimits(allow_origins=[wrong])

@@ -20,6 +20,7 @@ from grenache_py.rpc.pubsub.connections import PublisherSocket, SubscriberSocket
 from grenache_py.rpc.pubsub.subscriber_queue import SubscriberQueue
 from grenache_py.rpc.sockets import Connections
 from grenache_py.rpc.websocket.server import RPCServerSocket, WebSocketServerFactory
+from tests.rpc.http.test_wire import CALLERS
 from tests.support.rpc_wire import Wire, answering, node_test_handler, wired
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "peer_rpc_ws.json").read_text())
@@ -276,3 +277,18 @@ def test_text_that_is_not_utf8_ends_a_subscription() -> None:
     assert wire.value()[:1] == b"\x88"
     wire.hang_up()
     assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(("host", "origin", "allowed", "served"), CALLERS)
+def test_a_page_of_another_site_gets_no_socket(host, origin, allowed, served: bool) -> None:
+    limits = ServerLimits(**allowed)
+    publisher = PublisherSocket(limits, Clock(), SubscriberQueue(10, 1000))
+    publisher.factory = WebSocketServerFactory(lambda: publisher, limits)
+    for wire in (serve(limits), wired(publisher)):
+        head = HEAD.replace(b"Host: x", f"Host: {host}".encode())
+        if origin:
+            head = head.replace(b"Upgrade: w", f"Origin: {origin}\r\nUpgrade: w".encode())
+        wire.protocol.dataReceived(head)
+        assert wire.value().startswith(b"HTTP/1.1 101 " if served else b"HTTP/1.1 403 ")
+        assert wire.disconnecting is not served
+        assert wire.protocol.is_open is served
