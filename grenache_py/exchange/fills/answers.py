@@ -8,6 +8,7 @@ kept until a repeat of its fill would be late.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 
 import attrs
 
@@ -48,6 +49,7 @@ class Answers:
 
     outbox: Outbox
     _stored: dict[str, StoredAnswer] = attrs.Factory(dict)
+    _of_taker: Counter[str] = attrs.Factory(Counter)
     _by_trade: dict[str, str] = attrs.Factory(dict)
     _forget: list[tuple[int, str]] = attrs.Factory(list)
     traded: TradedFills = attrs.field(init=False)
@@ -59,6 +61,10 @@ class Answers:
     def __len__(self) -> int:
         return len(self._stored)
 
+    def of_taker(self, taker_home: str) -> int:
+        """How many are answers to fills of this home."""
+        return self._of_taker[taker_home]
+
     def find(self, fill_id: str) -> StoredAnswer | None:
         """The answer to a fill, None when there is none (any more)."""
         return self._stored.get(fill_id)
@@ -69,10 +75,14 @@ class Answers:
 
     def put(self, fill_id: str, stored: StoredAnswer) -> None:
         """Keep an answer; its row follows once the batch is sealed."""
-        self._stored[fill_id] = stored
+        self._keep(fill_id, stored)
         self.outbox.unsealed.append(lambda: _row(fill_id, stored))
         if not stored.unsettled:
             heapq.heappush(self._forget, (stored.keep_ms, fill_id))
+
+    def _keep(self, fill_id: str, stored: StoredAnswer) -> None:
+        self._stored[fill_id] = stored
+        self._of_taker[stored.taker_home] += 1
 
     def settled(self, fill_id: str, taker_home: str) -> None:
         """The taker has the answer on disk: it need not be kept beyond any repeat of the fill."""
@@ -100,6 +110,9 @@ class Answers:
             _, fill_id = heapq.heappop(self._forget)
             stored = self._stored.pop(fill_id, None)
             if stored is not None:
+                self._of_taker[stored.taker_home] -= 1
+                if not self._of_taker[stored.taker_home]:
+                    del self._of_taker[stored.taker_home]
                 self.outbox.rows.append(AnswerGone(fill_id))
                 trades = _trades(stored.answer.payload)
                 for trade in trades:
@@ -114,7 +127,7 @@ class Answers:
             signed = Signed(row.payload, row.path, row.leaf, row.size, row.signature)
             answer = Draft(row.payload, leaf_hash(row.payload), signed)
             stored = StoredAnswer(answer, row.taker_home, row.keep_ms, bool(row.unsettled))
-            self._stored[row.fill_id] = stored
+            self._keep(row.fill_id, stored)
             for trade in _trades(row.payload):
                 self._by_trade[trade] = row.fill_id
             if not stored.unsettled:

@@ -48,6 +48,8 @@ __all__ = ["ANSWERS_MAX", "DEADLINE_MS_MAX", "Maker"]
 
 #: Answers held for fills that may still be repeated or asked about; beyond it fills wait.
 ANSWERS_MAX = 100_000
+#: One home's answers at most, as a multiple of the places that are free.
+SHARE_OF_FREE = 4
 #: A fill's deadline further away than this would have to be remembered too long.
 DEADLINE_MS_MAX = 60_000
 #: Refusals and settled answers are kept this long after the deadline has passed here.
@@ -113,7 +115,7 @@ class Maker:
             return self._refuse(fill.id, fill.taker_home, "late")
         if fill.deadline > now_ms + DEADLINE_MS_MAX + AHEAD_MS_MAX:
             raise _too_far()
-        self._make_room()
+        self._make_room(fill.taker_home)
         market = self.ledger.markets.get(fill.market)
         if taker is None or market is None:
             return self._store_refusal(fill.id, fill.taker_home, fill.deadline, "unknown")
@@ -271,7 +273,7 @@ class Maker:
             return self._refuse(fill_id, taker_home, "late")
         if deadline > now_ms + DEADLINE_MS_MAX + AHEAD_MS_MAX:
             raise _too_far()
-        self._make_room()
+        self._make_room(taker_home)
         self.poisoned += 1
         return self._store_refusal(fill_id, taker_home, deadline, "unknown")
 
@@ -316,8 +318,10 @@ class Maker:
                 FORGOTTEN, "what became of this fill was settled, and is forgotten here"
             )
 
-    def _make_room(self) -> None:
-        if len(self._answers) >= self.answers_max:
+    def _make_room(self, taker_home: str) -> None:
+        """Who has much gets no more while little is free, so that nobody can take all of it."""
+        free = self.answers_max - len(self._answers)
+        if self._answers.of_taker(taker_home) >= SHARE_OF_FREE * free:
             raise OrderError(
                 BUSY, "too many fills here are not settled yet; ask again", retry_after_ms=1000
             )

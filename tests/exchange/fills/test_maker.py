@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import msgspec
 import pytest
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.errors import OrderError
+from grenache_py.exchange.errors import BUSY, OrderError
 from grenache_py.exchange.fills.maker import DEADLINE_MS_MAX
 from grenache_py.exchange.fills.messages import FillRequest, decode_answer, encode, fill_id
 from grenache_py.exchange.signed_log.entries import Entry
@@ -230,3 +231,26 @@ def test_an_answer_is_kept_for_a_minute_after_its_deadline() -> None:
     net.run(20)
     with pytest.raises(OrderError, match="forgotten"):
         asking.ask(fill)
+
+
+def test_a_taker_that_has_many_answers_leaves_places_for_others() -> None:
+    """It asks about fills that never were, and each such answer has to be kept."""
+    net = Network(3)
+    maker = net[MAKER].maker
+    maker.answers_max = 100
+    numbers = count()
+
+    def asks(home: str) -> int:
+        """How many are answered until it is told that there are too many."""
+        for answered in range(maker.answers_max):
+            deadline = int(net.now * 1000) + 9_000
+            try:
+                maker.query(f"{next(numbers):064x}", home, deadline, net.now)
+            except OrderError as error:
+                assert error.code == BUSY
+                return answered
+        return maker.answers_max
+
+    assert [asks(net[TAKER].key), asks(net[2].key), asks(net[TAKER].key)] == [80, 16, 0]
+    net.run(80)
+    assert asks(net[TAKER].key) == 80  # all of it is forgotten
