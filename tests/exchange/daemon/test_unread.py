@@ -147,6 +147,20 @@ def test_what_waits_for_all_links_together_is_bounded_and_the_fullest_is_given_u
     assert sum(lines.send_queue.size for lines, _ in links) <= 100_000
 
 
+def test_what_waits_for_all_clients_together_is_bounded_and_the_fullest_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_sets, "CLIENTS_UNREAD_BYTES_MAX", 100_000)
+    peer = Peer()
+    clients = [peer.connect() for _ in range(4)]
+    for client, asks in zip(clients, (60, 2, 30, 0), strict=True):
+        client.lines.pauseProducing()  # what a transport does whose buffer is full
+        client.send(b"help\n" * asks)
+        peer.turn(100)
+    assert [client.lines.aborted for client in clients] == [True, False, False, False]
+    assert sum(client.lines.send_queue.size for client in clients) <= 100_000
+
+
 def test_the_notifications_of_all_subscriptions_of_a_connection_are_bounded() -> None:
     queue = SendQueue()
     gaps = 0

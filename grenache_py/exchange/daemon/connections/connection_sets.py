@@ -6,7 +6,8 @@ Shell: closes them; each connection owns its socket.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from typing import TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -20,8 +21,9 @@ from grenache_py.exchange.daemon.connections.peer_connection import PeerConnecti
 
 __all__ = ["ConnectionSets"]
 
-#: Bytes that wait for all links together.
+#: Bytes that wait for all links together, and for all clients.
 LINKS_UNREAD_BYTES_MAX = 64 * 1_048_576
+CLIENTS_UNREAD_BYTES_MAX = 256 * 1_048_576
 #: How long to wait before looking again whether all have closed.
 CLOSED_PAUSE_S = 0.02
 
@@ -42,13 +44,17 @@ class ConnectionSets:
         self.clients: dict[SendQueue, ClientConnection] = {}
         self.links: dict[int, PeerConnection] = {}
 
-    def flush_clients(self, queues: Iterable[SendQueue]) -> None:
-        """Write what waits in these queues, of those that are still connected."""
+    def flush_clients(
+        self, queues: Collection[SendQueue], answered: Iterable[ClientConnection] = ()
+    ) -> None:
+        """Write what waits in these queues, of those that are still connected; bound the rest."""
         clients = self.clients
         for queue in queues:
             client = clients.get(queue)
             if client is not None:
                 client.flush()
+        if any(queue.size for queue in queues) or any(one.send_queue.size for one in answered):
+            self._bound_clients()
 
     def room_for_link(self, links_max: int) -> bool:
         """Whether one more link fits; the oldest that is being closed anyway is cut off for it."""
@@ -62,18 +68,21 @@ class ConnectionSets:
 
     def bound_links(self) -> None:
         """While too much waits for all peers together, give up the link that has most of it."""
-        total = sum(link.send_queue.size for link in self.links.values())
-        while total > LINKS_UNREAD_BYTES_MAX:
-            fullest = max(self.links.values(), key=lambda link: link.send_queue.size)
-            waiting = fullest.send_queue.size
-            if not waiting:
-                return
-            total -= waiting
-            fullest.send_queue.clear()
-            fullest.abort()
+        for link, waiting in _fullest(self.links.values(), LINKS_UNREAD_BYTES_MAX):
+            link.abort()
             self.log.warn(
                 "the link to {peer} is given up: it does not read, and {waiting} bytes waited",
-                peer=fullest.address,
+                peer=link.address,
+                waiting=waiting,
+            )
+
+    def _bound_clients(self) -> None:
+        """While too much waits for all clients together, give up the one that has most of it."""
+        for client, waiting in _fullest(self.clients.values(), CLIENTS_UNREAD_BYTES_MAX):
+            client.abort()
+            self.log.warn(
+                "a client at {address} is given up: it does not read, and {waiting} bytes waited",
+                address=client.session.client.source or "a UNIX socket",
                 waiting=waiting,
             )
 
@@ -100,3 +109,17 @@ class ConnectionSets:
 
     def _all(self) -> list[LineConnection]:
         return [*self.clients.values(), *self.links.values()]
+
+
+_Kind = TypeVar("_Kind", bound=LineConnection)
+
+
+def _fullest(connections: Collection[_Kind], bytes_max: int) -> Iterator[tuple[_Kind, int]]:
+    """Empty the fullest queues until no more than ``bytes_max`` wait; whose, and how much."""
+    total = sum(each.send_queue.size for each in connections)
+    while total > bytes_max:
+        fullest = max(connections, key=lambda each: each.send_queue.size)
+        waiting = fullest.send_queue.size
+        total -= waiting
+        fullest.send_queue.clear()
+        yield fullest, waiting

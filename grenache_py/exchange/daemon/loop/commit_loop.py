@@ -288,7 +288,7 @@ class CommitLoop:
             connection.work()
         told = self._gateway.feed.release(staged)
         self._answers.release(answers)
-        self._connections.flush_clients(told)
+        self._connections.flush_clients(told, (connection for connection, _ in answers))
         self._is_idle()
 
     def _arm(self) -> None:
