@@ -26,6 +26,7 @@ from grenache_py.exchange.daemon.connections.peer_connection import PeerConnecti
 from grenache_py.exchange.daemon.history import StoreHistory
 from grenache_py.exchange.daemon.loop.commit_loop import CommitLoop
 from grenache_py.exchange.daemon.loop.settling import Settling
+from grenache_py.exchange.effects.batch import Dial
 from grenache_py.exchange.effects.rows import Row, Snapshot
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.market.instrument import Market
@@ -149,7 +150,7 @@ class Peer:
         self.store: Any = MemoryStore()
         self.identity = Identity.from_seed(b"\1" * 32)
         self.bugs: list[str] = []
-        self.dialled: list[str] = []
+        self.dialled: list[Dial] = []
         self.limits = RateLimits(rate, account_rate)
         self.shut_down: list[bool] = []
         self.markets: tuple[Market, ...] = (MARKET,)

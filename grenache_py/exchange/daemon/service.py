@@ -50,6 +50,7 @@ from grenache_py.exchange.daemon.loop.settling import Settling
 from grenache_py.exchange.daemon.pruning import Pruning
 from grenache_py.exchange.daemon.reconfiguration import Reconfiguration
 from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
+from grenache_py.exchange.effects.batch import Dial
 from grenache_py.exchange.rates import RateLimits
 from grenache_py.exchange.settings.config import ExchangeConfig
 from grenache_py.exchange.settings.secret_files import read_or_make_identity
@@ -216,8 +217,8 @@ class ExchangeService(Service):
         ends = self._settings.certificates
         return [{"port": place(port), "ends": round(at)} for port, at in ends.items()]
 
-    def _dial(self, address: str) -> None:
-        self._dialler.dial(address)
+    def _dial(self, dial: Dial) -> None:
+        self._dialler.dial(dial.address, dial.inside)
 
     def when_ready(self) -> Deferred[str]:
         """

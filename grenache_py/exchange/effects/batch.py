@@ -51,9 +51,16 @@ class CloseLink:
 
 @attrs.frozen
 class Dial:
-    """Open a connection to ``host:port``; answered by ``link_opened`` or ``link_failed``."""
+    """
+    Open a connection to ``host:port``; answered by ``link_opened`` or ``link_failed``.
+
+    Attributes:
+        inside: inner networks that a public name may resolve to; None for any, because the
+            operator named it.
+    """
 
     address: str
+    inside: frozenset[str] | None = None
 
 
 class OrderChanged(Struct, frozen=True, gc=False):

@@ -246,6 +246,10 @@ class AddressBook:
         place = self._places.get(address)
         return place is not None and place.named
 
+    def may_lie_in(self, address: str) -> frozenset[str] | None:
+        """Inner networks that a public name may resolve to: the operator's; None for any."""
+        return None if self.is_named(address) else frozenset(filter(None, self._local))
+
     def dial(self, address: str, now: float) -> bool:
         """Note that ``address`` is about to be dialled; False when it is being dialled already."""
         place = self._places.get(address)

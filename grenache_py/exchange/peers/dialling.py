@@ -75,5 +75,5 @@ class Dialling:
         if self.stopped or not self._addresses.dial(address, now):
             return False
         self.dials += 1
-        self._outgoing.dial(address)
+        self._outgoing.dial(address, self._addresses.may_lie_in(address))
         return True

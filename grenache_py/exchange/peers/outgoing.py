@@ -90,9 +90,9 @@ class Outgoing:
         """Have the shell close a link once what was queued before is out."""
         self._waiting.append(CloseLink(number, reason))
 
-    def dial(self, address: str) -> None:
-        """Have the shell open a connection."""
-        self._waiting.append(Dial(address))
+    def dial(self, address: str, inside: frozenset[str] | None) -> None:
+        """Have the shell open a connection; ``inside`` as in `Dial`."""
+        self._waiting.append(Dial(address, inside))
 
     def drain(self, first: Iterable[tuple[int, bytes]]) -> list[Send | CloseLink | Dial]:
         """All that waits: greetings, then the lines ``first``, then the rest; it is sealed."""

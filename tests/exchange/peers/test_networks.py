@@ -87,6 +87,15 @@ def test_the_operator_may_name_what_it_likes(address: str) -> None:
     assert places.due({}, NOW) == [address]
 
 
+def test_a_public_name_may_lie_where_the_operator_named_something_or_named_it() -> None:
+    places = book("10.1.0.1")
+    places.hint(["peer.example.org:7071"], NOW)
+    places.name(["own.example.org:7071", "192.168.1.1:7071"])
+    inside = frozenset({"10.1.0.0/16", "192.168.1.0/24"})
+    assert places.may_lie_in("peer.example.org:7071") == inside
+    assert places.may_lie_in("own.example.org:7071") is None
+
+
 def test_grapes_inside_a_private_network_are_believed_about_it() -> None:
     """Containers: the grape has a name that only their network knows, and answers addresses."""
     for grapes, expected in (

@@ -42,7 +42,7 @@ from grenache_py.exchange.daemon.loop.loop_states import (
 from grenache_py.exchange.daemon.loop.peer_input import PeerInput
 from grenache_py.exchange.daemon.loop.recovery import Recovery
 from grenache_py.exchange.daemon.loop.timings import Began, Timings
-from grenache_py.exchange.effects.batch import Batch, CloseLink, Send
+from grenache_py.exchange.effects.batch import Batch, CloseLink, Dial, Send
 from grenache_py.exchange.errors import BUSY, StoreError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class CommitLoop:
         clock: IReactorTime,
         gateway: Gateway,
         make_node: Callable[[Snapshot, float], ExchangeNode],
-        dial: Callable[[str], None],
+        dial: Callable[[Dial], None],
     ) -> None:
         """
         Args:
@@ -277,7 +277,7 @@ class CommitLoop:
                     connection.flush()
                     connection.close()
             else:
-                self._dial(send.address)
+                self._dial(send)
         for connection in grown:
             connection.flush()
         if grown:
