@@ -33,6 +33,7 @@ from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.daemon.address_slots import AddressSlots
 from grenache_py.exchange.daemon.admin import DaemonAdmin
 from grenache_py.exchange.daemon.alarm_watch import LOOK_S, AlarmWatch
+from grenache_py.exchange.daemon.connections.accept_pace import AcceptPace
 from grenache_py.exchange.daemon.connections.admission import (
     ClientAdmission,
     ClientPort,
@@ -49,8 +50,8 @@ from grenache_py.exchange.daemon.loop.node_factory import NodeFactory
 from grenache_py.exchange.daemon.loop.settling import Settling
 from grenache_py.exchange.daemon.pruning import Pruning
 from grenache_py.exchange.daemon.reconfiguration import Reconfiguration
-from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
 from grenache_py.exchange.effects.batch import Dial
+from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
 from grenache_py.exchange.rates import RateLimits
 from grenache_py.exchange.settings.config import ExchangeConfig
 from grenache_py.exchange.settings.secret_files import read_or_make_identity
@@ -117,6 +118,7 @@ class ExchangeService(Service):
         self._background = Background(self.log)
         self.identity = read_or_make_identity(config.data)
         self.ports: dict[str, list[IListeningPort]] = {"client": [], "peer": [], "http": []}
+        self._paces: list[AcceptPace] = []
         self.store = Store(config.data, reactor, accept_copy=config.new_epoch)
         self._settings = Reconfiguration.of(config, self.ports)
         self.gateway = self._make_gateway(version, log_level)
@@ -291,6 +293,7 @@ class ExchangeService(Service):
                 raise ConfigError(f"{name} endpoint {description!r}: {error}") from None
             port = await endpoint.listen(factory)
             self.ports[name].append(port)
+            self._paces.append(AcceptPace(port, self._reactor))
             if context is not None:
                 self._settings.certificates[port] = certificates.ends(context)
 
@@ -332,6 +335,8 @@ class ExchangeService(Service):
         super().stopService()
         self._dialler.refuse()
         await self._background.stop()
+        for pace in self._paces:
+            pace.stop()
         for ports in self.ports.values():
             for port in ports:
                 await maybeDeferred(port.stopListening)
