@@ -328,7 +328,12 @@ class OwnOrders:
             self._close(lives[start : start + CLOSED_PER_STEP_MAX], reason, now)
 
     def next_expiry(self) -> float | None:
-        """When ``expire`` next has work, in seconds, or None."""
+        """
+        When ``expire`` next has work, in seconds, or None. A clock that rests does not get there
+        by itself: ``ExchangeNode.tick`` looks every second, whatever this says.
+        """
+        if self.clock.resting:
+            return None
         times_ms = filter(None, (self._expiries.next_ms(), self.switches.next_ms))
         next_ms = min(times_ms, default=None)
         return None if next_ms is None else next_ms / 1000

@@ -137,6 +137,16 @@ def test_a_trade_from_before_a_stop_was_placed_does_not_set_it_off(net: Network)
         assert stop.triggered is triggered
 
 
+def test_a_home_whose_clock_rests_waits_for_it_and_does_not_spin(net: Network) -> None:
+    expires_ms = int(net.now * 1000) + 5_000
+    net.place(0, "buy", 1, 100, time_in_force="gtd", expires_ms=expires_ms)
+    assert net[0].home.next_expiry() == expires_ms / 1000
+    net[0].clock.rest()
+    assert net[0].home.next_expiry() is None
+    net[0].clock.trust(net.now)
+    assert net[0].home.next_expiry() == expires_ms / 1000
+
+
 def test_a_stop_that_is_reached_already_enters_at_once(net: Network) -> None:
     net.place(0, "sell", 1, 100)
     net.place(0, "buy", 1, 100)

@@ -41,6 +41,8 @@ MANY_MARKETS = (
     *MARKETS,
     *(Market.parse(f"{base}-USD:tick=0.01,lot=0.01") for base in ("DOT", "LTC", "SOL", "XMR")),
 )
+#: So often in a row a node may say that it is late.
+AT_ONCE_MAX = 1_000
 #: Wall time at which simulations begin.
 EPOCH_S = 1_700_000_000.0
 
@@ -408,6 +410,7 @@ class Peer:
         self._turning = False
         self._timer: Timer | None = None
         self._ticked_at = 0.0
+        self._at_once = 0
         self._queue: list[Callable[[], None]] = []
         self.steady = self._steady_clock()
         network.listeners[self.address] = self
@@ -585,12 +588,15 @@ class Peer:
         if self.node is None:
             return
         wait = (self.node.next_deadline() - self.wall()) / (1.0 + self.drift)
+        self._at_once = 0 if wait > 0.0 else self._at_once + 1
+        if self._at_once > AT_ONCE_MAX:
+            raise RuntimeError(f"{self.name} spins: its deadline stays in the past")
         if wait > TICK_S_MAX:  # the clock was put back; what comes meanwhile must not delay it
             wait = max(self._ticked_at + TICK_S_MAX - now, 0.0)
         life = self.life
 
         def tick() -> None:
-            if self.life == life:
+            if self.life == life and not self.paused:
                 self._ticked_at = self.network.clock.now
                 self.do(lambda node, now: node.tick(now))
                 if self._committing:
