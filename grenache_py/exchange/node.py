@@ -90,6 +90,7 @@ class ExchangeNode:
         tie, untie, connection_lost, connections_lost_but: see ``TiedOrders``.
         status, peers, in_doubt: see ``NodeStatus``.
         markets, books: by symbol.
+        last_trades: see ``Tape.last``.
         known_markets: those, and any that orders of earlier times were in.
         ledger, home, taker, maker, replica, peering, sync: the parts; see their classes.
     """
@@ -149,7 +150,7 @@ class ExchangeNode:
         self.alarms = serving.alarms
         others.attach(self.replica.origins, self.maker, self.taker, lambda: serving.silent)
         self.discovered, self.goodbye = self.peering.discovered, self.peering.goodbye
-        tied = self.ledger.tied
+        tied, self.last_trades = self.ledger.tied, self.ledger.tape.last
         self.tie, self.untie = tied.tie, tied.untie
         self.connection_lost, self.connections_lost_but = tied.lost, tied.lost_but
         self.connect, self.ban = self.peering.dialling.connect, self.peering.ban

@@ -19,6 +19,7 @@ from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.signed_log.entries import TradeBody, trade_from_body
+from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX
 from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["OtherHomes"]
@@ -86,7 +87,8 @@ class OtherHomes:
                 trade = trade_from_body(body, self._markets[body.market])
             except OrderError:
                 return  # its market has another tick or lot than ours
-            self._ledger.tape.record(trade)
+            if trade.time_ms <= self._ledger.log.time_ms(now) + AHEAD_MS_MAX:
+                self._ledger.tape.record(trade)
         if body.maker_home == self._key and home == body.taker_home:
             self.maker.trade_settled(body.id, home)
 

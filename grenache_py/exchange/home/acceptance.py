@@ -36,9 +36,9 @@ def check_new(
     """
     market.check(new, now_ms)
     if market.band_bp and new.price_ticks != had_ticks:
-        tape = ledger.tape.trades.get(new.market)
-        last = tape[-1].price_ticks if tape else None
-        check_band(market, new, ledger.books[new.market], last)
+        last = ledger.tape.last.get(new.market)
+        last_ticks = None if last is None else last.price_ticks
+        check_band(market, new, ledger.books[new.market], last_ticks)
 
 
 def identified(new: NewOrder, market: Market, home: str, stamp: Stamp) -> LiveOrder:

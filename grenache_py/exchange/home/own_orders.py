@@ -345,10 +345,8 @@ class OwnOrders:
         return stops
 
     def _stop_reached(self, new: NewOrder) -> bool:
-        tape = self.ledger.tape.trades.get(new.market)
-        if not tape:
-            return False
-        return reached(new.side, new.stop_ticks or 0, tape[-1].price_ticks)
+        last = self.ledger.tape.last.get(new.market)
+        return last is not None and reached(new.side, new.stop_ticks or 0, last.price_ticks)
 
     def _wait(self, live: LiveOrder, now: float, stamp: Stamp) -> None:
         """Keep a stop order private until its price trades: durable here, unknown to others."""
@@ -389,6 +387,7 @@ class OwnOrders:
                 self._expiries.add(live.order.expires_ms, live.order_id)
         tape = self.ledger.tape
         for market in self.stops:
-            if tape.trades.get(market):
+            last = tape.last.get(market)
+            if last is not None:
                 # It may have been traded while this home might sign nothing, so that no stop fired.
-                tape.new_trades.setdefault(market, deque()).append(tape.trades[market][-1])
+                tape.new_trades.setdefault(market, deque()).append(last)

@@ -28,17 +28,20 @@ class Tape:
 
     Attributes:
         outbox: takes the row and the event of each new trade.
-        trades: by market, at most ``TAPE_MAX``, oldest first.
+        trades: by market, at most ``TAPE_MAX``, in the order in which they came.
+        last: by market, the trade that was made last: not the one that came last, for a home that
+            was cut off, or forgotten, tells of old ones.
         new_trades: by market, trades that stop orders have not been checked against.
     """
 
     outbox: Outbox
     trades: dict[str, deque[Trade]] = attrs.Factory(dict)
+    last: dict[str, Trade] = attrs.Factory(dict)
     new_trades: dict[str, deque[Trade]] = attrs.Factory(dict)
     _known: set[str] = attrs.Factory(set)
 
     def __iter__(self) -> Iterator[Trade]:
-        """All trades kept, market by market, oldest first."""
+        """All trades kept, market by market, in the order in which they came."""
         return (trade for trades in self.trades.values() for trade in trades)
 
     def record(self, trade: Trade) -> bool:
@@ -53,7 +56,7 @@ class Tape:
         tape = self.trades.setdefault(trade.market, deque(maxlen=TAPE_MAX))
         if len(tape) == TAPE_MAX:
             self._known.discard(tape[0].trade_id)
-        tape.append(trade)
+        self._append(tape, trade)
         self.new_trades.setdefault(trade.market, deque()).append(trade)
         self._known.add(trade.trade_id)
         self.outbox.rows.append(
@@ -77,5 +80,11 @@ class Tape:
         """Take back the newest trades of an earlier life; they set off no stop orders."""
         for row in snapshot.trades:
             tape = self.trades.setdefault(row.market, deque(maxlen=TAPE_MAX))
-            tape.append(Trade(*row))  # type: ignore[arg-type]
+            self._append(tape, Trade(*row))  # type: ignore[arg-type]
         self._known.update(trade.trade_id for trade in self)
+
+    def _append(self, tape: deque[Trade], trade: Trade) -> None:
+        tape.append(trade)
+        last = self.last.get(trade.market)
+        if last is None or trade.time_ms >= last.time_ms:
+            self.last[trade.market] = trade

@@ -147,6 +147,20 @@ def test_a_home_whose_clock_rests_waits_for_it_and_does_not_spin(net: Network) -
     assert net[0].home.next_expiry() == expires_ms / 1000
 
 
+def test_a_stop_is_not_reached_by_an_old_trade_that_came_last(net: Network) -> None:
+    net.place(0, "sell", 1, 100)
+    net.place(0, "buy", 1, 100)
+    now_ms = int(net.now * 1000)
+    told = Trade("1" * 32, BTC.symbol, 105, 1, "buy", "m", "t", "a" * 64, "b" * 64, now_ms - 5_001)
+    assert net[0].ledger.tape.record(told)
+    net.settle()
+    for _ in range(2):
+        stop = net.place(0, "buy", 1, 90, type="stop_limit", stop_ticks=101)
+        assert not stop.triggered
+        net.restart(0)
+        assert not net[0].ledger.own[stop.order_id].live.triggered
+
+
 def test_a_stop_that_is_reached_already_enters_at_once(net: Network) -> None:
     net.place(0, "sell", 1, 100)
     net.place(0, "buy", 1, 100)

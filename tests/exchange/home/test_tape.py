@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grenache_py.exchange.effects.batch import Outbox, Traded
-from grenache_py.exchange.effects.rows import TradeRow
+from grenache_py.exchange.effects.rows import Snapshot, TradeRow
 from grenache_py.exchange.home import tape as tape_module
 from grenache_py.exchange.home.tape import Tape
 from grenache_py.exchange.market.order import Trade
@@ -38,3 +38,14 @@ def test_the_tape_keeps_the_newest_trades_of_each_market(monkeypatch: pytest.Mon
     tape.record(trade(9, "ETH-USD"))
     assert [kept.time_ms for kept in tape] == [2, 3, 4, 9]
     assert not tape.record(trade(4)), "what is kept is known"
+
+
+def test_the_last_trade_is_the_one_made_last_and_not_the_one_that_came_last() -> None:
+    tape = Tape(Outbox())
+    for number in (5, 7, 6, 1):  # a home that was cut off tells of old ones
+        tape.record(trade(number))
+    assert tape.last == {"BTC-USD": trade(7)}
+    assert [kept.time_ms for kept in tape] == [5, 7, 6, 1]
+    again = Tape(Outbox())
+    again.restore(Snapshot(trades=[row for row in tape.outbox.rows if isinstance(row, TradeRow)]))
+    assert again.last == tape.last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from grenache_py.errors import ConfigError
@@ -52,6 +53,18 @@ def test_a_price_is_measured_from_the_last_trade(side: str, price: str, inside: 
         " 90 to 110 around the last trade 100"
     )
     assert client.call("order.list")["orders"] == []
+
+
+def test_an_old_trade_that_is_told_late_is_not_the_last() -> None:
+    client = banded()
+    traded(client, "100")
+    tape = client.peer.commit_loop.guarded.node.ledger.tape
+    [trade] = tape.trades["BTC-USD"]
+    ticks, told_ms = trade.price_ticks * 5, trade.time_ms - 1
+    old = msgspec.structs.replace(trade, trade_id="0" * 32, price_ticks=ticks, time_ms=told_ms)
+    assert tape.record(old)
+    assert client.place("buy", "1", "500")["code"] == -32015
+    assert client.call("ticker.get", market="BTC-USD")["last"] == "100"
 
 
 def test_without_a_trade_it_is_the_middle_and_without_that_any_price_is_taken() -> None:

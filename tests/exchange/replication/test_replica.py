@@ -16,9 +16,10 @@ from grenache_py.exchange.signed_log.entries import (
     HeartbeatBody,
     OrderBody,
     StateBody,
+    TradeBody,
     order_id,
 )
-from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
+from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.live_set import element
 from grenache_py.exchange.signed_log.merkle import Draft, Sealer, Signed
@@ -353,3 +354,23 @@ def test_a_disk_that_lost_entries_stops_and_a_new_epoch_starts_clean(net: Networ
     assert net.book(0) == net.book(1) == ([], [])
     net.place(0, "sell", 7, 99)
     assert net.book(1)[1] == [(99, 7)]
+
+
+def test_a_trade_from_the_future_is_not_put_on_the_tape(net: Network, alice: Author) -> None:
+    now_ms = int(net.now * 1000)
+    for number, ahead_ms in enumerate((0, AHEAD_MS_MAX, AHEAD_MS_MAX + 1)):
+        trade = TradeBody(
+            f"{number:032x}",
+            BTC.symbol,
+            "1",
+            "1",
+            "buy",
+            "a" * 32,
+            "b" * 32,
+            ALICE.key,
+            "f" * 64,
+            now_ms + ahead_ms,
+        )
+        received = net[0].replica.receive(alice.entry(trades=(trade,)), net.now)
+        assert received.verdict == "applied"
+    assert [trade.time_ms - now_ms for trade in net[0].tape(BTC.symbol)] == [0, AHEAD_MS_MAX]

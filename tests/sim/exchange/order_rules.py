@@ -17,6 +17,8 @@ __all__ = ["FILL_DEADLINE_MS", "OrderRules", "reached"]
 
 #: A fill's deadline is so much later than the moment it was asked for.
 FILL_DEADLINE_MS = 10_000
+#: Clocks of homes may differ: a trade that is older than a stop by no more may set it off.
+CLOCKS_MS = 5_000
 #: What of an order never changes.
 _SPEC = (
     *("order_id", "market", "side", "type", "time_in_force", "price_ticks", "stop_ticks"),
@@ -44,12 +46,13 @@ class OrderRules:
         self._entered: dict[str, int] = {}  # the commit at which an order began to match
         self._waiting: dict[str, dict[str, OrderRow]] = defaultdict(dict)  # stops, by home
         self._seen: dict[str, set[str]] = defaultdict(set)  # trades, by home
-        self._last: dict[tuple[str, str], int] = {}  # the newest price, by home and market
+        # By home and market, the trade that was made last, as far as the home knows.
+        self._last: dict[tuple[str, str], TradeRow] = {}
         self._asked: dict[str, set[str]] = defaultdict(set)  # fills, by order
         self._makers: dict[str, set[str]] = defaultdict(set)  # homes, by fill-or-kill order
         self._commits = 0
-        # Prices that were traded while a home might sign nothing, by home and market.
-        self._owed: dict[str, dict[str, list[int]]] = defaultdict(dict)
+        # What was traded while a home might sign nothing, by home and market.
+        self._owed: dict[str, dict[str, list[TradeRow]]] = defaultdict(dict)
 
     def committed(self, home: str, rows: Sequence[Row], silent: bool = False) -> None:
         """
@@ -63,53 +66,60 @@ class OrderRules:
         """
         self._commits += 1
         orders = [row for row in rows if type(row) is OrderRow]
-        trades: list[TradeRow] = []
-        prices: dict[str, list[int]] = defaultdict(list)
+        trades: dict[str, list[TradeRow]] = defaultdict(list)
         for row in rows:
             if type(row) is TradeRow and row.trade_id not in self._seen[home]:
                 self._seen[home].add(row.trade_id)
-                trades.append(row)
-                prices[row.market].append(row.price_ticks)
+                trades[row.market].append(row)
         for order in orders:
-            self._order(home, order, prices)
-        for trade in trades:
-            self._trade(home, trade)
+            self._order(home, order, trades)
+        for of_market in trades.values():
+            for trade in of_market:
+                self._trade(home, trade)
         for row in rows:
             if type(row) is IntentRow:
                 self._intent(row)
-        for market, of_market in prices.items():
-            self._last[home, market] = of_market[-1]
+        for market, of_market in trades.items():
+            last = self._last.get((home, market))
+            known = of_market if last is None else [last, *of_market]
+            self._last[home, market] = max(reversed(known), key=lambda trade: trade.time_ms)
         owed = self._owed[home]
         if silent:
-            for market, of_market in prices.items():
+            for market, of_market in trades.items():
                 owed.setdefault(market, []).extend(of_market)
-        elif prices:
+        elif trades:
             owed.clear()
             new = {order.order_id for order in orders if order.version == 1}
             for stop in self._waiting[home].values():
                 # One that came with this commit may have come after its trades.
+                of_market = trades[stop.market]
                 if stop.order_id not in new and any(
-                    trade.market == stop.market
-                    and trade.time_ms >= stop.time_ms  # an older one says nothing of now
+                    trade.time_ms >= stop.time_ms  # an older one says nothing of now
                     and reached(stop, trade.price_ticks)
-                    for trade in trades
+                    for trade in of_market
                 ):
-                    raise Broken(f"O4: {stop} waits, its price was traded: {prices[stop.market]}")
+                    raise Broken(f"O4: {stop} waits, its price was traded: {of_market}")
 
-    def _order(self, home: str, row: OrderRow, prices: dict[str, list[int]]) -> None:
+    def _order(self, home: str, row: OrderRow, trades: dict[str, list[TradeRow]]) -> None:
         before = self._rows.get(row.order_id)
         self._rows[row.order_id] = row
         if before is None:
             if row.stop_ticks and row.triggered:
                 last = self._last.get((home, row.market))
-                known = [*prices.get(row.market, ()), *(() if last is None else (last,))]
-                if not any(reached(row, price) for price in known):
-                    raise Broken(f"O4: {row} entered, its price was not traded: {known}")
+                known = [] if last is None else [last]
+                # It may have come before, between or after the trades of this commit.
+                known += [
+                    trade
+                    for trade in trades.get(row.market, ())
+                    if last is None or trade.time_ms >= last.time_ms
+                ]
+                if not any(reached(row, trade.price_ticks) for trade in known):
+                    raise Broken(f"O4: {row} entered, the last trade has not reached it: {known}")
                 self.sometimes["stop reached when placed"] += 1
             if row.triggered:
                 self._entered[row.order_id] = self._commits
         else:
-            self._changed(home, before, row, prices)
+            self._changed(home, before, row, trades)
         if row.triggered or not row.live:
             self._waiting[home].pop(row.order_id, None)
         else:
@@ -125,7 +135,7 @@ class OrderRules:
             self.sometimes["good till date expired"] += 1
 
     def _changed(
-        self, home: str, before: OrderRow, row: OrderRow, prices: dict[str, list[int]]
+        self, home: str, before: OrderRow, row: OrderRow, trades: dict[str, list[TradeRow]]
     ) -> None:
         if any(before[at] != row[at] for at in _SPEC_AT):
             raise Broken(f"O6: what never changes has changed: {before} -> {row}")
@@ -138,9 +148,12 @@ class OrderRules:
         if not same_key and not triggered:
             raise Broken(f"O6: an order changed its place in time: {before} -> {row}")
         if triggered:
-            owed = self._owed[home].get(row.market, [])
-            if not any(reached(row, price) for price in (*prices.get(row.market, ()), *owed)):
-                raise Broken(f"O4: {row} was set off by no trade of this commit: {prices}")
+            known = (*trades.get(row.market, ()), *self._owed[home].get(row.market, ()))
+            if not any(
+                reached(row, trade.price_ticks) and trade.time_ms + CLOCKS_MS >= row.time_ms
+                for trade in known
+            ):
+                raise Broken(f"O4: {row} was set off by no trade of this commit: {known}")
             self._entered[row.order_id] = self._commits
             self.sometimes["stop triggered"] += 1
 

@@ -137,14 +137,14 @@ def ticker_get(
         return None if ticks is None else market.format_price(ticks)
 
     def best() -> Coroutine[Any, Any, dict[str, Any]]:
-        tape = list(gateway.node.tape(symbol))
+        last = gateway.node.last_trades.get(symbol)
         return with_volume(
             {
                 "market": symbol,
                 "bid": price(book.best_bid()),
                 "ask": price(book.best_ask()),
-                "last": price(tape[-1].price_ticks) if tape else None,
-                "last_time": tape[-1].time_ms if tape else None,
+                "last": price(last.price_ticks) if last is not None else None,
+                "last_time": last.time_ms if last is not None else None,
             }
         )
 
