@@ -279,7 +279,12 @@ class Taker:
         if intent is None:
             return None
         market = self.ledger.markets[intent.fill.market]
-        intent.seen[i] = trades_by_leg(intent, (body,), market)[i]
+        try:
+            intent.seen[i] = trades_by_leg(intent, (body,), market)[i]
+        except RemoteProtocolError:
+            # Its home wrote it; whoever passed it on cannot know what was asked for.
+            self.not_by_log(body.id)
+            return None
         if intent.shown != (body.time, signed):  # several trades of a fill may be in one entry
             keep_evidence(self.outbox, {body.time}, signed)
             intent.shown = body.time, signed

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.fills.messages import decode_answer, decode_fill
+from grenache_py.exchange.fills.messages import decode_answer, decode_fill, trade_id
+from grenache_py.exchange.signed_log.entries import TradeBody
 from grenache_py.exchange.signed_log.merkle import Signed
 from tests.support.peers import Network, settlement
 
@@ -116,6 +117,26 @@ def test_the_makers_log_is_as_good_as_its_answer() -> None:
     [buy] = [own.live for own in net[0].ledger.closed.values()]
     assert (buy.status, buy.filled) == ("filled", 10)
     assert net[0].in_doubt() == []
+
+
+@pytest.mark.parametrize("wrong", ["price", "quantity", "time"])
+def test_a_makers_log_with_another_trade_than_was_asked_for_is_no_answer(wrong: str) -> None:
+    """Nor is it the fault of the neighbour that passed it on."""
+    net = silent_makers(1)
+    buy = net.place(0, "buy", 10, 110)
+    [intent] = net[0].taker.intents.values()
+    [(maker, _, _)], deadline = intent.legs, intent.fill.deadline
+    trade = TradeBody(
+        trade_id(intent.fill.id, maker), "BTC-USD", "1", "0.001", "buy", maker, buy.order_id,
+        net[1].key, net[0].key, deadline,
+    )  # fmt: skip
+    value = {"price": "1.01", "quantity": "0.0011", "time": deadline + 1}[wrong]
+    trade = msgspec.structs.replace(trade, **{wrong: value})
+    draft = net[1].ledger.log.append(net.now, trades=(trade,))
+    net[1]._sealer.seal()
+    assert net[0].replica.receive(draft.proof, net.now).verdict == "applied"
+    assert (buy.reserved, buy.filled, net[0].taker.settled_by_log) == (10, 0, 0)
+    assert intent.log_mark is None
 
 
 def test_the_takers_log_is_as_good_as_its_word_that_it_has_the_answer() -> None:
