@@ -33,7 +33,8 @@ from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["LIVE_PER_ORIGIN_MAX", "HiddenOrders", "RemoteOrders"]
 
-#: Live orders one home may have; a deterministic rule, so that all peers judge alike.
+#: Live orders of one home that are held. More are no fault of it: while it replaces one, or this
+#: peer catches up, more may be known here than it ever had.
 LIVE_PER_ORIGIN_MAX = 200_000
 #: A lease is honoured this much longer than it says: clocks differ.
 SKEW_MS = AHEAD_MS_MAX

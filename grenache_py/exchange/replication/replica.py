@@ -22,7 +22,7 @@ from grenache_py.exchange.replication.forks import Forks
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.origin_table import OriginTable
 from grenache_py.exchange.replication.received import Novel, Received
-from grenache_py.exchange.replication.remote_orders import LIVE_PER_ORIGIN_MAX, RemoteOrders
+from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.signed_log.entries import Entry, StateBody, TradeBody, check_order_id
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
@@ -183,8 +183,6 @@ class Replica:
         if record is None:
             if published is None or terminal:
                 return  # without an order it was closed in the live set that was adopted
-            if len(origin.records) >= LIVE_PER_ORIGIN_MAX:
-                raise RemoteProtocolError(f"more than {LIVE_PER_ORIGIN_MAX} live orders")
             if not self.records.has_room(origin):
                 return  # not held; the next heartbeat shows it
             self.records.insert(origin, *published, signed, state, entry.seq)

@@ -9,7 +9,7 @@ import pytest
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.market.instrument import Market
-from grenache_py.exchange.replication import origin_table
+from grenache_py.exchange.replication import origin_table, remote_orders
 from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.signed_log.entries import (
     Entry,
@@ -354,6 +354,18 @@ def test_a_disk_that_lost_entries_stops_and_a_new_epoch_starts_clean(net: Networ
     assert net.book(0) == net.book(1) == ([], [])
     net.place(0, "sell", 7, 99)
     assert net.book(1)[1] == [(99, 7)]
+
+
+def test_a_home_with_more_orders_than_are_held_is_not_frozen(
+    net: Network, alice: Author, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replace publishes the new order before it closes the old one, in one entry."""
+    monkeypatch.setattr(remote_orders, "LIVE_PER_ORIGIN_MAX", 2)
+    for price in ("1", "2", "3"):
+        received = net[0].replica.receive(alice.order(price), net.now)
+        assert received.verdict == "applied"
+    origin = net[0].replica.origins[ALICE.key]
+    assert (origin.frozen, len(origin.records)) == ("", 2)
 
 
 def test_a_trade_from_the_future_is_not_put_on_the_tape(net: Network, alice: Author) -> None:
