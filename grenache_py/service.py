@@ -160,13 +160,13 @@ class Daemon(MultiService):
         self._reactor = reactor
         self._when_ready = when_ready
         self._notifier = Notifier() if notifier is None else notifier
-        main.setServiceParent(self)
-        WatchdogService(self._notifier, reactor).setServiceParent(self)
         self._on_signal = on_signal
         self._status: str | None = None  # of a daemon that is ready
-        if on_signal is not None:
+        if on_signal is not None:  # first: who reads that a port is open may send one
             calls = {signal.SIGHUP: self._hang_up, signal.SIGUSR1: self._toggle_debug}
             Signals(reactor, calls).setServiceParent(self)
+        main.setServiceParent(self)
+        WatchdogService(self._notifier, reactor).setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         with exit_readably(self._command):

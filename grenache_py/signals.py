@@ -17,7 +17,12 @@ __all__ = ["Signals"]
 
 
 class Signals(Service):
-    """Calls a function for each signal."""
+    """
+    Calls a function for each signal.
+
+    From its making on, one that comes before the start is ignored: twistd writes its pid file
+    before anything is started, and logrotate sends what it finds there a SIGHUP.
+    """
 
     name = "signals"
 
@@ -29,6 +34,7 @@ class Signals(Service):
         """
         self._reactor = reactor
         self._calls = calls
+        self._ignore()
 
     def startService(self) -> None:
         super().startService()
@@ -40,6 +46,8 @@ class Signals(Service):
 
     def stopService(self) -> None:
         super().stopService()
+        self._ignore()  # not what was before: a reload during the stop must not cut it short
+
+    def _ignore(self) -> None:
         for number in self._calls:
-            # Not what was before: a reload that comes during the stop must not cut it short.
             signal.signal(number, signal.SIG_IGN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from grenache_py.errors import ConfigError
 from grenache_py.sdnotify import Notifier
-from grenache_py.service import Daemon, exit_readably
+from grenache_py.service import Daemon, OnSignal, Reread, exit_readably
 
 PLUGIN = """
 from twisted.application.service import ServiceMaker
@@ -239,7 +240,25 @@ class Stubborn(Service):
         return Deferred()
 
 
+class Eager(Service):
+    """Serves at once; keeps what a signal would have done by then."""
+
+    def startService(self) -> None:
+        self.on_signal = signal.getsignal(signal.SIGUSR1)
+
+
 class DaemonTests(SynchronousTestCase):
+    def test_a_signal_ends_nothing_that_is_about_to_serve(self) -> None:
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        eager, reactor = Eager(), MemoryReactorClock()
+        calls = OnSignal(Reread, lambda: None, lambda: True)
+        daemon = Daemon("sample", eager, reactor, notifier=Notifier({}), on_signal=calls)
+        # twistd writes its pid file now, for whoever sends signals.
+        self.assertIs(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+        daemon.startService()
+        self.assertTrue(callable(eager.on_signal))
+
     def test_a_stop_that_hangs_does_not_keep_the_process(self) -> None:
         reactor = MemoryReactorClock()
         daemon = Daemon("sample", Stubborn(), reactor, notifier=Notifier({}))
