@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from sqlite3 import Connection
 
-import attrs
-
+from grenache_py.exchange.audit.happenings import ID_CHARS_MIN, KINDS, Happening, Trace
 from grenache_py.exchange.effects.rows import AnswerRow, IntentRow, RecordRow, TradeRow
 from grenache_py.exchange.fills.messages import decode_answer, decode_fill, trade_id
 from grenache_py.exchange.fills.taker import DEADLINE_MS
@@ -21,49 +20,7 @@ from grenache_py.exchange.storage import history, snapshot
 from grenache_py.exchange.storage.database import read_only
 from grenache_py.exchange.storage.selects import SELECT_LOG, SELECT_TRADE, rows_of, select
 
-__all__ = ["ID_CHARS_MIN", "Happening", "Trace", "trace"]
-
-#: So much of an order's id names it, as long as no other begins likewise.
-ID_CHARS_MIN = 8
-
-
-#: What can happen, in the order in which it does.
-KINDS = ("received", "committed", "asked", "in doubt", "answered", "traded", "state", "settled")
-
-
-@attrs.frozen
-class Happening:
-    """
-    One thing that happened.
-
-    Attributes:
-        time: milliseconds since 1970, by the clock of the home that did it.
-        what: one of `KINDS`; what is committed is sent to the neighbours at once.
-        text: for people.
-        peer: the other home that had to do with it, "" for none.
-        fill: the id of the fill it belongs to, "" for none.
-    """
-
-    time: int
-    what: str
-    text: str
-    peer: str = ""
-    fill: str = ""
-
-
-@attrs.frozen
-class Trace:
-    """
-    The life of an order.
-
-    Attributes:
-        home: the key of the peer it was placed at, "" for the one whose store this is.
-        happenings: the earliest first.
-    """
-
-    order: str
-    home: str
-    happenings: list[Happening]
+__all__ = ["trace"]
 
 
 def trace(path: str, order: str) -> Trace | None:

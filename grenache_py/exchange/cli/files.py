@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import chain
+from typing import TextIO
 
 import attrs
 import click
 
 from grenache_py.exchange.audit.export import prove, write_csv, write_jsonl
 from grenache_py.exchange.audit.trace import trace as trace_order
+from grenache_py.exchange.audit.trace_log import with_log
 from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.tool import EXIT_FAILED, EXIT_NOTHING, Tool
 
@@ -60,8 +63,16 @@ def replay(tool: Tool, file: str) -> None:
 @click.command()
 @click.argument("order")
 @click.argument("file", default=DATA_FILE)
+@click.option(
+    "--log",
+    "logs",
+    type=click.File("r", "utf-8", errors="replace"),
+    multiple=True,
+    help="A daemon's log, text or JSON, - for stdin: what it says of the order, of peers that it"
+    " had to do with, and of what was wrong meanwhile. Again for each.",
+)
 @click.pass_obj
-def trace(tool: Tool, order: str, file: str) -> None:
+def trace(tool: Tool, order: str, file: str, logs: tuple[TextIO, ...]) -> None:
     """
     Tell what happened to an order: received, committed, sent, asked, answered, traded, settled.
 
@@ -73,5 +84,7 @@ def trace(tool: Tool, order: str, file: str) -> None:
     if found is None:
         tool.nothing(f"{path} knows no order {order}.", None)
         sys.exit(EXIT_NOTHING)
+    if logs:
+        found = with_log(found, chain.from_iterable(logs))
     told = attrs.asdict(found)
     tool.out(told, lambda: show.trace_table(told))
