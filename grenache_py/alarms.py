@@ -8,12 +8,16 @@ ids, and ``docs/operator.rst`` has a section for each, at ``#alarm-ID``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, Literal, TypeAlias
 
 import attrs
 
-__all__ = ["GRAPE", "PEER", "AlarmKind", "Severity", "raised", "utc"]
+__all__ = ["ENDS_S_MIN", "GRAPE", "PEER", "AlarmKind", "Severity", "ends_on", "raised", "utc"]
+
+#: A certificate or a token that ends sooner should be replaced.
+ENDS_S_MIN = 14 * 86_400
 
 #: ``alarm``: it does not serve, and somebody has to act. ``warning``: it works, and may not always.
 Severity: TypeAlias = Literal["alarm", "warning"]
@@ -59,6 +63,12 @@ PEER: dict[str, AlarmKind] = {
         "alarm",
         "the clock is more than 5 s from the neighbours'",
         "Run an NTP service on both; a peer whose clock is more than 5 s off is not heard.",
+    ),
+    "stamps-ahead": AlarmKind(
+        "alarm",
+        "this home's log is ahead of the time",
+        "Wait until the time that the text names: this machine's clock was ahead, and a log never"
+        " steps back. Trade at another peer meanwhile.",
     ),
     "clock-differs": AlarmKind(
         "warning",
@@ -114,6 +124,12 @@ PEER: dict[str, AlarmKind] = {
         "Wait some seconds; if it stays, look at the log for refused entries.",
         hold_s=60,
     ),
+    "home-ahead": AlarmKind(
+        "warning",
+        "another home's log is ahead of the time",
+        "Its orders are not heard before that time has come; its operator should look at its"
+        " clock.",
+    ),
     "home-frozen": AlarmKind(
         "warning",
         "another home signed two histories",
@@ -136,6 +152,11 @@ PEER: dict[str, AlarmKind] = {
         "a TLS certificate ends soon",
         "Put a new certificate in its place and send the daemon SIGHUP.",
     ),
+    "token-expires": AlarmKind(
+        "warning",
+        "a client's token ends soon",
+        "Put a new token, or a later end, into the token file and send the daemon SIGHUP.",
+    ),
 }
 
 #: Of a grape, by id.
@@ -145,15 +166,43 @@ GRAPE: dict[str, AlarmKind] = {
         "no other grape answers",
         "Are the others up? Does UDP pass, both ways? Is --bn right?",
     ),
+    "grape-unasked": AlarmKind(
+        "warning",
+        "other grapes answer, and none has asked this one anything for 20 min",
+        "Open its UDP port for what comes from outside; forward it under its own number.",
+    ),
+    "grape-names": AlarmKind(
+        "warning",
+        "a name in bootstrap has no address",
+        "Look at the name, and at the name server.",
+        hold_s=60,
+    ),
+    "grape-state": AlarmKind(
+        "warning",
+        "the state file cannot be written",
+        "Make room on its disk, or see whose the directory is: a restart would begin with what was"
+        " written last.",
+    ),
     "grape-full": AlarmKind(
         "warning",
         "as many HTTP clients are connected as it takes",
         "Look who is connected; raise the limit, or run another grape.",
     ),
+    "grape-items": AlarmKind(
+        "warning",
+        "as many items are stored as it keeps",
+        "The item used longest ago makes room for each new one: raise dht_maxValues, or look who"
+        " stores so many.",
+    ),
+    "grape-certificate": AlarmKind(
+        "warning",
+        "the TLS certificate of the HTTP port ends soon",
+        "Put a new certificate in its place and send the grape SIGHUP.",
+    ),
 }
 
 
-def raised(kinds: dict[str, AlarmKind], texts: dict[str, str]) -> list[dict[str, Any]]:
+def raised(kinds: Mapping[str, AlarmKind], texts: Mapping[str, str]) -> list[dict[str, Any]]:
     """
     What is wrong, in plain JSON values: the gravest first.
 
@@ -165,6 +214,11 @@ def raised(kinds: dict[str, AlarmKind], texts: dict[str, str]) -> list[dict[str,
         for id, kind in kinds.items()
         if id in texts
     ]
+
+
+def ends_on(ends: float, now: float) -> str:
+    """The verb of a text that says when something ends or has ended, by two Unix times."""
+    return f"{'ended' if ends <= now else 'ends'} on {utc(ends)}"
 
 
 def utc(seconds: float) -> str:

@@ -7,17 +7,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import pytest
 import yaml
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 
+from grenache_py.alarm_watch import AlarmWatch
 from grenache_py.alarms import GRAPE, PEER, raised
 from grenache_py.exchange.cli.diagnosis import AREAS
 from grenache_py.exchange.condition.symptoms import OPENING, symptoms
-from grenache_py.exchange.daemon.alarm_watch import AlarmWatch
 from grenache_py.exchange.daemon.http_port.metrics import exposition, health
-from grenache_py.grape.pages import wrong
+from grenache_py.grape.pages import GrapeFacts, wrong
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs/operator.rst").read_text()
@@ -46,14 +47,17 @@ def status(**changed: Any) -> dict[str, Any]:
         "others_known": 3,
         "links_refused": {"last": None, "last_s_ago": None},
         "synced": True,
-        "origins": {HOME: {"frozen": None}},
+        "homes": 1,
+        "frozen": [],
+        "early": None,
         "hidden": {},
         "fills": {"in_doubt": 0, "on_hold": []},
         "certificates": [{"port": "0.0.0.0:7073", "ends": 1_000 + 90 * 86_400}],
+        "token_ends": {"number": 1, "ends": 1_000 + 90 * 86_400},
         "raised": [],
     }
     for name, value in changed.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and healthy[name] is not None:
             healthy[name] = {**healthy[name], **value}
         else:
             healthy[name] = value
@@ -68,6 +72,7 @@ def elsewhere(who: str) -> dict[str, Any]:
     return {"grapes": {"met": [{"address": "10.0.0.9:7071", "who": who, "reason": "refused"}]}}
 
 
+EARLY = {"home": HOME, "time": 4_600_000}
 HIDDEN = {"BTC-USD": {"orders": 3, "home": HOME, "tick": "0.05", "lot": "1"}}
 #: What raises each alarm: its id, what the text says, and what has to be in the status.
 CAUSES: list[tuple[str, str, dict[str, Any]]] = [
@@ -75,6 +80,7 @@ CAUSES: list[tuple[str, str, dict[str, Any]]] = [
     ("own-log", "says why", by_node("own-log")),
     ("two-daemons", "says why", by_node("two-daemons")),
     ("clock-wrong", "says why", by_node("clock-wrong")),
+    ("stamps-ahead", "says why", {**by_node("stamps-ahead"), "clock_ahead_ms": 3_600_000}),
     ("clock-differs", "says why", by_node("clock-differs")),
     ("clock-differs", "of 1970-01-01 00:16:42 UTC", {"clock_ahead_ms": 2_000}),
     ("disk-low", "12 MiB are free", {"store_free_bytes": 12 << 20}),
@@ -87,10 +93,13 @@ CAUSES: list[tuple[str, str, dict[str, Any]]] = [
     ("links-refused", "tick 1", {"links_refused": {"last": "x: tick 1", "last_s_ago": 5}}),
     ("no-links", "3 addresses", {"links": 0}),
     ("not-synced", "catching up", {"synced": False}),
-    ("home-frozen", HOME[:16], {"origins": {HOME: {"frozen": 7}}}),
+    ("home-ahead", "of 1970-01-01 01:16:40 UTC", {"early": {**EARLY, "s_ago": 5.0}}),
+    ("home-frozen", HOME[:16], {"frozen": [HOME]}),
     ("orders-hidden", "3 in BTC-USD", {"hidden": HIDDEN}),
     ("fills-in-doubt", "2 in doubt", {"fills": {"in_doubt": 2, "on_hold": [HOME]}}),
     ("certificate-expires", "1970-01-02", {"certificates": [{"port": "p", "ends": 86_400 * 1.5}]}),
+    ("token-expires", "number 3 of the token file", {"token_ends": {"number": 3, "ends": 2e3}}),
+    ("token-expires", "of the token file ended", {"token_ends": {"number": 2, "ends": 999}}),
 ]
 
 
@@ -100,6 +109,12 @@ def test_nothing_is_wrong_with_a_peer_that_is_well() -> None:
     old = {"links_refused": {"last": "x", "last_s_ago": 4_000}}
     assert symptoms(status(**old, links=0, others_known=0, synced=False)) == {}
     assert symptoms(status(grapes={"port": None, "seen_s_ago": None})) == {}
+    assert symptoms(status(early={**EARLY, "s_ago": 61.0}, token_ends=None)) == {}
+
+
+def test_who_is_behind_does_not_say_that_all_others_are_ahead() -> None:
+    early = {**EARLY, "s_ago": 5.0}
+    assert list(symptoms(status(**by_node("clock-wrong"), early=early))) == ["clock-wrong"]
 
 
 @pytest.mark.parametrize(("id", "says", "changed"), CAUSES)
@@ -114,6 +129,7 @@ def test_what_is_wrong_raises_its_alarm_and_no_other(
 def test_every_alarm_has_a_cause_a_section_a_rule_and_a_place_in_the_doctor() -> None:
     ids = [*PEER, *GRAPE]
     assert {id for id, _, _ in CAUSES} == PEER.keys()
+    assert [id for id, _, _ in OF_GRAPES] == [*GRAPE]
     assert sorted(id for area in AREAS.values() for id in area) == sorted(PEER)
     assert re.findall(r"^\.\. _alarm-([a-z-]+):$", GUIDE, re.M) == ids
     for id, kind in {**PEER, **GRAPE}.items():
@@ -137,21 +153,46 @@ def test_the_metric_names_every_alarm_and_whether_it_is_raised() -> None:
     assert "exchange_up 0" in text and "exchange_store_ok 0" in text
 
 
-@pytest.mark.parametrize(
-    ("contacts", "alone_is_fine", "clients", "ids"),
-    [
-        (1, False, 3, []),
-        (0, True, 3, []),
-        (0, False, 3, ["grape-alone"]),
-        (1, False, 4, ["grape-full"]),
-    ],
-)
-def test_a_grape_says_what_is_wrong_in_the_same_words(
-    contacts: int, alone_is_fine: bool, clients: int, ids: list[str]
-) -> None:
-    of_dht: Any = SimpleNamespace(contacts_good=contacts)
-    found = wrong(of_dht, alone_is_fine=alone_is_fine, clients=clients, clients_max=4)
-    assert [each["id"] for each in found] == ids
+def grape(contacts: int = 1, items: int = 0, **changed: Any) -> GrapeFacts:
+    """A grape that is well, but for what is changed."""
+    dht: Any = SimpleNamespace(contacts_good=contacts, items=items)
+    well = GrapeFacts(
+        dht=dht,
+        alone_is_fine=False,
+        unasked_s=1.0,
+        unresolved=(),
+        unsaved="",
+        clients=3,
+        clients_max=4,
+        items_max=5,
+        certificate_ends=None,
+        time=1_000.0,
+    )
+    return attrs.evolve(well, **changed)
+
+
+#: What raises each alarm of a grape: its id, what the text says, and the grape.
+OF_GRAPES = [
+    ("grape-alone", "no other grape", grape(contacts=0, unasked_s=9_999)),
+    ("grape-unasked", "for 21 min", grape(unasked_s=21 * 60)),
+    ("grape-names", "known of a.example, b.example", grape(unresolved={"b.example", "a.example"})),
+    ("grape-state", "No space left", grape(unsaved="/data/state: No space left on device")),
+    ("grape-full", "4 HTTP clients", grape(clients=4)),
+    ("grape-items", "5 items", grape(items=5)),
+    ("grape-certificate", "ends on 1970-01-02", grape(certificate_ends=86_400 * 1.5)),
+]
+
+
+@pytest.mark.parametrize(("id", "says", "facts"), OF_GRAPES)
+def test_a_grape_says_what_is_wrong(id: str, says: str, facts: GrapeFacts) -> None:
+    found = wrong(facts)
+    assert list(found) == [id]
+    assert says in found[id]
+
+
+def test_nothing_is_wrong_with_a_grape_that_is_well_or_alone_on_purpose() -> None:
+    assert wrong(grape(certificate_ends=1_000 + 90 * 86_400)) == {}
+    assert wrong(grape(contacts=0, alone_is_fine=True, unasked_s=9_999)) == {}
 
 
 def test_warnings_do_not_make_a_peer_unhealthy_and_alarms_do() -> None:
@@ -166,11 +207,11 @@ class Watched:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.watch = AlarmWatch(self.clock)
+        self.watch = AlarmWatch(self.clock, PEER)
 
     def look(self, **changed: Any) -> tuple[list[dict[str, Any]], list[LogEvent]]:
         with capturedLogs() as events:
-            found = self.watch.look(status(**changed))
+            found = self.watch.look(symptoms(status(**changed)))
         return found, events
 
 

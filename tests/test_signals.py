@@ -163,6 +163,37 @@ def test_a_mistake_is_one_line_and_changes_nothing(tmp_path: Path, mistake: str,
 
 
 @pytest.mark.network
+def test_a_token_that_has_ended_closes_its_connections_and_is_told_of(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    file.write_text(TOKEN.format("the first of two") + TOKEN.format("the second of two"))
+    file.chmod(0o600)
+    command = exchange(tmp_path, "tokens = 'tokens.toml'\n")
+    with running(tmp_path, command, "daemon.log") as daemon:
+        daemon.until(daemon.serves, "it serves")
+        with daemon.client("the first of two") as first, daemon.client("the second of two") as last:
+            assert first.call("status")["token_ends"] is None
+            file.write_text(
+                TOKEN.format("the second of two")
+                + TOKEN.format("the first of two")
+                + "ends = 2026-01-31\n"
+            )
+            daemon.send(signal.SIGHUP, "settings read again: tokens")
+
+            def told() -> bool:
+                return "1 connections were closed: their token has ended" in daemon.said()
+
+            daemon.until(told, "its connection is closed")
+            with pytest.raises(GrenacheError):
+                first.call("ping")
+            (alarm,) = last.call("status")["raised"]
+            assert alarm["id"] == "token-expires" and alarm["text"] == (
+                "token number 2 of the token file ended on 2026-01-31 00:00:00 UTC"
+            )
+        with pytest.raises(NotAuthorised, match="This token ended on 2026-01-31"):
+            daemon.client("the first of two").__enter__()
+
+
+@pytest.mark.network
 def test_certificates_are_renewed_while_the_port_listens(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
 

@@ -80,6 +80,8 @@ class DHTService(Service):
     Attributes:
         protocol: The running node; there after `startService`.
         port: The port really bound.
+        unresolved: Bootstrap names that had no address the last time.
+        unsaved: Why the state file was not written the last time; "" when it was.
     """
 
     log = Logger()
@@ -107,7 +109,8 @@ class DHTService(Service):
         self._key_path = key_path
         self._background = Background(self.log)
         self._listening: IListeningPort | None = None
-        self._unresolved: set[str] = set()
+        self.unresolved: set[str] = set()
+        self.unsaved = ""
         self._state_lock: BinaryIO | None = None
 
     def startService(self) -> None:
@@ -210,13 +213,18 @@ class DHTService(Service):
 
     async def _save(self) -> None:
         assert self._state_path is not None
-        await deferToThreadPool(
-            self._reactor,
-            self._reactor.getThreadPool(),
-            save_state,
-            self._state_path,
-            self._state(),
-        )
+        try:
+            await deferToThreadPool(
+                self._reactor,
+                self._reactor.getThreadPool(),
+                save_state,
+                self._state_path,
+                self._state(),
+            )
+        except OSError as problem:
+            self.unsaved = f"{self._state_path}: {problem.strerror}"
+        else:
+            self.unsaved = ""
 
     # --- bootstrap --------------------------------------------------------------------------
 
@@ -235,12 +243,12 @@ class DHTService(Service):
 
     def _address(self, host: str, port: int) -> Deferred[Address | None]:
         def resolved(literal: str) -> Address:
-            self._unresolved.discard(host)
+            self.unresolved.discard(host)
             return literal, port
 
         def failed(failure: Failure) -> None:
-            if host not in self._unresolved:
-                self._unresolved.add(host)
+            if host not in self.unresolved:
+                self.unresolved.add(host)
                 self.log.warn(
                     "bootstrap host {host} cannot be resolved, will be tried again: {problem}",
                     host=host,

@@ -88,7 +88,7 @@ class ExchangeNode:
         serving, alarms: whether this home may sign and serve; see ``Serving``.
         discovered, goodbye, connect, ban: see ``Peering`` and ``Dialling``.
         tie, untie, connection_lost, connections_lost_but: see ``TiedOrders``.
-        status, peers, in_doubt: see ``NodeStatus``.
+        status, summary, peers, in_doubt: see ``NodeStatus``.
         markets, books: by symbol.
         last_trades: see ``Tape.last``.
         known_markets: those, and any that orders of earlier times were in.
@@ -171,6 +171,7 @@ class ExchangeNode:
         held = (self.clock, self.ledger, self.maker, self.taker, self.replica)
         about = NodeStatus(*held, self.sync, self.peering, verifier, serving, now)
         self.status, self.peers, self.in_doubt = about.status, about.peers, about.in_doubt
+        self.summary = about.summary
         start = Start(*held, self.home, serving, bool(config.peering.connect))
         start.restore(snapshot, config.new_epoch, now)
 

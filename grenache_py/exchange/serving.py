@@ -4,7 +4,8 @@ Whether this home may serve: after it has listened, without an alarm, by a clock
 Pure. A home that was restarted says nothing in its own name before it has listened to what its
 neighbours hold of its log: its disk may be an old copy (docs/design/identity.rst#old-disk). Its
 wall clock, and one that leapt, is believed when the neighbours agree or nobody is there
-(docs/design/log.rst#clock-rests).
+(docs/design/log.rst#clock-rests). Stamps never step back, so a home that followed a clock hours
+ahead is not heard once that is put right, until the time has come up to them.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class Serving:
         self._since = 0.0  # listening, or with a clock that rests
         self._linked_at: float | None = None
         self._rested = False
-        self._clock_alarm = self._clock_warning = ""
-        self._said: tuple[list[str], bool, bool] = ([], False, False)
+        self._clock_alarm = self._clock_warning = self._stamps_alarm = ""
+        self._said: tuple[list[str], bool, bool, bool] = ([], False, False, False)
 
     def begin(self, restarted: bool, others_known: bool, now: float) -> None:
         """
@@ -125,11 +126,28 @@ class Serving:
         )
         self._clock_alarm = f"{text}; new orders are refused until then" if wrong else ""
         self._clock_warning = text if not wrong else ""
-        said = (self.alarms_but_clock(), wrong, bool(self._clock_warning))
+        self._stamps_alarm = "" if found is None else self._stamps_ahead(found, now)
+        said = (
+            self.alarms_but_clock(),
+            wrong,
+            bool(self._clock_warning),
+            bool(self._stamps_alarm),
+        )
         if said != self._said:
             self._said = said
             for tell in self.on_change:
                 tell(self.alarms(), self.warnings())
+
+    def _stamps_ahead(self, found: ClockOffset, now: float) -> str:
+        """What is wrong with stamps that are ahead of both clocks: one neighbour may lie."""
+        stamp = self._clock.ms / 1000
+        if stamp - max(now, now - found.ahead_s) <= CLOCK_ALARM_S:
+            return ""
+        return (
+            f"the newest entry of this home's log is of {utc(stamp)}, and this machine's clock says"
+            f" {utc(now)}: other peers take nothing of this home until"
+            f" {utc(stamp - CLOCK_ALARM_S)}; new orders are refused until then"
+        )
 
     @property
     def clock_offset(self) -> ClockOffset | None:
@@ -162,12 +180,16 @@ class Serving:
             OrderError: this home must take no new orders.
         """
         self.must_sign()
-        if self._clock_alarm:
-            raise OrderError(BUSY, f"this peer does not serve: {self._clock_alarm}")
+        for alarm in self._alarms_of_clock():
+            raise OrderError(BUSY, f"this peer does not serve: {alarm}")
 
     def raised(self) -> dict[str, str]:
         """What is wrong, by the id of its alarm."""
-        found = {"clock-wrong": self._clock_alarm, "clock-differs": self._clock_warning}
+        found = {
+            "clock-wrong": self._clock_alarm,
+            "stamps-ahead": self._stamps_alarm,
+            "clock-differs": self._clock_warning,
+        }
         if self._proofs:
             found["own-log"] = self._proofs[0]
         if self._own_clone():
@@ -176,7 +198,10 @@ class Serving:
 
     def alarms(self) -> list[str]:
         """Why this home does not serve; empty when all is well."""
-        return [*self.alarms_but_clock(), *filter(None, [self._clock_alarm])]
+        return [*self.alarms_but_clock(), *self._alarms_of_clock()]
+
+    def _alarms_of_clock(self) -> list[str]:
+        return list(filter(None, [self._clock_alarm, self._stamps_alarm]))
 
     def alarms_but_clock(self) -> list[str]:
         """Those that nothing but an operator ends."""

@@ -8,19 +8,21 @@ the others in its bootstrap list, is unhealthy until one of them is there.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
 import msgspec
 
-from grenache_py.alarms import GRAPE, raised
+from grenache_py.alarms import ENDS_S_MIN, GRAPE, ends_on
 from grenache_py.dht.node import DHTStatus
 from grenache_py.metrics import Exposition
 from grenache_py.wire.http.routes import HTTPRoute
 
-__all__ = ["ROUTES", "HTTPStatistics", "condition", "health", "metrics", "wrong"]
+__all__ = ["ROUTES", "GrapeFacts", "HTTPStatistics", "condition", "health", "metrics", "wrong"]
 
+#: Since another grape last asked this one anything. Each asks its neighbours every 15 min.
+UNASKED_S_MAX = 1_200.0
 
 _ANYBODY = "anybody, up to the rate of one address"
 #: Every path of the grape's HTTP port.
@@ -53,22 +55,58 @@ class HTTPStatistics:
     statuses: Mapping[int, int]
 
 
-def wrong(
-    status: DHTStatus, *, alone_is_fine: bool, clients: int, clients_max: int
-) -> list[dict[str, Any]]:
+@attrs.frozen(kw_only=True)
+class GrapeFacts:
     """
-    Return the alarms that are raised, in plain JSON values; see ``alarms.py``.
+    What a grape is judged by.
 
-    Args:
+    Attributes:
+        dht: Its node.
         alone_is_fine: No bootstrap nodes are configured.
+        unasked_s: Since another node last asked this one anything, or since the start.
+        unresolved: Names in ``bootstrap`` that have no address now.
+        unsaved: Why the state file was not written the last time; "" when it was.
         clients, clients_max: HTTP clients there are, and may be.
+        items_max: Items that are kept.
+        certificate_ends: Of the HTTP port, in seconds since 1970; None without one.
+        time: Now, likewise.
     """
+
+    dht: DHTStatus
+    alone_is_fine: bool
+    unasked_s: float
+    unresolved: Collection[str]
+    unsaved: str
+    clients: int
+    clients_max: int
+    items_max: int
+    certificate_ends: float | None
+    time: float
+
+
+def wrong(facts: GrapeFacts) -> dict[str, str]:
+    """Return what is wrong, by the id of its alarm; see ``alarms.py``."""
     texts = {}
-    if not (status.contacts_good or alone_is_fine):
+    good, ends = facts.dht.contacts_good, facts.certificate_ends
+    if not (good or facts.alone_is_fine):
         texts["grape-alone"] = "no other grape answers"
-    if clients >= clients_max:
-        texts["grape-full"] = f"{clients} HTTP clients are connected, and more are sent away"
-    return raised(GRAPE, texts)
+    if good and facts.unasked_s > UNASKED_S_MAX:
+        minutes = int(facts.unasked_s / 60)
+        texts["grape-unasked"] = (
+            f"{good} other grapes answer, and none has asked this one anything for {minutes} min:"
+            " its UDP port may be closed to them"
+        )
+    if facts.unresolved:
+        texts["grape-names"] = f"no address is known of {', '.join(sorted(facts.unresolved))}"
+    if facts.unsaved:
+        texts["grape-state"] = f"the state file cannot be written: {facts.unsaved}"
+    if facts.clients >= facts.clients_max:
+        texts["grape-full"] = f"{facts.clients} HTTP clients are connected, and more are sent away"
+    if facts.dht.items >= facts.items_max:
+        texts["grape-items"] = f"{facts.dht.items} items are stored, and each new one costs another"
+    if ends is not None and ends - facts.time < ENDS_S_MIN:
+        texts["grape-certificate"] = f"the certificate of the HTTP port {ends_on(ends, facts.time)}"
+    return texts
 
 
 def condition(alarms: list[dict[str, Any]], *, stopping: bool) -> tuple[int, str]:
@@ -76,7 +114,7 @@ def condition(alarms: list[dict[str, Any]], *, stopping: bool) -> tuple[int, str
     Return how the grape is, as an HTTP status and in words.
 
     Args:
-        alarms: what `wrong` returned.
+        alarms: What is raised, in plain JSON values.
         stopping: The grape is about to leave.
     """
     alarm = next((each["text"] for each in alarms if each["level"] == "alarm"), "ok")
@@ -89,8 +127,8 @@ def health(status: DHTStatus, text: str, alarms: list[dict[str, Any]]) -> bytes:
     Return the JSON of ``GET /health``.
 
     Args:
-        text: what `condition` returned.
-        alarms: what `wrong` returned.
+        text: What `condition` returned.
+        alarms: What is raised, in plain JSON values.
     """
     page = {
         "status": text,
@@ -106,7 +144,7 @@ def health(status: DHTStatus, text: str, alarms: list[dict[str, Any]]) -> bytes:
 
 
 def metrics(status: DHTStatus, http: HTTPStatistics | None, alarms: list[dict[str, Any]]) -> bytes:
-    """Return the text of ``GET /metrics``; ``alarms`` are those of `wrong`."""
+    """Return the text of ``GET /metrics``; ``alarms`` is what is raised."""
     page = Exposition()
     now = {each["id"] for each in alarms}
     page.gauge(

@@ -21,7 +21,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from grenache_py import certificates
-from grenache_py.deferreds import DeadlinePassed, deadline
+from grenache_py.alarm_watch import LOOK_S, AlarmWatch
+from grenache_py.alarms import GRAPE
+from grenache_py.deferreds import Background, DeadlinePassed, deadline, every
 from grenache_py.dht.config import DHTConfig
 from grenache_py.dht.protocol import DHTProtocol
 from grenache_py.dht.service import DHTReactor, DHTService
@@ -69,6 +71,10 @@ class GrapeService(Service):
         self._stopping = False
         self._listening: IListeningPort | None = None
         self._site: Site | None = None
+        self._certificate_ends: float | None = None
+        self._watch = AlarmWatch(reactor, GRAPE)
+        self._background = Background(self.log)
+        self._asked, self._asked_at = 0, 0.0
         self._dht = DHTService(
             reactor,
             rng,
@@ -103,6 +109,9 @@ class GrapeService(Service):
             self._dht.stopService()
             raise
         super().startService()
+        self._asked_at = self._reactor.seconds()
+        looking = every(lambda: LOOK_S, self._reactor, self.log, "looking for alarms", self._look)
+        self._background.spawn("looking for alarms", looking)
         status = self.dht.status()
         self.log.info(
             "grape {node_id} on UDP port {dht_port}, HTTP API on {api}",
@@ -128,6 +137,7 @@ class GrapeService(Service):
         if context is None or self._listening is None:
             return Reread(later=tuple(later))
         certificates.renew(self._listening, context)
+        self._certificate_ends = certificates.ends(context)
         return Reread(("1 TLS certificate",), tuple(later))
 
     def stopService(self) -> Deferred[None]:
@@ -141,6 +151,7 @@ class GrapeService(Service):
     async def _stop(self) -> None:
         super().stopService()
         self._stopping = True
+        await self._background.stop()
         if self._listening is not None:
             await maybeDeferred(self._listening.stopListening)
             self._listening = None
@@ -186,7 +197,8 @@ class GrapeService(Service):
             return self._reactor.listenTCP(port, site, LISTEN_BACKLOG)
 
     def _listen_endpoint(self, description: str, site: Site) -> IListeningPort:
-        certificates.read(description)  # whose errors are readable
+        context = certificates.read(description)  # whose errors are readable
+        self._certificate_ends = None if context is None else certificates.ends(context)
         try:
             endpoint = serverFromString(self._reactor, description)
             listening = endpoint.listen(site)
@@ -206,21 +218,23 @@ class GrapeService(Service):
             raise ConfigError(f"api endpoint {description!r} does not listen at once")
         return ports[0]
 
-    def _condition(self) -> tuple[int, str]:
-        return pages.condition(self._wrong(), stopping=self._stopping)
+    async def _look(self) -> None:
+        self._raised()
 
     def _health(self) -> Page:
-        code, text = self._condition()
-        body = pages.health(self.dht.status(), text, self._wrong())
+        raised = self._raised()
+        code, text = pages.condition(raised, stopping=self._stopping)
+        body = pages.health(self.dht.status(), text, raised)
         return Page(body, "application/json", code)
 
     def _page(self) -> Page:
-        code, text = self._condition()
-        body = status_page(text, code == 200, self.dht.status(), self._statistics())
+        raised = self._raised()
+        code, text = pages.condition(raised, stopping=self._stopping)
+        body = status_page(text, code == 200, self.dht.status(), self._statistics(), raised)
         return Page(body, "text/html; charset=utf-8", code)
 
     def _metrics(self) -> Page:
-        text = pages.metrics(self.dht.status(), self._statistics(), self._wrong())
+        text = pages.metrics(self.dht.status(), self._statistics(), self._raised())
         return Page(text, CONTENT_TYPE)
 
     def _statistics(self) -> pages.HTTPStatistics:
@@ -233,13 +247,25 @@ class GrapeService(Service):
             site.clients.statuses,
         )
 
-    def _wrong(self) -> list[dict[str, Any]]:
-        return pages.wrong(
-            self.dht.status(),
+    def _raised(self) -> list[dict[str, Any]]:
+        """What is wrong now, in plain JSON values."""
+        dht, now = self.dht.status(), self._reactor.seconds()
+        asked = dht.counters.queries_answered + dht.counters.queries_refused
+        if asked != self._asked:
+            self._asked, self._asked_at = asked, now
+        facts = pages.GrapeFacts(
+            dht=dht,
             alone_is_fine=not self.config.bootstrap,
+            unasked_s=now - self._asked_at,
+            unresolved=self._dht.unresolved,
+            unsaved=self._dht.unsaved,
             clients=0 if self._site is None else len(self._site.clients.connections),
             clients_max=self.config.connections_max,
+            items_max=self.config.dht_max_values,
+            certificate_ends=self._certificate_ends,
+            time=now,
         )
+        return self._watch.look(pages.wrong(facts))
 
 
 def _no_metrics() -> Page:

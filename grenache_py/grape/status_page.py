@@ -7,6 +7,7 @@ Pure.
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import attrs
 
@@ -46,13 +47,16 @@ th, td {{ border-top: 1px solid #8886; padding: .15rem .3rem; }}
 """
 
 
-def status_page(health: str, well: bool, status: DHTStatus, http: HTTPStatistics) -> bytes:
+def status_page(
+    health: str, well: bool, status: DHTStatus, http: HTTPStatistics, alarms: list[dict[str, Any]]
+) -> bytes:
     """
     Return the page in HTML.
 
     Args:
         health: What ``/health`` says, in words.
         well: Whether that is good.
+        alarms: What is raised, in plain JSON values.
     """
     round_trip = status.round_trip_s
     tables = [
@@ -88,6 +92,9 @@ def status_page(health: str, well: bool, status: DHTStatus, http: HTTPStatistics
             },
         ),
     ]
+    if alarms:
+        wrong = {f"{each['level']} {each['id']}": each["text"] for each in alarms}
+        tables.insert(0, _table("What is wrong", wrong))
     mark = "●" if well else "▲"
     return _PAGE.format(mark=mark, health=escape(health), tables="\n".join(tables)).encode()
 

@@ -220,3 +220,54 @@ def test_one_neighbour_alone_is_not_believed_for_ever() -> None:
     home.after(int(DOUBT_S))
     home.serving.must_take()
     assert home.serving.warnings()
+
+
+def test_a_home_whose_stamps_are_an_hour_ahead_says_so_and_takes_no_orders() -> None:
+    """Its wall clock was put right since; nobody takes what it signs before that hour has come."""
+    home = Neighbours()
+    home.serving.begin(False, False, home.now)
+    home.clock.resume(int((home.now + HOUR) * 1000), 0)
+    home.after(1)
+    home.serving.must_take()  # a market of one
+    home.say(0.1, -0.1)
+    home.after(1)
+    assert list(home.serving.raised()) == ["stamps-ahead"]
+    [alarm] = home.serving.alarms()
+    assert alarm.count(" UTC") == 3
+    with pytest.raises(OrderError, match="log is of"):
+        home.serving.must_take()
+    home.serving.must_sign()  # cancels and fills
+    home.after(int(HOUR))
+    assert not home.serving.raised()
+    home.serving.must_take()
+
+
+@pytest.mark.parametrize("lie", [HOUR, -HOUR])
+def test_one_neighbour_cannot_make_a_home_think_its_stamps_ahead(lie: float) -> None:
+    home = Neighbours()
+    home.serving.begin(False, True, home.now)
+    home.say(lie)
+    home.after(2)
+    assert "stamps-ahead" not in home.serving.raised()
+    home.serving.must_take()
+
+
+def test_a_home_with_a_clock_an_hour_behind_names_the_clock_and_not_its_stamps() -> None:
+    home = Neighbours()
+    home.now -= HOUR
+    home.serving.begin(True, True, home.now)
+    home.say(-HOUR, -HOUR)
+    home.after(5)
+    assert list(home.serving.raised()) == ["clock-wrong"]
+
+
+def test_both_sides_of_a_link_say_that_a_home_is_an_hour_ahead() -> None:
+    net = Network(2)
+    net.link(0, 1)
+    net.run(10)
+    net[0].clock.resume(int((net.now + HOUR) * 1000), 0)
+    net.run(10)
+    assert [each["id"] for each in net[0].status(net.now)["raised"]] == ["stamps-ahead"]
+    early = net[1].status(net.now)["early"]
+    assert (early["home"], early["s_ago"] < 10) == (net[0].key, True)
+    assert early["time"] / 1000 > net.now + HOUR - 60

@@ -26,15 +26,16 @@ Verdict: TypeAlias = Literal["good", "note", "warning", "bad"]
 AREAS: dict[str, tuple[str, ...]] = {
     "identity": ("own-log", "two-daemons"),
     "store": ("store-failed", "log-held", "disk-low"),
-    "clock": ("clock-wrong", "clock-differs"),
+    "clock": ("clock-wrong", "stamps-ahead", "clock-differs"),
     "grapes": ("grapes-silent",),
     "announced": ("not-announced",),
     "rings": (),
     "reachable": ("not-reachable",),
     "links": ("links-refused", "no-links"),
-    "sync": ("not-synced", "home-frozen", "orders-hidden"),
+    "sync": ("not-synced", "home-ahead", "home-frozen", "orders-hidden"),
     "fills": ("fills-in-doubt",),
     "certificates": ("certificate-expires",),
+    "tokens": ("token-expires",),
 }
 
 
@@ -95,6 +96,7 @@ def examine(
         "sync": _sync(status, links),
         "fills": [Finding("fills", "good", f"{status['fills']['in_doubt']} in doubt")],
         "certificates": [],
+        "tokens": [],
     }
     findings: list[Finding] = []
     for what in AREAS:

@@ -10,9 +10,11 @@ import errno
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from grenache_py.alarms import ENDS_S_MIN, PEER, ends_on
 from grenache_py.errors import ConfigError
 from grenache_py.exchange.cli.diagnosis import Finding
 from grenache_py.exchange.condition.symptoms import DISK_FREE_BYTES_MIN
@@ -94,9 +96,14 @@ def _directory(directory: str) -> Iterator[Finding]:
 def _tokens(config: ExchangeConfig) -> Iterator[Finding]:
     if config.tokens_file:
         try:
-            read_tokens(config.tokens_file)
+            first = read_tokens(config.tokens_file).first_end
         except ConfigError as error:
             yield Finding("tokens", "bad", str(error), "Mend the file.")
+            return
+        now, id = time.time(), "token-expires"
+        if first is not None and first[0] - now < ENDS_S_MIN:
+            found = f"token number {first[1]} of {config.tokens_file} {ends_on(first[0], now)}"
+            yield Finding("tokens", "warning", found, PEER[id].advice, id)
         else:
             yield Finding("tokens", "good", f"{config.tokens_file} can be read")
 

@@ -7,6 +7,7 @@ Pure. The token file is TOML and must be readable by its owner (and group) only:
     token = "at least 16 characters"
     scopes = ["read", "trade"]      # any of read, trade, admin
     account = "alice"               # optional: may act for this account only
+    ends = 2027-01-31               # optional: not taken from that day on (UTC), or a time
 
 Tokens are kept as SHA-256 digests, so neither memory dumps nor the time a comparison takes
 give one away.
@@ -14,6 +15,7 @@ give one away.
 
 from __future__ import annotations
 
+from datetime import date, datetime, timezone
 from hashlib import sha256
 from typing import Any
 
@@ -26,6 +28,7 @@ __all__ = ["ALL_SCOPES", "ClientTokens", "Grant", "digest_of"]
 ALL_SCOPES = frozenset({"read", "trade", "admin"})
 TOKEN_CHARS_MIN = 16
 TOKENS_MAX = 10_000
+_MEMBERS = {"token", "scopes", "account", "ends"}
 
 
 def digest_of(token: str) -> bytes:
@@ -41,17 +44,38 @@ class Grant:
     Attributes:
         scopes: of ``read``, ``trade`` and ``admin``.
         account: the only account it may act for; None: any.
+        ends: when it is not taken any more, in seconds since 1970; None: it is for ever. Two grants
+            that differ in this alone allow the same.
     """
 
     scopes: frozenset[str]
     account: str | None = None
+    ends: float | None = attrs.field(default=None, eq=False)
+
+    def over(self, now: float) -> bool:
+        """Whether it has ended."""
+        return self.ends is not None and self.ends <= now
 
 
 class ClientTokens:
-    """The grants of a token file."""
+    """
+    The grants of a token file.
+
+    Attributes:
+        first_end: when the first of them ends, and which number it has in the file; None when none
+            does.
+    """
 
     def __init__(self, grants: dict[bytes, Grant]) -> None:
         self._grants = grants
+        self.first_end: tuple[float, int] | None = min(
+            (
+                (grant.ends, number)
+                for number, grant in enumerate(grants.values(), 1)
+                if grant.ends is not None
+            ),
+            default=None,
+        )
 
     @classmethod
     def of(cls, table: dict[str, Any]) -> ClientTokens:
@@ -69,8 +93,8 @@ class ClientTokens:
         grants: dict[bytes, Grant] = {}
         for number, entry in enumerate(entries, 1):
             where = f"[[token]] number {number}"
-            if not isinstance(entry, dict) or not set(entry) <= {"token", "scopes", "account"}:
-                raise ConfigError(f"{where}: its members are token, scopes and account")
+            if not isinstance(entry, dict) or not set(entry) <= _MEMBERS:
+                raise ConfigError(f"{where}: its members are token, scopes, account and ends")
             token, scopes, account = entry.get("token"), entry.get("scopes"), entry.get("account")
             if not isinstance(token, str) or len(token) < TOKEN_CHARS_MIN:
                 raise ConfigError(f"{where}: token must be {TOKEN_CHARS_MIN} characters or more")
@@ -81,7 +105,7 @@ class ClientTokens:
             digest = digest_of(token)
             if digest in grants:
                 raise ConfigError(f"{where}: this token stands in the file twice")
-            grants[digest] = Grant(frozenset(scopes), account)
+            grants[digest] = Grant(frozenset(scopes), account, _seconds(entry.get("ends"), where))
         return cls(grants)
 
     def grant(self, token: str) -> Grant | None:
@@ -91,3 +115,16 @@ class ClientTokens:
     def by_digest(self, digest: bytes) -> Grant | None:
         """Likewise, by what `digest_of` made of the token."""
         return self._grants.get(digest)
+
+
+def _seconds(ends: object, where: str) -> float | None:
+    if ends is None:
+        return None
+    if isinstance(ends, datetime) and ends.tzinfo is not None:
+        return ends.timestamp()
+    if isinstance(ends, date) and not isinstance(ends, datetime):
+        return datetime(ends.year, ends.month, ends.day, tzinfo=timezone.utc).timestamp()
+    raise ConfigError(
+        f"{where}: ends must be a day (2027-01-31) or a time with its zone (2027-01-31T18:00:00Z),"
+        " without quotes"
+    )

@@ -40,7 +40,24 @@ class NodeStatus:
     started: float
 
     def status(self, now: float) -> dict[str, Any]:
-        """How this peer is doing, in plain JSON values."""
+        """How this peer is doing, in plain JSON values: its summary, and each home it knows."""
+        now_ms = int(now * 1000)
+        homes = {
+            home: {
+                "epoch": origin.epoch,
+                "seq": origin.seq,
+                "live": len(origin.records),
+                "visible": origin.visible,
+                "complete": origin.complete,
+                "frozen": origin.frozen,
+                "age_ms": max(0, now_ms - origin.time[0]),
+            }
+            for home, origin in self.replica.origins.items()
+        }
+        return {**self.summary(now), "origins": homes}
+
+    def summary(self, now: float) -> dict[str, Any]:
+        """How this peer is doing without each home: asked often, and there may be thousands."""
         replica = self.replica
         live = sum(len(origin.records) for origin in replica.origins.values())
         now_ms = int(now * 1000)
@@ -57,18 +74,9 @@ class NodeStatus:
             "raised": raised(PEER, self.serving.raised()),
             "links": len(self.peering.by_key),
             "others_known": self.peering.addresses.known,
-            "origins": {
-                home: {
-                    "epoch": origin.epoch,
-                    "seq": origin.seq,
-                    "live": len(origin.records),
-                    "visible": origin.visible,
-                    "complete": origin.complete,
-                    "frozen": origin.frozen,
-                    "age_ms": max(0, now_ms - origin.time[0]),
-                }
-                for home, origin in replica.origins.items()
-            },
+            "homes": len(replica.origins),
+            "frozen": [home for home, origin in replica.origins.items() if origin.frozen],
+            "early": None if replica.early is None else _early(*replica.early, now_ms),
             "log": {
                 "epoch": self.ledger.log.epoch,
                 "seq": self.ledger.log.seq,
@@ -139,3 +147,8 @@ class NodeStatus:
             }
             for intent in self.taker.intents.values()
         ]
+
+
+def _early(home: str, stamp_ms: int, came_ms: int, now_ms: int) -> dict[str, Any]:
+    """The last entry of another home that was too far ahead of the time."""
+    return {"home": home, "time": stamp_ms, "s_ago": max(0.0, (now_ms - came_ms) / 1000)}

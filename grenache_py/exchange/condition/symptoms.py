@@ -7,10 +7,9 @@ Pure. Judges plain values, so that the daemon, its metrics and ``exchange doctor
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
 from typing import Any
 
-from grenache_py.alarms import utc
+from grenache_py.alarms import ENDS_S_MIN, ends_on, utc
 
 __all__ = ["OPENING", "symptoms"]
 
@@ -25,10 +24,11 @@ DISK_FREE_BYTES_MIN = 256 * 1_048_576
 SEEN_S_MAX = 60.0
 #: Since a link was last refused because two peers do not fit together.
 REFUSED_S_MAX = 3_600.0
-#: A certificate that ends sooner should be replaced.
-CERTIFICATE_S_MIN = 14 * 86_400
+#: Since an entry of another home last was too far ahead of the time; a home signs one each 5 s.
+EARLY_S_MAX = 60.0
 #: The clock that stamps orders is ahead because others' are.
 CLOCK_AHEAD_MS_MAX = 1_000
+_OWN_CLOCK = frozenset({"clock-wrong", "clock-differs"})
 
 
 def symptoms(status: Mapping[str, Any]) -> dict[str, str]:
@@ -44,20 +44,27 @@ def symptoms(status: Mapping[str, Any]) -> dict[str, str]:
         found.update(_of_grapes(status))
         found.update(_of_others(status))
         ahead_ms = status["clock_ahead_ms"]
-        if ahead_ms > CLOCK_AHEAD_MS_MAX and not {"clock-wrong", "clock-differs"} & found.keys():
+        if _OWN_CLOCK & found.keys():
+            found.pop("home-ahead", None)  # it is this one that is wrong
+        elif ahead_ms > CLOCK_AHEAD_MS_MAX and "stamps-ahead" not in found:
             here = status["time"] / 1000
             found["clock-differs"] = (
                 f"this machine's clock says {utc(here)}, and the newest order of other peers is"
                 f" of {utc(here + ahead_ms / 1000)}: set the wrong one right, with an NTP service"
             )
-    ends = min((each["ends"] for each in status.get("certificates", ())), default=None)
-    if ends is not None and ends - status["time"] / 1000 < CERTIFICATE_S_MIN:
-        found["certificate-expires"] = f"the certificate of a port ends on {_day(ends)}"
+    found.update(_of_what_ends(status))
     return found
 
 
-def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d at %H:%M UTC")
+def _of_what_ends(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    now = status.get("time", 0) / 1000
+    ends = min((each["ends"] for each in status.get("certificates", ())), default=None)
+    if ends is not None and ends - now < ENDS_S_MIN:
+        yield "certificate-expires", f"the certificate of a port {ends_on(ends, now)}"
+    token = status.get("token_ends")
+    if token is not None and token["ends"] - now < ENDS_S_MIN:
+        which = f"token number {token['number']} of the token file"
+        yield "token-expires", f"{which} {ends_on(token['ends'], now)}"
 
 
 def _of_store(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -119,7 +126,14 @@ def _of_others(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "no-links", f"{known} addresses of other peers are known, and none is linked"
     if links and not status["synced"]:
         yield "not-synced", "still catching up with other peers"
-    frozen = [home for home, origin in status["origins"].items() if origin["frozen"]]
+    early = status.get("early")
+    if early and early["s_ago"] < EARLY_S_MAX:
+        yield (
+            "home-ahead",
+            f"what peer {early['home'][:16]} signs is of {utc(early['time'] / 1000)}, and this"
+            f" machine's clock says {utc(status['time'] / 1000)}: it is not taken before",
+        )
+    frozen = status.get("frozen")
     if frozen:
         yield "home-frozen", f"peer {frozen[0][:16]} signed two histories; its orders are ignored"
     hidden = [

@@ -25,7 +25,7 @@ from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode
 from grenache_py.exchange.settings.config import TABLE, ExchangeConfig
 from grenache_py.exchange.settings.secret_files import read_tokens
-from grenache_py.service import Reread
+from grenache_py.service import Reread, place
 
 __all__ = ["Reconfiguration"]
 
@@ -68,6 +68,36 @@ class Reconfiguration:
     def grant(self, token: str) -> Grant | None:
         """What a token allows; None for one that is not known."""
         return None if self.tokens is None else self.tokens.grant(token)
+
+    def expiring(self) -> dict[str, Any]:
+        """
+        What of it ends by itself, in plain JSON values.
+
+        Returns:
+            ``certificates``: each port that speaks TLS, and when its certificate ends;
+            ``token_ends``: the first token that ends, by its number in the file, or None.
+        """
+        first = None if self.tokens is None else self.tokens.first_end
+        return {
+            "certificates": [
+                {"port": place(port), "ends": round(at)} for port, at in self.certificates.items()
+            ],
+            "token_ends": None if first is None else {"ends": round(first[0]), "number": first[1]},
+        }
+
+    def turn_out_ended(self, commit_loop: CommitLoop, now: float) -> None:
+        """Close the connections of clients whose token has ended."""
+        tokens = self.tokens
+        if tokens is None or tokens.first_end is None or tokens.first_end[0] > now:
+            return
+
+        def ended(client: Principal) -> bool:
+            grant = tokens.by_digest(client.token) if client.token else None
+            return grant is not None and grant.over(now)
+
+        gone = commit_loop.turn_out(ended)
+        if gone:
+            self.log.info("{gone} connections were closed: their token has ended", gone=gone)
 
     def follow(self, fresh: ExchangeConfig, commit_loop: CommitLoop, nodes: NodeFactory) -> Reread:
         """

@@ -23,6 +23,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from grenache_py import certificates
+from grenache_py.alarm_watch import LOOK_S, AlarmWatch
+from grenache_py.alarms import PEER
 from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline, every
 from grenache_py.epoll_set import EpollSet
 from grenache_py.errors import ConfigError
@@ -32,7 +34,6 @@ from grenache_py.exchange.client_port.methods.peers import tell_status
 from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.daemon.address_slots import AddressSlots
 from grenache_py.exchange.daemon.admin import DaemonAdmin
-from grenache_py.exchange.daemon.alarm_watch import LOOK_S, AlarmWatch
 from grenache_py.exchange.daemon.connections.accept_pace import AcceptPace
 from grenache_py.exchange.daemon.connections.admission import (
     ClientAdmission,
@@ -158,8 +159,8 @@ class ExchangeService(Service):
             self._listening,
             config.advertise,
             self._peers.door.counters,
-            self._certificates,
-            AlarmWatch(clock),
+            self._settings.expiring,
+            AlarmWatch(clock, PEER),
         )
 
     def _make_gateway(self, version: str, log_level: Callable[[str, str], None]) -> Gateway:
@@ -203,6 +204,7 @@ class ExchangeService(Service):
 
     async def _look_on(self) -> None:
         self._look()
+        self._settings.turn_out_ended(self.commit_loop, self._clock.seconds())
 
     async def _time_reactor(self) -> None:
         clock, delays = self._clock, self.commit_loop.timings.reactor
@@ -214,10 +216,6 @@ class ExchangeService(Service):
     async def _tell_status(self) -> None:
         if tell_status(self.gateway, self._clock.seconds()):
             self.commit_loop.kick()
-
-    def _certificates(self) -> list[dict[str, Any]]:
-        ends = self._settings.certificates
-        return [{"port": place(port), "ends": round(at)} for port, at in ends.items()]
 
     def _dial(self, dial: Dial) -> None:
         self._dialler.dial(dial.address, dial.inside)

@@ -51,6 +51,8 @@ class Replica:
         adoption: jumping ahead.
         on_forgotten: called with the key of each home that is not held any more.
         applied: entries applied.
+        early: the last entry that was not believed yet because its stamp is too far ahead: its
+            home, the stamp in ms, and when it came, in ms; None: there was none.
         on_entry: called with a home, the time in ms of an entry of its log that was applied, and
             the time, after all that the entry tells was taken in.
     """
@@ -69,6 +71,7 @@ class Replica:
         self.home = home
         self.records = records
         self.applied = 0
+        self.early: tuple[str, int, int] | None = None
         self._clock = clock
         self._verifier = verifier
         self._outbox = outbox
@@ -108,6 +111,7 @@ class Replica:
         entry.check_canonical(signed.payload)
         digest = self._verifier.check(signed, entry.home).hex()
         if entry.time[0] - now_ms > AHEAD_MS_MAX:
+            self.early = entry.home, entry.time[0], now_ms
             return Received("early", origin)
         if not self._table.put(origin, entry.time[0], teller):
             return Received("full", None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from grenache_py.alarms import utc
 from grenache_py.exchange.client_port.access import Grant, digest_of
 from grenache_py.exchange.client_port.feed import STATUS
 from grenache_py.exchange.client_port.gateway import Gateway, Principal
@@ -89,6 +90,10 @@ def _grant(gateway: Gateway, client: Principal, token: str, now: float) -> Grant
         client.leaving = client.leaving or client.wrong_tokens >= GUESSES_PER_CONNECTION
         raise OrderError(
             NOT_AUTHORISED, "This token is not known here; check the daemon's token file."
+        )
+    if grant.ends is not None and grant.over(now):
+        raise OrderError(
+            NOT_AUTHORISED, f"This token ended on {utc(grant.ends)}; ask for a new one."
         )
     return grant
 

@@ -116,7 +116,7 @@ def exposition(status: Mapping[str, Any], timings: Mapping[str, Histogram]) -> s
         "Orders of homes with another tick or lot.",
         [({"market": market}, each["orders"]) for market, each in status["hidden"].items()],
     )
-    out.gauge("exchange_origins", "Other homes known of.", len(status["origins"]))
+    out.gauge("exchange_origins", "Other homes known of.", status["homes"])
     out.gauge("exchange_fills_in_doubt", "Fills whose answer is awaited.", fills["in_doubt"])
     for name in ("requested", "settled", "asked_again", "answered", "refused", "poisoned"):
         out.counter(f"exchange_fills_{name}_total", f"Fills {name.replace('_', ' ')}.", fills[name])

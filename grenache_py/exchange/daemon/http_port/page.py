@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.token_guesses import TokenGuesses
-from grenache_py.exchange.condition.symptoms import OPENING
+from grenache_py.exchange.condition.symptoms import OPENING, symptoms
 from grenache_py.exchange.daemon.http_port.metrics import exposition, health
 from grenache_py.exchange.daemon.http_port.static_pages import static_pages
 from grenache_py.metrics import CONTENT_TYPE
@@ -22,7 +22,7 @@ from grenache_py.wire.http.messages import Page, Pages
 from grenache_py.wire.jsonrpc import encode
 
 if TYPE_CHECKING:
-    from grenache_py.exchange.daemon.alarm_watch import AlarmWatch
+    from grenache_py.alarm_watch import AlarmWatch
     from grenache_py.exchange.daemon.discovery import Discovery
     from grenache_py.exchange.daemon.loop.commit_loop import CommitLoop
     from grenache_py.exchange.storage.store import Store
@@ -39,8 +39,8 @@ class StatusPages:
         listen: returns where it listens, by ``client``, ``peer`` and ``http``.
         door: returns what is known of connections to the peer port that have proven no key.
         advertise: the address that other peers are told, "" for the one they see.
-        certificates: returns the ports that speak TLS, and when their certificates end.
-        watch: judges all of it.
+        expiring: returns what of the settings ends by itself: certificates and tokens.
+        watch: told what is wrong by all of it.
     """
 
     clock: IReactorTime
@@ -52,7 +52,7 @@ class StatusPages:
     listen: Callable[[], dict[str, list[str]]]
     advertise: str
     door: Callable[[], dict[str, object]]
-    certificates: Callable[[], list[dict[str, Any]]]
+    expiring: Callable[[], dict[str, Any]]
     watch: AlarmWatch
 
     def pages(self) -> Pages:
@@ -65,8 +65,11 @@ class StatusPages:
 
     def counters(self) -> dict[str, Any]:
         """What is known beyond the node: store, grapes, clients, and what is wrong."""
+        return self._counters(self._of_node())
+
+    def _of_node(self) -> dict[str, Any]:
         node = self.commit_loop.node
-        return self._counters({} if node is None else node.status(self.clock.seconds()))
+        return {} if node is None else node.summary(self.clock.seconds())
 
     def _counters(self, of_node: dict[str, Any]) -> dict[str, Any]:
         commit_loop = self.commit_loop
@@ -88,14 +91,13 @@ class StatusPages:
             "store_free_bytes": self.store.free_bytes,
             "wal": self.store.wal,
             "grapes": self.discovery.status(),
-            "certificates": self.certificates(),
+            **self.expiring(),
         }
-        return {**found, "raised": self.watch.look({**of_node, **found})}
+        return {**found, "raised": self.watch.look(symptoms({**of_node, **found}))}
 
     def facts(self) -> dict[str, Any]:
         """What the node and the rest know; without the former while there is no node."""
-        node = self.commit_loop.node
-        of_node = {} if node is None else node.status(self.clock.seconds())
+        of_node = self._of_node()
         return {**of_node, **self._counters(of_node)}
 
     def health(self) -> Page:
