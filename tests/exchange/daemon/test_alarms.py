@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from grenache_py.trading import Refused
 from tests.exchange.daemon.test_daemon import DEADLINE_S, Daemon
 from tests.support.certificates import self_signed
 
@@ -66,7 +67,7 @@ def page(daemon: Daemon, path: str) -> tuple[int, str]:
 @contextmanager
 def machine(folder: Path, *options: str, ahead_s: float = 0.0) -> Iterator[Daemon]:
     """A daemon whose wall clock is ``ahead_s`` before this machine's."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "sitecustomize.py").write_text(OTHER_TIME.format(ahead_s=ahead_s))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
@@ -132,6 +133,29 @@ def test_a_clock_that_is_off_is_told_with_both_times(
         assert status == (503 if id == "clock-wrong" else 200)
         offset = f"exchange_clock_offset_seconds {'-' if ahead_s < 0 else ''}"
         assert offset in page(wrong, "/metrics")[1]
+
+
+def test_a_log_that_is_an_hour_ahead_is_told_of_by_its_home_and_its_neighbours(
+    tmp_path: Path,
+) -> None:
+    """The machine's clock was wrong when orders were taken, and has been put right since."""
+    order = {"market": "BTC-USD", "side": "buy", "quantity": "1", "price": "90"}
+    with machine(tmp_path / "a", ahead_s=3600) as early, early.client() as client:
+        client.call("order.place", **order)
+    with ExitStack() as running:
+        other = running.enter_context(machine(tmp_path / "b"))
+        host, port = other.address("peer")
+        home = running.enter_context(machine(tmp_path / "a", "--connect", f"{host}:{port}"))
+        assert until_raised(home, "stamps-ahead").count(" UTC") == 3
+        assert "it is not taken before" in until_raised(other, "home-ahead")
+        with home.client() as client:
+            until(lambda: client.call("status")["listening"], lambda listens: not listens)
+            with pytest.raises(Refused, match="log is of"):
+                client.call("order.place", **order)
+        code, findings = doctor("--unix", home.path, "doctor")
+        assert code == 1 and findings["stamps-ahead"]["verdict"] == "bad"
+        assert page(home, "/health")[0] == 503 and page(other, "/health")[0] == 200
+        assert 'exchange_alarm{id="home-ahead",level="warning"} 1' in page(other, "/metrics")[1]
 
 
 class At(Daemon):
