@@ -17,10 +17,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 
+from benchmarks.panels import Series, asked, drawn, named
 from grenache_py.exchange.settings import config as exchange_config
 from grenache_py.grape import config as grape_config
 from grenache_py.options import LOGGING
@@ -194,6 +196,22 @@ def test_a_dashboard_says_of_each_panel_what_it_shows(file: Path) -> None:
             assert target["expr"].count("(") == target["expr"].count(")")
     places = [tuple(panel["gridPos"].values()) for panel in dashboard["panels"]]
     assert len(set(places)) == len(places)
+
+
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+def test_the_picture_in_the_guide_is_of_this_dashboard(file: Path) -> None:
+    """``make dashboards`` draws it."""
+    dashboard = json.loads(file.read_text())
+    lines = [Series("peer-a", [(0.0, 0.0), (1.0, 3.5e9)]), Series("peer-b", [(0.5, 0.012)])]
+    drawn_now = ElementTree.fromstring(drawn(dashboard, lambda panel: lines))
+    in_the_guide = ElementTree.parse(ETC.parent / f"docs/dashboard-{file.stem}.svg").getroot()
+    titles = {panel["title"] for panel in dashboard["panels"]}
+    for picture in (drawn_now, in_the_guide):
+        assert titles <= {element.text for element in picture.iter()}
+    (target, *_) = dashboard["panels"][-1]["targets"]
+    ((expression, legend), *_) = asked(dashboard["panels"][-1], "5s")
+    assert "$" in target["expr"] and "$" not in expression
+    assert named({"instance": "peer-a"}, legend).startswith("peer-a")
 
 
 @pytest.mark.network
