@@ -20,6 +20,8 @@ __all__ = ["as_text"]
 _decode = msgspec.json.Decoder().decode
 _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]+)?|-")
 _TIMES = frozenset({"time", "updated", "last_time", "expires"})
+#: The end of the year 9999, in milliseconds since 1970: no time that is shown comes later.
+_TIME_MS_MAX = 253_402_300_799_999
 _ORDER = (
     *("time", "order_id", "side", "quantity", "market", "type", "price", "stop_price", "filled"),
     *("average_price", "remaining", "in_doubt", "status", "client_order_id", "account"),
@@ -65,24 +67,33 @@ def _result(result: Any) -> list[str]:
         return [_cell("", result)]
     if "order_id" in result:
         return _orders([result])
-    if "orders" in result and isinstance(result["orders"], list):
-        more = [f"more: after {result['next']}"] if result.get("next") else []
+    if _all_are(dict, result.get("orders")):
+        more = [f"more: after {_cell('', result['next'])}"] if result.get("next") else []
         return _orders(result["orders"]) + more
-    if "bids" in result:
+    if _are_levels(result.get("bids")) and _are_levels(result.get("asks")):
         rows = [("sell", *level) for level in reversed(result["asks"])]
         rows += [("buy", *level) for level in result["bids"]]
         return _table(("side", "price", "quantity", "orders"), rows)
     lines: list[str] = []
     for name, value in result.items():
-        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        if value and _all_are(dict, value):
             columns = [key for key in value[0] if not isinstance(value[0][key], dict | list)]
             cells = [[_cell(key, row.get(key)) for key in columns] for row in value]
             lines += _table([harmless(key) for key in columns], cells)
         elif isinstance(value, list) and name in ("commands", "methods"):
-            lines += [f"{name}:", *(f"  {harmless(each)}" for each in value)]
+            lines += [f"{name}:", *(f"  {_cell('', each)}" for each in value)]
         else:
             lines += _flat({name: value})
     return lines
+
+
+def _all_are(kind: type, values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(each, kind) for each in values)
+
+
+def _are_levels(side: Any) -> bool:
+    """Whether these are levels of a book: price, quantity, number of orders."""
+    return _all_are(list, side) and all(len(level) == 3 for level in side)
 
 
 def _orders(orders: Sequence[dict[str, Any]]) -> list[str]:
@@ -102,7 +113,7 @@ def _flat(members: dict[str, Any], before: str = "") -> list[str]:
 
 
 def _cell(name: str, value: Any) -> str:
-    if name in _TIMES and isinstance(value, int):
+    if name in _TIMES and isinstance(value, int) and 0 <= value <= _TIME_MS_MAX:
         when = datetime.fromtimestamp(value / 1000, timezone.utc)
         return when.isoformat(" ", "milliseconds").removesuffix("+00:00")
     if isinstance(value, bool):
@@ -117,7 +128,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     if not rows:
         return ["none"]
     columns = [
-        [name.replace("_", " "), *map(str, column)]
+        [name.replace("_", " "), *(_cell("", each) for each in column)]
         for name, column in zip(names, zip(*rows, strict=True), strict=True)
     ]
     padded = []

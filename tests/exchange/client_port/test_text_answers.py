@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from grenache_py.exchange.client_port.inline import COMMANDS
@@ -80,14 +80,22 @@ def test_a_text_from_outside_steers_no_terminal() -> None:
     assert as_text(line) == rb"\x1b[2J: \x1b]0;x\x07\n" + b"\n"
 
 
+#: Names that are shown in a way of their own, when what they name has the usual shape.
+OWN = ("bids", "asks", "orders", "order_id", "next", "time", "side", "commands")
+NAMES = st.sampled_from(OWN) | st.text(max_size=5)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(0, 2**53) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner),
     max_leaves=8,
 )
 
 
-@given(st.dictionaries(st.text(max_size=5), VALUES))
+@given(st.dictionaries(NAMES, VALUES))
+@example({"bids": None})
+@example({"bids": [["\x1b[2J", {}, None]], "asks": [[1, 2]]})
+@example({"bids": [["\x1b[2J", {}, None]], "asks": []})
+@example({"orders": [None]})
+@example({"time": 2**53})
 def test_any_result_has_a_text(result: dict[str, object]) -> None:
     text = as_text(msgspec.json.encode({"id": None, "result": result})).decode()
     assert text.replace("\n", "").isprintable()
