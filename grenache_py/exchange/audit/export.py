@@ -2,13 +2,15 @@
 A store's history as CSV or JSON lines, and the proof that its log leads to its book.
 
 Shell. Reads one SQLite file, which a daemon may be using at the same time, and writes to the stream
-it is given. Prices and quantities are decimal strings, times are milliseconds since 1970.
+it is given. Prices and quantities are decimal strings, times milliseconds since 1970 or as ISO 8601
+writes them.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timezone
 from sqlite3 import Connection
 from typing import Any, TextIO
 
@@ -24,7 +26,7 @@ from grenache_py.exchange.signed_log.merkle import Verifier
 from grenache_py.exchange.storage import snapshot
 from grenache_py.exchange.storage.database import read_only
 
-__all__ = ["EXPORTS", "prove", "write_csv", "write_jsonl"]
+__all__ = ["CHANGED_AT", "EXPORTS", "prove", "write_csv", "write_jsonl"]
 
 Exported = Iterator[dict[str, Any]]
 
@@ -97,16 +99,35 @@ EXPORTS: dict[str, Callable[[Connection, Mapping[str, Market]], Exported]] = {
     "trades": _trades,
     "log": _log,
 }
+#: The member that says when a record was last changed.
+CHANGED_AT = {"orders": "updated", "trades": "time"}
+_TIMES = frozenset({"time", "updated"})
 
 
-def _records(path: str, what: str) -> Exported:
+def _records(path: str, what: str, since_ms: int | None, iso: bool) -> Exported:
     with read_only(path) as connection:
-        yield from EXPORTS[what](connection, markets_of(snapshot.meta(connection)))
+        for record in EXPORTS[what](connection, markets_of(snapshot.meta(connection))):
+            if since_ms is not None and record[CHANGED_AT[what]] < since_ms:
+                continue
+            if iso:
+                record |= {name: _iso(record[name]) for name in _TIMES & record.keys()}
+            yield record
 
 
-def write_csv(path: str, what: str, to: TextIO) -> int:
+def _iso(time_ms: int) -> str:
+    when = datetime.fromtimestamp(time_ms / 1000, timezone.utc)
+    return f"{when:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+
+
+def write_csv(
+    path: str, what: str, to: TextIO, since_ms: int | None = None, iso: bool = False
+) -> int:
     """
     Write ``what`` of the store at ``path`` as CSV (RFC 4180, with a header line).
+
+    Args:
+        since_ms: leave out what was last changed before; only for those of ``CHANGED_AT``.
+        iso: write times as ISO 8601 does, in UTC.
 
     Returns:
         the number of records.
@@ -116,7 +137,7 @@ def write_csv(path: str, what: str, to: TextIO) -> int:
     """
     count = 0
     writer: csv.DictWriter[str] | None = None
-    for record in _records(path, what):
+    for record in _records(path, what, since_ms, iso):
         if writer is None:
             writer = csv.DictWriter(to, record)
             writer.writeheader()
@@ -125,10 +146,12 @@ def write_csv(path: str, what: str, to: TextIO) -> int:
     return count
 
 
-def write_jsonl(path: str, what: str, to: TextIO) -> int:
+def write_jsonl(
+    path: str, what: str, to: TextIO, since_ms: int | None = None, iso: bool = False
+) -> int:
     """Write ``what`` of the store at ``path``, one JSON object a line; see ``write_csv``."""
     count = 0
-    for record in _records(path, what):
+    for record in _records(path, what, since_ms, iso):
         to.write(msgspec.json.encode(record).decode() + "\n")
         count += 1
     return count

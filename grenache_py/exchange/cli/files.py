@@ -7,14 +7,17 @@ Edge: reads files.
 from __future__ import annotations
 
 import os
+import re
 import sys
+from datetime import datetime, timezone
 from itertools import chain
-from typing import TextIO
+from typing import Any, TextIO
 
 import attrs
 import click
+from click.types import StringParamType
 
-from grenache_py.exchange.audit.export import prove, write_csv, write_jsonl
+from grenache_py.exchange.audit.export import CHANGED_AT, prove, write_csv, write_jsonl
 from grenache_py.exchange.audit.trace import trace as trace_order
 from grenache_py.exchange.audit.trace_log import with_log
 from grenache_py.exchange.cli import printing as show
@@ -30,18 +33,49 @@ def store_file(path: str) -> str:
     return os.path.join(path, "exchange.sqlite") if os.path.isdir(path) else path
 
 
+class _Moment(StringParamType):
+    """A time, in milliseconds since 1970; one without a zone is in UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if re.fullmatch("[0-9]{1,15}", value):
+            return int(value)
+        try:
+            # Python 3.10 reads no Z.
+            when = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", value))
+        except ValueError:
+            self.fail("must be a time like 2026-11-28 or 2026-11-28T12:30Z", param, ctx)
+        return round(
+            (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp() * 1000
+        )
+
+
+MOMENT = _Moment()
+
+
 @click.command()
 @click.argument("what", type=click.Choice(["orders", "trades", "log"]), default="orders")
 @click.argument("file", default=DATA_FILE)
 @click.option("--format", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
-def export(what: str, file: str, format: str) -> None:
+@click.option(
+    "--since",
+    type=MOMENT,
+    help="Orders changed, or trades made, at that time or later: 2026-11-28, 2026-11-28T12:30Z, or"
+    " milliseconds since 1970.",
+)
+@click.option("--iso", is_flag=True, help="Times as 2026-11-28T12:30:00.000Z, not milliseconds.")
+@click.pass_obj
+def export(tool: Tool, what: str, file: str, format: str, since: int | None, iso: bool) -> None:
     """
     Write all orders, trades or log entries of a store to stdout.
 
     FILE is a data directory, its exchange.sqlite or a backup; a daemon may be using it.
     """
+    if since is not None and what not in CHANGED_AT:
+        raise click.UsageError("--since is for orders and trades; log entries have numbers.")
     write = write_csv if format == "csv" else write_jsonl
-    if not write(store_file(file), what, sys.stdout):
+    if not write(store_file(file), what, sys.stdout, since, iso) and tool.fail_empty:
         sys.exit(EXIT_NOTHING)
 
 

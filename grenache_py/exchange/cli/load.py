@@ -7,8 +7,10 @@ Edge: reads the clock.
 from __future__ import annotations
 
 import random
+import re
 import sys
 import time
+from collections.abc import Callable
 from decimal import Decimal
 
 import click
@@ -20,8 +22,11 @@ from grenache_py.exchange.cli.latencies import histogram_lines, percentile
 from grenache_py.exchange.cli.load_run import Flow, Load
 from grenache_py.exchange.cli.names import MARKET
 from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool
+from grenache_py.wire.jsonrpc import request_line
 
 __all__ = ["load"]
+
+_ORDER_ID = re.compile(rb'"order_id":"([0-9a-f]{32})"')
 
 
 @click.command()
@@ -38,6 +43,7 @@ __all__ = ["load"]
 @click.option("--price", default=None, help="The middle of the prices.  [default: 10000 ticks]")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--account", default="", help="Place them for this account.")
+@click.option("--cleanup", is_flag=True, help="Cancel afterwards what is still open of them.")
 @click.pass_obj
 def load(
     tool: Tool,
@@ -48,6 +54,7 @@ def load(
     price: str | None,
     seed: int,
     account: str,
+    cleanup: bool,
 ) -> None:  # fmt: skip
     """Place many orders and show how long the answers took. They are real orders!"""
     found = [m for m in tool.call("markets.list")["markets"] if m["market"] == market]
@@ -62,6 +69,8 @@ def load(
         except ArithmeticError:
             raise click.BadParameter("must be a number", param_hint="--price") from None
     lines = flow.lines(orders)
+    resting: list[str] = []
+    taken = _keep_ids(resting) if cleanup else _forget
     with Progress(
         TextColumn("orders"),
         BarColumn(),
@@ -79,8 +88,12 @@ def load(
             depth=depth,
             clock=time.perf_counter,
             progress=lambda done: progress.advance(task, done),
+            taken=taken,
         )
-        run.run()
+        try:
+            run.run()
+        finally:
+            cancelled = _cancel(tool, resting, clients, depth, account) if resting else 0
     rising = sorted(run.latencies)
     summary = {
         "orders": orders,
@@ -92,6 +105,7 @@ def load(
             for name, part in (("p50", 0.5), ("p99", 0.99), ("p99_9", 0.999))
         },
         "refused": run.errors,
+        **({"cancelled": cancelled} if cleanup else {}),
     }
 
     def shown() -> str:
@@ -101,9 +115,49 @@ def load(
                 f"{orders} orders in {run.seconds:.2f} s: {summary['orders_per_s']:,.0f} a second"
                 f" with {clients} clients",
                 *(f"refused {count} times: {message}" for message, count in run.errors.items()),
+                *([f"{cancelled} that were still open are cancelled"] if cleanup else []),
             ]
         )
 
     tool.out(summary, shown)
     if run.errors:
         sys.exit(EXIT_FAILED)
+
+
+def _forget(line: bytes) -> None:
+    pass
+
+
+def _keep_ids(kept: list[str]) -> Callable[[bytes], None]:
+    """Keep the ids of orders that rest, from their answers; most of a run is not decoded."""
+
+    def taken(line: bytes) -> None:
+        found = None if b'"remaining":"0"' in line else _ORDER_ID.search(line)
+        if found is not None:
+            kept.append(found[1].decode())
+
+    return taken
+
+
+def _cancel(tool: Tool, ids: list[str], clients: int, depth: int, account: str) -> int:
+    """Cancel orders; how many were open. The others traded after they were answered."""
+    count = 0
+
+    def taken(line: bytes) -> None:
+        nonlocal count
+        count += 1
+
+    of = {"account": account} if account else {}
+    lines = [
+        request_line("order.cancel", {"order_id": id, **of}, number)
+        for number, id in enumerate(ids)
+    ]
+    Load(
+        lambda: tool.connect().detach(),
+        lines,
+        clients,
+        depth=depth,
+        clock=time.perf_counter,
+        taken=taken,
+    ).run()
+    return count

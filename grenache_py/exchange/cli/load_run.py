@@ -128,6 +128,7 @@ class Load:
         connect: gives a connection on which orders may be placed.
         lines: the requests, in turn for whoever may send one.
         progress: told now and then how many more are answered.
+        taken: told each answer that is no refusal, as it came.
 
     Attributes:
         latencies: seconds from sending an order to its answer.
@@ -144,6 +145,7 @@ class Load:
         depth: int = 1,
         clock: Callable[[], float],
         progress: Callable[[int], None] = lambda done: None,
+        taken: Callable[[bytes], None] = lambda line: None,
     ) -> None:
         self.latencies: list[float] = []
         self.errors: dict[str, int] = {}
@@ -154,6 +156,7 @@ class Load:
         self._depth = depth
         self._clock = clock
         self._progress = progress
+        self._taken = taken
         self._next = 0
 
     def run(self) -> None:
@@ -208,7 +211,9 @@ class Load:
         now = self._clock()
         for line in lines:
             self.latencies.append(now - loader.sent.popleft())
-            if b'"result"' not in line:
+            if b'"result"' in line:
+                self._taken(line)
+            else:
                 error = decode_response(line).error
                 if isinstance(error, dict):
                     self._refused(error)

@@ -20,8 +20,8 @@ from grenache_py.exchange.cli.tool import (
     Harmless,
     Tool,
     as_sent,
-    say,
     say_json,
+    tell_problem,
 )
 from grenache_py.trading import Book
 
@@ -149,7 +149,7 @@ def candles(tool: Tool, market: str, interval: str, limit: int) -> None:
 def watch(tool: Tool, market: str) -> None:
     """Print a market's trades, and its best prices, as they happen, until Ctrl-C."""
     best: Any = None
-    for book, trades in _followed(tool, market, lambda sentence: say(sentence, err=True)):
+    for book, trades in _followed(tool, market, tell_problem):
         for trade in trades:
             tool.out(trade, lambda trade=trade: show.trade_line(market, trade))  # type: ignore[misc]
         now = _snapshot(book, 1)

@@ -1,5 +1,5 @@
 """
-``exchange buy``, ``sell``, ``cancel``, ``replace``, ``orders`` and ``fills``.
+``exchange buy``, ``sell``, ``cancel``, ``replace`` and ``orders``.
 
 Edge: reads the time.
 """
@@ -14,31 +14,41 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.types import StringParamType
 from rich.console import Group
 
 from grenache_py.errors import GrenacheError
 from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.names import MARKET, ORDER
 from grenache_py.exchange.cli.outcomes import complain
-from grenache_py.exchange.cli.tool import Tool, as_sent, say
+from grenache_py.exchange.cli.tool import Tool, as_sent, tell_problem
 from grenache_py.plain_text import harmless
 from grenache_py.trading import Refused
 
-__all__ = ["buy", "cancel", "fills", "orders", "replace", "sell"]
+__all__ = ["buy", "cancel", "orders", "replace", "sell"]
 
-#: How long ``buy`` and ``sell`` wait for trades at other peers, which take a round trip.
-IN_DOUBT_WAIT_S = 2.0
+#: How long trades at other peers, which take a round trip, are waited for.
+IN_DOUBT_WAIT_MS = 2000
 
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-def _expires(text: str) -> int:
-    """``10m`` from now, as milliseconds since 1970."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise click.BadParameter("must be a time like 30s, 10m or 2h", param_hint="--expires")
-    return int(time.time() * 1000) + int(match[1]) * _UNIT_MS[match[2]]
+class _Duration(StringParamType):
+    """A time such as ``500ms``, ``30s``, ``10m`` or ``2h``, in milliseconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, int):
+            return value
+        match = _DURATION.fullmatch(value)
+        if match is None:
+            self.fail("must be a time like 500ms, 30s, 10m or 2h", param, ctx)
+        return int(match[1]) * _UNIT_MS[match[2]]
+
+
+DURATION = _Duration()
 
 
 def _order_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -51,10 +61,18 @@ def _order_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--ioc", "tif", flag_value="ioc", help="Trade at once, cancel the rest."),
             click.option("--fok", "tif", flag_value="fok", help="All at once or nothing."),
             click.option("--post-only", is_flag=True, help="Only if it does not trade at once."),
-            click.option("--expires", metavar="TIME", help="Cancel it after 30s, 10m, 2h, ..."),
+            click.option("--expires", type=DURATION, help="Cancel it after 30s, 10m, 2h, ..."),
             click.option("--stop", metavar="PRICE", help="Wait until the market trades there."),
             click.option("--id", "client_order_id", help="Your name for it; makes a retry safe."),
             click.option("--account", help="Place it for this account."),
+            click.option(
+                "--wait",
+                "wait_ms",
+                type=DURATION,
+                default="2s",
+                show_default=True,
+                help="At most so long for what trades at other peers, which is in doubt till then.",
+            ),
             click.pass_obj,
         )
     ):
@@ -83,10 +101,11 @@ def _place(
     amount: tuple[str, ...],
     tif: str | None,
     post_only: bool,
-    expires: str | None,
+    expires: int | None,
     stop: str | None,
     client_order_id: str | None,
     account: str | None,
+    wait_ms: int,
 ) -> None:
     quantity, kind, limit = _amount(amount)
     if stop is not None:
@@ -101,12 +120,12 @@ def _place(
         stop_price=stop,
         time_in_force=tif,
         post_only=post_only or None,
-        expires=None if expires is None else _expires(expires),
+        expires=None if expires is None else int(time.time() * 1000) + expires,
         # With a name it can be asked for when the answer is lost, and sent again.
         client_order_id=client_order_id or f"x-{secrets.token_hex(8)}",
         account=account,
     )
-    _show_order(tool, _settled(tool, report))
+    _show_order(tool, _settled(tool, report, wait_ms))
 
 
 _AMOUNT = re.compile(r"([^\s@]+)(?:\s*@\s*|\s+)([^\s@]+)")
@@ -122,9 +141,9 @@ def _amount(words: tuple[str, ...]) -> tuple[str, str, str | None]:
     return match[1], "limit", match[2]
 
 
-def _settled(tool: Tool, report: dict[str, Any]) -> dict[str, Any]:
+def _settled(tool: Tool, report: dict[str, Any], wait_ms: int = IN_DOUBT_WAIT_MS) -> dict[str, Any]:
     """Wait a little for what trades at other peers, so that the person sees it."""
-    deadline = time.monotonic() + IN_DOUBT_WAIT_S
+    deadline = time.monotonic() + wait_ms / 1000
     while report["in_doubt"] != "0" and time.monotonic() < deadline:
         time.sleep(0.02)
         report = tool.call("order.get", order_id=report["order_id"])
@@ -304,63 +323,10 @@ def orders(
 
 
 def _watch_orders(tool: Tool, market: str | None, account: str | None, since: int | None) -> None:
-    with tool.following(_problem, account) as client, client.orders(since) as changes:
+    with tool.following(tell_problem, account) as client, client.orders(since) as changes:
         for order in changes:
             if market in {None, order.market}:
                 update = {"seq": changes.seq, "order": as_sent(order)}
                 line = show.order_update_line(update)
                 tool.out(update, lambda line=line: line, ids=[order.order_id])  # type: ignore[misc]
-                sys.stdout.flush()
-
-
-def _problem(sentence: str) -> None:
-    say(f"exchange: {sentence}", err=True)
-
-
-@click.command()
-@click.argument("market", type=MARKET, required=False)
-@click.option("--account", help="Of this account; without it, of the one without a name.")
-@click.option("--since", metavar="SEQ", type=click.IntRange(0), help="All after this number.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
-@click.option("--watch", is_flag=True, help="Print each as it happens, until Ctrl-C.")
-@click.pass_obj
-def fills(
-    tool: Tool, market: str | None, account: str | None, since: int | None, limit: int, watch: bool
-) -> None:
-    """
-    Show what own orders traded, oldest first: each once, by its number.
-
-    --watch goes on over restarts of the daemon; --since with the last number seen, from there.
-    """
-    if watch:
-        _watch_fills(tool, market, account, since)
-        return
-    found: list[dict[str, Any]] = []
-    after = since
-    while len(found) < limit:
-        page = tool.call(
-            "executions.list",
-            market=market,
-            account=account,
-            after=after,
-            limit=min(1000, limit - len(found)),
-        )
-        found += page["executions"]
-        if after is None or page["next"] >= page["seq"]:
-            break
-        after = page["next"]
-    if not found:
-        tool.nothing("There are no fills.", found)
-        return
-    ids = [fill["trade_id"] for fill in found]
-    tool.out(found, lambda: show.executions_table(found), ids=ids)
-
-
-def _watch_fills(tool: Tool, market: str | None, account: str | None, since: int | None) -> None:
-    with tool.following(_problem, account) as client, client.fills(since) as fills:
-        for each in fills:
-            if market in {None, each.market}:
-                fill = as_sent(each)
-                line = show.fill_line(fill)
-                tool.out(fill, lambda line=line: line, ids=[each.trade_id])  # type: ignore[misc]
                 sys.stdout.flush()

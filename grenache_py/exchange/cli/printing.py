@@ -36,6 +36,7 @@ __all__ = [
     "order_update_line",
     "orders_table",
     "peers_table",
+    "positions_table",
     "proof_table",
     "status_table",
     "ticker_line",
@@ -154,6 +155,20 @@ def executions_table(fills: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
+def positions_table(result: dict[str, Any]) -> Table:
+    """What was bought less what was sold, one market a row, and since when it is known."""
+    rows = result["positions"]
+    names = ("position", "bought", "sold")
+    table = _table("market", *names, right=names)
+    numbers = [_aligned([row[name] for row in rows]) for name in names]
+    for row, *cells in zip(rows, *numbers, strict=True):
+        table.add_row(row["market"], *cells)
+    if not result["complete"]:
+        table.caption = f"of the fills since {_date(result['since'])} UTC, which are kept"
+        table.caption_justify = "left"
+    return table
+
+
 def fill_line(fill: dict[str, Any]) -> Text:
     """One line for an own fill as it happens, its number first."""
     return Text.assemble(
@@ -205,7 +220,7 @@ def book_table(
     """A book as people draw it: asks above, bids below, the best of each in the middle."""
     table = _table("", "price", "quantity", "orders", right=("price", "quantity", "orders"))
     table.add_column("")
-    table.title = market
+    table.title = market or None
     table.title_style = "bold"
     most = max((Decimal(level[1]) for level in (*bids, *asks)), default=Decimal(1))
     levels = [("ask", *level) for level in reversed(asks)] + [("bid", *level) for level in bids]

@@ -40,6 +40,7 @@ __all__ = [
     "as_sent",
     "say",
     "say_json",
+    "tell_problem",
 ]
 
 #: 1 and 2 are the same next time; 3: the thing named is not there; 4: not allowed; 5: the daemon
@@ -74,6 +75,11 @@ def as_sent(value: Any) -> Any:
     if isinstance(value, tuple):
         return [as_sent(each) for each in value]
     return f"{value:f}" if isinstance(value, Decimal) else value
+
+
+def tell_problem(sentence: str) -> None:
+    """Say on stderr what is wrong for the moment."""
+    say(f"exchange: {sentence}", err=True)
 
 
 @attrs.frozen

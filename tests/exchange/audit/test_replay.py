@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,24 @@ def test_the_tool_proves_and_exports(backup: str, tmp_path: Path) -> None:
     exported = runner.invoke(exchange, ["export", "trades", backup, "--format", "jsonl"])
     assert exported.exit_code == 0
     assert json.loads(exported.output.splitlines()[0])["market"] == "BTC-USD"
+
+    def times(*words: str) -> list[str]:
+        done = runner.invoke(exchange, ["export", "orders", backup, *words])
+        assert done.exit_code == 0, done.output
+        return [row["updated"] for row in csv.DictReader(io.StringIO(done.output))]
+
+    middle = sorted(times(), key=int)[len(times()) // 2]
+    late = [time for time in times() if int(time) >= int(middle)]
+    assert times("--since", middle) == late and 0 < len(late) < len(times())
+    shown = times("--since", middle, "--iso")
+    moments = [datetime.fromisoformat(text.replace("Z", "+00:00")) for text in shown]
+    assert [round(moment.timestamp() * 1000) for moment in moments] == list(map(int, late))
+    assert times("--since", min(shown)) == late
+    assert times("--since", "2999-01-01") == []
+    nothing = ["--fail-empty", "export", "orders", backup, "--since", "2999-01-01"]
+    assert runner.invoke(exchange, nothing).exit_code == 3
+    for words in (["orders", backup, "--since", "noon"], ["log", backup, "--since", "0"]):
+        assert runner.invoke(exchange, ["export", *words]).exit_code == 2
 
     broken = Database(backup, accept_copy=True)
     broken.open()

@@ -157,3 +157,52 @@ def test_who_accepts_and_says_nothing_is_waited_for_as_long_as_told() -> None:
 @pytest.mark.parametrize("words", [("orders", "x", "--watch"), ("orders", "--since", "1")])
 def test_since_is_for_watching(words: tuple[str, ...]) -> None:
     assert "--since is for --watch" in tool_at(*words, code=2)
+
+
+def test_what_an_account_bought_less_what_it_sold(daemon: Daemon) -> None:
+    assert json.loads(tool(daemon, "-j", "positions", "--account", "nobody"))["positions"] == []
+    tool(daemon, "buy", "BTC-USD", "1@50", "--account", "long")
+    tool(daemon, "sell", "BTC-USD", "0.25@50", "--account", "short")
+    told = json.loads(tool(daemon, "-j", "positions", "--account", "long"))
+    assert [each["position"] for each in told["positions"]] == ["0.25"]
+    shown = tool(daemon, "positions", "--account", "short")
+    assert shown.splitlines()[1].split() == ["BTC-USD", "-0.25", "0", "0.25"]
+    assert tool(daemon, "positions", "-q", "--account", "short") == "BTC-USD\n"
+    tool(daemon, "cancel", "--all", "--yes")
+
+
+def test_a_load_takes_back_what_it_left_and_nothing_else(daemon: Daemon) -> None:
+    kept = tool(daemon, "buy", "BTC-USD", "1@1", "-q").strip()
+    load = ("load", "--market", "BTC-USD", "--orders", "200", "--clients", "3")
+    assert 0 < json.loads(tool(daemon, "-j", *load, "--cleanup"))["cancelled"] <= 200
+    assert tool(daemon, "orders", "-q").split() == [kept]
+    # Orders of a named account do not trade with each other: some are refused.
+    told = tool(daemon, *load, "--cleanup", "--account", "loader", code=1)
+    assert "refused" in told and "are cancelled" in told
+    assert tool(daemon, "orders", "-q").split() == [kept]
+    tool(daemon, "cancel", kept)
+
+
+def test_a_wait_is_a_time(daemon: Daemon) -> None:
+    told = tool(daemon, "buy", "BTC-USD", "1@1", "--wait", "500ms", "--ioc")
+    assert "cancelled" in told
+    told = tool(daemon, "buy", "BTC-USD", "1@1", "--wait", "soon", code=2)
+    assert "'--wait': must be a time like 500ms" in told
+
+
+def test_one_screen_shows_a_peer_and_goes_on_over_its_restart(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        tool(daemon, "buy", "BTC-USD", "1@50")
+        shown = tool(daemon, "top", "--count", "1")
+        for words in ("serving, alone, 0 fills in doubt", "bid 50, ask -", "own orders", "links"):
+            assert words in shown
+        with following(daemon, "-j", "--timeout", "1", "top", "btc/usd", "--every", "0.1") as top:
+            first = json.loads(top.readline())
+            assert first["book"]["bids"] == [["50", "1", 1]] and len(first["orders"]) == 1
+            daemon.kill()
+            while "problem" not in (last := json.loads(top.readline())):
+                pass
+            assert last["book"] == first["book"], "what it said last"
+            daemon.start()
+            while "problem" in json.loads(top.readline()):
+                pass

@@ -1,0 +1,61 @@
+"""
+The one screen of ``exchange top``: health, links, a book and own orders.
+
+Pure: results of methods in, things that rich can print out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from grenache_py.exchange.cli import printing as show
+
+__all__ = ["peer_screen"]
+
+
+def peer_screen(seen: dict[str, Any]) -> Group:
+    """
+    What was seen of a peer.
+
+    Args:
+        seen: ``daemon``, where it is; ``problem``, while it does not answer; ``status``, ``peers``,
+            ``ticker``, ``book`` and ``orders`` as the methods gave them last, if ever.
+    """
+    return Group(*_parts(seen))
+
+
+def _parts(seen: dict[str, Any]) -> Iterable[RenderableType]:
+    if "problem" in seen:
+        yield Text(f"{seen['daemon']}: {seen['problem']}; trying again", "bold red")
+        if "status" in seen:
+            yield Text("What is below is what it said last.", "dim")
+    if "status" not in seen:
+        return
+    yield from _health(seen["daemon"], seen["status"], alone=not seen["peers"])
+    if seen["ticker"] is not None:
+        yield from ("", show.ticker_line(seen["ticker"]))
+        book = seen["book"]
+        yield show.book_table("", book["bids"], book["asks"])
+    yield from ("", Text("own orders", "bold"))
+    yield show.orders_table(seen["orders"]) if seen["orders"] else "none"
+    yield from ("", Text("links", "bold"))
+    yield show.peers_table(seen["peers"]) if seen["peers"] else "none"
+
+
+def _health(daemon: str, status: dict[str, Any], alone: bool) -> Iterable[RenderableType]:
+    fine = status["serving"] and not status["raised"]
+    word = Text("ok", "green") if fine else Text("NOT WELL", "bold red")
+    synced = "in sync" if status["synced"] else "alone" if alone else "not in sync"
+    doubt = show.counted(status["fills"]["in_doubt"], "fill")
+    yield Text.assemble(
+        (f"peer {status['peer'][:16]}", "bold"),
+        f" at {daemon}, network {status['network']}, {show.moment(status['time'])} UTC: ",
+        word,
+        f", {'serving' if status['serving'] else 'not serving'}, {synced}, {doubt} in doubt",
+    )
+    for each in status["raised"]:
+        yield Text(f"{each['level']}: {each['text']} (docs/operator.rst#alarm-{each['id']})", "red")
