@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,13 +18,14 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from grenache_py.cli import settings
-from grenache_py.cli.commands import grenache
+from grenache_py import errors
+from grenache_py.cli import running
+from grenache_py.cli.commands import COMMANDS, grenache
 from grenache_py.link.keys import ItemKey
 from tests.support import rings
 
@@ -47,17 +50,23 @@ class Shell:
 
     async def run(self, *argv: str, stdin: str = "") -> tuple[int, str, str]:
         """Return exit code, stdout and stderr."""
-        environ, code = self.environ, 0
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(Ready) as parsed:
-            patch.setattr(settings, "react", ready)
-            CliRunner().invoke(grenache, argv, stdin, environ, catch_exceptions=False)
+        result = await deferToThread(self._typed, argv, stdin)  # what needs no reactor blocks
+        if not isinstance(result.exception, Ready):
+            assert isinstance(result.exception, SystemExit | type(None)), result.exc_info
+            return result.exit_code, result.stdout, result.stderr
+        code = 0
         out, err = StringIO(), StringIO()
         with redirect_stdout(out), redirect_stderr(err):
             try:
-                await parsed.value.args[0](reactor)
+                await result.exception.args[0](reactor)
             except SystemExit as end:
                 code = int(end.code or 0)
         return code, out.getvalue(), err.getvalue()
+
+    def _typed(self, argv: tuple[str, ...], stdin: str) -> Result:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(running, "react", ready)
+            return CliRunner().invoke(grenache, argv, stdin, self.environ)
 
     async def start(self, *argv: str) -> subprocess.Popen[str]:
         """Start a command that stays, and wait for the line it says on stderr."""
@@ -106,7 +115,8 @@ async def test_announce_then_look_up(shell: Shell) -> None:
 async def test_nothing_found_is_exit_code_3(shell: Shell) -> None:
     complaint = "grenache: nobody is announced as 'nobody'\n"
     assert await shell.run("lookup", "nobody") == (3, "", complaint)
-    assert await shell.run("--json", "lookup", "nobody") == (3, "[]\n", complaint)
+    code, out, err = await shell.run("--json", "lookup", "nobody")
+    assert (code, out, json.loads(err)["error"]["exit"]) == (3, "[]\n", 3)
     assert await shell.run("call", "nobody", "1") == (3, "", complaint)
     code, out, err = await shell.run("get", "0" * 40)
     assert (code, out, err) == (3, "", f"grenache: nothing is stored under {'0' * 40}\n")
@@ -115,7 +125,7 @@ async def test_nothing_found_is_exit_code_3(shell: Shell) -> None:
 @pytest_twisted.ensureDeferred
 async def test_dead_grapes_are_passed_over_and_named_when_there_are_no_others(shell) -> None:
     assert (await shell.run("--grape", "127.0.0.1:1", "lookup", "x"))[::2] == (
-        1,
+        5,
         "grenache: no grape answered: http://127.0.0.1:1: connection refused\n",
     )
     shell.environ["GRENACHE_GRAPES"] = f"127.0.0.1:1 {shell.environ['GRENACHE_GRAPES']}"
@@ -205,6 +215,112 @@ async def test_publish_and_subscribe(shell: Shell) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_json_is_published_or_refused(shell: Shell) -> None:
+    subscriber = await shell.start("sub", "feed", "--count", "2")
+    publisher = await shell.start("pub", "--json", "feed", "--interface", "127.0.0.1")
+    _, err = await deferToThread(publisher.communicate, '{"a": 1}\n[2]\n{a}\n"no"\n', 20)
+    assert publisher.returncode == 2
+    assert json.loads(err.splitlines()[-1])["error"]["message"].startswith("line 3 is not JSON")
+    out, _ = await deferToThread(subscriber.communicate, None, 10)
+    assert out == '{"a":1}\n[2]\n'
+
+
+#: Answers a request for 5 with an error, ends at one for 6, doubles other numbers.
+DOUBLER = """
+import json, sys
+for line in sys.stdin:
+    request = json.loads(line)
+    number = request["payload"]["args"][0]
+    if number == 6:
+        sys.exit(7)
+    answer = {"error": "too many"} if number == 5 else {"result": 2 * number}
+    print("no reply", flush=True)
+    print(json.dumps({"id": request["id"], **answer}), flush=True)
+"""
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_command_serves_all_requests_line_by_line(shell: Shell) -> None:
+    server = await shell.start(
+        "serve", "lines", "--json-lines", "--interface", "127.0.0.1", "--",
+        sys.executable, "-c", DOUBLER,
+    )  # fmt: skip
+    assert (await shell.line(server.stderr)).startswith("lines on port ")
+    while (await shell.run("lookup", "lines"))[0]:
+        await rings.sleep(0.05)
+    assert await shell.run("call", "lines", "double", "21") == (0, "42\n", "")
+    assert "no reply" in await shell.line(server.stderr)
+    assert await shell.run("call", "lines", "double", "5") == (1, "", "grenache: too many\n")
+    code, _, err = await shell.run("-j", "call", "lines", "double", "6")
+    assert (code, json.loads(err)["error"]) == (
+        1,
+        {"name": "RPCFailure", "message": "the command ended with 7", "exit": 1},
+    )
+    assert await deferToThread(server.wait, 10) == 1
+    server = await shell.start("serve", "lines", "--json-lines", "--", "cat")
+    assert (await shell.line(server.stderr)).startswith("lines on port ")
+    server.send_signal(signal.SIGINT)
+    assert await deferToThread(server.wait, 10) == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_changes_are_printed_as_they_are_seen(shell: Shell) -> None:
+    watching = await shell.start("-j", "lookup", "seen", "--watch", "--every", "0.1")
+    assert await shell.line(watching.stdout) == "[]"
+    await shell.run("announce", "seen", "7")
+    assert await shell.line(watching.stdout) == '["127.0.0.1:7"]'
+    watching.send_signal(signal.SIGINT)
+    assert await deferToThread(watching.wait, 10) == 130
+    _, target, _ = await shell.run("put", "first")
+    watching = await shell.start("get", target.strip(), "--watch", "--every", "0.1")
+    assert await shell.line(watching.stdout) == "first"
+    lost = await shell.start("-g", "127.0.0.1:1", "lookup", "x", "--watch", "--every", "0.1")
+    assert "connection refused" in await shell.line(lost.stderr)
+
+
+@pytest_twisted.ensureDeferred
+async def test_how_the_grapes_are(shell: Shell) -> None:
+    code, out, _ = await shell.run("doctor")
+    assert code == 0 and out.count("finds what was announced at") == 2
+    code, out, _ = await shell.run("-j", "doctor", "-g", "127.0.0.1:1")
+    (finding,) = json.loads(out)
+    assert (code, finding["verdict"], finding["found"]) == (1, "bad", "connection refused")
+    code, out, _ = await shell.run("top", "--count", "2", "--every", "0.1")
+    grape = f"http://{shell.environ['GRENACHE_GRAPES'].split(',')[0]}"
+    assert code == 0 and len(re.findall(rf"(?m)^{grape} +ok +1 of 1 ", out)) == 2
+    code, out, _ = await shell.run("-j", "top", "--count", "1", "-g", grape)
+    assert json.loads(out)[0]["state"] == "ok"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_nobody_answered_may_have_happened(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+
+        def hang_up() -> None:
+            for _ in range(3):
+                mute.accept()[0].close()
+
+        hanging = deferToThread(hang_up)
+        grape = f"127.0.0.1:{mute.getsockname()[1]}"
+        assert (await shell.run("-g", grape, "announce", "x", "1"))[0] == 6
+        assert (await shell.run("-g", grape, "put", "x"))[0] == 6
+        assert (await shell.run("-g", grape, "lookup", "x"))[0] == 5, "a question changes nothing"
+        await hanging
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_interrupted_before_the_answer_ends_with_130(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        grape = f"127.0.0.1:{mute.getsockname()[1]}"
+        for words in (("call", "x", "1"), ("lookup", "x")):
+            process = await shell.start("-g", grape, *words)
+            asked = (await deferToThread(mute.accept))[0]
+            process.send_signal(signal.SIGINT)
+            assert await deferToThread(process.wait, 10) == 130
+            asked.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_announce_every_goes_on_until_interrupted(shell: Shell) -> None:
     process = await shell.start("announce", "kept", "99", "--every", "1")
     assert await shell.line(process.stdout) == "recorded by 1 other grape"
@@ -219,6 +335,9 @@ async def test_announce_every_goes_on_until_interrupted(shell: Shell) -> None:
         (["--help"], 0, "Exit codes"),
         (["--version"], 0, "grenache"),
         (["nonsense"], 2, "No such command"),
+        (["lokup", "x"], 2, "Did you mean 'lookup'?"),
+        (["-j", "lookup"], 2, '{"error": {"name": "Usage"'),
+        (["completion", "bash"], 0, "_GRENACHE_COMPLETE=bash_complete"),
         (["lookup"], 2, "Missing argument"),
         (["announce", "x", "70000"], 2, "70000"),
         (["--grape", "ftp://x", "lookup", "a"], 2, "http://127.0.0.1:30001"),
@@ -257,6 +376,35 @@ def test_keygen_keeps_the_key_that_is_there(tmp_path: Path) -> None:
     path.with_name("bad").write_text("not a key")
     result = runner.invoke(grenache, ["put", "x", "--key", str(path.with_name("bad"))])
     assert (result.exit_code, result.output) == (
-        1,
+        2,
         "grenache: a key file holds hexadecimal digits only\n",
     )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_table_is_there(name: str) -> None:
+    result = CliRunner().invoke(grenache, [name, "--help"])
+    assert result.exit_code == 0 and "--grape" in result.output
+
+
+def test_every_error_that_has_an_exit_code_exists() -> None:
+    import grenache_py.link
+    import grenache_py.rpc
+    from grenache_py.cli import asking, outcomes
+
+    known = {*vars(errors), *vars(asking), *grenache_py.link.__all__, *grenache_py.rpc.__all__}
+    assert outcomes._EXIT.keys() <= known
+
+
+def test_a_command_that_asks_only_a_grape_brings_no_twisted() -> None:
+    program = (
+        "import sys\nfrom grenache_py.cli.commands import grenache\n"
+        "try: grenache.main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print('twisted' in sys.modules)"
+    )
+    for words in (["lookup", "x"], ["put", "x"], ["top", "--count", "1"], ["doctor"], ["--help"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words, "-g", "127.0.0.1:1"],
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        assert done.stdout.splitlines()[-1] == "False", words

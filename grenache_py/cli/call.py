@@ -7,22 +7,30 @@ Edge: reads stdin.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any
 
 import click
 
+from grenache_py.cli.outcomes import EXIT_FAILED
+from grenache_py.cli.output import say, to_json
+from grenache_py.cli.running import run
 from grenache_py.cli.service_options import timeout_option, transport_option
-from grenache_py.cli.settings import FAILED, NetworkCommand, Settings, complain, to_json
-from grenache_py.link import Link
+from grenache_py.cli.settings import Settings
+from grenache_py.link.client import Link
 from grenache_py.rpc import RPCClient
+from grenache_py.rpc.methods import call_payload
 
 __all__ = ["call"]
 
+#: A method's name, as a word of its own.
+_ACTION = re.compile(r"[A-Za-z_][\w.:-]*")
 
-@click.command(cls=NetworkCommand, short_help="Send JSON to the service NAME and print its result.")
+
+@click.command(short_help="Send a request to the service NAME and print its result.")
 @click.argument("name")
-@click.argument("payload", metavar="JSON")
+@click.argument("words", nargs=-1, required=True, metavar="JSON | - | ACTION [ARG]...")
 @transport_option
 @click.option("--map", "everybody", is_flag=True, help="Ask every service of that name.")
 @timeout_option(10.0)
@@ -38,18 +46,21 @@ __all__ = ["call"]
 def call(
     settings: Settings,
     name: str,
-    payload: str,
+    words: tuple[str, ...],
     transport: Any,
     everybody: bool,
     timeout: float,
     retries: int,
     compress: bool,
 ) -> None:
-    """Send JSON (- for stdin) to the service NAME and print its result."""
-    try:
-        request = json.loads(sys.stdin.read() if payload == "-" else payload)
-    except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"the request is not JSON: {error}") from None
+    """
+    Send a request to the service NAME and print its result.
+
+    It is JSON (- reads it from stdin), or a method of the service and its arguments, each of which
+    is JSON if it can be, else text: grenache call calc add 40 2. A -- before NAME lets an argument
+    begin with a dash.
+    """
+    request = _request(words)
 
     async def work(reactor: Any, link: Link) -> int:
         client = RPCClient(link, reactor, transport=transport, compress=compress)
@@ -69,7 +80,27 @@ def call(
             elif error is None:
                 settings.show(one.value, f"{one.address}\t{to_json(one.value)}")
             else:
-                complain(f"{one.address}: {error}")
-        return 0 if any(one.error is None for one in outcomes) else FAILED
+                say(f"grenache: {one.address}: {error}")
+        return 0 if any(one.error is None for one in outcomes) else EXIT_FAILED
 
-    settings.run(work)
+    run(settings, work)
+
+
+def _request(words: tuple[str, ...]) -> Any:
+    """The payload that the words stand for."""
+    first, *rest = words
+    if rest:
+        return call_payload(first, tuple(map(_value, rest)))
+    try:
+        return json.loads(sys.stdin.read() if first == "-" else first)
+    except (ValueError, RecursionError) as error:
+        if _ACTION.fullmatch(first):
+            return call_payload(first, ())
+        raise click.UsageError(f"the request is not JSON: {error}") from None
+
+
+def _value(word: str) -> Any:
+    try:
+        return json.loads(word)
+    except (ValueError, RecursionError):
+        return word

@@ -10,46 +10,96 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from grenache_py.cli.settings import (
-    NOTHING_FOUND,
-    NetworkCommand,
-    Settings,
-    complain,
-    until_interrupted,
-)
+from grenache_py.cli.asking import GrapeAsker
+from grenache_py.cli.outcomes import EXIT_NOTHING, complain_of
+from grenache_py.cli.settings import Settings
 from grenache_py.errors import ConfigError
-from grenache_py.link import ItemKey, Link
 from grenache_py.link.announcing import EVERY_S_DEFAULT
+from grenache_py.link.errors import LinkError
+from grenache_py.link.items import (
+    Item,
+    check_salt,
+    check_value,
+    immutable_hash,
+    mutable_hash,
+    signed_put,
+)
+from grenache_py.link.keys import ItemKey
+
+if TYPE_CHECKING:
+    from grenache_py.link.client import Link
 
 __all__ = ["announce", "get", "keygen", "lookup", "put"]
 
 
-@click.command(cls=NetworkCommand)
+T = TypeVar("T")
+
+#: Options of the commands that look again and again.
+watched = click.option(
+    "--watch", is_flag=True, help="Look again and again, and print each change, until Ctrl-C."
+)
+every = click.option(
+    "--every",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    default=10.0,
+    show_default=True,
+    help="With --watch: look again after so long.",
+)
+
+
+@click.command()
 @click.argument("name")
+@watched
+@every
 @click.pass_obj
-def lookup(settings: Settings, name: str) -> None:
-    """Print the addresses of the services announced as NAME, one a line."""
+def lookup(settings: Settings, name: str, watch: bool, every: float) -> int:
+    """
+    Print the addresses of the services announced as NAME, one a line.
 
-    async def work(_: Any, link: Link) -> int:
-        addresses = await link.lookup(name)
-        if settings.as_json:
-            settings.show(addresses)
+    With --watch, all of them on one line, again when they have changed.
+    """
+    grapes = GrapeAsker(settings.grapes)
+    if watch:
+        for addresses in _changes(settings, lambda: sorted(grapes.lookup(name)), every):
+            settings.show(addresses, " ".join(addresses))
+    addresses = grapes.lookup(name)
+    if settings.as_json:
+        settings.show(addresses)
+    else:
+        for address in addresses:
+            settings.show(address, address)
+    if not addresses:
+        return settings.complain(f"nobody is announced as {name!r}", EXIT_NOTHING, "NothingFound")
+    return 0
+
+
+def _changes(settings: Settings, ask: Callable[[], T], every_s: float) -> Iterator[T]:
+    """What is there, at once and when it has changed; what keeps us from seeing is said once."""
+    seen: T | None = None
+    told = ""
+    while True:
+        try:
+            found = ask()
+        except LinkError as error:
+            if str(error) != told:
+                complain_of(error, settings.as_json)
+            told = str(error)
         else:
-            for address in addresses:
-                settings.show(address, address)
-        if not addresses:
-            return complain(f"nobody is announced as {name!r}", NOTHING_FOUND)
-        return 0
-
-    settings.run(work)
+            told = ""
+            if found != seen:
+                yield found
+            seen = found
+        time.sleep(every_s)
 
 
-@click.command(cls=NetworkCommand, short_help="Announce that service NAME listens on PORT.")
+@click.command(short_help="Announce that service NAME listens on PORT.")
 @click.argument("name")
 @click.argument("port", type=click.IntRange(1, 65535))
 @click.option(
@@ -64,25 +114,26 @@ def announce(settings: Settings, name: str, port: int, every: float | None) -> N
 
     A record lives about two minutes.
     """
-
-    async def once(_: Any, link: Link) -> None:
-        count = await link.announce(name, port)
+    if every is None:
+        count = GrapeAsker(settings.grapes).announce(name, port)
         settings.show({"recorded_by": count}, _recorded_by(count))
+        return
+    from grenache_py.cli.running import run, until_interrupted
 
     async def for_ever(reactor: Any, link: Link) -> None:
-        running = link.start_announcing(name, port, every or EVERY_S_DEFAULT)
+        running = link.start_announcing(name, port, every)
         count = await running.when_announced()
         settings.show({"recorded_by": count}, _recorded_by(count))
         await until_interrupted(reactor, link.close)
 
-    settings.run(once if every is None else for_ever, long=every is not None)
+    run(settings, for_ever, long=True)
 
 
 def _recorded_by(count: int) -> str:
     return f"recorded by {count} other grape{'' if count == 1 else 's'}"
 
 
-@click.command(cls=NetworkCommand)
+@click.command()
 @click.argument("value")
 @click.option("--key", type=click.Path(dir_okay=False), help="Sign it with this key file: mutable.")
 @click.option("--seq", type=int, help="Version.  [default: microseconds since 1970]")
@@ -96,41 +147,44 @@ def put(
     if key is None and (seq is not None or salt or cas is not None):
         raise click.UsageError("--seq, --salt and --cas are for items that are signed with --key")
     text = sys.stdin.read() if value == "-" else value
-    item_key = ItemKey.from_text(Path(key).read_text()) if key is not None else None
-
-    async def work(_: Any, link: Link) -> None:
-        if item_key is None:
-            target = await link.put(text)
-        else:
-            version = time.time_ns() // 1000 if seq is None else seq
-            target = await link.put_mutable(text, item_key, version, salt=salt, cas=cas)
-        settings.show({"hash": target}, target)
-
-    settings.run(work)
+    if key is None:
+        data, target = {"v": text}, immutable_hash(check_value(text))
+    else:
+        item_key = ItemKey.from_text(Path(key).read_text())
+        version = time.time_ns() // 1000 if seq is None else seq
+        raw_salt = check_salt(salt)
+        data = signed_put(text, item_key, version, raw_salt, cas)
+        target = mutable_hash(item_key.public, raw_salt)
+    settings.show({"hash": target}, GrapeAsker(settings.grapes).put(data, target))
 
 
-@click.command(cls=NetworkCommand, short_help="Print the value stored under HASH.")
+@click.command(short_help="Print the value stored under HASH.")
 @click.argument("target", metavar="HASH")
 @click.option("--salt", default="", help="The salt it was put with; grapes do not tell it.")
+@watched
+@every
 @click.pass_obj
-def get(settings: Settings, target: str, salt: str) -> None:
+def get(settings: Settings, target: str, salt: str, watch: bool, every: float) -> int:
     """Print the value stored under HASH, checked against hash and signature."""
+    grapes = GrapeAsker(settings.grapes)
+    if watch:
+        for item in _changes(settings, lambda: grapes.get(target, salt), every):
+            if item is not None:
+                _show_item(settings, item, salt)
+    item = grapes.get(target, salt)
+    if item is None:
+        return settings.complain(f"nothing is stored under {target}", EXIT_NOTHING, "NothingFound")
+    _show_item(settings, item, salt)
+    return 0
 
-    async def work(_: Any, link: Link) -> int:
-        item = await link.get(target, salt=salt)
-        if item is None:
-            return complain(f"nothing is stored under {target}", NOTHING_FOUND)
-        key = item.public_key.hex() if item.public_key is not None else None
-        shown = {"value": item.value, "hash": item.hash, "key": key, "seq": item.seq, "salt": salt}
-        settings.show(shown, item.value)
-        return 0
 
-    settings.run(work)
+def _show_item(settings: Settings, item: Item, salt: str) -> None:
+    key = item.public_key.hex() if item.public_key is not None else None
+    shown = {"value": item.value, "hash": item.hash, "key": key, "seq": item.seq, "salt": salt}
+    settings.show(shown, item.value)
 
 
-@click.command(
-    cls=NetworkCommand, short_help="Make a key pair to sign values with, in FILE and FILE.pub."
-)
+@click.command(short_help="Make a key pair to sign values with, in FILE and FILE.pub.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--force", "-f", is_flag=True, help="Overwrite a key that is there.")
 @click.pass_obj

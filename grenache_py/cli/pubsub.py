@@ -11,22 +11,24 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
+from grenache_py.cli.running import run
 from grenache_py.cli.service_options import TEXT_BYTES_MAX, announced, endpoint, listening
-from grenache_py.cli.settings import NetworkCommand, Settings, complain
+from grenache_py.cli.settings import Settings
 from grenache_py.errors import LocalProtocolError
-from grenache_py.link import Link
+from grenache_py.link.client import Link
 from grenache_py.rpc import Publisher, ServerLimits, Subscriber
 
 __all__ = ["pub", "sub"]
 
 
-@click.command(cls=NetworkCommand, short_help="Print what the publisher NAME sends.")
+@click.command(short_help="Print what the publisher NAME sends.")
 @click.argument("name")
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many messages.")
 @click.pass_obj
@@ -56,7 +58,7 @@ def sub(settings: Settings, name: str, count: int | None) -> None:
         await enough
         await subscriber.stop()
 
-    settings.run(work, long=True)
+    run(settings, work, long=True)
 
 
 class _Lines(LineOnlyReceiver):
@@ -65,16 +67,35 @@ class _Lines(LineOnlyReceiver):
     delimiter = b"\n"
     MAX_LENGTH = TEXT_BYTES_MAX
 
-    def __init__(self, publish: Callable[[str], object]) -> None:
+    def __init__(self, publish: Callable[[str], object], as_json: bool) -> None:
         self._publish = publish
+        self._as_json = as_json
+        self._number = 0
         self.ended: Deferred[None] = Deferred()
 
     def lineReceived(self, line: bytes) -> None:
-        self._publish(line.decode("utf-8", "replace"))
+        if self.ended.called:
+            return
+        self._number += 1
+        try:
+            text = self._checked(line)
+        except ValueError as error:
+            self._refuse(f"line {self._number} is not JSON: {error}")
+        else:
+            self._publish(text)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        complain(f"a line of more than {TEXT_BYTES_MAX} bytes cannot be published")
-        self.ended.errback(LocalProtocolError("the input is not lines of text"))
+        self._refuse(f"line {self._number + 1} has more than {TEXT_BYTES_MAX} bytes")
+
+    def _checked(self, line: bytes) -> str:
+        """The text to publish; with ``--json`` it is JSON, as short as it can be."""
+        if not self._as_json:
+            return line.decode("utf-8", "replace")
+        return msgspec.json.encode(msgspec.json.decode(line)).decode()
+
+    def _refuse(self, why: str) -> None:
+        if not self.ended.called:
+            self.ended.errback(LocalProtocolError(why))
 
     def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]
         if self._buffer:
@@ -83,7 +104,7 @@ class _Lines(LineOnlyReceiver):
             self.ended.callback(None)
 
 
-@click.command(cls=NetworkCommand)
+@click.command()
 @click.argument("name")
 @listening
 @click.option(
@@ -103,7 +124,11 @@ def pub(
     allow_origin: tuple[str, ...],
     subscribers: int,
 ) -> None:
-    """Send each line of stdin to everybody who is subscribed to NAME."""
+    """
+    Send each line of stdin to everybody who is subscribed to NAME.
+
+    With --json each line must be a JSON value; one that is none ends the command with 2.
+    """
     limits = ServerLimits(allow_hosts=allow_host, allow_origins=allow_origin)
 
     async def work(reactor: Any, link: Link) -> None:
@@ -114,9 +139,11 @@ def pub(
         reactor.addSystemEventTrigger("before", "shutdown", publisher.stop)
         while publisher.subscribers < subscribers:
             await deferLater(reactor, 0.05)
-        lines = _Lines(publisher.publish)
+        lines = _Lines(publisher.publish, settings.as_json)
         StandardIO(lines, reactor=reactor)
-        await lines.ended
-        await publisher.stop()
+        try:
+            await lines.ended
+        finally:
+            await publisher.stop()
 
-    settings.run(work, long=True)
+    run(settings, work, long=True)

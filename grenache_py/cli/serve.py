@@ -18,6 +18,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from grenache_py.cli.json_lines import LastingCommand
+from grenache_py.cli.outcomes import EXIT_FAILED
+from grenache_py.cli.output import say, to_json
+from grenache_py.cli.running import run, until_interrupted
 from grenache_py.cli.service_options import (
     TEXT_BYTES_MAX,
     announced,
@@ -26,9 +30,9 @@ from grenache_py.cli.service_options import (
     timeout_option,
     transport_option,
 )
-from grenache_py.cli.settings import NetworkCommand, Settings, say, to_json, until_interrupted
+from grenache_py.cli.settings import Settings
 from grenache_py.errors import ConfigError
-from grenache_py.link import Link
+from grenache_py.link.client import Link
 from grenache_py.rpc import Request, RPCFailure, RPCServer, ServerLimits
 
 __all__ = ["serve"]
@@ -98,7 +102,7 @@ class _Command(ProcessProtocol):
             pass
 
 
-@click.command(cls=NetworkCommand, short_help="Answer requests to service NAME by a COMMAND.")
+@click.command(short_help="Answer requests to service NAME by a COMMAND.")
 @click.argument("name")
 @click.argument("command", nargs=-1, required=True)
 @transport_option
@@ -111,6 +115,9 @@ class _Command(ProcessProtocol):
     help="Runs of COMMAND at a time.",
 )
 @timeout_option(60.0, help="Longest run of COMMAND.")
+@click.option(
+    "--json-lines", is_flag=True, help="One COMMAND for all requests, a line of JSON for each."
+)
 @click.pass_obj
 def serve(
     settings: Settings,
@@ -123,12 +130,18 @@ def serve(
     allow_origin: tuple[str, ...],
     jobs: int,
     timeout: float,
+    json_lines: bool,
 ) -> None:
-    """Answer requests to service NAME by running COMMAND for each.
+    """
+    Answer requests to service NAME by running COMMAND for each.
 
     It gets the request's JSON on stdin; what it writes to stdout is the reply, as JSON if it
     is that and as text otherwise. If it fails, the last line of its stderr is the error. What it
     leaves behind is not waited for.
+
+    With --json-lines COMMAND is started once. It gets a line {"id": 1, "payload": ...} for each
+    request, up to --jobs before it has answered, and writes {"id": 1, "result": ...} or
+    {"id": 1, "error": "..."}, in any order. When it ends, so does the service.
     """
     program = shutil.which(command[0])
     if program is None:
@@ -138,12 +151,19 @@ def serve(
         handler_timeout_s=timeout, allow_hosts=allow_host, allow_origins=allow_origin
     )
 
-    async def work(reactor: Any, link: Link) -> None:
+    async def work(reactor: Any, link: Link) -> int:
         running = DeferredSemaphore(jobs)
+        lasting = LastingCommand(reactor) if json_lines else None
+        if lasting is not None:
+            reactor.spawnProcess(
+                lasting, program, command, env=None, childFDs={0: "w", 1: "r", 2: 2}
+            )
 
-        async def handle(request: Request) -> Any:
+        async def answer(request: Request) -> Any:
             await running.acquire()
             try:
+                if lasting is not None:
+                    return await lasting.ask(request.payload)
                 process = _Command(to_json(request.payload).encode(), reactor)
                 reactor.spawnProcess(process, program, command, env=None)
                 out = (await process.done).decode("utf-8", "replace")
@@ -157,13 +177,22 @@ def serve(
         server = RPCServer(
             link,
             name,
-            handle,
+            answer,
             reactor,
             endpoint=endpoint(port, interface),
             transport=transport,
             limits=limits,
         )
         await announced(settings, server, name)
-        await until_interrupted(reactor, server.stop)
+        if lasting is None:
+            await until_interrupted(reactor, server.stop)
+            return 0
+        reactor.addSystemEventTrigger("before", "shutdown", server.stop)
+        reactor.addSystemEventTrigger("before", "shutdown", lasting.end)
+        why = await lasting.ended
+        if lasting.told_to_end:
+            return 0
+        await server.stop()
+        return settings.complain(why, EXIT_FAILED, "CommandEnded")
 
-    settings.run(work, long=True)
+    run(settings, work, long=True)

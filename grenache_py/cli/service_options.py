@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from grenache_py.cli.settings import Settings, say, to_json
+from grenache_py.cli.output import say, to_json
+from grenache_py.cli.settings import Settings
 
 __all__ = [
     "TEXT_BYTES_MAX",

@@ -9,96 +9,58 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from importlib import import_module
 
 import click
-from click.shell_completion import CompletionItem
 
 from grenache_py import __version__
+from grenache_py.command_table import CommandTable, completion_command
 from grenache_py.errors import GrenacheError
 from grenache_py.exchange.cli.outcomes import complain
 from grenache_py.exchange.cli.shared_options import SHARED_OPTIONS, json_wanted
-from grenache_py.exchange.cli.tool import Tool, say
+from grenache_py.exchange.cli.tool import Tool
 
 __all__ = ["COMMANDS", "exchange", "main"]
 
 #: The commands by name: the module of each, and what it is for.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "buy": ("orders", "Buy: exchange buy BTC-USD 1.5 @ 100"),
-    "sell": ("orders", "Sell: exchange sell BTC-USD 1.5 market"),
-    "cancel": ("orders", "Cancel orders, by their ids or yours, or --all."),
-    "replace": ("orders", "Change an order's quantity or price."),
-    "orders": ("orders", "Show orders, newest first, or the one named."),
-    "fills": ("executions", "Show what own orders traded, oldest first."),
-    "positions": ("executions", "Show what own orders bought less what they sold, by market."),
-    "book": ("markets", "Show a market's book."),
-    "ticker": ("markets", "Show a market's best prices, last trade and volume of 24 hours."),
-    "candles": ("markets", "Show a market's newest candles, oldest first."),
-    "trades": ("markets", "Show a market's newest trades, newest last."),
-    "watch": ("markets", "Print trades and best prices as they happen, until Ctrl-C."),
-    "markets": ("markets", "Show the markets with tick and lot."),
-    "top": ("top", "Show health, links, a book and own orders on one screen."),
-    "status": ("peer", "Show how the daemon is."),
-    "doctor": ("peer", "Check everything, and say what to do about what is wrong."),
-    "peers": ("peer", "Show the links to other peers."),
-    "peer-shell": ("peer_shell", "Talk to a peer port, line by line, as a stranger."),
-    "doubts": ("peer", "Show fills whose answer from another peer is still awaited."),
-    "decide": ("peer", "Give up on a fill in doubt, whose peer is gone for ever."),
-    "backup": ("peer", "Copy the store consistently, while the daemon goes on."),
-    "call": ("peer", "Call any method of the client port."),
-    "load": ("load", "Place many orders, real ones, and show how long the answers took."),
-    "export": ("files", "Write all orders, trades or log entries of a store to stdout."),
-    "replay": ("files", "Prove that a store's log leads to its orders, trades and books."),
-    "trace": ("files", "Tell what happened to an order, and which peers had to do with it."),
-    "receipt": ("receipts", "Write what both homes of a trade have signed."),
-    "verify": ("receipts", "Prove a trade by its receipt, offline."),
-    "completion": ("commands", "Print a script for the shell's completion."),
+    "buy": (".orders", "Buy: exchange buy BTC-USD 1.5 @ 100"),
+    "sell": (".orders", "Sell: exchange sell BTC-USD 1.5 market"),
+    "cancel": (".orders", "Cancel orders, by their ids or yours, or --all."),
+    "replace": (".orders", "Change an order's quantity or price."),
+    "orders": (".orders", "Show orders, newest first, or the one named."),
+    "fills": (".executions", "Show what own orders traded, oldest first."),
+    "positions": (".executions", "Show what own orders bought less what they sold, by market."),
+    "book": (".markets", "Show a market's book."),
+    "ticker": (".markets", "Show a market's best prices, last trade and volume of 24 hours."),
+    "candles": (".markets", "Show a market's newest candles, oldest first."),
+    "trades": (".markets", "Show a market's newest trades, newest last."),
+    "watch": (".markets", "Print trades and best prices as they happen, until Ctrl-C."),
+    "markets": (".markets", "Show the markets with tick and lot."),
+    "top": (".top", "Show health, links, a book and own orders on one screen."),
+    "status": (".peer", "Show how the daemon is."),
+    "doctor": (".peer", "Check everything, and say what to do about what is wrong."),
+    "peers": (".peer", "Show the links to other peers."),
+    "peer-shell": (".peer_shell", "Talk to a peer port, line by line, as a stranger."),
+    "doubts": (".peer", "Show fills whose answer from another peer is still awaited."),
+    "decide": (".peer", "Give up on a fill in doubt, whose peer is gone for ever."),
+    "backup": (".peer", "Copy the store consistently, while the daemon goes on."),
+    "call": (".peer", "Call any method of the client port."),
+    "load": (".load", "Place many orders, real ones, and show how long the answers took."),
+    "export": (".files", "Write all orders, trades or log entries of a store to stdout."),
+    "replay": (".files", "Prove that a store's log leads to its orders, trades and books."),
+    "trace": (".files", "Tell what happened to an order, and which peers had to do with it."),
+    "receipt": (".receipts", "Write what both homes of a trade have signed."),
+    "verify": (".receipts", "Prove a trade by its receipt, offline."),
+    "completion": (".commands", "Print a script for the shell's completion."),
 }
 
 
-class _Commands(click.Group):
-    """The commands of the table."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = import_module(f"grenache_py.exchange.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
-        own = {name for param in command.params for name in param.opts}
-        command.params += [each for each in SHARED_OPTIONS if own.isdisjoint(each.opts)]
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            like = get_close_matches(args[0].lower(), COMMANDS, n=1)
-            hint = f" Did you mean {like[0]!r}?" if like else ""
-            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, what) for name, (_, what) in COMMANDS.items()])
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        commands = [
-            CompletionItem(name, help=what)
-            for name, (_, what) in COMMANDS.items()
-            if name.startswith(incomplete)
-        ]
-        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
-
-
 @click.group(
-    cls=_Commands,
+    cls=CommandTable,
+    table=COMMANDS,
+    package="grenache_py.exchange.cli",
+    shared=SHARED_OPTIONS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    params=list(SHARED_OPTIONS),
 )
 @click.option(
     "--account",
@@ -122,15 +84,7 @@ def exchange(context: click.Context, account: str | None) -> None:
         context.default_map = {name: {"account": account} for name in COMMANDS}
 
 
-@click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
-    """Print a script for completion; use it as: eval "$(exchange completion bash)"."""
-    from click.shell_completion import get_completion_class
-
-    kind = get_completion_class(shell)
-    assert kind is not None
-    say(kind(exchange, {}, "exchange", "_EXCHANGE_COMPLETE").source())
+completion = completion_command()
 
 
 def main() -> None:

@@ -155,7 +155,7 @@ def executions_table(fills: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def positions_table(result: dict[str, Any]) -> Table:
+def positions_table(result: dict[str, Any]) -> Group:
     """What was bought less what was sold, one market a row, and since when it is known."""
     rows = result["positions"]
     names = ("position", "bought", "sold")
@@ -163,10 +163,12 @@ def positions_table(result: dict[str, Any]) -> Table:
     numbers = [_aligned([row[name] for row in rows]) for name in names]
     for row, *cells in zip(rows, *numbers, strict=True):
         table.add_row(row["market"], *cells)
-    if not result["complete"]:
-        table.caption = f"of the fills since {_date(result['since'])} UTC, which are kept"
-        table.caption_justify = "left"
-    return table
+    known = (
+        []
+        if result["complete"]
+        else [f"of fills since {_date(result['since'])} UTC; older are not kept"]
+    )
+    return Group(table, *known)
 
 
 def fill_line(fill: dict[str, Any]) -> Text:

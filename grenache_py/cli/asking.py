@@ -1,0 +1,161 @@
+"""
+One grape is asked after the other, by a command that does nothing else.
+
+Shell: owns a connection at a time. The rules are those of `grenache_py.link`; without a reactor a
+command starts in half the time.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from grenache_py.errors import RemoteProtocolError
+from grenache_py.link import answers
+from grenache_py.link.errors import GrapeRefused, GrapeUnreachable
+from grenache_py.link.items import Item, check_salt, salt_text
+
+__all__ = ["GrapeAsker", "MaybeDone", "NotReached", "exchanged", "why_not"]
+
+T = TypeVar("T")
+
+#: Seconds that one grape gets; a Node grape needs 2.5 s where a neighbour is dead.
+ATTEMPT_S = 3.0
+#: Seconds until another grape is not begun with.
+WHOLE_S = 10.0
+#: A grape's longest honest answer, as for a Link.
+ANSWER_BYTES_MAX = 262_144
+
+
+class MaybeDone(GrapeUnreachable):
+    """No grape answered, and one of them was asked to change something."""
+
+
+class NotReached(Exception):
+    """There was no connection: nothing was sent. The message says why."""
+
+
+def exchanged(
+    url: str, body: bytes | None = None, timeout_s: float = ATTEMPT_S
+) -> tuple[int, bytes]:
+    """
+    Ask for ``url``, by POST where there is a body.
+
+    Returns:
+        Status and body of the answer.
+
+    Raises:
+        NotReached: nothing was sent.
+        OSError: there is no answer.
+        RemoteProtocolError: it is no HTTP, or longer than any honest one.
+    """
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
+    try:
+        try:
+            connection.connect()
+        except OSError as error:
+            raise NotReached(why_not(error)) from None
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        connection.request("POST" if body is not None else "GET", parts.path, body, headers)
+        answer = connection.getresponse()
+        received = answer.read(ANSWER_BYTES_MAX + 1)
+    except HTTPException as error:
+        raise RemoteProtocolError(f"it speaks no HTTP ({type(error).__name__})") from None
+    finally:
+        connection.close()
+    if len(received) > ANSWER_BYTES_MAX:
+        raise RemoteProtocolError(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
+    return answer.status, received
+
+
+def why_not(error: Exception) -> str:
+    """One line that a person can act on."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {ATTEMPT_S:g} s"
+    if isinstance(error, ssl.SSLError):
+        return str(error.reason or error)
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).lower()
+    return str(error)
+
+
+class GrapeAsker:
+    """
+    Asks grapes, in the order given, until one of them answers.
+
+    Args:
+        grapes: base URLs that have been checked.
+
+    Each method raises:
+        LocalProtocolError: what was asked for cannot be asked.
+        GrapeRefused: a grape's answer is an error.
+        GrapeUnreachable: no grape answered; MaybeDone, when one of them may have done it.
+    """
+
+    def __init__(self, grapes: Sequence[str]) -> None:
+        self._grapes = grapes
+
+    def lookup(self, name: str) -> list[str]:
+        """Return who is announced."""
+        return self._ask("lookup", answers.check_name(name), answers.lookup_answer)
+
+    def announce(self, name: str, port: int) -> int:
+        """Announce once; how many other grapes recorded it."""
+        data = [answers.check_name(name), answers.check_port(port)]
+        return self._ask("announce", data, answers.announce_answer, changes=True)
+
+    def put(self, data: dict[str, Any], target: str) -> str:
+        """Store an item whose hash is ``target``; returns that."""
+
+        def parse(status: int, body: bytes) -> str:
+            return answers.put_answer(status, body, target)
+
+        return self._ask("put", data, parse, changes=True)
+
+    def get(self, target: str, salt: str) -> Item | None:
+        """Return the item stored under a hash, checked; None if there is none."""
+        wanted, raw_salt = answers.check_hash(target), check_salt(salt)
+        data = {"hash": wanted, "salt": salt_text(raw_salt)} if raw_salt else wanted
+
+        def parse(status: int, body: bytes) -> Item | None:
+            return answers.get_answer(status, body, wanted, raw_salt)
+
+        return self._ask("get", data, parse)
+
+    def _ask(
+        self,
+        command: str,
+        data: object,
+        parse: Callable[[int, bytes], T],
+        changes: bool = False,
+    ) -> T:
+        body = answers.request_body(str(uuid.uuid4()), data)
+        attempts: list[str] = []
+        refusal: GrapeRefused | None = None
+        sent = False
+        give_up = time.monotonic() + WHOLE_S
+        for grape in self._grapes:
+            if time.monotonic() > give_up:
+                attempts.append(f"{grape}: not asked, {WHOLE_S:g} s are over")
+                continue
+            try:
+                return parse(*exchanged(f"{grape}/{command}", body))
+            except GrapeRefused as error:
+                error.grape = grape
+                if not error.lonely:
+                    raise
+                refusal = error
+            except (NotReached, OSError, RemoteProtocolError) as error:
+                sent = sent or not isinstance(error, NotReached)
+                attempts.append(f"{grape}: {why_not(error)}")
+        if refusal is not None:
+            raise refusal
+        kind = MaybeDone if sent and changes else GrapeUnreachable
+        raise kind("no grape answered", attempts)
