@@ -64,8 +64,7 @@ class NodeConfig:
         markets: at least one.
         live_orders_max: own live orders; more are refused.
         new_epoch: the operator's word that this disk lost something
-            (docs/design/identity.rst#epochs): close all own orders and begin a new log, which
-            replaces the old one everywhere.
+            (docs/design/identity.rst#epochs): close all own orders and begin a new log.
     """
 
     peering: PeeringConfig
@@ -110,9 +109,8 @@ class ExchangeNode:
         self.books = {symbol: Book(market) for symbol, market in self.markets.items()}
         self.clock = HybridClock(snapshot.meta.get("clock_floor_ms", 0))
         self.outbox = Outbox()
-        network = config.peering.network
-        self._sealer = sealer = Sealer(identity, network)
-        self.verifier = verifier = Verifier(identity.scheme, network)
+        self._sealer = sealer = Sealer(identity, config.peering.network)
+        self.verifier = verifier = Verifier(identity.scheme, config.peering.network)
         self.live = LiveSetIndex()
         log = OwnLog(self.key, sealer, self.clock)
         self.ledger = Ledger(
@@ -146,6 +144,7 @@ class ExchangeNode:
             self.peering.ready,
             self.replica.alarms,
             lambda: self.peering.admission.own_clone,
+            lambda: bool(self.peering.claims.rival),
         )
         self.alarms = serving.alarms
         others.attach(self.replica.origins, self.maker, self.taker, lambda: serving.silent)

@@ -50,12 +50,14 @@ class Serving:
         ready: Callable[[], list[PeerLink]],
         proofs: list[str],
         own_clone: Callable[[], bool],
+        superseded: Callable[[], bool] = lambda: False,
     ) -> None:
         """
         Args:
             ready: the links that are used.
             proofs: what proves that this home must not sign any more.
             own_clone: whether another process uses this home's key.
+            superseded: whether a peer has shown a higher term of this identity.
         """
         self.on_change: list[Callable[[list[str], list[str]], None]] = []
         self.listening = False
@@ -65,6 +67,7 @@ class Serving:
         self._ready = ready
         self._proofs = proofs
         self._own_clone = own_clone
+        self._superseded = superseded
         self._since = 0.0  # listening, or with a clock that rests
         self._linked_at: float | None = None
         self._rested = False
@@ -157,7 +160,8 @@ class Serving:
     @property
     def silent(self) -> bool:
         """Whether this home must sign nothing at all."""
-        return self.listening or bool(self._proofs) or self._own_clone()
+        held_back = self.listening or self._superseded()
+        return held_back or bool(self._proofs) or self._own_clone()
 
     def must_sign(self) -> None:
         """
@@ -169,6 +173,12 @@ class Serving:
                 BUSY,
                 "this peer was restarted and listens to its neighbours first; ask again in some"
                 " seconds",
+                retry_after_ms=1000,
+            )
+        if self._superseded():
+            raise OrderError(
+                BUSY,
+                "another daemon of this identity may serve now; ask again in a second",
                 retry_after_ms=1000,
             )
         if self._proofs or self._own_clone():

@@ -12,6 +12,7 @@ from grenache_py.exchange.peers.config import PeeringConfig
 from grenache_py.exchange.peers.handshake import PROTOCOL, Handshake, HandshakeError, PeerHello
 from grenache_py.exchange.peers.link import LinkState, PeerLink
 from grenache_py.exchange.peers.peering import Peering
+from grenache_py.exchange.peers.term_claims import TermClaims
 from grenache_py.exchange.signed_log.keys import Ed25519, Identity
 from grenache_py.exchange.signed_log.merkle import Sealer, Verifier
 from grenache_py.wire.jsonrpc import decode_message
@@ -20,12 +21,20 @@ NOW = 1_790_000_000.0
 ME, *OTHERS = (Identity.from_seed(bytes([n]) * 32) for n in range(4))
 
 
+def claimed(identity: Identity, boot: str, term: int) -> dict[str, Any]:
+    """The signed claim of a term as it travels; empty without one."""
+    sealer, verifier = Sealer(identity, "test"), Verifier(Ed25519(), "test")
+    return TermClaims(identity.key, boot, term, sealer, verifier).wire
+
+
 class FarEnds:
     """A real ``Peering``, and the other ends of its links, which do what a test says."""
 
-    def __init__(self, inbound_max: int = 3) -> None:
+    def __init__(self, inbound_max: int = 3, term: int = 0) -> None:
         verifier = Verifier(Ed25519(), "test")
-        config = PeeringConfig("test", listen="a:1", inbound_max=inbound_max, strict=True)
+        config = PeeringConfig(
+            "test", listen="a:1", inbound_max=inbound_max, strict=True, term=term
+        )
         self.now = NOW
         self.sealer = Sealer(ME, "test")
         self.peering = Peering(
@@ -46,12 +55,22 @@ class FarEnds:
         self.told: dict[int, list[dict[str, Any]]] = {}
         self.peering.on_gone.append(lambda link, now: self.gone.append(link))
 
-    def open(self, number: int, who: int, boot: int, outbound: bool, address: str = "") -> None:
+    def open(
+        self,
+        number: int,
+        who: int,
+        boot: int,
+        outbound: bool,
+        address: str = "",
+        term: int = 0,
+        version: int = PROTOCOL[1],
+    ) -> None:
         """A connection to peer ``who`` (3: this peer's own key) comes up; it says hello."""
         if number in self.peering.links:
             return
         identity = [*OTHERS, ME][who]
-        mine = PeerHello(f"{boot:032x}", "test", PROTOCOL, "b:2")
+        claim = claimed(identity, f"{boot:032x}", term)
+        mine = PeerHello(f"{boot:032x}", "test", (3, version), "b:2", term=claim)
         self.handshakes[number] = Handshake(mine, not outbound, NOW + 1e6)
         address = address or f"10.0.0.{who}:{number}"
         self.peering.link_opened(number, outbound, address, identity.key, self.now)

@@ -23,6 +23,7 @@ import msgspec
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.peers.networks import LOOPBACK, NOWHERE, crowd_of, inner_network
 from grenache_py.exchange.peers.shares import Shares
+from grenache_py.exchange.peers.term_claims import TERM_MAX
 from grenache_py.exchange.signed_log.merkle import Signed, Verifier, check_canonical
 
 __all__ = ["ADDRESSES_MAX", "GRAPES", "AddressBook", "AddressRecord"]
@@ -61,14 +62,27 @@ RECORD_AGE_MS_MAX = 3_600_000
 _AHEAD_MS_MAX = 60_000
 
 
-class AddressRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """``peer`` says: at ``time`` (ms) I could be dialled at ``address`` (host:port)."""
+class AddressRecord(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+    """
+    ``peer`` says: at ``time`` (ms) I could be dialled at ``address`` (host:port).
+
+    ``term`` is that of the process that says so, 0 when its store has none. The clock of a new
+    holder may be behind that of the last one: the higher term counts, then the time.
+    """
 
     peer: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     address: Annotated[
         str, msgspec.Meta(max_length=262, pattern=r"^[0-9A-Za-z.:_%\[\]-]+:[0-9]{1,5}\Z")
     ]
     time: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    term: Annotated[int, msgspec.Meta(ge=0, le=TERM_MAX)] = 0
+
+    def replaces(self, known: AddressRecord) -> bool:
+        """Whether this is news, and enough of it to be passed on."""
+        if self.term != known.term:
+            return self.term > known.term
+        wait_ms = RECORD_REFRESH_MS if self.address == known.address else RECORD_MOVE_MS
+        return self.time > known.time and self.time >= known.time + wait_ms
 
 
 @attrs.define
@@ -190,14 +204,7 @@ class AddressBook:
         if record.peer == self._me:
             return None
         known = self.records.get(record.peer)
-        if known is not None and (
-            record.time <= known[0].time
-            or (
-                record.time
-                < known[0].time
-                + (RECORD_REFRESH_MS if record.address == known[0].address else RECORD_MOVE_MS)
-            )
-        ):
+        if known is not None and not record.replaces(known[0]):
             return None
         if not _in_time(record, now):
             return None
@@ -235,10 +242,14 @@ class AddressBook:
             return None
         return known[0].address
 
-    def sample(self, count: int, now: float) -> list[Signed]:
-        """Some records that are still good, at random."""
+    def sample(self, count: int, now: float, terms: bool = True) -> list[Signed]:
+        """Some records that are still good, at random; ``terms``: those with a term too."""
         oldest = int(now * 1000) - RECORD_AGE_MS_MAX
-        good = [signed for record, signed in self.records.values() if record.time >= oldest]
+        good = [
+            signed
+            for record, signed in self.records.values()
+            if record.time >= oldest and (terms or not record.term)
+        ]
         return good if len(good) <= count else self._rng.sample(good, count)
 
     def is_named(self, address: str) -> bool:

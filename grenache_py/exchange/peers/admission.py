@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import NOT_AUTHORISED
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.peers.address_book import AddressBook
@@ -27,6 +28,7 @@ from grenache_py.exchange.peers.peer_exchange import PeerExchange
 from grenache_py.exchange.peers.penalties import Penalties
 from grenache_py.exchange.peers.requests import Answered, PeerRequests
 from grenache_py.exchange.peers.scores import BAN_S, Scores, network_of, network_prefix
+from grenache_py.exchange.peers.term_claims import TermClaims
 from grenache_py.wire.jsonrpc import error_line
 
 __all__ = ["Admission", "hello", "line_of"]
@@ -60,6 +62,7 @@ class Admission:
         exchange: PeerExchange,
         requests: PeerRequests,
         outgoing: Outgoing,
+        claims: TermClaims,
     ) -> None:
         self.on_ready: list[Callable[[PeerLink, float], None]] = []
         self.on_clone: Callable[[str, float], None] = lambda key, now: None
@@ -76,6 +79,7 @@ class Admission:
         self._exchange = exchange
         self._requests = requests
         self._outgoing = outgoing
+        self._claims = claims
 
     def opened(self, link: PeerLink, now: float) -> None:
         """A link is open, and its key proven: begin, or say why not."""
@@ -126,21 +130,23 @@ class Admission:
         """A link, its key proven, said hello: it becomes ready, or is closed."""
         link.boot = peer.boot
         link.listen = _listen(peer.listen, link)
+        try:
+            link.term = self._claims.take(peer.term, link.key, peer.boot)
+        except RemoteProtocolError as error:
+            self._table.close(link, str(error), now)
+            return
         if link.key == self._me:
-            if peer.boot != self._boot:
-                self.own_clone = True
-            elif link.outbound:
-                self._addresses.is_own(link.address, now)
-            self._table.close(link, "this is our own key", now)
+            self._own_key(link, now)
+            return
+        if 0 < link.term < self._claims.newest(link.key):
+            self._retire(link, now)
             return
         if link.outbound:
             self._addresses.reached(link.address, link.key, now)
             self._exchange.seen_from(link, peer.seen)
         elif self._inbound_full(link):
-            notify = self._outgoing.notify
-            records = self._exchange.sample(now)
-            self._outgoing.notify_list(link, "peer.addresses", "records", records)
-            notify(link, "peer.goodbye", {"reason": "full"})
+            self._exchange.tell_sample(link, now)
+            self._outgoing.notify(link, "peer.goodbye", {"reason": "full"})
             self._table.close(link, "this peer has all the links it takes", now)
             return
         other = self._table.by_key.get(link.key)
@@ -151,8 +157,30 @@ class Admission:
             for ready in self.on_ready:
                 ready(link, now)
 
+    def _own_key(self, link: PeerLink, now: float) -> None:
+        """The other end is this process, or an earlier or later holder of the term, or a copy."""
+        claims = self._claims
+        if link.boot == self._boot:
+            if link.outbound:
+                self._addresses.is_own(link.address, now)
+        elif claims.term and link.term and link.term != claims.term:
+            claims.superseded(link.term)
+        else:
+            self.own_clone = True
+        self._table.close(link, "this is our own key", now)
+
+    def _retire(self, link: PeerLink, now: float) -> None:
+        """The other end held the term before: show it whose the identity is now."""
+        if link.outbound:
+            self._addresses.failed(link.address, now)
+        self._outgoing.notify(link, "peer.goodbye", self._claims.farewell(link.key))
+        self._table.close(link, "a newer holder of this identity serves", now)
+
     def _replaces(self, link: PeerLink, other: PeerLink, now: float) -> bool:
         """Whether ``link`` takes the place of ``other``, both of one key."""
+        if link.boot != other.boot and link.term > other.term > 0:
+            self._retire(other, now)  # a takeover
+            return True
         if link.boot != other.boot:
             # A restart, most likely. If both links speak, there are two machines.
             if self._table.contest(other, now):
@@ -191,8 +219,16 @@ class Admission:
         return same >= INBOUND_PER_PREFIX_MAX
 
 
-def hello(config: PeeringConfig, boot: str, markets: Mapping[str, Market], seen: str) -> PeerHello:
-    """What this peer says of itself on one link; ``seen`` is where the other side comes from."""
+def hello(
+    config: PeeringConfig, boot: str, markets: Mapping[str, Market], seen: str, term: dict[str, Any]
+) -> PeerHello:
+    """
+    What this peer says of itself on one link.
+
+    Args:
+        seen: where the other side comes from.
+        term: the signed claim of this peer's term; empty without one.
+    """
     return PeerHello(
         boot=boot,
         network=config.network,
@@ -201,6 +237,7 @@ def hello(config: PeeringConfig, boot: str, markets: Mapping[str, Market], seen:
         markets={market.symbol: market.steps for market in markets.values()},
         software=config.software,
         seen=seen,
+        term=term,
     )
 
 

@@ -25,6 +25,8 @@ class PeeringConfig:
         inbound_max: links to accept.
         strict: raise LocalProtocolError for an illegal change of a link's state, for tests.
             Otherwise it is counted and ends that link.
+        term: that this daemon holds in its database; 0 when its store has none
+            (docs/design/identity.rst#takeovers).
     """
 
     network: str
@@ -35,3 +37,4 @@ class PeeringConfig:
     inbound_max: int = 40
     software: str = ""
     strict: bool = False
+    term: int = 0

@@ -4,11 +4,11 @@ What two peers say of themselves, before they say anything else: one hello each 
 Pure. See docs/design/identity.rst#handshake. Who is at the other end is known already: the shell
 read the key from the certificate whose signature TLS verified. Whoever dialled begins::
 
-    dialler   -> peer.hello  {boot, network, protocol, listen, markets, ...}
+    dialler   -> peer.hello  {boot, network, protocol, listen, markets, term, ...}
     listener  <- result      {the same members of its own, and ``seen``}
 
 The whole has ``DEADLINE_S``. ``boot`` is drawn at every start: two live links with one key and
-different boot ids are two machines with one identity.
+different boot ids are two machines with one identity, unless the ``term`` of one is higher.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ import msgspec
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import INVALID_PARAMS, INVALID_REQUEST
 
-__all__ = ["DEADLINE_S", "PROTOCOL", "Handshake", "HandshakeError", "PeerHello"]
+__all__ = ["DEADLINE_S", "PROTOCOL", "TERMS_PROTOCOL", "Handshake", "HandshakeError", "PeerHello"]
 
 #: A handshake that takes longer is given up.
 DEADLINE_S = 5.0
 #: Oldest and newest version of the peer protocol spoken here. Version 1 had no TLS, and orders of
 #: version 2 did not name tick and lot.
-PROTOCOL = (3, 3)
+PROTOCOL = (3, 4)
+#: From this version on address records may have a term.
+TERMS_PROTOCOL = 4
 #: Markets that one hello may name.
 MARKETS_MAX = 256
 
@@ -58,6 +60,7 @@ class PeerHello(msgspec.Struct, frozen=True, omit_defaults=True):
             (``:7071``) means "the address you see me come from".
         markets: tick and lot by symbol.
         seen: ``host:port`` the listener sees the dialler come from; only in the listener's.
+        term: the signed claim of a home whose database has a term (``term_claims.py``).
     """
 
     boot: _Token
@@ -67,6 +70,7 @@ class PeerHello(msgspec.Struct, frozen=True, omit_defaults=True):
     markets: Annotated[dict[_Text, tuple[_Text, _Text]], msgspec.Meta(max_length=MARKETS_MAX)] = {}
     software: _Text = ""
     seen: Annotated[str, msgspec.Meta(max_length=262)] = ""
+    term: dict[str, Any] = {}
 
     @classmethod
     def parse(cls, params: object) -> PeerHello:

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from grenache_py.exchange.peers.handshake import Handshake
+from grenache_py.exchange.peers.handshake import TERMS_PROTOCOL, Handshake
 from grenache_py.exchange.rates import Rate, TokenBucket
 from grenache_py.exchange.signed_log.head import NO_HEAD, Head
 from grenache_py.state_machine import Transitions
@@ -113,6 +113,7 @@ class PeerLink:
         key: the peer's key, proven by TLS.
         handshake: until the hellos are said.
         boot: the peer's boot id, "" before its hello.
+        term: that its hello claims, 0 for none.
         listen: ``host:port`` it can be dialled at, "" when it cannot.
         state: changed by ``LinkTable`` only, along ``LINK``.
         heard: when the last message came.
@@ -139,6 +140,7 @@ class PeerLink:
     bucket: TokenBucket
     key: str
     boot: str = ""
+    term: int = 0
     listen: str = ""
     state: LinkState = LinkState.HANDSHAKING
     heard: float = 0.0
@@ -165,6 +167,11 @@ class PeerLink:
         points, size = self.points, self.answer_bytes
         self.points = self.answer_bytes = 0
         return points, size
+
+    @property
+    def reads_terms(self) -> bool:
+        """Whether the other side understands an address record with a term."""
+        return (self.handshake.protocol or 0) >= TERMS_PROTOCOL
 
     @property
     def full(self) -> bool:

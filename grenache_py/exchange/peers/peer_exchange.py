@@ -38,6 +38,7 @@ class PeerExchange:
     Args:
         listen: ``host:port`` this peer can be dialled at; ``:port`` when the host is to be what
             others see; "" when it cannot.
+        term: this peer's own; 0 when its store has none.
         outgoing: takes the lines.
     """
 
@@ -48,9 +49,11 @@ class PeerExchange:
         book: AddressBook,
         sealer: Sealer,
         outgoing: Outgoing,
+        term: int = 0,
     ) -> None:
         self._me = me
         self._listen = listen
+        self._term = term
         self._book = book
         self._sealer = sealer
         self._outgoing = outgoing
@@ -101,34 +104,45 @@ class PeerExchange:
         if not address:
             return
         if self._record is None or now >= self._record_until:
-            record = AddressRecord(self._me, address, int(now * 1000))
+            record = AddressRecord(self._me, address, int(now * 1000), self._term)
             self._record = self._sealer.add(msgspec.json.encode(record).decode())
             self._record_until = now + RENEW_S
         else:
             links = [] if newcomer is None else [newcomer]
         for link in links:
-            self._outgoing.send_later(link, self._line)
+            if link.reads_terms or not self._term:
+                self._outgoing.send_later(link, self._line)
 
     def _line(self) -> bytes:
         assert self._record is not None
         return notification_line("peer.addresses", {"records": [self._record.proof.wire()]})
 
-    def sample(self, now: float) -> list[Wire]:
-        """Some good records, as they travel."""
-        return [signed.wire() for signed in self._book.sample(RECORDS_PER_MESSAGE_MAX, now)]
+    def tell_sample(self, link: PeerLink, now: float) -> None:
+        """Tell a neighbour some good records."""
+        some = self._book.sample(RECORDS_PER_MESSAGE_MAX, now, link.reads_terms)
+        self._tell(link, [signed.wire() for signed in some])
 
-    def heard(self, records: Iterable[Signed], now: float, told_at: str) -> list[Wire]:
+    def heard(
+        self, records: Iterable[Signed], now: float, told_at: str, others: list[PeerLink]
+    ) -> None:
         """
-        Take the records of a ``peer.addresses``; give those that are to be passed on.
+        Take the records of a ``peer.addresses``, and pass on those that are news.
 
         Args:
             told_at: ``host:port`` of the neighbour that told them.
+            others: who hears of them.
 
         Raises:
             RemoteProtocolError: one is malformed, or not signed by its peer.
         """
-        learn = self._book.learn
-        return [signed.wire() for signed in records if learn(signed, now, told_at) is not None]
+        learned = [(self._book.learn(signed, now, told_at), signed) for signed in records]
+        fresh = [(record.term, signed.wire()) for record, signed in learned if record is not None]
+        for link in others:
+            reads_terms = link.reads_terms
+            self._tell(link, [wire for term, wire in fresh if reads_terms or not term])
+
+    def _tell(self, link: PeerLink, records: list[Wire]) -> None:
+        self._outgoing.notify_list(link, "peer.addresses", "records", records)
 
 
 def _network(address: str) -> str:

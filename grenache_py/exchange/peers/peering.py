@@ -43,6 +43,7 @@ from grenache_py.exchange.peers.requests import (
     PeerResult,
 )
 from grenache_py.exchange.peers.scores import Scores
+from grenache_py.exchange.peers.term_claims import TermClaims
 from grenache_py.exchange.peers.undelivered import Message, Undelivered
 from grenache_py.exchange.rates import TokenBucket
 from grenache_py.exchange.signed_log.head import Head
@@ -71,6 +72,7 @@ class Peering:
     Attributes:
         links: by the shell's number.
         by_key: the ready link of each neighbour.
+        claims: this peer's own term, and those that others have shown.
         table: the same links, with what changes their state.
         methods: what carries out each message; others add theirs with ``method``.
         ready: the ready links, in the order they became so.
@@ -117,7 +119,10 @@ class Peering:
         self.addresses = AddressBook(self.me, verifier, rng, local, config.grapes)
         self.addresses.name(config.connect)
         self.dialling = Dialling(table, self.addresses, outgoing, config.outbound_target)
-        self.peer_exchange = PeerExchange(self.me, config.listen, self.addresses, sealer, outgoing)
+        self.claims = TermClaims(self.me, self.boot, config.term, sealer, verifier)
+        self.peer_exchange = PeerExchange(
+            self.me, config.listen, self.addresses, sealer, outgoing, config.term
+        )
         self.admission = Admission(
             config,
             self.me,
@@ -129,6 +134,7 @@ class Peering:
             self.peer_exchange,
             self._requests,
             outgoing,
+            self.claims,
         )
         self._clone_check = self.admission.clone_check
         self._keep_alive = KeepAlive(table, self._requests, self._clone_check)
@@ -150,7 +156,8 @@ class Peering:
 
     def link_opened(self, number: int, outbound: bool, address: str, key: str, now: float) -> None:
         """A connection is up, at whose other end is ``key``, as TLS proved; say hello."""
-        mine = hello(self.config, self.boot, self._markets, "" if outbound else address)
+        seen, claim = "" if outbound else address, self.claims.wire
+        mine = hello(self.config, self.boot, self._markets, seen, claim)
         handshake = Handshake(mine, outbound, now + DEADLINE_S)
         bucket = TokenBucket(MESSAGE_RATE, now)
         link = PeerLink(number, outbound, address, now, handshake, bucket, key, heard=now)
@@ -334,23 +341,23 @@ class Peering:
     def _linked(self, link: PeerLink, now: float) -> None:
         """A link became ready: say hello to its peer, and what waited for it."""
         self._grafting.joined(link)
-        records = self.peer_exchange.sample(now)
-        self._outgoing.notify_list(link, "peer.addresses", "records", records)
+        self.peer_exchange.tell_sample(link, now)
         self.peer_exchange.tell(self.ready(), now, link)
         for method, params, answered in self._undelivered.take(link.key):
             self.request(link, method, params, answered, now)
 
     def _addresses_told(self, link: PeerLink, records: list[Signed], now: float) -> PeerResult:
-        fresh = self.peer_exchange.heard(records, now, link.address)
-        for other in self.ready():
-            if other is not link and (self.gossip.flood or other.mesh):
-                self._outgoing.notify_list(other, "peer.addresses", "records", fresh)
+        flood = self.gossip.flood
+        others = [each for each in self.ready() if each is not link and (flood or each.mesh)]
+        self.peer_exchange.heard(records, now, link.address, others)
         return None
 
     def _goodbye_told(self, link: PeerLink, params: PeerParams, now: float) -> PeerResult:
         if link.outbound:
             self.addresses.failed(link.address, now)
         self.table.close(link, "the other side said goodbye", now)
+        if "term" in params:
+            self.claims.shown(params["term"])
         return None
 
 

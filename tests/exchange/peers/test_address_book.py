@@ -28,9 +28,11 @@ def book() -> AddressBook:
     return AddressBook(ME.key, Verifier(Ed25519(), "main"), random.Random(1), ["me"])
 
 
-def record(who: Identity, address: str, at: float = NOW, signer: Identity | None = None) -> Signed:
+def record(
+    who: Identity, address: str, at: float = NOW, signer: Identity | None = None, term: int = 0
+) -> Signed:
     sealer = Sealer(signer or who, "main")
-    text = msgspec.json.encode(AddressRecord(who.key, address, int(at * 1000))).decode()
+    text = msgspec.json.encode(AddressRecord(who.key, address, int(at * 1000), term)).decode()
     draft = sealer.add(text)
     sealer.seal()
     return draft.proof
@@ -128,3 +130,24 @@ def test_a_record_signed_by_another_is_refused() -> None:
 def test_nonsense_is_refused_by_name() -> None:
     with pytest.raises(RemoteProtocolError, match="address record"):
         book().learn(Signed('{"peer": 1}', b"", 0, 1, b"0" * 64), NOW)
+
+
+def test_a_higher_term_moves_a_peer_though_its_clock_is_behind_and_a_lower_one_never() -> None:
+    places, peer = book(), PEER
+    assert places.learn(record(peer, "9.9.9.1:1", NOW, term=7), NOW)
+    assert places.learn(record(peer, "9.9.9.2:1", NOW - 40.0, term=8), NOW)
+    assert places.address_of(peer.key, NOW) == "9.9.9.2:1"
+    for term, address in ((7, "9.9.9.1:1"), (0, "9.9.9.3:1")):
+        assert places.learn(record(peer, address, NOW + 50.0, term=term), NOW) is None
+    assert places.address_of(peer.key, NOW) == "9.9.9.2:1"
+
+
+def test_who_does_not_know_terms_is_told_records_without() -> None:
+    places = book()
+    places.learn(record(PEER, "9.9.9.2:1", term=8), NOW)
+    assert len(places.sample(10, NOW)) == 1
+    assert places.sample(10, NOW, terms=False) == []
+
+
+def test_a_record_without_a_term_is_written_as_it_always_was() -> None:
+    assert "term" not in record(PEER, "a:1").payload
