@@ -189,13 +189,13 @@ def steady(directory: str, beside: bool) -> None:
     from twisted.internet import task
     from twisted.internet.defer import Deferred
 
-    from grenache_py.exchange.storage.store import Store
+    from grenache_py.exchange.storage.sqlite_store import SQLiteStore
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     path = os.path.join(directory, "exchange.sqlite")
 
     async def run(reactor: Any) -> None:
-        store = Store(directory, reactor, (Database if beside else CheckpointsInside)(path))
+        store = SQLiteStore(directory, reactor, (Database if beside else CheckpointsInside)(path))
         await store.open()
         flow, taken, longest = Flow(), list[float](), 0
         ends = time.perf_counter() + STEADY_SECONDS
@@ -260,10 +260,10 @@ def start(path: str) -> tuple[float, int]:
     from twisted.python.failure import Failure
 
     from grenache_py.exchange.effects.rows import Snapshot
-    from grenache_py.exchange.storage.store import Store
+    from grenache_py.exchange.storage.sqlite_store import SQLiteStore
 
     reactor: Any = running
-    store = Store(os.path.dirname(path), reactor)
+    store = SQLiteStore(os.path.dirname(path), reactor)
     outcome: list[Any] = []
 
     def begin() -> None:

@@ -56,6 +56,7 @@ from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
 from grenache_py.exchange.rates import RateLimits
 from grenache_py.exchange.settings.config import ExchangeConfig
 from grenache_py.exchange.settings.secret_files import read_or_make_identity
+from grenache_py.exchange.storage.sqlite_store import SQLiteStore
 from grenache_py.exchange.storage.store import Store
 from grenache_py.service import Reread, place
 
@@ -120,7 +121,7 @@ class ExchangeService(Service):
         self.identity = read_or_make_identity(config.data)
         self.ports: dict[str, list[IListeningPort]] = {"client": [], "peer": [], "http": []}
         self._paces: list[AcceptPace] = []
-        self.store = Store(config.data, reactor, accept_copy=config.new_epoch)
+        self.store: Store = SQLiteStore(config.data, reactor, accept_copy=config.new_epoch)
         self._settings = Reconfiguration.of(config, self.ports)
         self.gateway = self._make_gateway(version, log_level)
         self._nodes = NodeFactory(

@@ -19,18 +19,16 @@ from grenache_py.exchange.effects.rows import (
     TradedSum,
     TradeRow,
 )
+from grenache_py.exchange.storage.positions import log_position, order_position
 from grenache_py.exchange.storage.selects import (
     SELECT_LOG,
     SELECT_TRADE,
+    Connected,
     orders_where,
     rows_of,
     select,
 )
-from grenache_py.exchange.storage.statements import (
-    EVENT_VALUE,
-    log_position,
-    order_position,
-)
+from grenache_py.exchange.storage.statements import EVENT_VALUE
 
 __all__ = [
     "Candle",
@@ -192,13 +190,13 @@ def trades(
     return rows_of(connection, TradeRow, SELECT_TRADE + sql, market, last[0], limit)
 
 
-def newest_trades(connection: Connection, market: str, limit: int) -> list[TradeRow]:
+def newest_trades(connection: Connected, market: str, limit: int) -> list[TradeRow]:
     """The newest trades of one market, newest last."""
     sql = "WHERE market = ? ORDER BY number DESC LIMIT ?"
     return rows_of(connection, TradeRow, SELECT_TRADE + sql, market, limit)[::-1]
 
 
-def trades_of(connection: Connection, row: OrderRow, limit: int) -> list[TradeRow]:
+def trades_of(connection: Connected, row: OrderRow, limit: int) -> list[TradeRow]:
     """The newest trades of an own order, newest last."""
     sql = "WHERE maker_position = ?1 OR taker_position = ?1 ORDER BY number DESC LIMIT ?2"
     position = order_position(row.time_ms, row.counter)
@@ -253,7 +251,7 @@ def candles(
     )
 
 
-def volume_lots(connection: Connection, market: str, from_ms: int) -> int:
+def volume_lots(connection: Connected, market: str, from_ms: int) -> int:
     """Lots traded in ``market`` since the minute that holds ``from_ms``."""
     sql = (
         "SELECT coalesce(sum(volume), 0) FROM bars"
@@ -341,7 +339,7 @@ def executions(
     return ExecutionPage(rows, rows[-1].seq if len(rows) == limit else last, newest)
 
 
-def evidence(connection: Connection, time_ms: int) -> list[EvidenceRow]:
+def evidence(connection: Connected, time_ms: int) -> list[EvidenceRow]:
     """What homes signed about trades with another of one millisecond, as it was learned."""
     sql = f"{select(EvidenceRow, 'evidence')} WHERE time_ms = ? ORDER BY number"
     return rows_of(connection, EvidenceRow, sql, time_ms)
@@ -363,7 +361,7 @@ def traded(connection: Connection, account: str) -> list[TradedSum]:
     ]
 
 
-def log_entries(connection: Connection, epoch: int, first: int, last: int) -> list[LogRow]:
+def log_entries(connection: Connected, epoch: int, first: int, last: int) -> list[LogRow]:
     """Own log entries ``first`` to ``last`` of ``epoch``; old ones may be gone."""
     sql = "WHERE position BETWEEN ? AND ? ORDER BY position"
     return rows_of(

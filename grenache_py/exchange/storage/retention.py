@@ -1,7 +1,7 @@
 """
 What the store may forget, and how: in short transactions between commits.
 
-Shell. Touches the SQLite connections it is given, nothing else. ``plan`` only reads and may
+Shell. Touches the connections it is given, nothing else. ``plan`` only reads and may
 take its time on a connection of its own; ``prune`` deletes by key, a few rows a step. Nothing
 that is live, in doubt or owed to a peer is ever deleted: live orders and the log entries that
 prove them, fills without an answer, answers and replicas are not touched here.
@@ -10,16 +10,11 @@ prove them, fills without an answer, answers and replicas are not touched here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from sqlite3 import Connection
 
 import attrs
 
-from grenache_py.exchange.storage.statements import (
-    INTEGER_MAX,
-    SEQ_BITS,
-    SEQ_MASK,
-    log_position,
-)
+from grenache_py.exchange.storage.positions import INTEGER_MAX, SEQ_BITS, SEQ_MASK, log_position
+from grenache_py.exchange.storage.selects import Connected
 
 __all__ = ["Plan", "Retention", "plan", "prune"]
 
@@ -72,7 +67,7 @@ class Plan:
     closed_orders: int
 
 
-def plan(connection: Connection, keep: Retention, now_ms: int) -> Plan:
+def plan(connection: Connected, keep: Retention, now_ms: int) -> Plan:
     """Find what is too much or too old."""
     newest_gone = connection.execute(
         "SELECT updated_ms FROM orders WHERE live = 0 ORDER BY updated_ms DESC LIMIT 1 OFFSET ?",
@@ -105,7 +100,7 @@ def plan(connection: Connection, keep: Retention, now_ms: int) -> Plan:
     )
 
 
-def _below(connection: Connection, table: str, rows_max: int, before_ms: int) -> int:
+def _below(connection: Connected, table: str, rows_max: int, before_ms: int) -> int:
     """The number below which the rows of ``table``, numbered without gaps, are to go."""
     # Walks over what is too old, and over nothing else.
     young = connection.execute(
@@ -115,7 +110,7 @@ def _below(connection: Connection, table: str, rows_max: int, before_ms: int) ->
     return max(newest - rows_max + 1, newest + 1 if young is None else young[0])
 
 
-def _log_below(connection: Connection, entries_max: int) -> int:
+def _log_below(connection: Connected, entries_max: int) -> int:
     """The position of the oldest of the newest ``entries_max`` entries, over all epochs."""
     end = INTEGER_MAX
     while True:
@@ -131,7 +126,7 @@ def _log_below(connection: Connection, entries_max: int) -> int:
         end = log_position(epoch, 0)
 
 
-def _log_kept(connection: Connection, below: int) -> frozenset[int]:
+def _log_kept(connection: Connected, below: int) -> frozenset[int]:
     """
     Entries below ``below`` that prove live orders.
 
@@ -144,7 +139,7 @@ def _log_kept(connection: Connection, below: int) -> frozenset[int]:
     return frozenset(position for position in positions if position < below)
 
 
-def prune(connection: Connection, plan: Plan) -> Iterator[int]:
+def prune(connection: Connected, plan: Plan) -> Iterator[int]:
     """Delete what ``plan`` says; every step is one short transaction and yields its row count."""
     for sql, limit in (
         (
@@ -190,7 +185,7 @@ def prune(connection: Connection, plan: Plan) -> Iterator[int]:
     yield from _prune_log(connection, plan)
 
 
-def _prune_log(connection: Connection, plan: Plan) -> Iterator[int]:
+def _prune_log(connection: Connected, plan: Plan) -> Iterator[int]:
     after = -1
     while True:
         found = [

@@ -1,14 +1,13 @@
 """
 What is read of the whole store: the snapshot a node starts from, counts, and every row.
 
-Shell. Touches the SQLite connection it is given, nothing else. Plain functions, so that the
+Shell. Touches the connection it is given, nothing else. Plain functions, so that the
 store can run them on its reading thread, and a test or a tool on any connection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from sqlite3 import Connection
 from typing import NamedTuple
 
 from grenache_py.exchange.effects.rows import (
@@ -24,16 +23,17 @@ from grenache_py.exchange.effects.rows import (
 )
 from grenache_py.exchange.storage.client_id_filter import ClientIdFilter
 from grenache_py.exchange.storage.history import newest_trades
+from grenache_py.exchange.storage.positions import log_position
 from grenache_py.exchange.storage.selects import (
     SELECT_LOG,
     SELECT_ORDER,
     SELECT_TRADE,
+    Connected,
     order_of,
     orders_where,
     rows_of,
     select,
 )
-from grenache_py.exchange.storage.statements import log_position
 
 __all__ = [
     "Counts",
@@ -52,7 +52,7 @@ CLOSED_ORDERS_MAX = 10_000
 TRADES_PER_MARKET_MAX = 1_000
 
 
-def load(connection: Connection) -> Snapshot:
+def load(connection: Connected) -> Snapshot:
     """Read what a node needs to start where it stopped."""
     tail = rows_of(connection, LogRow, SELECT_LOG + "ORDER BY position DESC LIMIT ?", LOG_TAIL_MAX)[
         ::-1
@@ -94,7 +94,7 @@ def load(connection: Connection) -> Snapshot:
     )
 
 
-def _order_logs(connection: Connection, epoch: int) -> dict[int, LogRow]:
+def _order_logs(connection: Connected, epoch: int) -> dict[int, LogRow]:
     """The order entry and the newest state entry of every live order, by seq."""
     positions = (
         f"SELECT ?1 | {column} FROM orders WHERE live = 1 AND {column} > 0"
@@ -105,7 +105,7 @@ def _order_logs(connection: Connection, epoch: int) -> dict[int, LogRow]:
     return {row.seq: row for row in found}
 
 
-def markets(connection: Connection) -> list[str]:
+def markets(connection: Connected) -> list[str]:
     """The symbols of all stored trades (one index probe a market, not a scan)."""
     return [
         market
@@ -119,28 +119,28 @@ def markets(connection: Connection) -> list[str]:
     ]
 
 
-def meta(connection: Connection) -> dict[str, int]:
+def meta(connection: Connected) -> dict[str, int]:
     """All named integers."""
     return dict(connection.execute("SELECT name, value FROM meta"))
 
 
-def all_orders(connection: Connection, live_only: bool = False) -> Iterator[OrderRow]:
+def all_orders(connection: Connected, live_only: bool = False) -> Iterator[OrderRow]:
     """Every own order, oldest first, one at a time."""
     sql = SELECT_ORDER + ("WHERE live = 1 " if live_only else "") + "ORDER BY position"
     return map(order_of, connection.execute(sql))
 
 
-def all_trades(connection: Connection) -> Iterator[TradeRow]:
+def all_trades(connection: Connected) -> Iterator[TradeRow]:
     """Every trade, in the order they were learned, one at a time."""
     return map(TradeRow._make, connection.execute(SELECT_TRADE + "ORDER BY number"))
 
 
-def all_log_entries(connection: Connection) -> Iterator[LogRow]:
+def all_log_entries(connection: Connected) -> Iterator[LogRow]:
     """Every entry of the own log, oldest first, one at a time."""
     return map(LogRow._make, connection.execute(SELECT_LOG + "ORDER BY position"))
 
 
-def client_ids(connection: Connection) -> ClientIdFilter:
+def client_ids(connection: Connected) -> ClientIdFilter:
     """All stored client order ids."""
     where = "FROM orders WHERE client_order_id <> ''"
     (count,) = connection.execute(f"SELECT count(*) {where}").fetchone()
@@ -158,7 +158,7 @@ class Counts(NamedTuple):
     records: int
 
 
-def counts(connection: Connection) -> Counts:
+def counts(connection: Connected) -> Counts:
     """Count rows; those of numbered tables without gaps by their first and last number."""
 
     def one(sql: str) -> int:

@@ -44,6 +44,7 @@ from grenache_py.exchange.effects.rows import (
     Row,
     TradeRow,
 )
+from grenache_py.exchange.storage.positions import COUNTER_BITS, INTEGER_MAX, SEQ_BITS
 
 __all__ = ["Shelf", "write"]
 
@@ -51,23 +52,8 @@ __all__ = ["Shelf", "write"]
 # size is one prepared statement a type, kept by the connection.
 ROWS_MAX, DOZEN = 132, 12
 STATEMENTS_KEPT = 256
-#: log.position = epoch << 36 | seq; 27 bits are left for the epoch, until the year 2281.
-SEQ_BITS = 36
-COUNTER_BITS = 20  # orders.position = time_ms << 20 | counter
-SEQ_MASK = (1 << SEQ_BITS) - 1
-INTEGER_MAX = 2**63 - 1
 #: New orders before the next shelf is begun: few pages of an index, few shelves to look through.
 ORDERS_PER_SHELF = 1_024
-
-
-def log_position(epoch: int, seq: int) -> int:
-    """The number of a log entry in the ``log`` table; sorts as (epoch, seq)."""
-    return epoch << SEQ_BITS | seq
-
-
-def order_position(time_ms: int, counter: int) -> int:
-    """The number of an own order in the ``orders`` table; sorts by time priority."""
-    return time_ms << COUNTER_BITS | counter
 
 
 class Statement(NamedTuple):

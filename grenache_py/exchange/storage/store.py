@@ -1,26 +1,16 @@
 """
-The store of a peer: SQLite on threads of its own, as Deferreds.
+What a home asks of its store, whatever database is behind it.
 
-Shell. Touches one data directory and three threads: one that writes; one that reads what memory
-does not hold, so that a slow page of history never delays a commit; and one that copies the
-write-ahead log into the file (``wal_checkpoints.py``). The rows are in ``effects/rows.py``, the SQL
-in ``statements.py``, ``snapshot.py`` and ``history.py``, the file in ``database.py``.
-
-A few rows are written where the reactor is, while nothing else is being written and this disk is
-quick (``commit_pace.py``): for an order that comes alone, the way to a thread and back takes longer
-than its flush. More go to the thread: what comes meanwhile becomes one batch.
+Shell. Touches nothing itself: `SQLiteStore` is one of these. ``tests/exchange/storage`` holds every
+store to the same contract.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
-from sqlite3 import Connection
-from typing import TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, fail, maybeDeferred
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.defer import Deferred
 
 from grenache_py.exchange.effects.rows import (
     LogRow,
@@ -31,169 +21,48 @@ from grenache_py.exchange.effects.rows import (
     TradedSum,
     TradeRow,
 )
-from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.storage import history, retention, snapshot
-from grenache_py.exchange.storage.client_id_filter import UsedClientIds
-from grenache_py.exchange.storage.commit_pace import CommitPace
-from grenache_py.exchange.storage.copies import copy
-from grenache_py.exchange.storage.database import Database, verify_pages
-from grenache_py.exchange.storage.directory_lock import DirectoryLock
-from grenache_py.exchange.storage.history import Candle
-from grenache_py.exchange.storage.retention import Retention
-from grenache_py.exchange.storage.snapshot import Counts
-from grenache_py.exchange.storage.sqlite_errors import translated
-from grenache_py.exchange.storage.wal_checkpoints import Checkpoints
-from grenache_py.exchange.storage.worker_thread import WorkerThread
+from grenache_py.exchange.storage.history import Candle, ExecutionPage
 
-__all__ = ["Store"]
-
-FILE_NAME = "exchange.sqlite"
-#: Rows that are written where the reactor is: an order that comes alone has three, or ten if it
-#: trades.
-ROWS_HERE_MAX = 12
+__all__ = ["HistoryReads", "Store"]
 
 T = TypeVar("T")
 
 
-class Store:
+class Store(Protocol):
     """
     The durable side of one home.
 
     After ``commit`` has failed nothing is known but what ``open`` reads again: every later
     call fails (``closed``) until then. That is the only way to recover, and it is the way a
     daemon starts.
-
-    Args:
-        directory: the data directory; the lock is taken by the first ``open`` and kept.
-        reactor: brings results from the threads back to its own thread.
-        database: the writing side; by default the file in ``directory``.
-        accept_copy: open a backup copy too: the caller begins a new epoch on it.
-        keep: how much history ``prune`` leaves.
     """
-
-    def __init__(
-        self,
-        directory: str,
-        reactor: IReactorFromThreads,
-        database: Database | None = None,
-        accept_copy: bool = False,
-        keep: Retention = Retention(),  # noqa: B008  # frozen
-    ) -> None:
-        self.path = os.path.join(directory, FILE_NAME)
-        self._reactor = reactor
-        self._clock: IReactorTime = cast("IReactorTime", reactor)  # which every reactor is too
-        self._lock = DirectoryLock(directory)
-        self._database = Database(self.path, accept_copy) if database is None else database
-        self._writer: WorkerThread | None = None
-        self._reader: WorkerThread | None = None
-        self._copier: WorkerThread | None = None
-        self._checkpoints: Checkpoints | None = None
-        self._reading: Connection | None = None
-        self._keep = keep
-        self._used_ids = UsedClientIds()
-        self._pace = CommitPace()
 
     def open(self) -> Deferred[Snapshot]:
         """
-        Open (again), check, upgrade and load the file.
+        Open (again), check, upgrade and load what is stored.
 
         Fires with: everything a node needs to start where it stopped.
         Fails with:
-            StoreError: another daemon has the directory, or the file cannot be used; the
-                message says what to do. ``open`` may be called again.
+            StoreError: another daemon has it, or it cannot be used; the message says what to
+                do. ``open`` may be called again.
         """
-        return Deferred.fromCoroutine(self._open())
-
-    async def _open(self) -> Snapshot:
-        self._lock.acquire()
-        if self._writer is None or self._reader is None or self._copier is None:
-            self._writer = WorkerThread(self._reactor, "store writer")
-            self._reader = WorkerThread(self._reactor, "store reader")
-            self._copier = WorkerThread(self._reactor, "store checkpoints")
-        writer, used_ids = self._writer, UsedClientIds()
-        self._used_ids = used_ids
-        # Nobody else may be at the file when the whole log is copied into it.
-        if self._checkpoints is not None:
-            await self._checkpoints.close()
-        self._checkpoints = Checkpoints(self._database, writer, self._copier, self._clock)
-        await self._reader.run(self._close_reading)
-
-        def reopen() -> None:
-            self._database.close()
-            self._database.open(verify=False)
-
-        await writer.run(reopen)
-        # Beside each other: SQLite lets go of the interpreter while it reads pages.
-        verified = self._read(verify_pages, self.path)
-        loaded = writer.run(self._database.load)
-        try:
-            await verified
-        except BaseException:
-            loaded.addErrback(lambda _: None)  # what it says matters less than the damage
-            writer.run(self._database.close)  # after it, on the same thread
-            raise
-        found = await loaded
-        self._read(snapshot.client_ids).addCallbacks(used_ids.complete, lambda _: None)
-        return found
 
     def commit(self, rows: Sequence[Row]) -> Deferred[None]:
         """
         Write one batch. Several may wait; they are written in the order of the calls.
 
-        Fires with: None, once all rows are on the disk.
+        Fires with: None, once all rows are durable.
         Fails with:
             StoreError: all rows are there, or none; only ``open`` can tell.
         Cancel: has no effect on the batch.
         """
-        writer, database = self._writer, self._database
-        if writer is None:
-            return fail(StoreError("closed", f"{self.path} is not open"))
-        for row in rows:
-            if type(row) is OrderRow and not row.live and row.client_order_id:
-                self._used_ids.add(row.account, row.client_order_id)
-        if len(rows) > ROWS_HERE_MAX:
-            done = writer.run(database.commit, rows)
-        elif writer.idle and self._pace.quick and not database.bound_due:
-            done = maybeDeferred(writer.here, self._commit_few, rows)
-        else:
-            done = writer.run(self._commit_few, rows)
-        return done.addCallback(self._after_commit)
-
-    def _commit_few(self, rows: Sequence[Row]) -> None:
-        began = self._clock.seconds()
-        try:
-            self._database.commit(rows)
-        finally:
-            self._pace.took(self._clock.seconds() - began)
-
-    def _after_commit(self, result: T) -> T:
-        if self._checkpoints is not None:
-            self._checkpoints.after_commit()
-        return result
 
     def close(self) -> Deferred[None]:
         """
-        Finish what is running, close the file and give the directory free. Idempotent.
+        Finish what is running, close, and let another daemon have the store. Idempotent.
 
         Fires with: None.
         """
-        return Deferred.fromCoroutine(self._close())
-
-    async def _close(self) -> None:
-        writer, reader, copier = self._writer, self._reader, self._copier
-        checkpoints, self._checkpoints = self._checkpoints, None
-        self._writer = self._reader = self._copier = None
-        if checkpoints is not None:
-            await checkpoints.close()
-        if copier is not None:
-            copier.stop()
-        if reader is not None:
-            await reader.run(self._close_reading)
-            reader.stop()
-        if writer is not None:
-            await writer.run(self._database.close)
-            writer.stop()
-        self._lock.release()
 
     def prune(self, now_ms: int) -> Deferred[int]:
         """
@@ -205,38 +74,15 @@ class Store:
         Fails with:
             StoreError: as ``commit`` does.
         """
-        return Deferred.fromCoroutine(self._prune(now_ms))
-
-    async def _prune(self, now_ms: int) -> int:
-        used_ids = self._used_ids  # of this opening: another one begins with new ones
-        already = len(used_ids)
-        plan = await self._read(retention.plan, self._keep, now_ms)
-        steps, total = self._database.prune(plan), 0
-        while self._writer is not None:
-            gone = await self._writer.run(next, steps, None)
-            if gone is None:
-                break
-            total += self._after_commit(gone)
-        used_ids.forget(plan.closed_orders + len(used_ids) - already)
-        return total
 
     def backup(self, path: str) -> Deferred[None]:
         """
-        Write a consistent copy to ``path`` while trading goes on.
+        Write a consistent copy to the SQLite file ``path`` while trading goes on.
 
         Fires with: None, once the copy is complete and on the disk.
         Fails with:
             StoreError: ``path`` exists or cannot be written; the store itself is not affected.
         """
-        worker = WorkerThread(self._reactor, "store backup")
-
-        def run() -> None:
-            with translated(path), closing(self._database.connect()) as connection:
-                copy(connection, path)
-
-        return worker.run(run).addBoth(worker.stopped_with)
-
-    # ------------------------------------------------------------------------------------ reads
 
     def may_have_used(self, account: str, client_order_id: str) -> bool:
         """
@@ -244,44 +90,24 @@ class Store:
 
         No: certainly not. Yes: ask ``order_by_client_id`` (about one in two hundred in vain).
         """
-        return self._used_ids.may_hold(account, client_order_id)
 
     @property
     def size_bytes(self) -> int:
-        """Bytes on the disk: the file and its write-ahead log."""
-        total = 0
-        for suffix in ("", "-wal"):
-            with suppress(OSError):
-                total += os.stat(self.path + suffix).st_size
-        return total
+        """Bytes that the database takes."""
 
     @property
     def free_bytes(self) -> int | None:
-        """Bytes that are free on its disk, for this user; None when the disk does not say."""
-        try:
-            disk = os.statvfs(os.path.dirname(self.path) or ".")
-        except OSError:
-            return None
-        return disk.f_bavail * disk.f_frsize
+        """Bytes that are free on its disk, for this user; None when that is not known."""
 
     @property
     def wal(self) -> dict[str, float | None]:
-        """The write-ahead log: its bytes, and for how long a reader has kept it growing."""
-        checkpoints = self._checkpoints
-        held_s = None if checkpoints is None else checkpoints.held_s
-        return {"bytes": self._database.log_bytes, "held_s": held_s and round(held_s, 1)}
-
-    def counts(self) -> Deferred[Counts]:
-        """How many rows of each kind there are."""
-        return self._read(snapshot.counts)
+        """SQLite's write-ahead log: its bytes, and for how long a reader has kept it growing."""
 
     def order(self, order_id: str) -> Deferred[OrderRow | None]:
         """One own order by its id."""
-        return self._read(history.order, order_id)
 
     def order_by_client_id(self, account: str, client_order_id: str) -> Deferred[OrderRow | None]:
         """The newest order that ``account`` placed under ``client_order_id``."""
-        return self._read(history.order_by_client_id, account, client_order_id)
 
     def orders(
         self,
@@ -293,70 +119,104 @@ class Store:
         after: str | None = None,
     ) -> Deferred[list[OrderRow] | None]:
         """One page of own orders, newest first (see ``history.orders``)."""
-        return self._read(
-            history.orders, limit, market=market, account=account, status=status, after=after
-        )
 
     def trades(
         self, market: str, limit: int, after: str | None = None
     ) -> Deferred[list[TradeRow] | None]:
         """Trades of one market, newest last: the newest, or those learned after trade ``after``."""
-        return self._read(history.trades, market, limit, after)
 
     def trades_of(self, row: OrderRow, limit: int) -> Deferred[list[TradeRow]]:
         """The newest trades of an own order, newest last."""
-        return self._read(history.trades_of, row, limit)
 
     def candles(
         self, market: str, interval_ms: int, from_ms: int | None, limit: int
     ) -> Deferred[list[Candle]]:
         """The first ``limit`` intervals with trades since ``from_ms`` (None: the newest)."""
-        return self._read(history.candles, market, interval_ms, from_ms, limit)
 
     def volume_lots(self, market: str, from_ms: int) -> Deferred[int]:
         """Lots traded in ``market`` since ``from_ms``."""
-        return self._read(history.volume_lots, market, from_ms)
 
     def order_events(
         self, account: str, from_seq: int, limit: int
     ) -> Deferred[list[tuple[OrderEventRow, OrderRow | None]]]:
         """Events of one account from ``from_seq`` on, each with its order as it is now."""
-        return self._read(history.order_events, account, from_seq, limit)
 
     def executions(
         self, account: str, limit: int, after: int | None = None, market: str | None = None
-    ) -> Deferred[history.ExecutionPage | None]:
+    ) -> Deferred[ExecutionPage | None]:
         """What an account's orders traded (see ``history.executions``)."""
-        return self._read(history.executions, account, limit, after, market)
 
     def traded(self, account: str) -> Deferred[list[TradedSum]]:
         """What an account bought and sold, by market and side (see ``history.traded``)."""
-        return self._read(history.traded, account)
 
-    def log_entries(self, epoch: int, first: int, last: int) -> Deferred[list[LogRow]]:
-        """Own log entries ``first`` to ``last`` of ``epoch``; old ones may be gone."""
-        return self._read(history.log_entries, epoch, first, last)
+
+class HistoryReads:
+    """
+    The questions of a `Store` that one query answers.
+
+    Attributes:
+        queries: ``history.py``, or a module of the same functions in another dialect's SQL.
+    """
+
+    queries: Any
 
     def _read(self, query: Callable[..., T], *args: object, **kwargs: object) -> Deferred[T]:
         """
-        Run ``query`` on the reading thread; it sees every batch whose commit has fired.
+        Run ``query`` where it delays no commit; it sees every batch whose commit has fired.
 
         Fails with:
-            StoreError: the file cannot be read.
+            StoreError: the store cannot be read.
         """
-        if self._reader is None:
-            return fail(StoreError("closed", f"{self.path} is not open"))
+        raise NotImplementedError
 
-        def run() -> T:
-            with translated(self.path):
-                if self._reading is None:
-                    self._reading = self._database.connect()
-                    self._reading.execute("PRAGMA query_only = 1")
-                return query(self._reading, *args, **kwargs)
+    def order(self, order_id: str) -> Deferred[OrderRow | None]:
+        return self._read(self.queries.order, order_id)
 
-        return self._reader.run(run)
+    def order_by_client_id(self, account: str, client_order_id: str) -> Deferred[OrderRow | None]:
+        return self._read(self.queries.order_by_client_id, account, client_order_id)
 
-    def _close_reading(self) -> None:
-        connection, self._reading = self._reading, None
-        if connection is not None:
-            connection.close()
+    def orders(
+        self,
+        limit: int,
+        *,
+        market: str | None = None,
+        account: str | None = None,
+        status: str | None = None,
+        after: str | None = None,
+    ) -> Deferred[list[OrderRow] | None]:
+        return self._read(
+            self.queries.orders, limit, market=market, account=account, status=status, after=after
+        )
+
+    def trades(
+        self, market: str, limit: int, after: str | None = None
+    ) -> Deferred[list[TradeRow] | None]:
+        return self._read(self.queries.trades, market, limit, after)
+
+    def trades_of(self, row: OrderRow, limit: int) -> Deferred[list[TradeRow]]:
+        return self._read(self.queries.trades_of, row, limit)
+
+    def candles(
+        self, market: str, interval_ms: int, from_ms: int | None, limit: int
+    ) -> Deferred[list[Candle]]:
+        return self._read(self.queries.candles, market, interval_ms, from_ms, limit)
+
+    def volume_lots(self, market: str, from_ms: int) -> Deferred[int]:
+        return self._read(self.queries.volume_lots, market, from_ms)
+
+    def order_events(
+        self, account: str, from_seq: int, limit: int
+    ) -> Deferred[list[tuple[OrderEventRow, OrderRow | None]]]:
+        return self._read(self.queries.order_events, account, from_seq, limit)
+
+    def executions(
+        self, account: str, limit: int, after: int | None = None, market: str | None = None
+    ) -> Deferred[ExecutionPage | None]:
+        return self._read(self.queries.executions, account, limit, after, market)
+
+    def traded(self, account: str) -> Deferred[list[TradedSum]]:
+        return self._read(self.queries.traded, account)
+
+    def log_entries(self, epoch: int, first: int, last: int) -> Deferred[list[LogRow]]:
+        """Own log entries ``first`` to ``last`` of ``epoch``; old ones may be gone."""
+        return self._read(self.queries.log_entries, epoch, first, last)

@@ -20,7 +20,7 @@ from grenache_py.exchange.signed_log.hybrid_clock import (
     FLOOR_AHEAD_MS,
     HybridClock,
 )
-from grenache_py.exchange.storage.statements import log_position, order_position
+from grenache_py.exchange.storage.positions import log_position, order_position
 
 
 @given(

@@ -18,7 +18,7 @@ from grenache_py.exchange.effects.rows import MetaRow, Row
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage.commit_pace import QUICK_S, CommitPace
 from grenache_py.exchange.storage.database import Database
-from grenache_py.exchange.storage.store import ROWS_HERE_MAX, Store
+from grenache_py.exchange.storage.sqlite_store import ROWS_HERE_MAX, SQLiteStore
 from grenache_py.exchange.storage.worker_thread import WorkerThread
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class Bench:
     def __init__(self, directory: Path) -> None:
         self.reactor = SmallReactor()
         self.disk = SlowDisk(str(directory / "exchange.sqlite"), self.reactor)
-        self.store = Store(str(directory), self.reactor, self.disk)  # type: ignore[arg-type]
+        self.store = SQLiteStore(str(directory), self.reactor, self.disk)  # type: ignore[arg-type]
         self.reactor.result(self.store.open())
         self.number = 0
 

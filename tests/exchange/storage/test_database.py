@@ -19,7 +19,7 @@ from grenache_py.exchange.signed_log.entries import EPOCH_MAX, SEQ_MAX
 from grenache_py.exchange.storage import history, retention, snapshot
 from grenache_py.exchange.storage.copies import copy
 from grenache_py.exchange.storage.database import APPLICATION_ID, Database, read_only, schema_steps
-from grenache_py.exchange.storage.statements import INTEGER_MAX, log_position
+from grenache_py.exchange.storage.positions import INTEGER_MAX, log_position
 from tests.support.store_rows import event_row, log_row, order_row, trade_row
 
 
