@@ -19,6 +19,7 @@ setup(
         "grenache_py": ["py.typed"],
         "grenache_py.exchange.daemon.http_port": ["web/*", "web/vendor/*"],
         "grenache_py.exchange.storage": ["schema/*.sql"],
+        "grenache_py.exchange.storage.postgresql": ["schema/*.sql"],
     },
     data_files=[(f"share/man/man{section}", sorted(glob(f"man/*.{section}"))) for section in "18"],
 )

@@ -55,9 +55,10 @@ class OrderError(GrenacheError):
 
 # full: no space left; io: the disk failed or the outcome is unknown; readonly: may not be written;
 # corrupt: damaged; refused: not a file this program may run on (newer, foreign, a backup copy);
-# locked: another program has it; closed: not open (any more); bug: rows the schema does not allow.
+# locked: another program has it; closed: not open (any more); bug: rows the schema does not allow;
+# fenced: another daemon has taken the home over.
 StoreFault: TypeAlias = Literal[
-    "full", "io", "readonly", "corrupt", "refused", "locked", "closed", "bug"
+    "full", "io", "readonly", "corrupt", "refused", "locked", "closed", "bug", "fenced"
 ]
 
 

@@ -51,13 +51,12 @@ from grenache_py.exchange.daemon.loop.node_factory import NodeFactory
 from grenache_py.exchange.daemon.loop.settling import Settling
 from grenache_py.exchange.daemon.pruning import Pruning
 from grenache_py.exchange.daemon.reconfiguration import Reconfiguration
+from grenache_py.exchange.daemon.stores import make_store
 from grenache_py.exchange.effects.batch import Dial
 from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
 from grenache_py.exchange.rates import RateLimits
 from grenache_py.exchange.settings.config import ExchangeConfig
 from grenache_py.exchange.settings.secret_files import read_or_make_identity
-from grenache_py.exchange.storage.sqlite_store import SQLiteStore
-from grenache_py.exchange.storage.store import Store
 from grenache_py.service import Reread, place
 
 __all__ = ["EmbeddedGrape", "ExchangeService"]
@@ -121,7 +120,7 @@ class ExchangeService(Service):
         self.identity = read_or_make_identity(config.data)
         self.ports: dict[str, list[IListeningPort]] = {"client": [], "peer": [], "http": []}
         self._paces: list[AcceptPace] = []
-        self.store: Store = SQLiteStore(config.data, reactor, accept_copy=config.new_epoch)
+        self.store = make_store(config, self.identity.key, reactor, clock, rng)
         self._settings = Reconfiguration.of(config, self.ports)
         self.gateway = self._make_gateway(version, log_level)
         self._nodes = NodeFactory(

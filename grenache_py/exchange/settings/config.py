@@ -39,6 +39,8 @@ class ExchangeConfig:
 
     Attributes:
         data: directory of identity and database.
+        store: address of a PostgreSQL database that is the store; "" for a file in ``data``.
+        single_database: that database may be one server, without a synchronous standby.
         markets: what can be traded here.
         client, peer, http: Twisted endpoint strings to listen on; empty: not at all.
         grapes: URLs of grapes that run elsewhere; empty: a grape runs inside.
@@ -55,6 +57,8 @@ class ExchangeConfig:
     """
 
     data: str = "exchange-data"
+    store: str = ""
+    single_database: bool = False
     markets: tuple[Market, ...] = (Market.parse("BTC-USD:tick=0.01,lot=0.0001"),)
     client: tuple[str, ...] = ("tcp:7070:interface=127.0.0.1",)
     peer: tuple[str, ...] = ("tcp:7071:interface=127.0.0.1",)
@@ -83,6 +87,19 @@ def _endpoint(value: Any) -> str:
     named = text(value)
     if named != "none" and not re.match(r"[a-z0-9]+:", named):
         raise ValueError("must be a Twisted endpoint such as tcp:7070:interface=127.0.0.1, or none")
+    return named
+
+
+def _store(value: Any) -> str:
+    named = text(value)
+    if not re.match("postgres(ql)?://", named):
+        raise Unfit("must be postgresql://HOST[,HOST]/DATABASE; --data names a directory")
+    user, _, rest = named.partition("://")[2].partition("@")
+    if (rest and ":" in user) or re.search("[?&](ssl)?password=", named):
+        raise Unfit(
+            "has a password in it, which others can read: put it into ~/.pgpass, into a file named"
+            " with ?passfile=FILE, or into PGPASSWORD"
+        )
     return named
 
 
@@ -118,6 +135,20 @@ _OPTIONS = (
         read=text,
         takes="DIR",
         about="where identity and database are kept [default: ./exchange-data]",
+    ),
+    Option(
+        name="store",
+        field="store",
+        read=_store,
+        takes="ADDRESS",
+        about="postgresql://HOST[,HOST]/DATABASE: keep orders there, not in --data",
+    ),
+    Option(
+        name="single-database",
+        field="single_database",
+        read=flag,
+        takes="",
+        about="let --store name one server, whose loss is the loss of the orders",
     ),
     Option(
         name="market",

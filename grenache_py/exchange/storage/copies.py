@@ -9,23 +9,30 @@ from __future__ import annotations
 import filecmp
 import os
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from sqlite3 import Connection
 
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage.sqlite_errors import translated
 
-__all__ = ["BACKUP_MARK", "copy", "copy_before_upgrade", "make_private"]
+__all__ = [
+    "BACKUP_MARK",
+    "copy",
+    "copy_before_upgrade",
+    "is_copy",
+    "make_private",
+    "mark_as_copy",
+    "new_file",
+]
 
 BACKUP_MARK = "backup"  # in meta: this file is a copy
 
 
-def copy(connection: Connection, path: str) -> None:
+@contextmanager
+def new_file(path: str) -> Iterator[str]:
     """
-    Write a consistent copy of the database to ``path``, complete or not at all.
-
-    Reads one snapshot, so it may run on a connection of its own while another one commits. The
-    copy is marked, so that no daemon trades on it by mistake.
+    A file to write a copy into, which appears at ``path`` complete or not at all.
 
     Raises:
         StoreError: ``path`` exists.
@@ -40,9 +47,7 @@ def copy(connection: Connection, path: str) -> None:
     try:
         with translated(part):
             make_private(part)
-            connection.execute("VACUUM INTO ?", (part,))
-            with closing(sqlite3.connect(part, isolation_level=None)) as made:
-                made.execute("INSERT OR REPLACE INTO meta VALUES (?, 1)", (BACKUP_MARK,))
+            yield part
             _sync(part)
             os.rename(part, path)
             _sync(os.path.dirname(path) or ".")
@@ -50,6 +55,34 @@ def copy(connection: Connection, path: str) -> None:
         with suppress(OSError):
             os.remove(part)
         raise
+
+
+def copy(connection: Connection, path: str) -> None:
+    """
+    Write a consistent copy of the database to ``path``, complete or not at all.
+
+    Reads one snapshot, so it may run on a connection of its own while another one commits. The
+    copy is marked, so that no daemon trades on it by mistake.
+
+    Raises:
+        StoreError: ``path`` exists.
+    """
+    with new_file(path) as part:
+        connection.execute("VACUUM INTO ?", (part,))
+        with closing(sqlite3.connect(part, isolation_level=None)) as made:
+            mark_as_copy(made)
+
+
+def mark_as_copy(connection: Connection) -> None:
+    """Let no daemon trade on it by mistake."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, 1)", (BACKUP_MARK,))
+
+
+def is_copy(path: str) -> bool:
+    """Whether the file at ``path`` is marked as a copy. Raises StoreError."""
+    with translated(path), closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        marked = "SELECT count(*) FROM meta WHERE name = ?"
+        return bool(connection.execute(marked, (BACKUP_MARK,)).fetchone()[0])
 
 
 def copy_before_upgrade(connection: Connection, path: str) -> None:

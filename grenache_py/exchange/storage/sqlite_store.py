@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from sqlite3 import Connection
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
@@ -37,7 +37,7 @@ from grenache_py.exchange.storage.store import HistoryReads
 from grenache_py.exchange.storage.wal_checkpoints import Checkpoints
 from grenache_py.exchange.storage.worker_thread import WorkerThread
 
-__all__ = ["SQLiteStore"]
+__all__ = ["FILE_NAME", "SQLiteStore"]
 
 FILE_NAME = "exchange.sqlite"
 #: Rows that are written where the reactor is: an order that comes alone has three, or ten if it
@@ -216,6 +216,10 @@ class SQLiteStore(HistoryReads):
         checkpoints = self._checkpoints
         held_s = None if checkpoints is None else checkpoints.held_s
         return {"bytes": self._database.log_bytes, "held_s": held_s and round(held_s, 1)}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {}
 
     def counts(self) -> Deferred[Counts]:
         """How many rows of each kind there are."""

@@ -103,6 +103,10 @@ class Store(Protocol):
     def wal(self) -> dict[str, float | None]:
         """SQLite's write-ahead log: its bytes, and for how long a reader has kept it growing."""
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What else ``status`` says of the store, by member."""
+
     def order(self, order_id: str) -> Deferred[OrderRow | None]:
         """One own order by its id."""
 

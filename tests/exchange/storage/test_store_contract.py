@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -12,22 +13,26 @@ from grenache_py.exchange.effects.rows import MetaRow
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage.database import Database
 from grenache_py.exchange.storage.retention import Retention
-from grenache_py.exchange.storage.sqlite_store import SQLiteStore
 from tests.exchange.storage.test_store import make_store
+from tests.support.databases import postgresql_store
 from tests.support.store_rows import event_row, log_row, order_row, trade_row
 
 KEEP = Retention(closed_orders_max=10, trades_max=5)
 
 
-@pytest.fixture(params=["sqlite"])
-def store(tmp_path: Path) -> Iterator[SQLiteStore]:
-    made = make_store(tmp_path, keep=KEEP)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    made: Any
+    if request.param == "sqlite":
+        made = make_store(tmp_path, keep=KEEP)
+    else:
+        made = postgresql_store(request.getfixturevalue("server").database(), keep=KEEP)
     yield made
     pytest_twisted.blockon(made.close())
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_was_committed_is_there_after_opening_again(store: SQLiteStore) -> None:
+async def test_what_was_committed_is_there_after_opening_again(store: Any) -> None:
     assert (await store.open()).meta == {}
     await store.commit([MetaRow("epoch", 1), MetaRow("clock_floor_ms", 5)])
     await store.commit([MetaRow("clock_floor_ms", 9)])
@@ -36,7 +41,7 @@ async def test_what_was_committed_is_there_after_opening_again(store: SQLiteStor
 
 
 @pytest_twisted.ensureDeferred
-async def test_commits_that_wait_for_each_other_keep_their_order(store: SQLiteStore) -> None:
+async def test_commits_that_wait_for_each_other_keep_their_order(store: Any) -> None:
     await store.open()
     waiting = [store.commit([MetaRow("epoch", n)]) for n in range(20)]
     for commit in waiting:
@@ -45,7 +50,7 @@ async def test_commits_that_wait_for_each_other_keep_their_order(store: SQLiteSt
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_store_that_is_not_open_says_so(store: SQLiteStore) -> None:
+async def test_a_store_that_is_not_open_says_so(store: Any) -> None:
     for call in (store.commit([MetaRow("epoch", 1)]), store.order("x"), store.counts()):
         with pytest.raises(StoreError, match="not open") as error:
             await call
@@ -54,7 +59,7 @@ async def test_a_store_that_is_not_open_says_so(store: SQLiteStore) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_reads_see_every_batch_that_was_acknowledged(store: SQLiteStore) -> None:
+async def test_reads_see_every_batch_that_was_acknowledged(store: Any) -> None:
     await store.open()
     for n in range(1, 30):
         order = order_row(n, live=False, client_order_id=f"c{n}")
@@ -74,7 +79,7 @@ async def test_reads_see_every_batch_that_was_acknowledged(store: SQLiteStore) -
 
 
 @pytest_twisted.ensureDeferred
-async def test_client_ids_of_an_earlier_life_are_known(store: SQLiteStore) -> None:
+async def test_client_ids_of_an_earlier_life_are_known(store: Any) -> None:
     await store.open()
     await store.commit([order_row(1, live=False, client_order_id="once")])
     await store.close()
@@ -86,7 +91,7 @@ async def test_client_ids_of_an_earlier_life_are_known(store: SQLiteStore) -> No
 
 
 @pytest_twisted.ensureDeferred
-async def test_history_is_forgotten_while_commits_go_on(store: SQLiteStore) -> None:
+async def test_history_is_forgotten_while_commits_go_on(store: Any) -> None:
     await store.open()
     rows = [order_row(n, live=False, client_order_id=f"c{n}") for n in range(3000)]
     await store.commit([*rows, *map(trade_row, range(3000))])
@@ -101,7 +106,7 @@ async def test_history_is_forgotten_while_commits_go_on(store: SQLiteStore) -> N
 
 
 @pytest_twisted.ensureDeferred
-async def test_opening_again_ends_the_forgetting_under_way(store: SQLiteStore) -> None:
+async def test_opening_again_ends_the_forgetting_under_way(store: Any) -> None:
     await store.open()
     await store.commit([order_row(n, live=False, client_order_id=f"c{n}") for n in range(3000)])
     pruning = store.prune(now_ms=3000)
@@ -114,9 +119,7 @@ async def test_opening_again_ends_the_forgetting_under_way(store: SQLiteStore) -
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_backup_is_one_moment_while_trading_goes_on(
-    store: SQLiteStore, tmp_path: Path
-) -> None:
+async def test_a_backup_is_one_moment_while_trading_goes_on(store: Any, tmp_path: Path) -> None:
     await store.open()
     await store.commit([order_row(n) for n in range(3000)])
     target = str(tmp_path / "backup.sqlite")

@@ -78,12 +78,17 @@ def exposition(status: Mapping[str, Any], timings: Mapping[str, Histogram]) -> s
     out.gauge("exchange_store_bytes", "Size of the database.", status["store_bytes"])
     if status["store_free_bytes"] is not None:
         out.gauge("exchange_store_free_bytes", "Free on its disk.", status["store_free_bytes"])
-    out.gauge("exchange_wal_bytes", "Size of the write-ahead log.", status["wal"]["bytes"])
-    out.gauge(
-        "exchange_wal_held_seconds",
-        "Since a program's transaction has kept the log from beginning anew; 0: none does.",
-        status["wal"]["held_s"] or 0,
-    )
+    if status["wal"]:
+        out.gauge("exchange_wal_bytes", "Size of the write-ahead log.", status["wal"]["bytes"])
+        out.gauge(
+            "exchange_wal_held_seconds",
+            "Since a program's transaction has kept the log from beginning anew; 0: none does.",
+            status["wal"]["held_s"] or 0,
+        )
+    if "database" in status:
+        out.gauge(
+            "exchange_term", "The term in which this daemon serves.", status["database"]["term"]
+        )
     out.counter("exchange_commits_total", "Transactions written.", status["commits"])
     out.counter("exchange_commit_rows_total", "Rows written.", status["commit_rows"])
     for name, (metric, about) in TIMINGS.items():

@@ -90,6 +90,7 @@ class StatusPages:
             "store_bytes": self.store.size_bytes,
             "store_free_bytes": self.store.free_bytes,
             "wal": self.store.wal,
+            **self.store.facts,
             "grapes": self.discovery.status(),
             **self.expiring(),
         }

@@ -1,0 +1,1 @@
+"""A home's store in a PostgreSQL database, fenced by a term."""

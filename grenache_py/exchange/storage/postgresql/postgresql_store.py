@@ -1,0 +1,219 @@
+"""
+The store of a home in a PostgreSQL database, as Deferreds.
+
+Shell. Touches one database and two threads: one that writes, one that reads what memory does not
+hold. The SQL is in ``statements.py`` and ``queries.py``, the term in ``database.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+
+from grenache_py.exchange.effects.rows import OrderRow, Row, Snapshot
+from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.storage import retention, snapshot
+from grenache_py.exchange.storage.client_id_filter import UsedClientIds
+from grenache_py.exchange.storage.postgresql import queries
+from grenache_py.exchange.storage.postgresql.copying import copy_to_file
+from grenache_py.exchange.storage.postgresql.database import PostgreSQLDatabase
+from grenache_py.exchange.storage.postgresql.faults import translated
+from grenache_py.exchange.storage.postgresql.sessions import DatabaseSession
+from grenache_py.exchange.storage.retention import Retention
+from grenache_py.exchange.storage.snapshot import Counts
+from grenache_py.exchange.storage.store import HistoryReads
+from grenache_py.exchange.storage.worker_thread import WorkerThread
+
+__all__ = ["PostgreSQLStore"]
+
+#: How long a read, or a step of forgetting, may take; and an opening, which loads 100,000 orders.
+READ_S, OPEN_S = 30.0, 300.0
+
+T = TypeVar("T")
+
+
+class PostgreSQLStore(HistoryReads):
+    """
+    A `Store` that is a database, which other daemons may take over.
+
+    Args:
+        database: the writing side.
+        reactor: brings results from the threads back to its own thread.
+        keep: how much history ``prune`` leaves.
+    """
+
+    queries = queries
+
+    def __init__(
+        self,
+        database: PostgreSQLDatabase,
+        reactor: IReactorFromThreads,
+        keep: Retention = Retention(),  # noqa: B008  # frozen
+    ) -> None:
+        self._database = database
+        self._reactor = reactor
+        self._clock: IReactorTime = cast("IReactorTime", reactor)  # which every reactor is too
+        self._writer: WorkerThread | None = None
+        self._reader: WorkerThread | None = None
+        self._reading: DatabaseSession | None = None
+        self._keep = keep
+        self._used_ids = UsedClientIds()
+        self._size_bytes = 0
+
+    def open(self) -> Deferred[Snapshot]:
+        return Deferred.fromCoroutine(self._open())
+
+    async def _open(self) -> Snapshot:
+        if self._writer is None or self._reader is None:
+            self._writer = WorkerThread(self._reactor, "store writer")
+            self._reader = WorkerThread(self._reactor, "store reader")
+        used_ids = self._used_ids = UsedClientIds()
+        await self._reader.run(self._close_reading)
+        await self._watched(OPEN_S, self._writer.run(self._database.open))
+        found = await self._watched(OPEN_S, self._writer.run(self._database.load))
+        self._read(snapshot.client_ids).addCallbacks(used_ids.complete, lambda _: None)
+        self._measure()
+        return found
+
+    def _watched(
+        self, seconds: float, done: Deferred[T], cut: Callable[[], None] | None = None
+    ) -> Deferred[T]:
+        """``done``, for which nobody waits longer than ``seconds``."""
+        timer = self._clock.callLater(seconds, cut or self._database.cut)
+
+        def over(result: T) -> T:
+            if timer.active():
+                timer.cancel()
+            return result
+
+        return done.addBoth(over)
+
+    def commit(self, rows: Sequence[Row]) -> Deferred[None]:
+        if self._writer is None:
+            return fail(self._closed())
+        for row in rows:
+            if type(row) is OrderRow and not row.live and row.client_order_id:
+                self._used_ids.add(row.account, row.client_order_id)
+        return self._writer.run(self._database.commit, rows)
+
+    def _closed(self) -> StoreError:
+        return StoreError("closed", f"{self._database.place} is not open")
+
+    def close(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        writer, reader = self._writer, self._reader
+        self._writer = self._reader = None
+        if reader is not None:
+            await reader.run(self._close_reading)
+            reader.stop()
+        if writer is not None:
+            await writer.run(self._database.close)
+            writer.stop()
+
+    def prune(self, now_ms: int) -> Deferred[int]:
+        return Deferred.fromCoroutine(self._prune(now_ms))
+
+    async def _prune(self, now_ms: int) -> int:
+        used_ids = self._used_ids  # of this opening: another one begins with new ones
+        already = len(used_ids)
+        plan = await self._read(retention.plan, self._keep, now_ms)
+        steps, total = self._database.prune(plan), 0
+        while self._writer is not None:
+            gone = await self._watched(READ_S, self._writer.run(next, steps, None))
+            if gone is None:
+                break
+            total += gone
+        used_ids.forget(plan.closed_orders + len(used_ids) - already)
+        self._measure()
+        return total
+
+    def backup(self, path: str) -> Deferred[None]:
+        worker = WorkerThread(self._reactor, "store backup")
+
+        def run() -> None:
+            session = self._database.connect()
+            try:
+                copy_to_file(session, path)
+            finally:
+                session.close()
+
+        return worker.run(run).addBoth(worker.stopped_with)
+
+    # ------------------------------------------------------------------------------------ reads
+
+    def may_have_used(self, account: str, client_order_id: str) -> bool:
+        return self._used_ids.may_hold(account, client_order_id)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that the database took when it was looked at last, a minute ago or so."""
+        return self._size_bytes
+
+    @property
+    def free_bytes(self) -> int | None:
+        return None
+
+    @property
+    def wal(self) -> dict[str, float | None]:
+        return {}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """``database``: where it is, the term that this daemon holds, and since when."""
+        database = self._database
+        held = {"term": database.number, "since": database.since_ms}
+        return {"database": {"place": database.place, **held}}
+
+    def _measure(self) -> None:
+        def size(session: DatabaseSession) -> int:
+            (found,) = session.execute("SELECT pg_database_size(current_database())").fetchone()
+            return int(found)
+
+        def measured(found: int) -> None:
+            self._size_bytes = found
+
+        self._read(size).addCallbacks(measured, lambda _: None)
+
+    def counts(self) -> Deferred[Counts]:
+        """How many rows of each kind there are."""
+        return self._read(snapshot.counts)
+
+    def _read(self, query: Callable[..., T], *args: object, **kwargs: object) -> Deferred[T]:
+        return Deferred.fromCoroutine(self._reading_with(query, *args, **kwargs))
+
+    async def _reading_with(self, query: Callable[..., T], *args: object, **kwargs: object) -> T:
+        if self._reader is None or self._writer is None:
+            raise self._closed()
+        if self._reading is None:
+            # The server may have been started again since, with commits that no standby has yet.
+            await self._watched(READ_S, self._writer.run(self._database.barrier))
+
+        def run() -> T:
+            session = self._reading
+            with translated(self._database.place):
+                if session is None:
+                    session = self._reading = self._database.connect()
+                try:
+                    return query(session, *args, **kwargs)
+                except BaseException:
+                    self._close_reading()
+                    raise
+
+        if self._reader is None:
+            raise self._closed()
+        return await self._watched(READ_S, self._reader.run(run), self._cut_reading)
+
+    def _cut_reading(self) -> None:
+        session = self._reading
+        if session is not None:
+            session.cut()
+
+    def _close_reading(self) -> None:
+        session, self._reading = self._reading, None
+        if session is not None:
+            session.close()

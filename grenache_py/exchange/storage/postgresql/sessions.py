@@ -1,0 +1,221 @@
+"""
+Connections to a PostgreSQL server: how they are opened, and a transaction in one round trip.
+
+Shell. Touches the network. Every connection is checked before it is used
+(``server_checks.py``), because each may be to another host of the list.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.storage.postgresql.faults import fault_of, translated
+from grenache_py.exchange.storage.postgresql.server_checks import (
+    SELECT_FACTS,
+    ServerFacts,
+    complaint,
+)
+
+__all__ = ["SILENT_S", "DatabaseSession", "place_of"]
+
+#: What the address may say otherwise: who is silent for some 11 s is gone.
+_DEFAULTS = {
+    "target_session_attrs": "read-write",
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "client_encoding": "UTF8",
+}
+# The server looks likewise whether this daemon is there, so that a dead one's locks go. Its plans
+# are for few rows found by their keys, also those made while the tables were empty.
+_SETTINGS = """
+SET search_path = exchange, pg_catalog;
+SET tcp_keepalives_idle = 5;
+SET tcp_keepalives_interval = 2;
+SET tcp_keepalives_count = 3;
+SET client_connection_check_interval = '2s';
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_session_timeout = 0;
+SET idle_in_transaction_session_timeout = 0
+"""
+_FOR_WRITING = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+_FOR_READING = "SET default_transaction_read_only = on"
+#: How long a server may say nothing while it is asked for a commit. Then nobody knows what became
+#: of it: a standby that is gone must not hold up clients for ever.
+SILENT_S = 10.0
+
+
+def place_of(url: str) -> str:
+    """Where that is, for people: without a user, and without whatever else it says."""
+    parts = conninfo_to_dict(url)
+    hosts = str(parts.get("host") or parts.get("hostaddr") or "local socket")
+    return f"PostgreSQL database {parts.get('dbname') or parts.get('user') or ''} at {hosts}"
+
+
+@cache
+def _marks(sql: str) -> tuple[str, bool]:
+    """``sql`` with psycopg's marks for parameters in the place of SQLite's; whether by number."""
+    numbered = "?1" in sql
+    marked = re.sub(r"\?(\d+)", r"%(\1)s", sql) if numbered else sql.replace("?", "%s")
+    return marked, numbered
+
+
+class DatabaseSession:
+    """
+    One connection, used by one thread.
+
+    Attributes:
+        facts: what the server said when it was opened.
+    """
+
+    def __init__(self, url: str, name: str, alone: bool, now_s: float, *, writes: bool) -> None:
+        """
+        Connect, and see whether a home may be kept there.
+
+        Args:
+            name: what the server's views show this connection as.
+            alone: one server is enough.
+            now_s: since 1970.
+
+        Raises:
+            StoreError: there is no server, or not one for a home.
+        """
+        self.place = place_of(url)
+        self._warnings: list[str] = []
+        with translated(self.place):
+            given = conninfo_to_dict(url)
+            missing = {name: value for name, value in _DEFAULTS.items() if name not in given}
+            self._connection = connection = psycopg.Connection.connect(
+                make_conninfo(url, **missing, application_name=name),
+                autocommit=True,
+                prepare_threshold=None,
+            )
+            try:
+                connection.add_notice_handler(self._noticed)
+                row = connection.execute(SELECT_FACTS).fetchone()
+                assert row is not None
+                self.facts = facts = ServerFacts(*row)
+                wrong = complaint(facts, connection.info.backend_pid, alone, now_s)
+                if wrong:
+                    raise StoreError("refused", f"{self.place} {wrong}")
+                connection.execute(_SETTINGS)
+                connection.execute(_FOR_WRITING if writes else _FOR_READING)
+            except BaseException:
+                connection.close()
+                raise
+
+    def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            self._warnings.append(notice.message_primary or "a warning")
+
+    @property
+    def connection(self) -> psycopg.Connection:
+        """Psycopg's own, for what is not written as for SQLite."""
+        return self._connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
+        """Execute one statement, with SQLite's marks for parameters, and return a cursor."""
+        if not parameters:
+            return self._connection.execute(sql)
+        marked, numbered = _marks(sql)
+        if numbered:
+            named = {str(n): value for n, value in enumerate(parameters, 1)}
+            return self._connection.execute(marked, named)
+        return self._connection.execute(marked, parameters)
+
+    def prepare(self, statements: dict[str, str]) -> None:
+        """Prepare statements for ``transact``. Raises StoreError."""
+        pgconn = self._connection.pgconn
+        for name, sql in statements.items():
+            result = pgconn.prepare(name.encode(), sql.encode())
+            if result.status != pq.ExecStatus.COMMAND_OK:
+                raise self._fault(result)
+
+    def transact(self, writes: Sequence[tuple[str, list[bytes]]]) -> None:
+        """
+        Execute prepared statements in one transaction, sent and answered at once.
+
+        Raises:
+            StoreError: nothing is known about it; also when the server only warns, which it does
+                when it gave up waiting for the standby.
+        """
+        self._warnings.clear()
+        pgconn, failed = self._connection.pgconn, None
+        with translated(self.place):
+            pgconn.enter_pipeline_mode()
+            for name, parameters in writes:
+                pgconn.send_query_prepared(name.encode(), parameters)
+            pgconn.pipeline_sync()
+            while True:
+                self._await_answer(pgconn)
+                result = pgconn.get_result()
+                if result is None:
+                    continue
+                if result.status == pq.ExecStatus.PIPELINE_SYNC:
+                    break
+                if result.status == pq.ExecStatus.FATAL_ERROR and failed is None:
+                    failed = result
+            pgconn.exit_pipeline_mode()
+        if failed is not None:
+            raise self._fault(failed)
+        self.check_warnings()
+
+    def _await_answer(self, pgconn: pq.abc.PGconn) -> None:
+        unsent = pgconn.flush()
+        while unsent or pgconn.is_busy():
+            waiting = select.poll()
+            waiting.register(pgconn.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
+            if not waiting.poll(SILENT_S * 1000):
+                raise StoreError(
+                    "io",
+                    f"{self.place} has not confirmed a commit for {SILENT_S:.0f} s: look whether"
+                    " its synchronous standby is there, and the server itself",
+                )
+            pgconn.consume_input()
+            unsent = pgconn.flush()
+
+    def check_warnings(self) -> None:
+        """
+        See whether all was done as asked.
+
+        Raises:
+            StoreError: the server warned of something since the last ``transact``.
+        """
+        if self._warnings:
+            raise StoreError(
+                "io", f"{self.place} warned, so a commit's outcome is unknown: {self._warnings[0]}"
+            )
+
+    def _fault(self, result: pq.abc.PGresult) -> StoreError:
+        state = result.error_field(pq.DiagnosticField.SQLSTATE)
+        text = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.error_message
+        return fault_of(
+            self.place, state.decode() if state else None, text.decode("utf-8", "replace")
+        )
+
+    def cut(self) -> None:
+        """End what is waited for, with an error; may be called on any thread."""
+        with (
+            suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(self._connection.pgconn.socket)) as other,
+        ):
+            other.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection. Idempotent."""
+        self._connection.close()
