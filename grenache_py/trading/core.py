@@ -126,12 +126,7 @@ class Core:
     # What happens.
 
     def start(self, now: float) -> None:
-        """
-        Begin to connect.
-
-        Raises:
-            RuntimeError: it was begun before: the client was entered twice, or is closed.
-        """
+        """Begin to connect; a RuntimeError when that was done before."""
         if self.state != "waiting":
             raise RuntimeError("a client is entered once; make a new one for another time")
         self.line.connecting(now)
