@@ -42,23 +42,19 @@ def make_store(
         ) from None
     file = os.path.join(config.data, FILE_NAME)
     try:
-        holds_home = os.path.exists(file) and not is_copy(file)
-    except StoreError as error:
-        raise ConfigError(error.message) from None
-    if holds_home:
-        raise ConfigError(
-            f"{file} holds this home already: move it with exchange store copy {config.data} and"
-            " the address of the new store"
-        )
-    name = f"{socket.gethostname()}, process {os.getpid()}"
-    claimant = database.Claimant(home, f"{rng.getrandbits(128):032x}", name)
-    return postgresql_store.PostgreSQLStore(
-        database.PostgreSQLDatabase(
+        if os.path.exists(file) and not is_copy(file):
+            raise ConfigError(
+                f"{file} holds this home already: move it with exchange store copy {config.data}"
+                " and the address of the new store"
+            )
+        name = f"{socket.gethostname()}, process {os.getpid()}"
+        found = database.PostgreSQLDatabase(
             config.store,
-            claimant,
+            database.Claimant(home, f"{rng.getrandbits(128):032x}", name),
             clock.seconds,
             alone=config.single_database,
             accept_copy=config.new_epoch,
-        ),
-        reactor,
-    )
+        )
+    except StoreError as error:
+        raise ConfigError(error.message) from None
+    return postgresql_store.PostgreSQLStore(found, reactor)

@@ -38,7 +38,7 @@ END_MS = 5_000  # that the server may take to end a session
 
 _TERM = {
     "begin": "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-    "hold": "SELECT hold_term($1::bigint, $2::boolean)",
+    "hold": "SELECT hold_term($1::bigint, $2, $3::boolean)",
     "commit": "COMMIT",
     "raise": "UPDATE term SET number = number + 1, holder = $1, boot = $2, since_ms = $3::bigint,"
     " home = coalesce(nullif($4, ''), home), cluster = coalesce(nullif($5, ''), cluster)"
@@ -135,12 +135,15 @@ class PostgreSQLDatabase:
             raise StoreError("closed", f"{self.place} is not open")
         return self._session
 
-    def open(self) -> None:
+    def open(self, by_force: bool = False) -> None:
         """
         Take the term, making or upgrading the tables where needed.
 
         The first time, the term is taken from a daemon that is gone; later, only from this process
         itself: who lost it meanwhile has to be started again.
+
+        Args:
+            by_force: also from a daemon whose sessions live, which ends them.
 
         Raises:
             StoreError: the database cannot be used, or is another daemon's.
@@ -150,7 +153,7 @@ class PostgreSQLDatabase:
             name = WRITER_NAME + self._claimant.boot
             self._session = session = self.connect(name, writes=True)
             stored = self._stored(session)
-            self._check(session, stored)
+            self._check(session, stored, by_force)
             for boot in {stored.boot, self._claimant.boot}:  # which may still be committing
                 _end_sessions(session, boot)
             self._upgrade(session)
@@ -171,7 +174,7 @@ class PostgreSQLDatabase:
         columns = "number, holder, boot, home, cluster"
         return _Stored(*session.execute(f"SELECT {columns} FROM term").fetchone())
 
-    def _check(self, session: DatabaseSession, stored: _Stored) -> None:
+    def _check(self, session: DatabaseSession, stored: _Stored, by_force: bool) -> None:
         """Refuse a database that is another home's, another daemon's, or a copy."""
         home, mine = self._claimant.home, stored.boot == self._claimant.boot
         if home and stored.home not in {"", home}:
@@ -186,7 +189,7 @@ class PostgreSQLDatabase:
                 f"{self.place}: {stored.holder} has taken over this home (term {stored.number}),"
                 " so this daemon serves no more; start it again once that one has stopped",
             )
-        if not mine and stored.number > 0:
+        if not mine and stored.number > 0 and not by_force:
             self._see_whether_served(session, stored)
         marked = stored.number >= 0 and session.execute(
             "SELECT count(*) FROM meta WHERE name = ?", (BACKUP_MARK,)
@@ -233,8 +236,7 @@ class PostgreSQLDatabase:
         claimant, cluster = self._claimant, "" if self._is_copy else session.facts.cluster
         values = [claimant.name, claimant.boot, now_ms, claimant.home, cluster, expected]
         raised = [str(value).encode() for value in values]
-        held = [str(expected + 1).encode(), _boolean(self._alone)]
-        # Who was outrun finds another number than it wants, and commits nothing.
+        held = self._held(expected + 1)  # which who was outrun does not find
         try:
             session.transact([("begin", []), ("raise", raised), ("hold", held), ("commit", [])])
         except StoreError as error:
@@ -266,13 +268,16 @@ class PostgreSQLDatabase:
             self._is_copy = self._is_copy and not renewed
 
     def _transact(self, session: DatabaseSession, batch: Sequence[TableWrite]) -> None:
-        held = [str(self.number).encode(), _boolean(self._alone)]
         session.transact([
             ("begin", []),
-            ("hold", held),
+            ("hold", self._held(self.number)),
             *((write.name, write.parameters) for write in batch),
             ("commit", []),
         ])  # fmt: skip
+
+    def _held(self, number: int) -> list[bytes]:
+        alone = b"true" if self._alone else b"false"
+        return [str(number).encode(), self._claimant.boot.encode(), alone]
 
     def barrier(self) -> None:
         """See that the term is held, and that all that is read from now on is replicated."""
@@ -286,7 +291,8 @@ class PostgreSQLDatabase:
         while self._session is session:
             with self._closing_on_error():
                 with session.connection.transaction():
-                    session.execute("SELECT hold_term(?, ?)", (self.number, self._alone))
+                    held = (self.number, self._claimant.boot, self._alone)
+                    session.execute("SELECT hold_term(?, ?, ?)", held)
                     gone = next(steps, None)
                 session.check_warnings()
             if gone is None:
@@ -313,10 +319,6 @@ class PostgreSQLDatabase:
         except BaseException:
             self.close()
             raise
-
-
-def _boolean(value: bool) -> bytes:
-    return b"true" if value else b"false"
 
 
 def _sessions(session: DatabaseSession, boot: str) -> int:

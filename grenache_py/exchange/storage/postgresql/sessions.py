@@ -61,8 +61,16 @@ SILENT_S = 10.0
 
 
 def place_of(url: str) -> str:
-    """Where that is, for people: without a user, and without whatever else it says."""
-    parts = conninfo_to_dict(url)
+    """
+    Where that is, for people: without a user, and without whatever else it says.
+
+    Raises:
+        StoreError: it is no address.
+    """
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise StoreError("refused", f"the address of the store is none: {error}".strip()) from None
     hosts = str(parts.get("host") or parts.get("hostaddr") or "local socket")
     return f"PostgreSQL database {parts.get('dbname') or parts.get('user') or ''} at {hosts}"
 

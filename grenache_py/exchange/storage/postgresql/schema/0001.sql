@@ -19,9 +19,9 @@ CREATE TABLE term (
 );
 INSERT INTO term DEFAULT VALUES;
 
-CREATE FUNCTION hold_term(wanted bigint, alone boolean) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION hold_term(wanted bigint, process text, alone boolean) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM 1 FROM term WHERE number = wanted FOR SHARE;
+    PERFORM 1 FROM term WHERE number = wanted AND boot = process FOR SHARE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'term % is over', wanted USING ERRCODE = 'GX001';
     END IF;

@@ -1,0 +1,248 @@
+"""A home's PostgreSQL database: who may use it, and what it refuses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from grenache_py.exchange.effects.rows import MetaRow
+from grenache_py.exchange.errors import StoreError, StoreFault
+from tests.support.databases import postgresql_database
+from tests.support.postgresql import Server, run
+from tests.support.store_rows import log_row, order_row
+
+
+@contextmanager
+def raises(fault: StoreFault, match: str) -> Iterator[None]:
+    """Expect a StoreError of this kind whose sentence says so, on one line."""
+    with pytest.raises(StoreError, match=match) as error:
+        yield
+    assert error.value.fault == fault
+    assert "\n" not in error.value.message
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    return server.database()
+
+
+@contextmanager
+def opened(url: str, boot: str = "1", by_force: bool = False, **options: Any) -> Iterator[Any]:
+    database = postgresql_database(url, boot * 32, **options)
+    try:
+        database.open(by_force)
+        yield database
+    finally:
+        database.close()
+
+
+def stored(server: Server, url: str) -> list[int]:
+    """The orders in a database, by time."""
+    name = url.removeprefix("postgresql:///").partition("?")[0]
+    return [n for (n,) in server.ask("SELECT time_ms FROM exchange.orders ORDER BY 1", name)]
+
+
+# The term.
+
+
+def test_every_opening_has_a_term_of_its_own(url: str) -> None:
+    with opened(url) as database:
+        assert database.number == 1
+        database.open()
+        assert database.number == 2
+    with opened(url, "2") as another:
+        assert another.number == 3
+
+
+def test_a_second_daemon_is_refused_while_the_first_lives(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from grenache_py.exchange.storage.postgresql import database
+
+    monkeypatch.setattr(database, "LOOKS", 2)
+    with opened(url) as first:
+        with (
+            raises("locked", r"in use by another exchange \(process 1, term 1\): stop that one"),
+            opened(url, "2"),
+        ):
+            pass
+        first.commit([order_row(1)])  # and is not hurt
+    with opened(url, "2") as second:
+        assert second.load().orders == [order_row(1)]
+
+
+def test_who_was_taken_over_writes_nothing_more_and_says_why(server: Server, url: str) -> None:
+    with opened(url) as first:
+        first.commit([order_row(1)])
+        with opened(url, "2", by_force=True) as second:
+            with raises("io", "ended the session|cannot be reached"):
+                first.commit([order_row(2)])
+            for _ in range(2):  # however often it tries
+                with raises("fenced", r"process 2 has taken over this home \(term 2\)"):
+                    first.open()
+            second.commit([order_row(3)])
+    assert stored(server, url) == [1, 3]
+
+
+def test_a_session_that_a_takeover_did_not_end_writes_nothing_either(
+    server: Server, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from grenache_py.exchange.storage import retention
+    from grenache_py.exchange.storage.postgresql import database
+
+    monkeypatch.setattr(database, "_end_sessions", lambda session, boot: None)
+    with opened(url) as first, opened(url, "2", by_force=True) as second:
+        second.commit([order_row(1, live=False)])
+        with raises("fenced", "another daemon has taken over"):
+            first.commit([order_row(2)])
+    with opened(url, "3") as first, opened(url, "4", by_force=True):
+        plan = retention.plan(first.connection, retention.Retention(closed_orders_max=0), 9)
+        with raises("fenced", "another daemon has taken over"):
+            list(first.prune(plan))
+    assert stored(server, url) == [1]
+
+
+def test_of_many_who_claim_at_once_each_term_has_one_holder(server: Server, url: str) -> None:
+    with opened(url):
+        pass
+    claimants = [postgresql_database(url, f"{n}" * 32) for n in range(4)]
+    wrote: list[int] = []
+
+    def claim(n: int) -> None:
+        database = claimants[n]
+        for turn in range(5):
+            try:
+                database.number = 0  # as if started anew
+                database.open(by_force=True)
+                database.commit([order_row(100 * database.number), MetaRow(f"{n}", turn)])
+            except StoreError:
+                continue
+            wrote.append(database.number)
+
+    threads = [threading.Thread(target=claim, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for database in claimants:
+        database.close()
+    assert len(wrote) == len(set(wrote)) > 0
+    assert {100 * number for number in wrote} <= set(stored(server, url))
+
+
+def test_opening_ends_what_this_process_may_still_be_committing(url: str) -> None:
+    with opened(url) as database:
+        lost = database.connection
+        database._session = None  # its connection broke, and the server has not noticed
+        database.open()
+        assert database.number == 2
+        with raises("io", "ended the session|cannot be reached"):
+            lost.transact([("begin", [])])
+        lost.close()
+
+
+# What is refused.
+
+
+def test_a_database_of_another_home_is_refused(url: str) -> None:
+    from grenache_py.exchange.storage.postgresql.database import Claimant, PostgreSQLDatabase
+
+    with opened(url):
+        pass
+    other = PostgreSQLDatabase(url, Claimant("a" * 64, "9" * 32, "here"), lambda: 0.0, alone=True)
+    other._seconds = postgresql_database(url)._seconds
+    with raises("refused", "the store of the home eeeeeeee, and this one is aaaaaaaa"):
+        other.open()
+
+
+def test_a_newer_schema_is_refused_and_an_older_one_upgraded(url: str) -> None:
+    from grenache_py.exchange.storage.postgresql.database import steps_of_schema
+
+    newer = [*steps_of_schema(), "CREATE TABLE extra (a integer)"]
+    with opened(url) as database:
+        database.commit([order_row(1)])
+    with opened(url, steps=newer) as database:
+        assert database.load().orders == [order_row(1)]
+    with (
+        raises("refused", "has schema 2, this program knows 1: run the newer grenache-py"),
+        opened(url),
+    ):
+        pass
+    with raises("bug", "nothing"), opened(url, steps=[*newer, "INSERT INTO nothing VALUES (1)"]):
+        pass
+    with opened(url, steps=newer) as database:
+        assert database.load().orders == [order_row(1)]
+
+
+def test_a_server_without_a_standby_is_refused_unless_one_is_enough(url: str) -> None:
+    with (
+        raises("refused", "names no synchronous standby.*--single-database"),
+        opened(url, alone=False),
+    ):
+        pass
+
+
+def test_a_server_that_does_not_flush_is_refused(server: Server, url: str) -> None:
+    server.set(full_page_writes="off")
+    try:
+        with raises("refused", "set fsync = on and full_page_writes = on"), opened(url):
+            pass
+    finally:
+        server.set(full_page_writes="on")
+
+
+def test_a_role_that_may_only_read_and_another_encoding_are_refused(server: Server) -> None:
+    server.ask("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")
+    with raises("refused", "ENCODING 'UTF8'"), opened(server.url("latin")):
+        pass
+    url = server.database() + "&target_session_attrs=any"
+    with (
+        raises("refused", "lets this role only read"),
+        opened(url + "&options=-cdefault_transaction_read_only%3Don"),
+    ):
+        pass
+    server.ask("CREATE ROLE guest LOGIN")
+    with (
+        raises("refused", "permission denied.*the role must own the database"),
+        opened(url.replace("user=exchange", "user=guest")),
+    ):
+        pass
+
+
+def test_a_server_that_is_not_there_is_named_without_its_user(server: Server) -> None:
+    with (
+        raises("io", "PostgreSQL database home at /nowhere cannot be reached"),
+        opened("postgresql:///home?host=/nowhere&user=secretive&passfile=/secret"),
+    ):
+        pass
+    with raises("refused", "the address of the store is none"), opened("postgresql://a?b=c=d"):
+        pass
+
+
+# Backup and restore, with PostgreSQL's own tools.
+
+
+def test_a_restored_dump_is_a_copy_that_is_not_traded_on_by_mistake(
+    server: Server, url: str
+) -> None:
+    with opened(url) as database:
+        database.commit([order_row(1), log_row(1)])
+    target = server.database()
+    dump = str(server.directory / "dump")
+    run("pg_dump", "--format=custom", f"--file={dump}", url)
+    run("pg_restore", f"--dbname={target}", dump)
+    with raises("refused", "is a backup copy.*--new-epoch"), opened(target, "2"):
+        pass
+    with opened(target, "2", accept_copy=True) as copy:
+        assert copy.load().orders == [order_row(1)]
+        copy.commit([MetaRow("epoch", 2)])
+    with raises("refused", "is a backup copy"), opened(target, "2"):  # not a new beginning yet
+        pass
+    with opened(target, "2", accept_copy=True) as copy:
+        copy.commit([log_row(1, epoch=2)])
+    with opened(target, "2") as copy:
+        assert copy.load().head == log_row(1, epoch=2)
