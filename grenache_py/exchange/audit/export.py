@@ -24,7 +24,7 @@ from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.stored_steps import markets_of
 from grenache_py.exchange.signed_log.merkle import Verifier
 from grenache_py.exchange.storage import snapshot
-from grenache_py.exchange.storage.database import read_only
+from grenache_py.exchange.storage.reading import reading
 
 __all__ = ["CHANGED_AT", "EXPORTS", "prove", "write_csv", "write_jsonl"]
 
@@ -105,7 +105,7 @@ _TIMES = frozenset({"time", "updated"})
 
 
 def _records(path: str, what: str, since_ms: int | None, iso: bool) -> Exported:
-    with read_only(path) as connection:
+    with reading(path) as connection:
         for record in EXPORTS[what](connection, markets_of(snapshot.meta(connection))):
             if since_ms is not None and record[CHANGED_AT[what]] < since_ms:
                 continue
@@ -170,7 +170,7 @@ def prove(
     Raises:
         StoreError: the file cannot be read.
     """
-    with read_only(path) as connection:
+    with reading(path) as connection:
         replay = LogReplay(markets_of(snapshot.meta(connection)), verifier)
         for row in snapshot.all_log_entries(connection):
             replay.apply(row)

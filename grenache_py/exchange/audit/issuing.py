@@ -17,7 +17,7 @@ from grenache_py.exchange.effects.rows import LogRow
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.signed_log.merkle import Signed
 from grenache_py.exchange.storage import history
-from grenache_py.exchange.storage.database import read_only
+from grenache_py.exchange.storage.reading import reading
 from grenache_py.exchange.storage.selects import SELECT_LOG, rows_of
 
 __all__ = ["Issued", "issue"]
@@ -56,7 +56,7 @@ def issue(path: str, trade: str, network: str) -> Issued | None:
             that was signed about the trade is left.
         RemoteProtocolError: what is stored does not prove the trade, in this network.
     """
-    with read_only(path) as connection:
+    with reading(path) as connection:
         found = _find(connection, trade)
         if found is None:
             return None

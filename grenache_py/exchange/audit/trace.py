@@ -17,7 +17,7 @@ from grenache_py.exchange.fills.taker import DEADLINE_MS
 from grenache_py.exchange.market.stored_steps import markets_of
 from grenache_py.exchange.signed_log.entries import Entry, OrderBody, StateBody, TradeBody
 from grenache_py.exchange.storage import history, snapshot
-from grenache_py.exchange.storage.database import read_only
+from grenache_py.exchange.storage.reading import reading
 from grenache_py.exchange.storage.selects import SELECT_LOG, SELECT_TRADE, rows_of, select
 
 __all__ = ["trace"]
@@ -37,7 +37,7 @@ def trace(path: str, order: str) -> Trace | None:
     Raises:
         StoreError: the file cannot be read.
     """
-    with read_only(path) as connection:
+    with reading(path) as connection:
         found = _find(connection, order)
         if found is None:
             return None

@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "load": (".load", "Place many orders, real ones, and show how long the answers took."),
     "export": (".files", "Write all orders, trades or log entries of a store to stdout."),
     "replay": (".files", "Prove that a store's log leads to its orders, trades and books."),
+    "store": (".stores", "Move a stopped home into a database, or back: exchange store copy."),
     "trace": (".files", "Tell what happened to an order, and which peers had to do with it."),
     "receipt": (".receipts", "Write what both homes of a trade have signed."),
     "verify": (".receipts", "Prove a trade by its receipt, offline."),

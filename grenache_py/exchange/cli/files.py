@@ -70,7 +70,8 @@ def export(tool: Tool, what: str, file: str, format: str, since: int | None, iso
     """
     Write all orders, trades or log entries of a store to stdout.
 
-    FILE is a data directory, its exchange.sqlite or a backup; a daemon may be using it.
+    FILE is a data directory, its exchange.sqlite, a backup, or the postgresql:// address of a
+    database; a daemon may be using it.
     """
     if since is not None and what not in CHANGED_AT:
         raise click.UsageError("--since is for orders and trades; log entries have numbers.")
@@ -86,7 +87,8 @@ def replay(tool: Tool, file: str) -> None:
     """
     Play a store's log again and prove that it leads to its orders, trades and books.
 
-    FILE is a data directory, its exchange.sqlite or a backup; a daemon may be using it.
+    FILE is a data directory, its exchange.sqlite, a backup, or the postgresql:// address of a
+    database; a daemon may be using it.
     """
     proof = prove(store_file(file))
     tool.out({"holds": proof.holds, **attrs.asdict(proof)}, lambda: show.proof_table(proof))
@@ -111,7 +113,8 @@ def trace(tool: Tool, order: str, file: str, logs: tuple[TextIO, ...]) -> None:
     Tell what happened to an order: received, committed, sent, asked, answered, traded, settled.
 
     ORDER is its id, the first 8 digits of it or more, or the id that its client gave it. FILE is a
-    data directory, its exchange.sqlite or a backup; a daemon may be using it.
+    data directory, its exchange.sqlite, a backup, or the postgresql:// address of a database; a
+    daemon may be using it.
     """
     path = store_file(file)
     found = trace_order(path, order)

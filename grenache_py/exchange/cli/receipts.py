@@ -42,8 +42,9 @@ def receipt(tool: Tool, trade: str, file: str, output: str | None, network: str)
     Write a receipt of a trade: what its homes signed, and nothing else.
 
     TRADE is its id, or the first 8 digits of it or more. FILE is a data directory, its
-    exchange.sqlite or a backup; a daemon may be using it. Anybody can check the receipt with
-    `exchange verify`. If only one home's signature is left, the exit code is 1.
+    exchange.sqlite, a backup, or the postgresql:// address of a database; a daemon may be using it.
+    Anybody can check the receipt with `exchange verify`. If only one home's signature is left, the
+    exit code is 1.
     """
     path = store_file(file)
     issued = issue(path, trade, network)

@@ -15,6 +15,7 @@ import attrs
 from grenache_py.errors import ConfigError, LocalProtocolError
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.rates import NO_LIMIT, Rate
+from grenache_py.exchange.storage.addresses import check_address, is_address
 from grenache_py.link.urls import check_grape_url
 from grenache_py.options import (
     Option,
@@ -92,14 +93,12 @@ def _endpoint(value: Any) -> str:
 
 def _store(value: Any) -> str:
     named = text(value)
-    if not re.match("postgres(ql)?://", named):
+    if not is_address(named):
         raise Unfit("must be postgresql://HOST[,HOST]/DATABASE; --data names a directory")
-    user, _, rest = named.partition("://")[2].partition("@")
-    if (rest and ":" in user) or re.search("[?&](ssl)?password=", named):
-        raise Unfit(
-            "has a password in it, which others can read: put it into ~/.pgpass, into a file named"
-            " with ?passfile=FILE, or into PGPASSWORD"
-        )
+    try:
+        check_address(named)
+    except ValueError as error:
+        raise Unfit(str(error)) from None
     return named
 
 

@@ -15,11 +15,12 @@ from typing import Any
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage.copies import BACKUP_MARK, mark_as_copy, new_file
 from grenache_py.exchange.storage.database import Database, read_only
+from grenache_py.exchange.storage.postgresql.database import PostgreSQLDatabase
 from grenache_py.exchange.storage.postgresql.faults import translated
 from grenache_py.exchange.storage.postgresql.sessions import DatabaseSession
 from grenache_py.exchange.storage.statements import ORDERS_PER_SHELF
 
-__all__ = ["TABLES", "copy_from_file", "copy_to_file"]
+__all__ = ["TABLES", "copy_from_file", "copy_to_file", "refuse_rows"]
 
 TABLES = (
     "meta",
@@ -40,9 +41,12 @@ TABLES = (
 ROWS_AT_A_TIME = 2_000
 
 
-def copy_to_file(session: DatabaseSession, path: str) -> None:
+def copy_to_file(session: DatabaseSession, path: str, marked: bool = True) -> None:
     """
-    Write a consistent copy to the SQLite file ``path``, complete or not at all, marked as a copy.
+    Write a consistent copy to the SQLite file ``path``, complete or not at all.
+
+    Args:
+        marked: no daemon is to trade on it.
 
     Raises:
         StoreError: ``path`` exists, or something fails.
@@ -61,28 +65,37 @@ def copy_to_file(session: DatabaseSession, path: str) -> None:
                 session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 for table in TABLES:
                     _read_table(session, connection, table)
-            mark_as_copy(connection)
+            connection.execute("DELETE FROM meta WHERE name = ?", (BACKUP_MARK,))
+            if marked:
+                mark_as_copy(connection)
             connection.execute("COMMIT")
             connection.execute(trigger)
 
 
-def copy_from_file(path: str, session: DatabaseSession) -> None:
+def copy_from_file(path: str, database: PostgreSQLDatabase) -> None:
     """
     Write what the SQLite file ``path`` holds into empty tables, all or nothing.
 
     The mark of a copy is not copied.
 
     Raises:
-        StoreError: there are rows already, or something fails.
+        StoreError: nothing was written, or nobody knows whether all was.
     """
-    with read_only(path) as connection, translated(session.place):
-        with session.connection.transaction():
-            for table in TABLES:
-                if session.execute(f"SELECT EXISTS (SELECT FROM {table})").fetchone() != (False,):
-                    raise StoreError("refused", f"{session.place} holds a store already")
-                _write_table(connection, session, table)
-            session.execute("DELETE FROM meta WHERE name = ?", (BACKUP_MARK,))
-        session.check_warnings()
+    with read_only(path) as connection, database.transaction() as session:
+        for table in TABLES:
+            names = ", ".join(_columns(connection, table))
+            copying = f"COPY {table} ({names}) FROM STDIN"
+            with session.connection.cursor() as cursor, cursor.copy(copying) as copy:
+                for row in connection.execute(f"SELECT {names} FROM {table}"):
+                    copy.write_row(row)
+        session.execute("DELETE FROM meta WHERE name = ?", (BACKUP_MARK,))
+
+
+def refuse_rows(session: DatabaseSession) -> None:
+    """Raise StoreError if there is a home's store already."""
+    for table in TABLES:
+        if session.execute(f"SELECT EXISTS (SELECT FROM {table})").fetchone() != (False,):
+            raise StoreError("refused", f"{session.place} holds a store already")
 
 
 def _columns(connection: Connection, table: str) -> list[str]:
@@ -105,12 +118,3 @@ def _read_table(session: DatabaseSession, connection: Connection, table: str) ->
         if table == "orders":
             found = ((*row, n // ORDERS_PER_SHELF) for n, row in enumerate(cursor))
         connection.executemany(insert, found)
-
-
-def _write_table(connection: Connection, session: DatabaseSession, table: str) -> None:
-    names = ", ".join(_columns(connection, table))
-    found: Iterator[Any] = connection.execute(f"SELECT {names} FROM {table}")
-    copying = f"COPY {table} ({names}) FROM STDIN"
-    with session.connection.cursor() as cursor, cursor.copy(copying) as copy:
-        for row in found:
-            copy.write_row(row)

@@ -284,17 +284,29 @@ class PostgreSQLDatabase:
         with self._closing_on_error():
             self._transact(self.connection, [])
 
+    @contextmanager
+    def transaction(self) -> Iterator[DatabaseSession]:
+        """
+        A transaction of several steps, in this daemon's term.
+
+        Raises:
+            StoreError: its outcome is unknown.
+        """
+        with self._closing_on_error():
+            session = self.connection
+            with session.connection.transaction():
+                held = (self.number, self._claimant.boot, self._alone)
+                session.execute("SELECT hold_term(?, ?, ?)", held)
+                yield session
+            session.check_warnings()
+
     def prune(self, plan: retention.Plan) -> Iterator[int]:
         """Forget what ``plan`` says, one short transaction a step. A step may raise StoreError."""
         session = self.connection
         steps = retention.prune(session, plan)
         while self._session is session:
-            with self._closing_on_error():
-                with session.connection.transaction():
-                    held = (self.number, self._claimant.boot, self._alone)
-                    session.execute("SELECT hold_term(?, ?, ?)", held)
-                    gone = next(steps, None)
-                session.check_warnings()
+            with self.transaction():
+                gone = next(steps, None)
             if gone is None:
                 return
             yield gone

@@ -91,14 +91,16 @@ class DatabaseSession:
         facts: what the server said when it was opened.
     """
 
-    def __init__(self, url: str, name: str, alone: bool, now_s: float, *, writes: bool) -> None:
+    def __init__(
+        self, url: str, name: str, alone: bool, now_s: float | None, *, writes: bool = False
+    ) -> None:
         """
         Connect, and see whether a home may be kept there.
 
         Args:
             name: what the server's views show this connection as.
             alone: one server is enough.
-            now_s: since 1970.
+            now_s: since 1970; None: any server will do, a replica too, as nothing relies on it.
 
         Raises:
             StoreError: there is no server, or not one for a home.
@@ -108,6 +110,8 @@ class DatabaseSession:
         with translated(self.place):
             given = conninfo_to_dict(url)
             missing = {name: value for name, value in _DEFAULTS.items() if name not in given}
+            if now_s is None:
+                missing["target_session_attrs"] = "any"
             self._connection = connection = psycopg.Connection.connect(
                 make_conninfo(url, **missing, application_name=name),
                 autocommit=True,
@@ -118,9 +122,10 @@ class DatabaseSession:
                 row = connection.execute(SELECT_FACTS).fetchone()
                 assert row is not None
                 self.facts = facts = ServerFacts(*row)
-                wrong = complaint(facts, connection.info.backend_pid, alone, now_s)
-                if wrong:
-                    raise StoreError("refused", f"{self.place} {wrong}")
+                if now_s is not None:
+                    wrong = complaint(facts, connection.info.backend_pid, alone, now_s)
+                    if wrong:
+                        raise StoreError("refused", f"{self.place} {wrong}")
                 connection.execute(_SETTINGS)
                 connection.execute(_FOR_WRITING if writes else _FOR_READING)
             except BaseException:
