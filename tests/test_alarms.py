@@ -17,6 +17,7 @@ from grenache_py.alarm_watch import AlarmWatch
 from grenache_py.alarms import GRAPE, PEER, raised
 from grenache_py.exchange.cli.diagnosis import AREAS
 from grenache_py.exchange.condition.symptoms import OPENING, symptoms
+from grenache_py.exchange.daemon.http_port.alarm_page import alarm_page
 from grenache_py.exchange.daemon.http_port.metrics import exposition, health
 from grenache_py.grape.pages import GrapeFacts, wrong
 
@@ -142,6 +143,12 @@ def test_every_alarm_has_a_cause_a_section_a_rule_and_a_place_in_the_doctor() ->
     ]
     assert read == [("grape", id) for id in GRAPE] + [("exchange", id) for id in PEER]
     assert len({rule["alert"] for rule in rules}) == len(rules)
+
+
+def test_a_peer_serves_what_to_do_about_each_alarm() -> None:
+    page = alarm_page().body.decode()
+    assert re.findall(r'<section id="alarm-([a-z-]+)">', page) == list(PEER)
+    assert "<code>lsof</code>" in page and "Run an NTP service on both" in page
 
 
 def test_the_metric_names_every_alarm_and_whether_it_is_raised() -> None:

@@ -36,4 +36,4 @@ def test_the_grape_has_these_commands() -> None:
 def test_the_exchange_has_these_pages() -> None:
     paths = {route.path for route in EXCHANGE}
     market = {route.path for route in MARKET_ROUTES}
-    assert paths == {*static_pages(), *market, "/health", "/metrics", "/ws"}
+    assert paths == {*static_pages(), *market, "/alarms", "/health", "/metrics", "/ws"}

@@ -51,6 +51,7 @@ IDLE_S = 30.0
 #: Every path of the HTTP port.
 ROUTES = (
     *(HTTPRoute(path, "GET, HEAD", what, "anybody") for path, what in STATIC_PATHS.items()),
+    HTTPRoute("/alarms", "GET, HEAD", "what to do about each alarm", "anybody"),
     HTTPRoute("/health", "GET, HEAD", "JSON; 503 while no orders are taken", "anybody"),
     HTTPRoute("/metrics", "GET, HEAD", "for Prometheus", "anybody"),
     *MARKET_ROUTES,

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from grenache_py.exchange.client_port.feed import Feed
 from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.condition.symptoms import OPENING, symptoms
+from grenache_py.exchange.daemon.http_port.alarm_page import alarm_page
 from grenache_py.exchange.daemon.http_port.metrics import exposition, health
 from grenache_py.exchange.daemon.http_port.static_pages import static_pages
 from grenache_py.metrics import CONTENT_TYPE
@@ -57,7 +58,8 @@ class StatusPages:
 
     def pages(self) -> Pages:
         """Every page of the HTTP port, by path."""
-        return {**static_pages(), "/health": self.health, "/metrics": self.metrics}
+        own = {"/alarms": alarm_page, "/health": self.health, "/metrics": self.metrics}
+        return {**static_pages(), **own}
 
     def look(self) -> None:
         """See whether an alarm has come, or is over."""
