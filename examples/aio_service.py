@@ -4,19 +4,20 @@ import asyncio
 import sys
 
 from grenache_py.aio import Link, RPCClient, RPCServer
-from grenache_py.rpc import RPCFailure
+from grenache_py.rpc import Request, RPCFailure
 
 GRAPE = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:30001"
 
 
-async def square(request):
-    if not isinstance(request.payload, int):
-        raise RPCFailure("only whole numbers", {"got": request.payload})
+async def square(request: Request) -> int:
+    number = request.payload
+    if not isinstance(number, int):
+        raise RPCFailure("only whole numbers", {"got": number})
     await asyncio.sleep(0.01)  # a database, another service: whatever asyncio can wait for
-    return request.payload**2
+    return number * number
 
 
-async def main():
+async def main() -> None:
     async with Link(GRAPE) as link, RPCServer(link, "square", square) as server:
         await server.when_announced()
         async with RPCClient(link, timeout_s=5) as client:

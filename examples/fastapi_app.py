@@ -1,11 +1,9 @@
-"""
-A web API in front of a Grenache service: python examples/fastapi_app.py [GRAPE [PORT]]
-
-Then `curl localhost:8801/double/21`. Needs FastAPI and uvicorn.
-"""
+"""A Grenache service on the web, with FastAPI: python examples/fastapi_app.py [GRAPE [PORT]]"""
 
 import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
@@ -17,12 +15,12 @@ GRAPE = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:30001"
 PORT = int(sys.argv[2]) if len(sys.argv) > 2 else 8801
 
 
-async def double(request):
+async def double(request: Any) -> Any:
     return 2 * request.payload
 
 
 @asynccontextmanager
-async def lifespan(app):
+async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     # The service usually runs elsewhere; it is here so that this example is whole.
     async with Link(GRAPE) as link, RPCServer(link, "double", double), RPCClient(link) as client:
         yield {"client": client}
@@ -32,12 +30,11 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.get("/double/{number}")
-async def ask(number: int, request: Request) -> int:
+async def ask(number: int, request: Request) -> Any:
     try:
         return await request.state.client.request("double", number, timeout_s=5, retries=2)
     except GrenacheError as error:
         raise HTTPException(503, str(error)) from None
 
 
-if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")
+uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning")

@@ -3,12 +3,14 @@
 import sys
 from decimal import Decimal
 
-from grenache_py.trading import Client
+from grenache_py.trading import Client, Side
+
+SIDES: tuple[tuple[Side, int], ...] = (("buy", -1), ("sell", 1))
 
 
-def main(market="BTC-USD", edge="0.001", size="0.05"):
+def main(market: str = "BTC-USD", edge: str = "0.001", size: str = "0.05") -> None:
     with Client(account="maker") as client, client.dead_man(30):
-        quoted = None
+        quoted: dict[Side, Decimal] | None = None
         for book in client.book(market):
             if not book.current or book.mid is None:
                 client.cancel_all(market)
@@ -16,7 +18,7 @@ def main(market="BTC-USD", edge="0.001", size="0.05"):
                 continue
             wanted = {
                 side: client.markets[market].price(book.mid * (1 + Decimal(edge) * sign), side)
-                for side, sign in (("buy", -1), ("sell", 1))
+                for side, sign in SIDES
             }
             if wanted != quoted:
                 client.cancel_all(market)

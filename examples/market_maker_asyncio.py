@@ -4,12 +4,14 @@ import asyncio
 import sys
 from decimal import Decimal
 
-from grenache_py.trading import AsyncClient
+from grenache_py.trading import AsyncClient, Side
+
+SIDES: tuple[tuple[Side, int], ...] = (("buy", -1), ("sell", 1))
 
 
-async def main(market="BTC-USD", edge="0.001", size="0.05"):
+async def main(market: str = "BTC-USD", edge: str = "0.001", size: str = "0.05") -> None:
     async with AsyncClient(account="maker") as client, client.dead_man(30):
-        quoted = None
+        quoted: dict[Side, Decimal] | None = None
         async for book in client.book(market):
             if not book.current or book.mid is None:
                 await client.cancel_all(market)
@@ -17,7 +19,7 @@ async def main(market="BTC-USD", edge="0.001", size="0.05"):
                 continue
             wanted = {
                 side: client.markets[market].price(book.mid * (1 + Decimal(edge) * sign), side)
-                for side, sign in (("buy", -1), ("sell", 1))
+                for side, sign in SIDES
             }
             if wanted != quoted:
                 await client.cancel_all(market)

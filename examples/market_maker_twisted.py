@@ -2,18 +2,22 @@
 
 import sys
 from decimal import Decimal
+from typing import Any
 
 from twisted.internet.task import react
 
+from grenache_py.trading import Side
 from grenache_py.trading.tx import TwistedClient
 
+SIDES: tuple[tuple[Side, int], ...] = (("buy", -1), ("sell", 1))
 
-async def main(reactor, market="BTC-USD", edge="0.001", size="0.05"):
+
+async def main(reactor: Any, market: str = "BTC-USD", edge: str = "0.001") -> None:
     client = TwistedClient(account="maker", reactor=reactor)
     client.startService()
     await client.ready()
     async with client.dead_man(30):
-        quoted = None
+        quoted: dict[Side, Decimal] | None = None
         async for book in client.book(market):
             if not book.current or book.mid is None:
                 await client.cancel_all(market)
@@ -21,13 +25,13 @@ async def main(reactor, market="BTC-USD", edge="0.001", size="0.05"):
                 continue
             wanted = {
                 side: client.markets[market].price(book.mid * (1 + Decimal(edge) * sign), side)
-                for side, sign in (("buy", -1), ("sell", 1))
+                for side, sign in SIDES
             }
             if wanted != quoted:
                 await client.cancel_all(market)
                 quoted = wanted
                 for side, price in wanted.items():
-                    order = await client.place(market, side, size, price, post_only=True)
+                    order = await client.place(market, side, "0.05", price, post_only=True)
                     print(side, order.quantity, "@", order.price, flush=True)
 
 

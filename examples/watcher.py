@@ -5,7 +5,7 @@ import sys
 from grenache_py.trading import Client
 
 
-def main(market="BTC-USD"):
+def main(market: str = "BTC-USD") -> None:
     with Client() as client:
         for book in client.book(market):
             print(book, flush=True)

@@ -6,7 +6,7 @@ import sys
 from grenache_py.trading import AsyncClient
 
 
-async def main(market="BTC-USD"):
+async def main(market: str = "BTC-USD") -> None:
     async with AsyncClient() as client:
         async for book in client.book(market):
             print(book, flush=True)

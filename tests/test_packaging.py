@@ -16,6 +16,7 @@ import sys
 import venv
 import zipfile
 from importlib.metadata import distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,8 @@ COMMANDS = [
 ]
 
 
-def needed() -> set[str]:
-    """Return the distributions that the package declares it needs, and those that they need."""
+def needed(*more: str) -> set[str]:
+    """Return the distributions that the package declares it needs, ``more``, and what they need."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     found: set[tuple[str, frozenset[str]]] = set()
 
@@ -55,7 +56,7 @@ def needed() -> set[str]:
                 found.add(each)
                 visit(distribution(requirement.name).requires or [], each[1])
 
-    visit(project["dependencies"], frozenset())
+    visit([*project["dependencies"], *more], frozenset())
     return {name for name, _ in found}
 
 
@@ -99,7 +100,7 @@ def empty_environment(folder: Path, *more: str) -> Path:
     """Make an environment with what we declare to need, and return its folder of commands."""
     venv.create(folder, symlinks=True)
     site = next(folder.glob("lib/python*/site-packages"))
-    for name in needed().union(more):
+    for name in needed(*more):
         found = distribution(name)
         for file in found.files or []:
             target = (site / file).resolve()
@@ -194,6 +195,31 @@ def test_man_finds_the_pages_of_an_environment(installed: Path, tmp_path: Path) 
         path = f"{installed}{os.pathsep}{os.environ['PATH']}"
         found = succeed("man", "-w", page, cwd=tmp_path, PATH=path, MANPATH="")
         assert Path(found.strip()).is_relative_to(installed.parent)
+
+
+def test_a_users_programs_are_checked_strictly_against_the_wheel(
+    wheel: Path, tmp_path: Path
+) -> None:
+    """No source tree is near: what mypy knows of us is what ``pip install`` brings."""
+    web = [name for name in ("fastapi", "uvicorn", "aiohttp") if find_spec(name)]
+    commands = empty_environment(tmp_path / "venv", *web)
+    succeed(*PIP, "--python", commands / "python", *INSTALL, wheel, cwd=tmp_path)
+    examples = shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    programs = [
+        path
+        for path in sorted(examples.glob("*.py"))
+        if path.stem not in ("fastapi_app", "aiohttp_app") or len(web) == 3
+    ]
+    assert len(programs) > 8
+    mypy = (sys.executable, "-m", "mypy", "--strict", "--python-executable", commands / "python")
+    succeed(*mypy, *programs, cwd=tmp_path)
+    # What is wrong is found: each comment of this file names the error of its line.
+    shutil.copy(ROOT / "tests" / "trading" / "typed.py", tmp_path)
+    succeed(*mypy, "typed.py", cwd=tmp_path)
+    typed = (tmp_path / "typed.py").read_text()
+    (tmp_path / "wrong.py").write_text(typed.replace("# type: ignore", "# was ignored"))
+    found = run(*mypy, "wrong.py", cwd=tmp_path).stdout
+    assert found.count(": error:") == typed.count("# type: ignore") > 3, found
 
 
 def test_no_init_file_makes_our_twisted_folder_a_package() -> None:
