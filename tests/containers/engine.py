@@ -9,12 +9,14 @@ also what runs that were killed have left.
 from __future__ import annotations
 
 import os
+import random
 import re
 import resource
 import shutil
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +30,17 @@ PREFIX = "gpyctr"
 OWN_BASE = "localhost/grenache-py-base:bookworm"
 DEADLINE_S = 120.0
 BUILD_S = 600.0
+
+#: As Prometheus's own image is.
+PROMETHEUS = """
+FROM {base}
+COPY prometheus /bin/prometheus
+RUN mkdir /prometheus && chown 65534:65534 /prometheus
+USER 65534:65534
+VOLUME /prometheus
+ENTRYPOINT ["/bin/prometheus", "--config.file=/etc/prometheus/prometheus.yml", \\
+    "--storage.tsdb.path=/prometheus"]
+"""
 
 until = partial(waiting.until, deadline_s=DEADLINE_S)
 
@@ -63,8 +76,11 @@ def limits() -> dict[str, int]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
+    """A port that nobody has, and that the kernel gives nobody until a container takes it."""
+    while True:
+        port = random.randrange(24_000, 32_000)  # below those of the kernel's own choice
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def base_image() -> str:
@@ -146,6 +162,20 @@ class Engine:
             *("--file", str(ROOT / "etc/container/Dockerfile"), str(ROOT)),
             timeout_s=BUILD_S,
         )
+
+    def prometheus(self, folder: Path) -> str | None:
+        """An image with this machine's Prometheus, for where no registry is reached."""
+        program = shutil.which("prometheus")
+        if program is None:
+            return None
+        shutil.copy(program, folder / "prometheus")
+        (folder / "Dockerfile").write_text(PROMETHEUS.format(base=base_image()))
+        image = f"{self.image}-prometheus"
+        podman(
+            *("build", "--isolation", "chroot", "--layers=false", "--tag", image, str(folder)),
+            timeout_s=BUILD_S,
+        )
+        return image
 
     def network(self, name: str, *options: str) -> str:
         podman("network", "create", *options, f"{self.name}-{name}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from grenache_py.exchange.cli.tool import EXIT_NOT_ALLOWED
 from tests.containers.engine import DEADLINE_S, Container, Engine, podman, until
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -36,14 +37,13 @@ def ready(container: Container) -> Container:
     return container
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["exchange --version", "grenache --version", "grape --version", "twistd --version",
-     "twistd exchange --help", "exchange status --help"],
-)  # fmt: skip
-def test_every_command_is_one_of_the_image(engine: Engine, command: str) -> None:
-    done = engine.run(*command.split())
-    assert done.returncode == 0 and done.stdout, done.stderr
+def test_every_command_is_one_of_the_image(engine: Engine) -> None:
+    for command in ("exchange status --help", "grape --version"):
+        done = engine.run(*command.split())
+        assert done.returncode == 0 and done.stdout, done.stderr
+    others = ("exchange --version", "grenache --version", "twistd --version", "twistd grape --help")
+    done = engine.run("sh", "-exc", "; ".join(others))
+    assert done.returncode == 0, done.stderr
 
 
 def test_nothing_is_in_it_that_only_a_build_or_a_test_needs(engine: Engine) -> None:
@@ -58,7 +58,8 @@ def test_a_peer_is_read_through_its_ports_and_traded_at_from_inside(engine: Engi
     peer = ready(engine.start("peer", *PUBLISHED))
     port = peer.port(7070)
     done = tool(port, "sell", "BTC-USD", "1", "@", "100")
-    assert done.returncode == 1 and "outside of its container, only read" in done.stderr
+    assert done.returncode == EXIT_NOT_ALLOWED
+    assert "outside of its container, only read" in done.stderr
     assert peer.exec("exchange", "sell", "BTC-USD", "1.5", "@", "100").returncode == 0
     assert "1.5" in tool(port, "book", "BTC-USD").stdout
     with urllib.request.urlopen(f"http://127.0.0.1:{peer.port(7080)}/", timeout=5) as page:
@@ -78,7 +79,7 @@ def test_a_secret_of_the_engine_is_a_token_file(engine: Engine, tmp_path: Path) 
                      command=(*DAEMON, "--tokens", f"/run/secrets/{secret}"))
     )  # fmt: skip
     assert "444" in peer.exec("stat", "-L", "-c", "%a", f"/run/secrets/{secret}").stdout
-    assert tool(peer.port(7070), "book", "BTC-USD").returncode == 1
+    assert tool(peer.port(7070), "book", "BTC-USD").returncode == EXIT_NOT_ALLOWED
     sold = tool(peer.port(7070), "sell", "BTC-USD", "1", "@", "100", EXCHANGE_TOKEN=TOKEN)
     assert sold.returncode == 0, sold.stderr
 
