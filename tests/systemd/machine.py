@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.exchange.storage.stores.make import VERSIONS
 from tests.support import waiting
+from tests.support.source_trees import source_tree
 
 ROOT = Path(__file__).parents[2]
 SYSTEMD = "/lib/systemd/systemd"
@@ -29,8 +31,8 @@ DEADLINE_S = 60.0
 CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd")
 #: What is left of what a system starts with.
 KEPT = re.compile(r"systemd-journald.*|.*\.target")
-#: Where the source tree is on the machine.
-SOURCE = "/source"
+#: Where the source tree is on the machine, and one of the version before.
+SOURCE, OLDER = "/source", "/older"
 
 BOOT = """
 for group in $2; do echo $$ > "$group/cgroup.procs"; done
@@ -44,6 +46,7 @@ exec unshare --cgroup --fork --kill-child --pid --mount --uts --ipc --net sh -eu
     mkdir "$1/upper/etc/systemd/journald.conf.d"
     printf "[Journal]\nStorage=volatile\n" > "$1/upper/etc/systemd/journald.conf.d/tests.conf"
     cp -r "$5" "$1/upper/source"
+    if [ -d "$6" ]; then cp -r "$6" "$1/upper/older"; fi
     mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" machine "$root"
     mount -t proc proc "$root/proc"
     mount -t sysfs sysfs "$root/sys"
@@ -68,7 +71,7 @@ exec unshare --cgroup --fork --kill-child --pid --mount --uts --ipc --net sh -eu
     pivot_root . mnt
     umount -l mnt
     exec env -i PATH="$3" container=tests "$4" --system --unit=basic.target
-' sh "$1" "$3" "$4" "$5" "$6"
+' sh "$1" "$3" "$4" "$5" "$6" "$7"
 """
 
 until = partial(waiting.until, deadline_s=DEADLINE_S)
@@ -121,6 +124,9 @@ class Machine:
             ".*", "__pycache__", "*.egg-info", "tests", "build", "secrets"
         )
         shutil.copytree(ROOT, source, ignore=ignored)
+        older = folder.with_name("older")
+        #: Whether `OLDER` has the package as it was with the schema of the store before this one.
+        self.has_older = source_tree(VERSIONS[max(VERSIONS)], older, ()) is not None
         with (folder / "log").open("wb") as log:
             self._unshare = subprocess.Popen(
                 [
@@ -134,6 +140,7 @@ class Machine:
                     PATH,
                     SYSTEMD,
                     source,
+                    older,
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.systemd.machine import ROOT, Machine
+from tests.systemd.machine import OLDER, ROOT, Machine
 
 GUIDE = (ROOT / "docs" / "operator.rst").read_text()
 TOOL = "/opt/grenache/bin/exchange"
@@ -131,12 +131,30 @@ def test_a_stop_is_quick_and_clean(machine: Machine, unit: str) -> None:
     machine.do(f"systemctl start {unit}")
 
 
+def schema(machine: Machine, file: str = "exchange.sqlite") -> int:
+    opened = f"import sqlite3; store = sqlite3.connect('/var/lib/exchange/{file}')"
+    asked = "print(*store.execute('PRAGMA user_version').fetchone())"
+    return int(machine.do(f'python3 -c "{opened}; {asked}"'))
+
+
 @pytest.mark.slow
-def test_an_upgrade_keeps_what_there_was(machine: Machine) -> None:
-    machine.until("1.5", ORDERS)
+def test_an_upgrade_of_the_version_before_keeps_what_there_was(machine: Machine) -> None:
+    """Its code comes out of git's history: the last commit with the schema before this one."""
+    if not machine.has_older:
+        pytest.skip("git has not the version before here")
+    newest = schema(machine)
+    machine.do("systemctl stop exchange-client.socket exchange && rm -r /var/lib/exchange/*")
+    machine.do(f"/opt/grenache/bin/pip install --force-reinstall --no-deps {OLDER}", network=True)
+    machine.do("systemctl start exchange-client.socket exchange")
+    machine.until("", f"{TOOL} sell BTC-USD 2.5 @ 100")
+    assert schema(machine) == newest - 1
     for command in commands("upgrade"):
         machine.do(command, network="pip" in command)
-    machine.until("1.5", ORDERS)
+    machine.until("2.5", ORDERS)
+    assert (schema(machine), schema(machine, f"exchange.sqlite.schema{newest - 1}")) == (
+        newest,
+        newest - 1,
+    )
     assert "before-upgrade" in machine.do("ls /var/lib/exchange")
 
 
