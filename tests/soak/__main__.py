@@ -163,7 +163,7 @@ def _soak(directory: Path, options: argparse.Namespace) -> int:
     if soak.lacking:
         print(f"no network cuts: {soak.lacking}", flush=True)
     seconds = 60 * options.minutes
-    trouble = Trouble(soak.daemons, soak.grapes.members, soak.network, rng, seconds / 4)
+    trouble = Trouble(soak.daemons, soak.grapes.members, soak.network, rng, seconds / 2)
     try:
         soak.start()
         trouble.run(time.monotonic() + seconds)

@@ -35,9 +35,17 @@ class Remembered:
 
 
 @pytest.mark.network
-def test_real_peers_agree_after_kills_cuts_and_freezes(tmp_path: Path) -> None:
+def test_real_peers_agree_after_kills_cuts_and_freezes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """And a store that was tampered with, or forgot something, is found out."""
-    assert main(["--minutes", "2", "--keep", str(tmp_path)]) == 0
+    assert main(["--minutes", "1", "--keep", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    kinds = {"kill -9", "restart", "SIGSTOP", "grape kill -9"}
+    if "no network cuts" not in said:
+        kinds |= {"cable out", "partition"}
+    (suffered,) = re.findall("^suffered: (.*)$", said, re.M)
+    assert {each.split(" ", 1)[1] for each in suffered.split(", ")} == kinds
     stores = {name: tmp_path / name / "data" for name in (f"peer{n}" for n in range(7))}
 
     def audited(trader: Remembered) -> str:

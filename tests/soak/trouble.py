@@ -56,7 +56,7 @@ class Trouble:
         self._afflicted: set[Daemon | Grape] = set()
         self._unplugged: set[Host] = set()
         self._parted = False
-        self._deck: list[Callable[[], None]] = []
+        self._deck: list[Callable[[], bool]] = []
         self._numbers = itertools.count()
         self._mends: list[tuple[float, int, Callable[[], None]]] = []
 
@@ -79,13 +79,19 @@ class Trouble:
             heapq.heappop(self._mends)[2]()
 
     def _cause(self) -> None:
-        """Deal from a shuffled deck, so that short runs see every kind, too."""
+        """
+        Deal from a shuffled deck, so that short runs see every kind, too.
+
+        What cannot be done now goes below the others, until it can.
+        """
         if not self._deck:
             self._deck = [self._kill, self._kill, self._freeze, self._stop, self._kill_grape]
             if self._network is not None:
                 self._deck += [self._unplug, self._unplug, self._part]
             self._rng.shuffle(self._deck)
-        self._deck.pop()()
+        card = self._deck.pop()
+        if not card():
+            self._deck.insert(0, card)
 
     def _later(self, seconds: float, mend: Callable[[], None]) -> None:
         heapq.heappush(self._mends, (time.monotonic() + seconds, next(self._numbers), mend))
@@ -112,50 +118,57 @@ class Trouble:
         daemon.start()
         self._afflicted.discard(daemon)
 
-    def _kill(self) -> None:
+    def _kill(self) -> bool:
         daemon = self._victim()
-        if daemon is not None:
-            self.counts["kill -9"] += 1
-            daemon.kill()
-            self._later(self._rng.uniform(0.0, 3.0), lambda: self._start_again(daemon))
+        if daemon is None:
+            return False
+        self.counts["kill -9"] += 1
+        daemon.kill()
+        self._later(self._rng.uniform(0.0, 3.0), lambda: self._start_again(daemon))
+        return True
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
         daemon = self._victim()
-        if daemon is not None:
-            self.counts["restart"] += 1
-            daemon.stop()
-            self._later(self._rng.uniform(0.0, 3.0), lambda: self._start_again(daemon))
+        if daemon is None:
+            return False
+        self.counts["restart"] += 1
+        daemon.stop()
+        self._later(self._rng.uniform(0.0, 3.0), lambda: self._start_again(daemon))
+        return True
 
-    def _freeze(self) -> None:
+    def _freeze(self) -> bool:
         daemon = self._victim()
-        if daemon is not None:
-            self.counts["SIGSTOP"] += 1
-            daemon.freeze()
+        if daemon is None:
+            return False
+        self.counts["SIGSTOP"] += 1
+        daemon.freeze()
 
-            def thaw() -> None:
-                daemon.thaw()
-                self._afflicted.discard(daemon)
+        def thaw() -> None:
+            daemon.thaw()
+            self._afflicted.discard(daemon)
 
-            self._later(self._some_time(6.0), thaw)
+        self._later(self._some_time(6.0), thaw)
+        return True
 
-    def _kill_grape(self) -> None:
+    def _kill_grape(self) -> bool:
         grape = self._rng.choice(self._grapes)
         if grape in self._afflicted:
-            return
+            return False
         self._afflicted.add(grape)
         if grape.died:
             self.died.append(f"the grape at {grape.url} ended by itself")
         self.counts["grape kill -9"] += 1
         grape.kill()
         self._later(self._some_time(6.0), lambda: self._start_again(grape))
+        return True
 
     # To the network.
 
-    def _unplug(self) -> None:
+    def _unplug(self) -> bool:
         network = self._network
         host = self._rng.choice(self._hosts)
         if network is None or host in self._unplugged:
-            return
+            return False
         self._unplugged.add(host)
         self.counts["cable out"] += 1
         network.unplug(host)
@@ -165,11 +178,12 @@ class Trouble:
             self._unplugged.discard(host)
 
         self._later(self._some_time(10.0), plug)
+        return True
 
-    def _part(self) -> None:
+    def _part(self) -> bool:
         network = self._network
         if network is None or self._parted:
-            return
+            return False
         side = self._rng.sample(self._hosts, self._rng.randrange(1, len(self._hosts)))
         self._parted = True
         self.counts["partition"] += 1
@@ -180,6 +194,7 @@ class Trouble:
             self._parted = False
 
         self._later(self._some_time(10.0), join)
+        return True
 
 
 def _sleep_until(when: float) -> None:

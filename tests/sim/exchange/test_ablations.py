@@ -37,7 +37,7 @@ from tests.sim.exchange.world import run
 
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
 def test_a_rule_switched_off_is_noticed(ablation: Ablation) -> None:
-    found = seeds_until_found(ablation)
+    found = seeds_until_found(ablation, ablation.first)
     assert found is not None, f"{ablation.seeds} seeds did not notice"
     assert found[1].startswith(ablation.finds)
 
