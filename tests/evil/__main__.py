@@ -18,6 +18,7 @@ Prints a table; ends with 1 when a row fails.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import socket
 import subprocess
@@ -131,6 +132,15 @@ class Victim(Daemon):
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
+class Newcomer(Daemon):
+    """An honest peer that comes meanwhile. It has a machine of its own, so to speak."""
+
+    def start(self) -> None:
+        super().start()
+        assert self.process is not None
+        os.setpriority(os.PRIO_PROCESS, self.process.pid, 10)  # as the attackers
+
+
 def place(client: WireClient, seconds: float, number: int) -> list[float]:
     """Place orders one after the other, a few levels deep; the seconds each took."""
     taken: list[float] = []
@@ -188,7 +198,7 @@ class Scene:
         """The honest client places orders under an attack; ``peace``: how long they took before."""
         victim, on_peers = self.victim, ATTACKS[name].port == "peer"
         before, links = victim.memory_mib(), _link_of(victim)
-        newcomer = Daemon(self.directory / f"newcomer-{name}", "--connect", victim.address)
+        newcomer = Newcomer(self.directory / f"newcomer-{name}", "--connect", victim.address)
         newcomer.address = f"127.0.0.1:{free_port()}"
         faults: list[str] = []
         taken: list[float] = []

@@ -34,7 +34,7 @@ from grenache_py.exchange.client_port.methods.peers import tell_status
 from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.daemon.address_slots import AddressSlots
 from grenache_py.exchange.daemon.admin import DaemonAdmin
-from grenache_py.exchange.daemon.connections.accept_pace import AcceptPace
+from grenache_py.exchange.daemon.connections.accept_pace import ACCEPT_RATES, AcceptPace
 from grenache_py.exchange.daemon.connections.admission import (
     ClientAdmission,
     ClientPort,
@@ -291,7 +291,7 @@ class ExchangeService(Service):
                 raise ConfigError(f"{name} endpoint {description!r}: {error}") from None
             port = await endpoint.listen(factory)
             self.ports[name].append(port)
-            self._paces.append(AcceptPace(port, self._reactor))
+            self._paces.append(AcceptPace(port, self._reactor, ACCEPT_RATES[name]))
             if context is not None:
                 self._settings.certificates[port] = certificates.ends(context)
 

@@ -9,14 +9,14 @@ then the oldest.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict, defaultdict
 
 import attrs
 
 from grenache_py.exchange.peers.scores import network_of
 from grenache_py.exchange.rates import Rate, TokenBucket
 
-__all__ = ["WAITING_MAX", "Door", "Visitor"]
+__all__ = ["TOTAL_RATE", "WAITING_MAX", "Door", "Visitor"]
 
 #: Connections without a proven key.
 WAITING_MAX = 64
@@ -34,10 +34,12 @@ class Visitor:
 
     Attributes:
         network: what it is counted under.
+        number: the larger, the later it came.
         ready: it has said what TLS begins with.
     """
 
     network: str
+    number: int
     ready: bool = False
 
 
@@ -53,21 +55,28 @@ class Door:
 
     def __init__(self, now: float) -> None:
         self.refused = dict.fromkeys(("silent", "not_tls", "no_key", "crowded"), 0)
-        self._waiting: dict[Visitor, None] = {}  # oldest first
+        self._entered = 0
+        self._waiting = 0
+        self._of: defaultdict[str, dict[Visitor, None]] = defaultdict(dict)  # oldest first
         self._all = TokenBucket(TOTAL_RATE, now)
         self._networks: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def enter(self, address: str) -> tuple[Visitor, Visitor | None]:
         """A connection came: it, and the one that has to go for it, if any."""
-        visitor = Visitor(network_of(address))
-        self._waiting[visitor] = None
-        if len(self._waiting) <= WAITING_MAX:
+        self._entered += 1
+        visitor = Visitor(network_of(address), self._entered)
+        self._of[visitor.network][visitor] = None
+        self._waiting += 1
+        if self._waiting <= WAITING_MAX:
             return visitor, None
-        of = Counter(each.network for each in self._waiting)
-        most = max(of.values())
+        most = max(map(len, self._of.values()))
         # An old one of two equally crowded networks goes, never the newcomer for its age.
-        crowd = [each for each in self._waiting if of[each.network] == most]
-        evicted = next((each for each in crowd if not each.ready), crowd[0])
+        first = (
+            next((each for each in crowd if not each.ready), next(iter(crowd)))
+            for crowd in self._of.values()
+            if len(crowd) == most
+        )
+        evicted = min(first, key=lambda each: (each.ready, each.number))
         self.refuse(evicted, "crowded")
         return visitor, evicted
 
@@ -82,14 +91,19 @@ class Door:
 
     def leave(self, visitor: Visitor) -> None:
         """It proved a key, or is gone."""
-        self._waiting.pop(visitor, None)
+        crowd = self._of.get(visitor.network, {})
+        if visitor in crowd:
+            del crowd[visitor]
+            self._waiting -= 1
+            if not crowd:
+                del self._of[visitor.network]
 
     def refuse(self, visitor: Visitor, why: str) -> None:
         """It was closed; counted once."""
-        if visitor in self._waiting:
-            del self._waiting[visitor]
+        if visitor in self._of.get(visitor.network, ()):
+            self.leave(visitor)
             self.refused[why] += 1
 
     def counters(self) -> dict[str, object]:
         """For ``status``."""
-        return {"waiting": len(self._waiting), "refused": dict(self.refused)}
+        return {"waiting": self._waiting, "refused": dict(self.refused)}

@@ -13,21 +13,23 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime
 
+from grenache_py.exchange.peers.door import TOTAL_RATE
 from grenache_py.exchange.rates import Rate, TokenBucket
 
-__all__ = ["AcceptPace"]
+__all__ = ["ACCEPT_RATES", "AcceptPace"]
 
-#: Connections accepted at one port. A restarted daemon's clients all come back at once.
-ACCEPT_RATE = Rate(400, 400)
+#: Connections accepted at one port, by whom it is for. The clients of a daemon that was restarted
+#: all come back at once; of strangers no more than can begin to prove a key.
+ACCEPT_RATES = {"client": Rate(400, 400), "http": Rate(400, 400), "peer": TOTAL_RATE}
 
 
 class AcceptPace:
     """The pace of one TCP port; other kinds of ports are left alone: files guard a UNIX socket."""
 
-    def __init__(self, port: IListeningPort, clock: IReactorTime) -> None:
+    def __init__(self, port: IListeningPort, clock: IReactorTime, rate: Rate) -> None:
         self._clock = clock
         self._port: Any = port
-        self._bucket = TokenBucket(ACCEPT_RATE, clock.seconds())
+        self._bucket = TokenBucket(rate, clock.seconds())
         self._pause: IDelayedCall | None = None
         if type(port) is tcp.Port:
             self._accept = port.doRead

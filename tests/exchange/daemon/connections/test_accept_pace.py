@@ -10,7 +10,6 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactorClock
 
-from grenache_py.exchange.daemon.connections import accept_pace
 from grenache_py.exchange.daemon.connections.accept_pace import AcceptPace
 from grenache_py.exchange.rates import Rate
 
@@ -56,15 +55,12 @@ def flooded() -> Iterator[Flooded]:
 
 
 def test_one_connection_is_accepted_in_a_turn(flooded: Flooded) -> None:
-    AcceptPace(flooded.port, flooded.reactor)
+    AcceptPace(flooded.port, flooded.reactor, Rate(10, 10))
     assert [flooded.turn() for _ in range(4)] == [1, 2, 3, 4]
 
 
-def test_beyond_the_rate_connections_wait_in_the_kernel(
-    flooded: Flooded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(accept_pace, "ACCEPT_RATE", Rate(10, 3))
-    pace = AcceptPace(flooded.port, flooded.reactor)
+def test_beyond_the_rate_connections_wait_in_the_kernel(flooded: Flooded) -> None:
+    pace = AcceptPace(flooded.port, flooded.reactor, Rate(10, 3))
     assert [flooded.turn() for _ in range(6)] == [1, 2, 3, 3, 3, 3]
     assert flooded.port not in flooded.reactor.getReaders()  # which the reactor would come back for
     flooded.reactor.advance(0.1)
