@@ -21,11 +21,11 @@ CLOSE_TIMEOUT_S = 2.0
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 
 
-def _hosts(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(name.lower() for name in names)
+def _hosts(names: str | Iterable[str]) -> frozenset[str]:
+    return frozenset(name.lower() for name in ([names] if isinstance(names, str) else names))
 
 
-def _origins(origins: Iterable[str]) -> frozenset[str]:
+def _origins(origins: str | Iterable[str]) -> frozenset[str]:
     found = _hosts(origins)
     for each in found - {"*", "null"}:
         if not _ORIGIN.fullmatch(each):

@@ -324,6 +324,9 @@ def test_each_request_of_a_connection_says_where_it_comes_from() -> None:
 
 
 def test_an_origin_is_a_scheme_and_a_host() -> None:
+    assert ServerLimits(allow_origins="HTTPS://App.example").allow_origins == {
+        "https://app.example"
+    }
     for wrong in ("app.example", "https://app.example/", "https://", ""):
         with pytest.raises(ConfigError, match="an origin is https://HOST"):
             ServerLimits(allow_origins=[wrong])
