@@ -21,22 +21,30 @@ from typing import Any
 from unittest import mock
 
 import attrs
+import msgspec
 
 from grenache_py.exchange import start
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.fills import maker
+from grenache_py.exchange.fills.intent import trades_by_leg
 from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.messages import decode_fill
 from grenache_py.exchange.fills.taker import Taker
+from grenache_py.exchange.home import own_orders
 from grenache_py.exchange.home.own_orders import OwnOrders
+from grenache_py.exchange.home.tape import Tape
+from grenache_py.exchange.market import matching
 from grenache_py.exchange.market.book import Level
+from grenache_py.exchange.market.changes import replacement
 from grenache_py.exchange.market.matching import MatchResult
-from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.market.order import LiveOrder, new_order_of
+from grenache_py.exchange.market.stops import Stops
 from grenache_py.exchange.peers.dialling import Dialling
 from grenache_py.exchange.peers.neighbour_clocks import NeighbourClocks
 from grenache_py.exchange.replication.catch_up import CatchUp
 from grenache_py.exchange.replication.fetching import Fetching
 from grenache_py.exchange.replication.intake import Intake
+from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.signed_log.entries import OrderBody
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
@@ -62,6 +70,7 @@ class Ablation:
         patches: what is replaced: (class or module, name, replacement).
         prepare: what to change of the world before it runs.
         faults: kinds of fault that show it; None lets the seeds choose.
+        also: what happens besides.
         peers, orders, flow: the shape of each run.
     """
 
@@ -71,6 +80,7 @@ class Ablation:
     patches: tuple[Patch, ...] = ()
     prepare: Callable[[World], None] | None = None
     faults: tuple[str, ...] | None = None
+    also: tuple[str, ...] = ()
     peers: int = 4
     orders: int = 60
     flow: Flow | None = None
@@ -95,6 +105,7 @@ _match, _maker_order = OwnOrders._match, Maker._maker_order
 _store_refusal, _maker_request = Maker._store_refusal, Maker.request
 _cancel, _queue, _read_ms = OwnOrders.cancel, Level.queue, HybridClock.read_ms
 _take = Intake.take
+_pop_reached, _log_reached, _trade_seen = Stops.pop_reached, Taker.log_reached, Taker.trade_seen
 
 
 def _nothing_reserved(self: Taker, taker: Any, home: str, legs: list[Any], *rest: Any) -> None:
@@ -155,6 +166,72 @@ def _nobody_in_particular(self: OwnOrders, live: LiveOrder, *args: Any, **more: 
         live.account = account
 
 
+def _as_if(
+    self: OwnOrders, live: LiveOrder, changed: dict[str, Any], *args: Any, **more: Any
+) -> MatchResult:
+    """Match ``live`` as if it had been ordered with other words."""
+    order, live.order = live.order, msgspec.structs.replace(live.order, **changed)
+    try:
+        return _match(self, live, *args, **more)
+    finally:
+        live.order = order
+
+
+def _post_only_takes(self: OwnOrders, live: LiveOrder, *args: Any, **more: Any) -> MatchResult:
+    return _as_if(self, live, {"post_only": False}, *args, **more)
+
+
+def _all_or_some(self: OwnOrders, live: LiveOrder, *args: Any, **more: Any) -> MatchResult:
+    changed = {"time_in_force": "ioc"} if live.order.time_in_force == "fok" else {}
+    return _as_if(self, live, changed, *args, **more)
+
+
+def _newest_gives_way(self: OwnOrders, live: LiveOrder, *args: Any, **more: Any) -> MatchResult:
+    policy, live.self_trade = live.self_trade, "newest"
+    try:
+        return _match(self, live, *args, **more)
+    finally:
+        live.self_trade = policy
+
+
+def _never_in_place(live: LiveOrder, *args: Any) -> Any:
+    new = replacement(live, *args)
+    if isinstance(new, int):
+        return msgspec.structs.replace(new_order_of(live), quantity_lots=new)
+    return new
+
+
+def _any_trade(self: Stops, last_ticks: int, placed_by_ms: int) -> LiveOrder | None:
+    return _pop_reached(self, last_ticks)
+
+
+def _newest_told(self: Tape, tape: Any, trade: Any) -> None:
+    tape.append(trade)
+    self.last[trade.market] = trade
+
+
+def _one_leg_is_all(self: Taker, body: Any, signed: Any, now: float) -> str | None:
+    fill, i = self._by_trade.get(body.id, ("", 0))
+    intent = self.intents.get(fill)
+    if intent is None:
+        return None
+    outcomes = dict.fromkeys(range(len(intent.legs)), None)
+    return self._settle(intent, {**outcomes, i: body}, now)
+
+
+def _bringer_is_to_blame(self: Taker, body: Any, signed: Any, now: float) -> str | None:
+    intent = self.intents.get(self._by_trade.get(body.id, ("", 0))[0])
+    if intent is not None:
+        trades_by_leg(intent, (body,), self.ledger.markets[intent.fill.market])
+    return _trade_seen(self, body, signed, now)
+
+
+def _any_log_answers(self: Taker, home: str, time_ms: int, now: float) -> str | None:
+    for intent in self.intents.values():
+        intent.log_mark = self.log_of(home)
+    return _log_reached(self, home, time_ms, now)
+
+
 def _any_role(self: OwnOrders, live: LiveOrder, *args: Any, **more: Any) -> MatchResult:
     key, live.key = live.key, (2**62, 0, "")
     try:
@@ -186,6 +263,12 @@ def _forget_on_crash(world: World) -> None:
 def _release_early(world: World) -> None:
     for peer in world.peers:
         peer.release_before_commit = True
+
+
+def _take_more_orders(world: World) -> None:
+    """Than others hold."""
+    for peer in world.peers:
+        peer.config = attrs.evolve(peer.config, live_orders_max=100)
 
 
 def _watch_trades_only(world: World) -> None:
@@ -260,6 +343,8 @@ def fills_after_questions(world: World) -> None:
 CROWDED = Flow(spread=1, markets=1, accounts=8)
 #: Orders of one lot are reserved as a whole.
 SINGLE = Flow(spread=1, markets=1, accounts=8, lots=2)
+#: Every other order waits for its price.
+STOPS = Flow(spread=3, markets=1, accounts=8, stops=0.5)
 
 ABLATIONS = (
     Ablation(
@@ -338,6 +423,49 @@ ABLATIONS = (
         flow=SINGLE,
     ),
     Ablation(
+        "one trade of a fill in its maker's log is the whole answer",
+        60,
+        ("I2", "I3"),
+        ((Taker, "trade_seen", _one_leg_is_all),),
+        orders=600,
+        flow=CROWDED,
+    ),
+    Ablation(
+        "a log answers although its entries were not all seen",
+        60,
+        ("I2", "I3"),
+        ((Taker, "log_reached", _any_log_answers),),
+        faults=("crash", "delay", "partition"),
+        also=("limit: tail",),
+        orders=300,
+    ),
+    Ablation(
+        "who passes on a trade that was not asked for is to blame",
+        20,
+        ("3.5",),
+        ((Taker, "trade_seen", _bringer_is_to_blame),),
+        also=("evil: bait", "evil: trades"),
+        orders=300,
+    ),
+    Ablation(
+        "orders of others are held without a limit",
+        20,
+        ("I13",),
+        ((RemoteOrders, "has_room", lambda self, origin: True),),
+        also=("limit: live orders",),
+        prepare=_take_more_orders,
+        orders=300,
+        flow=Flow(spread=40, markets=1),
+    ),
+    Ablation(
+        "answers are kept without a limit",
+        20,
+        ("I13",),
+        ((Maker, "_make_room", lambda self: None),),
+        also=("limit: answers",),
+        orders=300,
+    ),
+    Ablation(
         "cancelling frees what is in doubt",
         60,
         ("I1", "I2", "I8"),
@@ -359,6 +487,72 @@ ABLATIONS = (
         ("I7",),
         ((OwnOrders, "_match", _nobody_in_particular),),
         orders=300,
+    ),
+    Ablation(
+        "the order that comes always gives way to its own account's",
+        10,
+        ("O7",),
+        ((OwnOrders, "_match", _newest_gives_way),),
+        orders=300,
+    ),
+    Ablation(
+        "post-only orders take",
+        10,
+        ("O1",),
+        ((OwnOrders, "_match", _post_only_takes),),
+        orders=300,
+    ),
+    Ablation(
+        "fill-or-kill takes what it gets",
+        10,
+        ("O2",),
+        ((OwnOrders, "_match", _all_or_some),),
+        orders=300,
+    ),
+    Ablation(
+        "what only takes is left standing",
+        10,
+        ("I7",),
+        ((matching, "rests", lambda live: live.price_ticks > 0),),
+        orders=300,
+    ),
+    Ablation(
+        "a replace that may keep an order's place does not",
+        10,
+        ("O6",),
+        ((own_orders, "replacement", _never_in_place),),
+        orders=300,
+    ),
+    Ablation(
+        "stops wait for ever",
+        10,
+        ("O4",),
+        (
+            (
+                OwnOrders,
+                "fire_stops",
+                lambda self, market, now: self.ledger.tape.new_trades.pop(market, None),
+            ),
+        ),
+        orders=300,
+    ),
+    Ablation(
+        "a trade from before a stop sets it off",
+        20,
+        ("O4",),
+        ((Stops, "pop_reached", _any_trade),),
+        faults=("partition",),
+        orders=300,
+        flow=STOPS,
+    ),
+    Ablation(
+        "the last trade is the one that came last",
+        20,
+        ("O4",),
+        ((Tape, "_append", _newest_told),),
+        faults=("partition",),
+        orders=300,
+        flow=STOPS,
     ),
     Ablation(
         "at one price the youngest comes first",
@@ -477,6 +671,7 @@ def seeds_until_found(ablation: Ablation, start: int = 0) -> tuple[int, str] | N
                     orders=ablation.orders,
                     flow=ablation.flow,
                     faults=ablation.faults,
+                    also=ablation.also,
                     prepare=ablation.prepare,
                     real=False,
                     harshness=1.0,

@@ -15,7 +15,14 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from grenache_py.exchange.fills.messages import FillRequest, encode, fill_id
+from grenache_py.exchange.fills.messages import (
+    FillRequest,
+    decode_fill,
+    encode,
+    fill_id,
+    trade_id,
+)
+from grenache_py.exchange.fills.query import FillQuery, encode_query
 from grenache_py.exchange.node import ExchangeNode
 from grenache_py.exchange.peers.handshake import PROTOCOL, Handshake, HandshakeError, PeerHello
 from grenache_py.exchange.signed_log.entries import (
@@ -24,6 +31,7 @@ from grenache_py.exchange.signed_log.entries import (
     HeartbeatBody,
     OrderBody,
     StateBody,
+    TradeBody,
     order_id,
 )
 from grenache_py.exchange.signed_log.keys import Identity
@@ -185,7 +193,7 @@ class Nuisance(EvilPeer):
     #: One for each line of the attacks that need nothing but fresh keys.
     STRANGE_KINDS = (
         *("stamps", "numbers", "addresses", "queries", "homes", "promises", "hostage"),
-        *("histories", "garbage", "padding"),
+        *("histories", "garbage", "padding", "trades"),
     )
     KINDS = (*OLD_KINDS, *STRANGE_KINDS)
     GARBAGE = (
@@ -258,6 +266,8 @@ class Nuisance(EvilPeer):
         self.received.clear()
         if message.get("method") == "peer.ping":
             return {"jsonrpc": "2.0", "id": message["id"], "result": {}}
+        if "trades" in self.kinds and message.get("method") in ("fill.request", "fill.relay"):
+            self._mistrade(message["params"])
         if message.get("method") != "fill.request" or self.rng.random() < 0.5:
             return None
         number = message["id"]
@@ -385,11 +395,10 @@ class Nuisance(EvilPeer):
         for _ in range(20):
             order, seq = f"{self.rng.getrandbits(128):032x}", 1
             for peer in self.peers:
-                number = fill_id(order, peer.identity.key, self.identity.key, seq)
-                params = {
-                    "fill": number, "order": order, "fill_seq": seq,
-                    "deadline": self._now_ms() + 30_000,
-                }  # fmt: skip
+                homes = peer.identity.key, self.identity.key
+                number = fill_id(order, *homes, seq)
+                query = FillQuery(number, order, *homes, seq, self._now_ms() + 30_000)
+                params = {"query": self.signed(encode_query(query))}
                 self.asked += 1
                 message = {"jsonrpc": "2.0", "id": self.asked, "params": params}
                 self.send({**message, "method": "fill.query"})
@@ -431,6 +440,31 @@ class Nuisance(EvilPeer):
             body = stranger.order(time, "BTC-USD", "sell", "0.0001", "99")
             text = Entry(stranger.identity.key, 1, 1, GENESIS, time, **body).encode()
             self.notify("gossip.publish", entries=[stranger.signed(text[:-1] + " " * 13_000 + "}")])
+
+    def _trades(self) -> None:
+        """Trades that never were, far from every price, made just now or at some other time."""
+        rng = self.rng
+        number, maker, taker = (f"{rng.getrandbits(128):032x}" for _ in range(3))
+        time_ms = self._now_ms() + rng.choice((-50_000, -4_000, 0, 4_000, 50_000))
+        trade = TradeBody(
+            number, "BTC-USD", rng.choice(("1", "99")), "0.0001", rng.choice(("buy", "sell")),
+            maker, taker, self.identity.key, "f" * 64, time_ms,
+        )  # fmt: skip
+        self._publish(trades=(trade,))
+
+    def _mistrade(self, params: dict[str, Any]) -> None:
+        """Its log shows a trade of a fill that it was asked for, at a price that nobody gave."""
+        params = params.get("params", params)
+        fill = decode_fill(params["fill"]["payload"]) if "fill" in params else None
+        if fill is None or fill.maker_home != self.identity.key:
+            return
+        [maker, lots, _], *_ = fill.legs
+        side = json.loads(params["order"]["payload"])["order"]["side"]
+        trade = TradeBody(
+            trade_id(fill.id, maker), fill.market, "77", lots, side,
+            maker, fill.order, fill.maker_home, fill.taker_home, self._now_ms(),
+        )  # fmt: skip
+        self._publish(trades=(trade,))
 
     def _garbage(self) -> None:
         self._say(self.rng.choice(self.GARBAGE) * 20)

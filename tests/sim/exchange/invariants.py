@@ -32,8 +32,7 @@ from grenache_py.exchange.home import ledger
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode
 from grenache_py.exchange.peers import link as peer_link
-from grenache_py.exchange.replication import origin_table, replica
-from grenache_py.exchange.replication.remote_orders import LIVE_PER_ORIGIN_MAX
+from grenache_py.exchange.replication import origin_table, remote_orders, replica
 from grenache_py.exchange.signed_log.entries import GENESIS, Entry
 from tests.sim.exchange.network import Peer
 from tests.sim.exchange.order_rules import OrderRules
@@ -292,16 +291,11 @@ class Checker:
                     continue  # it may ask for the same again and again, or be gone
                 for digest in hashes:
                     self._once((peer.name, peer.life, item.link, digest))
-            elif b"gossip.want" in item.line:
-                self._asked_again(peer, item.link)
 
-    def _asked_again(self, peer: Peer, link: int) -> None:
-        """What came late over a link may be asked for there, and is then sent again."""
-        known = peer.ends.get(link)
-        if known is not None:
-            there = known[0].other(known[1])
-            way = (there.peer.name, there.life, there.link)
-            self._passed_on = {each for each in self._passed_on if each[:3] != way}
+    def wanted(self, peer: Peer, link: int) -> None:
+        """What came late over a link may be asked for there: ``peer`` sends it again."""
+        way = (peer.name, peer.life, link)
+        self._passed_on = {each for each in self._passed_on if each[:3] != way}
 
     def _is_evil(self, peer: Peer, link: int) -> bool:
         known = peer.ends.get(link)
@@ -346,6 +340,11 @@ class Checker:
         if passed_on in self._passed_on:
             raise Violation(f"I12: {passed_on[0]} passed an entry on twice over one link")
         self._passed_on.add(passed_on)
+
+    def blamed(self, who: str, whom: str, points: float, reason: str) -> None:
+        """What no honest peer sends is not held against one, whoever made it up."""
+        if points <= -10.0 and whom not in self.evil and who not in self.evil:
+            raise Violation(f"3.5: {who[:8]} blames an honest neighbour for {reason!r}")
 
     # What replicas believe.
 
@@ -404,7 +403,7 @@ class Checker:
                 for origin in node.replica.origins.values()
             ),
             *(
-                ("orders of an origin", len(origin.records), LIVE_PER_ORIGIN_MAX)
+                ("orders of an origin", len(origin.records), remote_orders.LIVE_PER_ORIGIN_MAX)
                 for origin in node.replica.origins.values()
             ),
             *(

@@ -13,6 +13,17 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import to_builtins
+
+from grenache_py.exchange.fills.messages import (
+    FILLS_TOLD_MAX,
+    FillRequest,
+    Settled,
+    decode_fill,
+    encode,
+)
+from grenache_py.exchange.fills.query import FillQuery, encode_query
+from grenache_py.exchange.signed_log.merkle import Sealer
 from tests.sim.exchange.network import Network, Peer
 
 __all__ = ["Liar"]
@@ -62,7 +73,7 @@ class Liar:
         self.rng = rng
         self.kinds = kinds
         self.until = until
-        self.fills: list[dict[str, Any]] = []
+        self.fills: list[FillRequest] = []
         self.heads: list[list[Any]] = []
         overheard, network.tap = network.tap, self._overhear
         self._tap = overheard
@@ -76,7 +87,7 @@ class Liar:
             params = message["params"]
             if message["method"] == "fill.relay":
                 params = params["params"]
-            self.fills.append(json.loads(params["fill"]["payload"]))
+            self.fills.append(decode_fill(params["fill"]["payload"]))
 
     def _count(self, kind: str) -> None:
         self.network.count(f"neighbour: {kind}")
@@ -170,14 +181,26 @@ class Liar:
             return None
         return "gossip.want", {"origin": self.rng.choice(homes), "epoch": 1, "first": 1, "last": 50}
 
+    def _signed(self, payload: str) -> dict[str, Any]:
+        """A payload with the liar's own signature: it has no other."""
+        sealer = Sealer(self.peer.identity, "sim")
+        draft = sealer.add(payload)
+        sealer.seal()
+        return to_builtins(draft.proof.wire())  # type: ignore[no-any-return]
+
     def _settles(self) -> tuple[str, dict[str, Any]] | None:
         if not self.fills:
             return None
-        return "fill.settled", {"fills": [fill["id"] for fill in self.fills[-50:]]}
+        homes = self.fills[-1].taker_home, self.fills[-1].maker_home
+        fills = [fill.id for fill in self.fills if (fill.taker_home, fill.maker_home) == homes]
+        told = Settled(*homes, tuple(fills[-FILLS_TOLD_MAX:]))
+        return "fill.settled", {"settled": self._signed(encode(told))}
 
     def _asks(self) -> tuple[str, dict[str, Any]] | None:
         if not self.fills:
             return None
         fill = self.fills[-1]
-        members = {"fill": "id", "order": "order", "fill_seq": "fill_seq", "deadline": "deadline"}
-        return "fill.query", {name: fill[member] for name, member in members.items()}
+        query = FillQuery(
+            fill.id, fill.order, fill.maker_home, fill.taker_home, fill.fill_seq, fill.deadline
+        )
+        return "fill.query", {"query": self._signed(encode_query(query))}

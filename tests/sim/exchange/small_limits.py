@@ -15,11 +15,22 @@ from unittest import mock
 import attrs
 
 from grenache_py.exchange.fills import maker, taker
-from grenache_py.exchange.home import heartbeat, ledger
+from grenache_py.exchange.home import entry_writer, heartbeat, ledger, own_orders, tape
+from grenache_py.exchange.market import matching
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.peers import link as peer_link
-from grenache_py.exchange.replication import origin, origin_table, replica
-from grenache_py.exchange.signed_log import own_log
+from grenache_py.exchange.peers import mesh, undelivered
+from grenache_py.exchange.replication import (
+    catch_up,
+    fetching,
+    head_exchange,
+    origin,
+    origin_table,
+    remote_orders,
+    replica,
+    sync_responder,
+)
+from grenache_py.exchange.signed_log import entry_sizes, own_log
 from grenache_py.exchange.storage import snapshot
 
 __all__ = ["LIMITS", "Limit", "configured", "healed", "reached", "small", "started"]
@@ -62,6 +73,10 @@ def _inbound(node: ExchangeNode) -> int:
     return sum(link.ready and not link.outbound for link in node.peering.links.values())
 
 
+def _outside_the_mesh(node: ExchangeNode) -> int:
+    return sum(link.ready and not link.mesh for link in node.peering.links.values())
+
+
 def _fills(node: ExchangeNode) -> int:
     homes = Counter(intent.fill.maker_home for intent in node.taker.intents.values())
     return max(homes.values(), default=0)
@@ -72,7 +87,11 @@ LIMITS = {
     "answers": Limit(
         lambda node: len(node.maker._answers) >= 20, start=_few_answers, heal=_many_answers
     ),
-    "live orders": Limit(lambda node: len(node.ledger.own) >= 12, config={"live_orders_max": 12}),
+    "live orders": Limit(
+        lambda node: len(node.ledger.own) >= 12,
+        ((remote_orders, "LIVE_PER_ORIGIN_MAX", 12),),
+        {"live_orders_max": 12},
+    ),
     "closed orders": Limit(
         lambda node: len(node.ledger.closed) >= 10,
         ((ledger, "CLOSED_KEPT_MAX", 10), (snapshot, "CLOSED_ORDERS_MAX", 10)),
@@ -99,6 +118,59 @@ LIMITS = {
         lambda node: len(node.replica.origins) >= 12, ((origin_table, "ORIGINS_MAX", 12),)
     ),
     "inbound links": Limit(lambda node: _inbound(node) >= 2, inbound_max=2),
+    "mesh": Limit(
+        lambda node: _outside_the_mesh(node) > 0,
+        (
+            (mesh, "FLOOD_PEERS_MAX", 0),
+            *((mesh, name, 1) for name in ("D", "D_LOW", "D_HIGH", "D_LAZY")),
+        ),
+    ),
+    "entries": Limit(
+        lambda node: (
+            node.ledger.writer.shared is not None and len(node.ledger.writer.shared.states) >= 3
+        ),
+        (
+            (entry_writer, "TRADES_PER_ENTRY_MAX", 2),
+            (entry_writer, "STATES_SHARED_MAX", 3),
+            (entry_writer, "STATES_PER_ENTRY_MAX", 4),
+            (entry_sizes, "STATES_PER_ENTRY_MAX", 4),
+        ),
+    ),
+    "legs": Limit(
+        lambda node: any(len(intent.legs) >= 2 for intent in node.taker.intents.values()),
+        tuple((module, "LEGS_MAX", 2) for module in (matching, maker, taker)),
+    ),
+    "steps": Limit(
+        lambda node: len(node.ledger.own) >= 2,
+        ((own_orders, "CLOSED_PER_STEP_MAX", 1), (own_orders, "IDLE_MATCHES_MAX", 1)),
+    ),
+    "homes on hold": Limit(lambda node: len(node.taker.on_hold) >= 1, ((taker, "HOLDS_MAX", 1),)),
+    "fetches": Limit(
+        lambda node: len(node.sync._fetching._fetches) >= 1,
+        (
+            (fetching, "FETCHES_MAX", 1),
+            (fetching, "LINK_FETCHES_MAX", 1),
+            (fetching, "RANGE_MAX", 3),
+        ),
+    ),
+    "catch-ups": Limit(
+        lambda node: node.sync.catchup.sessions >= 1,
+        (
+            (catch_up, "SESSION_ORIGINS_MAX", 1),
+            (sync_responder, "RECORDS_PER_REQUEST_MAX", 2),
+        ),
+    ),
+    "heads": Limit(
+        lambda node: len(node.replica.origins) >= 2, ((head_exchange, "HEADS_PER_MESSAGE_MAX", 1),)
+    ),
+    "undelivered": Limit(
+        lambda node: len(node.peering._undelivered._piles) >= 1,
+        ((undelivered, "PEERS_MAX", 1), (undelivered, "MESSAGES_MAX", 1)),
+    ),
+    "trades": Limit(
+        lambda node: any(len(trades) >= 6 for trades in node.ledger.tape.trades.values()),
+        ((tape, "TAPE_MAX", 6), (snapshot, "TRADES_PER_MARKET_MAX", 6)),
+    ),
 }
 
 

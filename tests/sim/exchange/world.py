@@ -17,6 +17,7 @@ from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, NewOrder
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
+from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.peering import PeeringConfig
 from tests.sim.exchange import small_limits
 from tests.sim.exchange.evil import Nuisance
@@ -49,6 +50,7 @@ class Flow:
         lots: orders are of fewer, before sweeps.
         spread: prices lie within so many ticks of 1000.
         markets, accounts: how many there are.
+        stops: share of stop orders, of 0.68 at most.
         self_trade: policies that orders choose from.
         lean: share of a home's orders that are on one side, every other home's on the other:
             what is near 1 trades between homes.
@@ -61,6 +63,7 @@ class Flow:
     markets: int = 2
     accounts: int = 2
     lean: float = 0.5
+    stops: float = 0.04
     self_trade: tuple[str, ...] = ("newest", "oldest", "both")
 
 
@@ -127,7 +130,7 @@ class World:
         attacks: tuple[str, ...] | None = None
         if drawn and not also:
             wide = tuple(k for k in WIDE_KINDS if wide_rng.random() < 0.2 and ready(k))
-            limits = _some(wide_rng, 0.1, "limit: ", tuple(small_limits.LIMITS))
+            limits = _some(wide_rng, 0.07, "limit: ", tuple(small_limits.LIMITS))
             if wide_rng.random() < 0.3 and peers > 2 and not evil:
                 lies = _some(wide_rng, 0.3, "neighbour: ", Liar.KINDS)
         wide = (*wide, *(kind for kind in also if kind in WIDE_KINDS))
@@ -138,8 +141,9 @@ class World:
             evil, attacks = True, forced
         if "origins" in limits and "homes" not in (attacks or ()):
             evil, attacks = True, (*(attacks or ()), "homes")  # somebody has to fill the table
-        if Liar.IN_CATCH_UPS.intersection(lies) and "tail" not in limits:
-            limits = (*limits, "tail")  # short tails make catch-ups, which these lie in
+        catch_ups = "catch-ups" in limits or Liar.IN_CATCH_UPS.intersection(lies)
+        if catch_ups and "tail" not in limits:
+            limits = (*limits, "tail")  # short tails make catch-ups
         self.kinds = (*faults, *wide) if drawn else (*faults, *(k for k in wide if k in also))
         self.limits = limits
         self.wide = Wide(self, wide, wide_rng)
@@ -218,10 +222,26 @@ class World:
             peer.drift = rng.uniform(-0.01, 0.01)
         peer.on_commit = self.checker.committed
         peer.on_release = self.checker.released
+        peer.on_start = lambda node: self._started(peer, node)
         if self.limits:
-            peer.on_start = lambda node: small_limits.started(self.limits, node)
             peer.on_input = self._at_limits
         return peer
+
+    def _started(self, peer: Peer, node: ExchangeNode) -> None:
+        small_limits.started(self.limits, node)
+        penalise, called = node.peering.penalise, node.peering.link_message
+
+        def heard(link: int, message: dict[str, Any], now: float) -> tuple[int, int]:
+            if message.get("method") == "gossip.want":
+                self.checker.wanted(peer, link)
+            return called(link, message, now)
+
+        def noted(link: PeerLink, points: float, reason: str, now: float) -> None:
+            self.checker.blamed(node.key, link.key, points, reason)
+            penalise(link, points, reason, now)
+
+        node.peering.penalise = node.peering._requests._penalise = noted
+        node.peering.link_message = heard  # type: ignore[method-assign]
 
     def _at_limits(self, peer: Peer) -> None:
         if peer.node is not None:
@@ -252,7 +272,7 @@ class World:
         elif kind < 0.32:
             new["time_in_force"] = "gtd"
             new["expires_ms"] = int((peer.wall() + rng.uniform(1.0, 30.0)) * 1000)
-        elif kind < 0.36:
+        elif kind < 0.32 + self.flow.stops:
             new["type"] = "stop_limit"
             new["stop_ticks"] = middle + rng.randrange(-4, 5)
         new["self_trade"] = rng.choice(self.flow.self_trade)
