@@ -71,9 +71,10 @@ class Wide:
             peering = attrs.evolve(peering, listen="")
         if "few links" in self.kinds:
             self.world.network.count("few links")
-            peering = attrs.evolve(
-                peering, outbound_target=rng.randrange(1, 3), inbound_max=rng.randrange(2, 4)
-            )
+            target, places = rng.randrange(1, 3), rng.randrange(2, 4)
+            if "nat" in self.kinds and name == "p0":
+                places = 8  # those who cannot be dialled have nobody else for sure
+            peering = attrs.evolve(peering, outbound_target=target, inbound_max=places)
         return attrs.evolve(config, peering=peering, markets=self._markets(name, config.markets))
 
     def _markets(self, name: str, markets: tuple[Market, ...]) -> tuple[Market, ...]:
