@@ -21,5 +21,5 @@ setup(
         "grenache_py.exchange.storage": ["schema/*.sql"],
         "grenache_py.exchange.storage.postgresql": ["schema/*.sql"],
     },
-    data_files=[(f"share/man/man{section}", sorted(glob(f"man/*.{section}"))) for section in "18"],
+    data_files=[(f"share/man/man{section}", sorted(glob(f"man/*.{section}"))) for section in "178"],
 )

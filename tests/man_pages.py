@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
+import re
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,10 +15,12 @@ from grenache_py import __version__
 from grenache_py.cli.commands import grenache
 from grenache_py.commandline import DaemonOptions
 from grenache_py.exchange.cli import exchange
+from grenache_py.exchange.client_port.inline import COMMANDS
 from grenache_py.exchange.tap import Options as ExchangeOptions
 from grenache_py.grape.tap import Options as GrapeOptions
 
-SEE = ("exchange(1)", "grenache(1)", "grape(8)", "twistd-exchange(8)")
+SEE = ("exchange(1)", "grenache(1)", "exchange-protocol(7)", "grape(8)", "twistd-exchange(8)")
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def settings(options: type[DaemonOptions]) -> list[tuple[str, str]]:
@@ -112,11 +118,57 @@ def daemon_page(options: type[DaemonOptions], name: str, usage: str, about: str)
     return _page(name, 8, about, body)
 
 
+PROTOCOL = """
+The client port of a peer, tcp 127.0.0.1:7070 if not told otherwise, takes JSON-RPC 2.0, one object
+a line, of at most 65,536 bytes of UTF-8. Params are an object. Prices and quantities are decimal
+strings, times are milliseconds since 1970. Answers come in the order of the requests, and after all
+that they show is on the disk. An array of up to 100 requests is answered by one line.
+
+A line that begins with a letter is a command for people. Its answer is a line of JSON, and after
+the command format text it is lines and tables.
+
+A daemon with --tokens serves who shows a token: the method hello. Each method needs the scope that
+stands behind it.
+
+The method rpc.discover returns this as an OpenRPC document. docs/client-protocol.rst has every
+method at length, with an example from a run.
+"""
+
+
+def protocol_page() -> str:
+    """The page of the client port: its methods, its commands, its errors."""
+    document = json.loads((DOCS / "openrpc.json").read_text())
+    table = (DOCS / "client-protocol.rst").read_text().partition("\nErrors\n======\n")[2]
+    errors = re.findall(r"^(-32\d{3}) (.+)$", table, re.M)
+    body = [".SH DESCRIPTION", *_prose(PROTOCOL), ".SH METHODS"]
+    body += _entries((_called(each), f"{each['summary']} ({each['x-scope']})")
+                     for each in document["methods"])  # fmt: skip
+    body += [".SH COMMANDS FOR PEOPLE", ".nf"]
+    body += [*(_escaped(command.usage) for command in COMMANDS.values()), ".fi", ".SH ERRORS"]
+    body += _entries((code, meaning.replace("``", "")) for code, meaning in errors)
+    body += [".SH EXAMPLE", ".nf"]
+    body += [
+        _escaped('{"jsonrpc":"2.0","id":1,"method":"ticker.get","params":{"market":"BTC-USD"}}'),
+        _escaped('{"jsonrpc":"2.0","id":1,"result":{"market":"BTC-USD","bid":"99", ...}}'),
+        ".fi",
+    ]
+    about = "how programs and people talk to a peer of the order exchange"
+    return _page("exchange-protocol", 7, about, body)
+
+
+def _called(method: dict[str, Any]) -> str:
+    params = (
+        each["name"] if each["required"] else f"[{each['name']}]" for each in method["params"]
+    )
+    return " ".join((method["name"], *params))
+
+
 def pages() -> dict[str, str]:
     """Every page, by the name of its file."""
     return {
         "exchange.1": command_page(exchange, "exchange"),
         "grenache.1": command_page(grenache, "grenache"),
+        "exchange-protocol.7": protocol_page(),
         "grape.8": daemon_page(GrapeOptions, "grape", "grape", "a node of a Grenache network"),
         "twistd-exchange.8": daemon_page(
             ExchangeOptions, "twistd-exchange", "twistd -n exchange", "a peer of the order exchange"

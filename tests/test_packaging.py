@@ -184,14 +184,14 @@ def test_the_wheel_has_every_file_and_shadows_nothing(wheel: Path, source: Path)
         f"{data}/data/share/man/man{path.suffix[1:]}/{path.name}"
         for path in (source / "man").iterdir()
     }
-    assert len(pages) == 4
+    assert len(pages) == 5
     assert names == files | pages | {"twisted/plugins/grenache_py_plugins.py"}
 
 
 def test_man_finds_the_pages_of_an_environment(installed: Path, tmp_path: Path) -> None:
     if shutil.which("man") is None:
         pytest.skip("needs man")
-    for page in ("exchange", "grenache", "grape", "twistd-exchange"):
+    for page in ("exchange", "grenache", "exchange-protocol", "grape", "twistd-exchange"):
         path = f"{installed}{os.pathsep}{os.environ['PATH']}"
         found = succeed("man", "-w", page, cwd=tmp_path, PATH=path, MANPATH="")
         assert Path(found.strip()).is_relative_to(installed.parent)
