@@ -62,11 +62,13 @@ class NodeStatus:
         live = sum(len(origin.records) for origin in replica.origins.values())
         now_ms = int(now * 1000)
         alarms, clocks = self.serving.alarms(), self.serving.clock_offset
+        synced = self.sync.synced
         return {
             "peer": self.peering.me,
             "network": self.peering.config.network,
             "uptime_s": int(now - self.started),
-            "synced": self.sync.synced,
+            "synced": synced,
+            "entries_behind": 0 if synced else self.sync.entries_behind(),
             "serving": not (alarms or self.serving.listening),
             "listening": self.serving.listening,
             "alarms": alarms,

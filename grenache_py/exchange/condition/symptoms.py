@@ -125,7 +125,8 @@ def _of_others(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if links == 0 and known:
         yield "no-links", f"{known} addresses of other peers are known, and none is linked"
     if links and not status["synced"]:
-        yield "not-synced", "still catching up with other peers"
+        missing = status.get("entries_behind") or "some"
+        yield "not-synced", f"still catching up with other peers: {missing} entries are missing"
     early = status.get("early")
     if early and early["s_ago"] < EARLY_S_MAX:
         yield (

@@ -17,7 +17,10 @@ from grenache_py.exchange.signed_log.entries import GENESIS, Entry
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["HeldLogs"]
+__all__ = ["NOTHING_HELD", "HeldLogs"]
+
+#: Epoch and seq of the head of a log of which nothing is held.
+NOTHING_HELD = (1, 0)
 
 
 @attrs.frozen
@@ -54,7 +57,11 @@ class HeldLogs:
             for seq, draft in reversed(log.tail):
                 if draft.signed is not None:
                     return Head(log.epoch, seq, draft.hash.hex())
-        return Head(1, 0, GENESIS)
+        return Head(*NOTHING_HELD, GENESIS)
+
+    def positions(self) -> dict[str, tuple[int, int]]:
+        """Epoch and seq of each replicated head, as `head` gives it one by one."""
+        return {home: (origin.epoch, origin.seq) for home, origin in self.replica.origins.items()}
 
     def entries(self, home: str, epoch: int, first: int, last: int) -> list[Signed] | None:
         """Entries of an origin, or None when some are no longer in memory."""

@@ -73,7 +73,8 @@ def test_a_neighbour_that_answers_nothing_is_given_up_after_the_stall_and_blamed
     message = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": heads}}
     net[0].link_message(link.id, message, net.now)
     net.settle()
-    assert not net[0].sync.synced
+    status = net[0].status(net.now)
+    assert (status["synced"], status["entries_behind"]) == (False, 199 * 5)
     net.run(5)
     assert not link.pending
     # Three points for all that it holds, and one back for a heartbeat that came meanwhile.

@@ -265,8 +265,10 @@ def test_a_head_that_a_neighbour_could_not_show_is_not_believed_however_it_tells
     told.heads("gossip.have", more=2)
     assert told.link.heads.get(told.key) != head
     assert told.peer.sync.behind() == {}
+    assert told.peer.sync.entries_behind() == 0
     told.heads(more=4)
     assert told.peer.sync.behind()
+    assert told.peer.sync.entries_behind() == 4
 
 
 def test_a_clock_that_was_put_back_does_not_put_off_what_is_asked_for() -> None:

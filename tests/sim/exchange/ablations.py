@@ -64,8 +64,7 @@ class Ablation:
 
     Attributes:
         seeds: within so many a violation must be found.
-        first: the seed that the tests begin with: one that finds it, so that they take
-            seconds where few seeds do.
+        first: the seed that the tests begin with: one that finds it, where few do.
         finds: with what it must begin.
         patches: what is replaced: (class or module, name, replacement).
         prepare: what to change of the world before it runs.

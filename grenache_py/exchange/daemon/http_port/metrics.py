@@ -110,6 +110,11 @@ def exposition(status: Mapping[str, Any], timings: Mapping[str, Histogram]) -> s
         [({"reason": r}, n) for r, n in sorted(status["links_refused"].items()) if r not in _LAST],
     )
     out.gauge("exchange_synced", "1 when all logs told of are held.", status["synced"])
+    out.gauge(
+        "exchange_entries_behind",
+        "Log entries that neighbours told of and that are not held.",
+        status["entries_behind"],
+    )
     out.gauge("exchange_alarms", "Reasons not to serve.", len(health(status)[1]["alarms"]))
     out.gauge(
         "exchange_orders",
