@@ -1,8 +1,9 @@
 """
 The page in a real Chromium, in front of real daemons.
 
-``screen`` is one tab; what it writes to its console fails the test. Where there is no Chromium the
-tests are skipped, and say so.
+``screen`` is one tab; what it writes to its console fails the test. ``peer`` is one daemon for all
+tests, and in each test a market of its own. Where there is no Chromium the tests are skipped, and
+say so.
 """
 
 from __future__ import annotations
@@ -19,20 +20,30 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.soak.daemons import Daemon, free_port
+from tests.soak.daemons import MARKET, MARKET_STEPS, Daemon, free_port
 
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
 DEADLINE_S = 60
+#: Each test that shares a daemon takes one.
+MARKETS = [f"BTC-{number}" for number in range(1, 65)]
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic",
     "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--window-size=1440,1000",
 )  # fmt: skip
-#: What a test may do with the lines of the peer: see `Screen.meddle`.
+#: What a test may do with the lines of the peer, and with the clock: `Screen.meddle` and `later`.
 MEDDLING = """
+const now = performance.now.bind(performance);
+window.ahead = 0;
+performance.now = () => now() + window.ahead;
 const Real = window.WebSocket;
+window.sent = [];
 window.WebSocket = class extends Real {
+  send(text) {
+    window.sent.push(JSON.parse(text).method);
+    super.send(text);
+  }
   set onmessage(listener) {
     super.onmessage = listener && ((event) => {
       const message = JSON.parse(event.data);
@@ -51,13 +62,19 @@ def eventually(look: Callable[[], Any], wanted: Any) -> None:
     give_up = time.monotonic() + DEADLINE_S
     while (seen := look()) != wanted:
         assert time.monotonic() < give_up, f"{seen!r} is not {wanted!r}"
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 class Peer(Daemon):
-    """A daemon with a page."""
+    """
+    A daemon with a page.
+
+    Attributes:
+        market: the one that the test is about.
+    """
 
     def __init__(self, directory: Path, *options: str) -> None:
+        self.market = MARKET
         self.http = f"127.0.0.1:{free_port()}"
         port = self.http.rpartition(":")[2]
         super().__init__(directory, "--http", f"tcp:{port}:interface=127.0.0.1", *options)
@@ -65,12 +82,20 @@ class Peer(Daemon):
     def place(self, side: str, quantity: str, price: str, **more: Any) -> Any:
         with self.client() as client:
             return client.call(
-                "order.place", market="BTC-USD", side=side, quantity=quantity, price=price, **more
+                "order.place", market=self.market, side=side, quantity=quantity, price=price, **more
             )
+
+    def cancel(self, price: str) -> None:
+        """Cancel the order that stands at ``price``."""
+        [order] = [each for each in self.orders("open") if each["price"] == price]
+        with self.client() as client:
+            client.call("order.cancel", order_id=order["order_id"])
 
     def orders(self, status: str = "all") -> list[dict[str, Any]]:
         with self.client() as client:
-            found: list[dict[str, Any]] = client.call("order.list", status=status)["orders"]
+            found: list[dict[str, Any]] = client.call(
+                "order.list", status=status, market=self.market
+            )["orders"]
             return found
 
 
@@ -81,11 +106,24 @@ class Screen:
         self.driver = driver
 
     def open(self, peer: Peer, badge: str = "◐ Alone") -> None:
-        """Show the page of ``peer``, and wait until the badge says so."""
+        """Show the page of ``peer`` at its market, and wait until the badge says so."""
+        self.driver.get(f"http://{peer.http}/alarms")  # of the same origin
+        self.run(
+            "sessionStorage.clear(); localStorage.clear(); localStorage.market = arguments[0]",
+            peer.market,
+        )
         self.driver.get(f"http://{peer.http}/")
         self.shows("badge-word", badge)
         if badge != "◌ Token needed":
-            eventually(lambda: self.run("return document.querySelector('#bids tr') !== null"), True)
+            ready = "form.hidden ? book !== null : buy.ariaDisabled === 'false'"
+            eventually(
+                lambda: self.run(
+                    "const [form, book, buy] = arguments[0].map((each) =>"
+                    f" document.querySelector(each)); return {ready}",
+                    ["#order-form", "#bids tr", "#buy"],
+                ),
+                True,
+            )
 
     def run(self, script: str, *values: Any) -> Any:
         return self.driver.execute_script(script, *values)
@@ -145,6 +183,15 @@ class Screen:
         """Have a JavaScript function of (message, socket) say what the page is told of it."""
         self.run(f"window.meddle = (message, socket) => {{ {body} }}")
 
+    def status(self, members: str) -> None:
+        """Have the page believe that the peer's status has these members, in JavaScript."""
+        change = f"Object.assign(message.params, {{ {members} }})"
+        self.meddle(f"if (message.method === 'status.update') {change}; return message;")
+
+    def later(self, seconds: float) -> None:
+        """The page's clock goes on by so much."""
+        self.run("window.ahead += 1000 * arguments[0]", seconds)
+
     def complaints(self) -> list[str]:
         """What the browser wrote to its console, but for lost lines."""
         lines = [entry["message"] for entry in self.driver.get_log("browser")]
@@ -193,14 +240,13 @@ def screen(driver: webdriver.Chrome) -> Iterator[Screen]:
 
 @pytest.fixture
 def peers(tmp_path: Path, driver: webdriver.Chrome) -> Iterator[Callable[..., Peer]]:
-    """Start a peer with these options; each ends with the test."""
+    """Start a peer with these options, whose `wait` is to be called; each ends with the test."""
     started: list[Peer] = []
 
     def start(*options: str) -> Peer:
         peer = Peer(tmp_path / f"peer{len(started)}", *(options or ("--http-trading",)))
         started.append(peer)
         peer.start()
-        peer.wait()
         return peer
 
     yield start
@@ -209,7 +255,29 @@ def peers(tmp_path: Path, driver: webdriver.Chrome) -> Iterator[Callable[..., Pe
         peer.kill()
 
 
+@pytest.fixture(scope="session")
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, driver: webdriver.Chrome
+) -> Iterator[tuple[Peer, Iterator[str]]]:
+    """The daemon that most tests use, and markets of it that no test has used."""
+    markets = [f"--market={market}:{MARKET_STEPS}" for market in MARKETS]
+    peer = Peer(
+        tmp_path_factory.mktemp("page"), "--http-trading", "--market=ETH-USD:tick=0.5,lot=0.01",
+        *markets,
+    )  # fmt: skip
+    peer.start()
+    peer.wait()
+    yield peer, iter(MARKETS)
+    peer.kill()
+
+
 @pytest.fixture
-def peer(peers: Callable[..., Peer]) -> Peer:
-    """One that anybody who sees the page may trade at."""
-    return peers()
+def peer(shared: tuple[Peer, Iterator[str]]) -> Iterator[Peer]:
+    """One that anybody who sees the page may trade at, with an empty market."""
+    peer, markets = shared
+    peer.market = next(markets)
+    yield peer
+    peer.thaw()
+    if peer.process is None:
+        peer.start()
+        peer.wait()

@@ -75,7 +75,7 @@ def test_a_double_click_is_one_order(peer: Peer, screen: Screen) -> None:
     screen.open(peer)
     screen.order("0.1", "99")
     screen.act.double_click(screen.find("buy")).perform()
-    screen.says("answer", "Stands: buy 0.1 BTC @ 99")
+    screen.says("answer", "Stands: ▲ Buy 0.1 BTC @ 99")
     screen.shows("show-open", "Open (1)")
 
 
@@ -89,7 +89,7 @@ def test_a_key_that_is_held_down_is_one_order(peer: Peer, screen: Screen) -> Non
             "Input.dispatchKeyEvent",
             {**enter, "windowsVirtualKeyCode": 13, "autoRepeat": bool(repeat)},
         )
-        screen.says("answer", "Stands: buy 0.1 BTC @ 99")
+        screen.says("answer", "Stands: ▲ Buy 0.1 BTC @ 99")
     assert len(own(peer)) == 1
 
 
@@ -97,7 +97,7 @@ def test_two_clicks_while_the_answer_is_awaited_are_one_order(peer: Peer, screen
     screen.open(peer)
     screen.order("0.1", "99")
     screen.run("for (let at = 0; at < 3; at++) document.getElementById('buy').click()")
-    screen.says("answer", "Stands: buy 0.1 BTC @ 99")
+    screen.says("answer", "Stands: ▲ Buy 0.1 BTC @ 99")
     assert len(own(peer)) == 1
 
 
@@ -117,7 +117,7 @@ def test_a_market_order_asks_first(peer: Peer, screen: Screen) -> None:
     assert own(peer) == []
     screen.click("buy")
     screen.click("question-yes")
-    screen.shows("answer", "Filled: buy 0.2 BTC at market; all filled at 100.75 on average.")
+    screen.shows("answer", "Filled: ▲ Buy 0.2 BTC at market; all filled at 100.75 on average.")
     assert [order["filled"] for order in own(peer)] == ["0.2"]
 
 
@@ -147,10 +147,10 @@ def test_what_the_peer_refuses_is_said(peer: Peer, screen: Screen) -> None:
     screen.order("1", "100.5")
     screen.choose("force", "fok")
     screen.click("buy")
-    screen.says("answer", "▲ Buy 1 BTC @ 100.5: refused: ")
+    screen.says("answer", "It did not happen: ▲ Buy 1 BTC @ 100.5. ")
     screen.choose("force", "gtc")
     screen.click("buy")
-    screen.says("answer", "Partly filled: buy 1 BTC @ 100.5; 0.1 filled at 100.5.")
+    screen.says("answer", "Partly filled: ▲ Buy 1 BTC @ 100.5; 0.1 filled at 100.5.")
 
 
 def test_a_click_in_the_book_fills_the_form(peer: Peer, screen: Screen) -> None:
@@ -217,19 +217,18 @@ def test_keys(peer: Peer, screen: Screen) -> None:
     press("b")
     assert focus() == "buy"
     press("s", Keys.ENTER)
-    screen.says("answer", "Stands: sell 0.0002 BTC @ 99.91")
+    screen.says("answer", "Stands: ▼ Sell 0.0002 BTC @ 99.91")
     press("x")
-    screen.shows("question-text", "Cancel all 1 open orders in BTC-USD?")
+    screen.shows("question-text", f"Cancel all open orders in {peer.market} (1)?")
     press(Keys.TAB, Keys.ENTER)
-    screen.shows("mine-answer", "1 orders cancelled.")
+    screen.shows("mine-answer", "Cancelled: 1.")
     assert len(peer.orders("open")) == 3, "those of other accounts stand"
     press(Keys.ESCAPE)
     assert screen.find("price").get_property("value") == ""
     press("?")
     assert screen.find("help").get_property("open")
-    screen.click("keys")
+    screen.click("no-keys")
     press(Keys.ESCAPE)
     screen.run("document.activeElement.blur()")
     press("p")
     assert focus() != "price", "they can be turned off"
-    screen.run("localStorage.clear()")

@@ -22,11 +22,11 @@ STATIC_PATHS = {
     "/app.js": "the page's program",
     "/book.js": "the book",
     "/chart.js": "candles and depth",
-    "/dom.js": "what the parts share",
     "/form.js": "the order form",
     "/mine.js": "own orders and fills",
     "/net.js": "the connection",
     "/num.js": "exact decimals",
+    "/page.js": "what the parts share",
     "/vendor/lightweight-charts-5.2.1.js": "TradingView Lightweight Charts",
 }
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}

@@ -1,247 +1,168 @@
-// The page of one peer: what it knows of the peer, and when which part is drawn.
+// The page of one peer: what is followed there, when a part is drawn, and what people do but for orders.
 import { Book, groupOf, grouped } from "./book.js";
-import { Chart } from "./chart.js";
-import { $, MARK, clock, fill, none, put, remember, remembered, row } from "./dom.js";
-import { Form } from "./form.js";
-import { Mine } from "./mine.js";
+import * as chart from "./chart.js";
+import * as form from "./form.js";
+import * as mine from "./mine.js";
 import { Line } from "./net.js";
 import { marketOf } from "./num.js";
+import { $, MARK, clock, list, made, padded, page, put, remember, remembered } from "./page.js";
 
 const LEVELS_SHOWN = 15;
 const TRADES_SHOWN = 40;
 const DRAW_EVERY_MS = 100;
-const STATUS_EVERY_MS = 3000;
-const TICKER_EVERY_MS = 15000;
+const TICK_MS = 500;
 const GROUPS = [1n, 10n, 100n, 1000n];
 
-/** What all parts know. Prices and quantities are whole numbers of the market's units. */
-const page = {
-  line: null, market: null, book: null, account: "", last: null,
-  changed,
-  /** Whether orders can be sent and cancelled now. */
-  get sendable() { return trading && ready && page.line.state === "live" && !page.line.stale; },
-};
-let markets = new Map(), trades = [], volume = 0n, rising = true;
-let trading = false, ready = false, status = null, fault = "";
-let wanted = false, greyed = null, drawing = false, dirty = false;
+let markets = new Map(), trades = [], volume = 0n, rising = true, moved = false;
+let fault = "", drawing = false;
 
-const line = (page.line = new Line(() => new WebSocket(`${location.origin.replace("http", "ws")}/ws`), {
-  live: (hello) => begin(hello).catch(failed), told, changed: showState,
-}));
-const form = new Form(page);
-const mine = new Mine(page, (order) => form.follow(order));
-const chart = new Chart(page);
+const line = page.line = new Line({ open: () => new WebSocket("/ws"), live, told, changed: showState });
 
 // What comes from the peer.
 
-async function begin(hello) {
-  ready = false;
-  trading = hello.scopes.includes("trade");
-  page.account = hello.account ?? "";
-  $("order-form").hidden = $("mine").hidden = !trading;
-  $("looking").hidden = trading;
-  const [listed, state] = await Promise.all([line.call("markets.list"), line.call("status")]);
-  status = state;
-  markets = new Map(listed.markets.map((each) => [each.market, marketOf(each)]));
-  const chosen = page.market?.symbol ?? remembered("localStorage", "market");
-  $("market").replaceChildren(...[...markets.keys()].map((name) => new Option(name)));
-  if (markets.has(chosen)) $("market").value = chosen;
-  page.market = null; // what was followed ended with the old line
-  await watch($("market").value);
-  ready = true;
-  await form.resume();
+async function live() {
+  page.ready = false;
+  page.trading = line.hello.scopes.includes("trade");
+  page.account = line.hello.account ?? "";
+  $("order-form").hidden = $("mine").hidden = !page.trading;
+  try {
+    const answer = await line.call("markets.list"), chosen = remembered("market");
+    markets = new Map(answer.markets.map((each) => [each.market, marketOf(each)]));
+    $("market").replaceChildren(...[...markets.keys()].map((name) => new Option(name)));
+    if (markets.has(chosen)) $("market").value = chosen;
+    page.market = null; // what was followed ended with the old line
+    await watch();
+    page.ready = true;
+    fault = "";
+    form.resume();
+  } catch (error) { failed(error); }
+  showState();
 }
 
-async function watch(symbol) {
-  const before = page.market;
-  if (before) {
-    line.call("book.unsubscribe", { market: before.symbol }).catch(failed);
-    line.call("trades.unsubscribe", { market: before.symbol }).catch(failed);
+/** A part was not to be had: the bar says so until it is; with each word of the peer's status it is asked again. */
+function failed(error) {
+  if (line.state === "live") fault = error.message;
+}
+
+async function watch() {
+  const before = page.market, market = page.market = markets.get($("market").value), of = { market: market.symbol };
+  for (const kind of before ? ["book", "trades"] : []) {
+    line.call(`${kind}.unsubscribe`, { market: before.symbol }).catch(failed);
   }
-  const market = (page.market = markets.get(symbol));
   page.book = page.last = null;
   trades = [];
-  remember("localStorage", "market", symbol);
+  remember("market", market.symbol);
   $("group").replaceChildren(...GROUPS.map((by) => new Option(market.priceText(market.tickUnits * by), by)));
-  const own = trading && (before ? mine.remember(market) : mine.start());
-  await Promise.all([followBook(), followTrades(), chart.start(), readTicker(), own]);
+  await Promise.all([
+    page.ask("book.subscribe", of, (snapshot) => { page.book = new Book(market, snapshot); }),
+    page.ask("trades.subscribe", { ...of, limit: TRADES_SHOWN }, (answer) => traded(answer.trades)),
+    readTicker(), chart.start(), page.trading && mine.start(),
+  ]);
 }
 
-async function followBook() {
-  const { market } = page;
-  page.book = null;
-  const snapshot = await line.call("book.subscribe", { market: market.symbol });
-  if (market !== page.market) return;
-  const book = new Book(market);
-  page.book = book.start(snapshot) ? book : null;
-  if (!page.book) throw new Error("The book does not match its checksum.");
-  changed();
-}
-
-async function followTrades() {
-  const { market } = page;
-  const answer = await line.call("trades.subscribe", { market: market.symbol, limit: TRADES_SHOWN });
-  if (market !== page.market) return;
-  trades = [];
-  traded(answer.trades);
-}
-
-async function readTicker() {
-  const { market } = page;
-  const ticker = await line.call("ticker.get", { market: market.symbol });
-  if (market !== page.market) return;
-  volume = market.quantity(ticker.volume);
-  if (ticker.last) page.last = market.price(ticker.last);
-  changed();
+function readTicker() {
+  const { symbol, quantity } = page.market;
+  return page.ask("ticker.get", { market: symbol }, (ticker) => { volume = quantity(ticker.volume); });
 }
 
 function traded(fresh) {
-  for (const trade of fresh) {
-    const price = page.market.price(trade.price);
+  for (const { price: text } of fresh) {
+    const price = page.market.price(text);
     if (page.last !== null && price !== page.last) rising = price > page.last;
     page.last = price;
+    moved = true;
   }
   trades = trades.concat(fresh).slice(-TRADES_SHOWN);
-  changed();
 }
 
 function told(method, params) {
-  if (method === "gap") {
-    const kind = params.subscription.split(":")[0];
-    ({ book: followBook, trades: followTrades, orders: () => mine.start() })[kind]().catch(failed);
-  } else if (method === "orders.update") {
-    mine.update(params.order);
-  } else if (params.market !== page.market?.symbol) {
-    return;
-  } else if (method === "book.update") {
-    if (page.book && !page.book.apply(params)) followBook().catch(failed);
-    changed();
-  } else if (method === "trades.update") {
-    for (const trade of params.trades) volume += page.market.quantity(trade.quantity);
-    chart.traded(params.trades);
-    traded(params.trades);
-  }
+  if (method === "status.update") {
+    if (fault) live();
+    else if (moved || params.uptime_s % 60 === 0) Promise.all([readTicker(), chart.start(2)]).catch(() => {});
+    moved = false;
+    showState();
+  } else if (method === "orders.update") mine.update(params.order);
+  else if (method === "executions.update") mine.executed(params);
+  else if (params.market !== page.market?.symbol) return;
+  else if (method === "trades.update") traded(params.trades);
+  else if (page.book?.apply(params) === false) line.lose(); // an update is missing: begin anew
+  page.changed();
 }
-
-/** A part was not to be had: the bar says so until it is. */
-function failed(error) {
-  if (line.state === "live") fault = error.message;
-  showState();
-}
-
-setInterval(async () => {
-  if (line.state !== "live") return;
-  try {
-    status = await line.call("status");
-    if (fault) await begin(line.hello);
-    fault = "";
-  } catch (error) { failed(error); }
-  showState();
-}, STATUS_EVERY_MS);
-setInterval(() => { if (ready && line.state === "live") readTicker().catch(() => {}); }, TICKER_EVERY_MS);
 
 // What is shown.
 
 /** Draw soon, at most ten times a second, and only what is seen. */
-function changed() {
-  dirty = true;
-  if (drawing || document.hidden) return;
+page.changed = () => {
+  if (drawing) return;
   drawing = true;
   setTimeout(() => requestAnimationFrame(() => {
     drawing = false;
-    draw();
+    if (page.market) draw();
   }), DRAW_EVERY_MS);
-}
-document.onvisibilitychange = () => { if (dirty) changed(); };
+};
 
 function draw() {
-  dirty = false;
-  if (!page.market) return;
+  const own = page.trading ? mine.here() : [];
   drawHead();
-  drawBook();
-  drawTrades();
+  drawBook(own);
+  list($("trades-rows"), ["Time", "Price", "Quantity"], trades.toReversed(), (trade, row) => {
+    row.className = trade.side;
+    return [clock(trade.time), `${MARK[trade.side]} ${padded("price", trade.price)}`, padded("quantity", trade.quantity)];
+  }, "Nothing has traded yet.");
   chart.drawDepth();
-  chart.draw(trading ? mine.here() : [], trading ? [...mine.fills.values()] : []);
-  if (trading) {
-    form.show();
-    mine.draw();
-  }
+  chart.draw(own, page.trading ? mine.fills : []);
+  if (!page.trading) return;
+  form.show();
+  mine.draw();
 }
 
 function drawHead() {
-  const { market, book, last } = page, bid = book?.bid ?? null, ask = book?.ask ?? null;
+  const { market, last } = page, { bid = null, ask = null } = page.book ?? {};
   const text = (price) => (price === null ? "–" : market.priceText(price));
-  put($("last"), last === null ? "–" : `${rising ? "▲" : "▼"} ${text(last)}`);
+  const spread = bid === null || ask === null ? null : ask - bid;
+  const texts = {
+    last: last === null ? "–" : `${rising ? "▲" : "▼"} ${text(last)}`, bid: text(bid), ask: text(ask),
+    spread: text(spread), "spread-row": `spread ${text(spread)}`, volume: market.quantityText(volume),
+  };
+  for (const id in texts) put($(id), texts[id]);
   $("last").className = rising ? "buy" : "sell";
-  put($("bid"), text(bid));
-  put($("ask"), text(ask));
-  put($("spread"), bid === null || ask === null ? "–" : text(ask - bid));
-  put($("volume"), market.quantityText(volume));
-  document.title = `${greyed ? "✕" : text(last)} ${market.symbol} · Exchange`;
+  document.title = `${document.body.className ? "✕" : text(last)} ${market.symbol} · Exchange`;
 }
 
-function drawBook() {
-  const { market, book } = page;
-  const step = market.tickUnits * BigInt($("group").value);
-  const own = new Map();
-  if (trading) {
-    for (const order of mine.here()) {
-      if (!order.price || (order.stop_price && !order.triggered)) continue;
-      const key = `${order.side} ${groupOf(order.side, market.price(order.price), step)}`;
-      own.set(key, (own.get(key) ?? 0n) + market.quantity(order.remaining));
-    }
+function drawBook(orders) {
+  const { market, book } = page, { quantityText: amount } = market;
+  const step = market.tickUnits * BigInt($("group").value), own = new Map();
+  for (const order of orders) {
+    if (!order.price || (order.stop_price && !order.triggered)) continue;
+    const key = `${order.side} ${groupOf(order.side, market.price(order.price), step)}`;
+    own.set(key, (own.get(key) ?? 0n) + market.quantity(order.remaining));
   }
-  const shown = (side) => (book ? grouped(book[side], side, step, LEVELS_SHOWN) : []);
-  const asks = shown("sell").reverse(), bids = shown("buy");
-  const most = Math.max(Number(asks[0]?.sum ?? 1n), Number(bids.at(-1)?.sum ?? 1n));
+  const [asks, bids] = ["sell", "buy"].map((side) => grouped(book?.[side] ?? [], side, step, LEVELS_SHOWN));
+  const most = Math.max(...[asks, bids].map((levels) => Number(levels.at(-1)?.sum ?? 1n)));
+  asks.reverse();
   for (const [side, body, levels] of [["sell", $("asks"), asks], ["buy", $("bids"), bids]]) {
-    if (!levels.length) {
-      none(body, book ? `Nobody ${side === "sell" ? "sells" : "buys"} here.` : "The book is being read.");
-      continue;
-    }
-    fill(body, levels, () => {
-      const made = row("Price", "Quantity", "Total");
-      made.cells[0].append(document.createElement("span"), document.createElement("small"));
-      made.cells[2].className = "bar";
-      return made;
-    }, (made, level) => {
-      const mark = own.get(`${side} ${level.price}`);
-      put(made.cells[0].firstChild, market.priceText(level.price));
-      put(made.cells[0].lastChild, mark ? ` ◂ ${market.quantityText(mark)}` : "");
-      put(made.cells[1], market.quantityText(level.quantity));
-      put(made.cells[2], market.quantityText(level.sum));
-      made.cells[2].style.backgroundSize = `${Math.round((100 * Number(level.sum)) / most)}% 100%`;
-    });
+    list(body, ["Price", "Yours", "Quantity", "Total"], levels, ({ price, quantity, sum }, row) => {
+      const mark = own.get(`${side} ${price}`);
+      row.cells[3].style.backgroundSize = `${Math.round((100 * Number(sum)) / most)}% 100%`;
+      return [market.priceText(price), mark ? `◂ ${amount(mark)}` : "", amount(quantity), amount(sum)];
+    }, book ? `Nobody ${side}s here.` : "The book is being read.");
   }
-  put($("spread-row"), book && book.bid !== null && book.ask !== null
-    ? `spread ${market.priceText(book.ask - book.bid)}` : "no spread");
 }
 
-function drawTrades() {
-  const { market } = page, body = $("trades-rows");
-  if (!trades.length) return none(body, "Nothing has traded yet.");
-  fill(body, trades.toReversed(), () => row("Time", "Price", "Quantity"), (made, trade) => {
-    made.className = trade.side;
-    put(made.cells[0], clock(trade.time));
-    put(made.cells[1], `${MARK[trade.side]} ${market.priceText(market.price(trade.price))}`);
-    put(made.cells[2], market.quantityText(market.quantity(trade.quantity)));
-  });
-}
-
-const GOOD = { serving: true, store: "ok", synced: true };
-
-/** The badge's word and mark, its class, and the bar's sentence. */
+/** The badge's word, its class, the bar's sentence, and what else the badge says. */
 function stateNow() {
-  const seen = line.heardAt ? `What you see is from ${clock(line.heardAt)}. ` : "";
   const asked = form.press ? "; the one under way will be asked about" : "";
-  const off = `${seen}Orders can be neither sent nor cancelled${asked}.`;
-  if (line.state === "token") return ["◌ Token needed", "token", line.wrong || "This peer serves who shows a token."];
-  if (line.state !== "live") return ["✕ Disconnected", "off", `The peer cannot be reached. ${off}`];
+  const off = `What you see is from ${clock(line.heardAt)}. Orders can be neither sent nor cancelled${asked}.`;
+  if (line.state === "token") return ["◌ Token needed", "token", "This peer serves who shows a token."];
+  if (line.state !== "live") {
+    const again = line.retryInS ? `, trying again in ${line.retryInS} s` : ", trying";
+    return ["✕ Disconnected", "off", `The peer cannot be reached. ${line.heardAt ? off : ""}`, again];
+  }
   if (line.stale) return ["▲ Stale", "off", `The peer is silent. ${off}`];
-  const { alarms = [], serving, listening, store, links, synced } = status ?? GOOD;
-  if (alarms.length) return ["▲ Alarm", "alarm", `The peer has an alarm: ${alarms.join("; ")}.`];
+  const { raised, serving, listening, store, links, synced } = line.status;
+  if (raised.some(({ level }) => level === "alarm")) return ["▲ Alarm", "alarm", ""];
   if (!serving || store !== "ok") {
-    const why = listening ? "it listens first whether others know orders of its own" : `store: ${store}`;
+    const why = listening ? "it first asks others for orders of its own" : `store: ${store}`;
     return ["▲ Alarm", "alarm", `The peer takes no orders now: ${why}.`];
   }
   if (fault) return ["▲ Alarm", "alarm", fault];
@@ -251,126 +172,97 @@ function stateNow() {
 }
 
 function showState() {
-  const [word, kind, text] = stateNow(), { retryInS } = line;
+  const [word, kind, text, more = ""] = stateNow(), badge = $("badge");
   put($("badge-word"), word);
-  const trying = retryInS ? `, trying again in ${retryInS} s` : ", trying";
-  put($("badge-more"), line.state === "live" || line.state === "token" ? "" : trying);
-  $("badge").className = kind;
-  put($("bar"), text);
-  $("bar").hidden = !text;
-  $("bar").className = kind;
-  $("login").hidden = line.state !== "token" && (trading || !wanted);
-  const grey = kind === "off" || kind === "token";
-  if (grey !== greyed) {
-    greyed = grey;
-    document.body.classList.toggle("old", grey);
-    chart.theme();
-  }
-  $("cancel-all").setAttribute("aria-disabled", !page.sendable);
+  put($("badge-more"), more);
+  if (kind === "token" && badge.className !== kind) showTab("order");
+  badge.className = kind;
+  const sentences = [{ level: kind, text }, { level: "alarm", text: line.wrong }].filter((each) => each.text);
+  const raised = line.state === "live" && !line.stale ? line.status.raised : [];
+  sentences.push(...raised.map((each) => ({ ...each, text: `${each.id}: ${each.text}` })));
+  $("bar").hidden = !sentences.length;
+  list($("sentences"), ["", ""], sentences, ({ id, level, text: said }, row) => {
+    const look = { target: "_blank", textContent: "What to do" }, [, cell] = row.cells;
+    const link = cell.firstChild ?? cell.appendChild(made("a", look));
+    link.href = `/alarms#alarm-${id}`;
+    link.hidden = !id;
+    row.className = level;
+    return [said];
+  });
+  document.body.classList.toggle("old", kind === "off" || kind === "token");
+  $("login").hidden = page.trading || !line.hello;
+  $("cancel-all").ariaDisabled = !page.sendable;
   showFacts();
-  changed();
+  page.changed();
 }
 
 function showFacts() {
-  const { hello } = line;
-  if (!hello) return;
+  const { hello, status } = line;
+  if (!status) return;
   put($("whose"), `Peer ${hello.peer.slice(0, 8)}, network ${hello.network}, version ${hello.version}`);
-  if ($("facts").hidden || !status) return;
-  const yes = (is) => (is ? "yes" : "no"), origins = Object.values(status.origins ?? {});
-  const facts = {
-    peer: hello.peer.slice(0, 16), network: hello.network, version: hello.version, account: page.account || "none",
-    "up for": `${Math.floor(status.uptime_s / 60)} min`, synced: yes(status.synced), serving: yes(status.serving),
-    links: status.links, "peers known": origins.length, "with orders": origins.filter((each) => each.live).length,
-    "fills in doubt": status.fills?.in_doubt, alarms: status.alarms?.join("; ") || "none",
-    "last heard": clock(line.heardAt),
-  };
-  if (!$("facts").childElementCount) {
-    for (const name in facts) {
-      const pair = $("facts").appendChild(document.createElement("div"));
-      pair.append(document.createElement("dt"), document.createElement("dd"));
-      pair.firstChild.textContent = name;
-    }
-  }
-  Object.values(facts).forEach((value, at) => put($("facts").children[at].lastChild, String(value)));
+  if ($("facts").hidden) return;
+  const { origins = {}, fills, links, raised } = status;
+  list($("facts-rows"), ["", ""], Object.entries({
+    peer: hello.peer, account: page.account || "none", links, origins: Object.keys(origins).length,
+    "fills in doubt": fills?.in_doubt, alarms: raised.length, "last heard": clock(line.heardAt),
+  }), (pair) => pair.map(String));
 }
 
 // What people do.
 
 $("badge").onclick = () => {
   $("facts").hidden = !$("facts").hidden;
-  $("badge").setAttribute("aria-expanded", !$("facts").hidden);
+  $("badge").ariaExpanded = !$("facts").hidden;
   showFacts();
 };
-$("market").onchange = () => watch($("market").value).catch(failed);
-$("group").onchange = $("within").onchange = changed;
-$("show-login").onclick = () => {
-  wanted = true;
-  showState();
-  $("token").focus();
-};
+$("market").onchange = () => watch().catch(failed);
+$("group").onchange = $("within").onchange = page.changed;
 $("login").onsubmit = (event) => {
   event.preventDefault();
   line.show($("token").value);
   $("token").value = "";
 };
 $("book").onclick = (event) => {
-  const cell = event.target.closest("td"), made = cell?.parentElement;
-  if (!trading || made?.cells.length !== 3) return;
-  form.take(made.cells[0].firstChild.textContent, cell.cellIndex ? made.cells[2].textContent : "");
+  const cell = event.target.closest("td"), cells = cell?.parentElement.cells;
+  if (!page.trading || cells?.length !== 4) return;
+  form.take(cells[0].textContent, cell.cellIndex ? cells[3].textContent : "");
   showTab("order");
 };
-for (const button of document.querySelectorAll("#tabs button")) button.onclick = () => showTab(button.value);
+for (const button of $("tabs").children) button.onclick = () => showTab(button.value);
 
 function showTab(name) {
-  document.body.dataset.tab = name;
-  for (const button of document.querySelectorAll("#tabs button")) {
-    button.setAttribute("aria-pressed", button.value === name);
-  }
+  for (const button of $("tabs").children) button.ariaPressed = button.value === name;
+  for (const part of document.querySelectorAll("section")) part.classList.toggle("away", part.dataset.part !== name);
 }
 
-$("question-yes").onclick = () => $("question").close("yes");
-$("question-no").onclick = () => $("question").close("no");
-$("help-close").onclick = () => $("help").close();
 $("help-button").onclick = () => $("help").showModal();
 
-const ACTS = {
-  b: () => focusOn("buy"), s: () => focusOn("sell"), p: () => focusOn("price"), q: () => focusOn("quantity"),
-  x: () => trading && mine.cancelAll(), "?": () => $("help").showModal(),
-  Escape: () => form.empty(),
-};
-
-function focusOn(id) {
-  if (!trading) return;
-  if (id === "price" && !form.has("price")) id = form.has("stop") ? "stop" : "quantity";
-  showTab("order");
-  $(id).focus();
+const KEYS = { x: mine.cancelAll, "?": $("help-button").onclick, Escape: form.empty };
+for (const id of ["buy", "sell", "price", "quantity"]) {
+  KEYS[id[0]] = () => {
+    showTab("order");
+    $(id).focus();
+  };
 }
-
 document.onkeydown = (event) => {
-  const { target, key } = event, field = target.closest("input, select, textarea");
+  const { target, key } = event, field = target.closest("input, select");
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  if (!ACTS[key] || (key !== "Escape" && !$("keys").checked)) return;
-  // A field for a number knows no letters; in others a key is what it always is.
-  if (field && key !== "Escape" && field.inputMode !== "decimal") return;
-  if (key === "Escape" && field && !field.closest("#order-form")) return;
+  if (!KEYS[key] || (key !== "Escape" && $("no-keys").checked)) return;
+  // A field for a number knows no letters; in another one a key is what it always is.
+  if (field && field.inputMode !== "decimal") return;
   event.preventDefault();
-  ACTS[key]();
+  KEYS[key]();
 };
 
-$("keys").checked = remembered("localStorage", "keys") !== "off";
-$("keys").onchange = () => remember("localStorage", "keys", $("keys").checked ? "on" : "off");
-$("colours").value = remembered("localStorage", "colours") ?? "green";
-$("colours").onchange = () => {
-  remember("localStorage", "colours", $("colours").value);
-  colours();
-};
-
-function colours() {
-  document.documentElement.dataset.colours = $("colours").value;
-  chart.theme();
+for (const box of $("help").querySelectorAll("input")) {
+  box.checked = remembered(box.id) === "yes";
+  box.onchange = () => {
+    remember(box.id, box.checked ? "yes" : "no");
+    chart.theme();
+  };
 }
-
-matchMedia("(prefers-color-scheme: dark)").onchange = () => chart.theme();
-colours();
+matchMedia("(prefers-color-scheme: dark)").onchange = chart.theme;
+chart.theme();
 showTab("chart");
-line.start();
+line.tick();
+setInterval(() => line.tick(), TICK_MS);

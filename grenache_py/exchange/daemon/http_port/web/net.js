@@ -1,159 +1,131 @@
-// The connection to the peer: JSON-RPC over /ws, one message a line. It connects again by itself,
-// and says when nothing is heard.
+// The connection to the peer: JSON-RPC over /ws, one message a line. It is made anew when nothing is heard: the peer
+// tells its status once a second.
 
-const PING_AFTER_MS = 8000;
 const STALE_AFTER_MS = 10000;
-const DEAD_AFTER_MS = 16000;
-const GREETED_WITHIN_MS = 8000;
-const STEADY_AFTER_MS = 10000;
-const TICK_MS = 500;
-const PAUSE_MS_MIN = 500;
-const PAUSE_MS_MAX = 8000;
+/** So long without a word it is given up. Who is to show a token is told nothing. */
+const SILENT_MS_MAX = { connecting: 8000, token: Infinity, live: 16000 };
+const PAUSE_MS = [1000, 4000];
 const WRONG_TOKEN = -32006;
 
 /** There was no answer, and there will be none: the line is lost. */
 export class LineLost extends Error {}
 
-/** The peer answered with an error. */
-export class Refused extends Error {
-  constructor({ code, message, data }) {
-    super(message);
-    this.code = code;
-    this.data = data || {};
-  }
-}
-
 export class Line {
-  /**
-   * open: makes a WebSocket. told(method, params): a notification. changed(): look at `state` again.
-   * state: "connecting", "token" (one is needed), "live", "waiting". live(hello) comes before changed().
-   */
-  constructor(open, { live, told, changed }, now = () => performance.now()) {
-    Object.assign(this, { _open: open, _live: live, _told: told, _changed: changed, _now: now });
-    this.state = "waiting";
-    this.hello = null;
-    this.heardAt = null; // Date.now() of the last word
-    this.aheadMs = 0; // the peer's clock and ours
-    this.wrong = ""; // what it said of our token
-    this._token = null;
-    this._pauseMs = PAUSE_MS_MIN;
-    this._retryAt = now();
-    this._waiting = new Map();
-    this._nextId = 0;
+  state = "waiting"; // or "connecting", "token" (one is needed), "live"
+  hello = null; // the peer's answer to the greeting
+  status = null; // how the peer is
+  heardAt = null; // Date.now() of the last word
+  aheadMs = 0; // the peer's clock and ours
+  wrong = ""; // what the peer said of our token
+  #on;
+  #now;
+  #socket;
+  #token;
+  #calls = new Map();
+  #nextId = 0;
+  #retryAt = -Infinity;
+  #heard;
+
+  /** on: open() makes a WebSocket; live(): it is connected, anew; told(method, params); changed(): look at `state`. */
+  constructor(on, now = () => performance.now()) {
+    this.#on = on;
+    this.#now = now;
   }
 
-  start() {
-    this.tick();
-    setInterval(() => this.tick(), TICK_MS);
-  }
-
-  /** Nothing was heard for long, though it was asked for. */
-  get stale() {
-    return this._pingAt !== null && this._now() - this._pingAt >= STALE_AFTER_MS - PING_AFTER_MS;
-  }
+  get stale() { return this.state === "live" && this.#now() - this.#heard >= STALE_AFTER_MS; }
 
   /** Until it tries again; 0 while it is trying. */
   get retryInS() {
-    return this.state === "waiting" ? Math.max(1, Math.ceil((this._retryAt - this._now()) / 1000)) : 0;
+    return this.state === "waiting" ? Math.max(1, Math.ceil((this.#retryAt - this.#now()) / 1000)) : 0;
   }
 
-  /** What is answered; fails with Refused or LineLost. */
-  call(method, params = {}) {
-    if (this.state !== "live" && method !== "hello" && method !== "ping") {
-      return Promise.reject(new LineLost("not connected"));
-    }
-    return new Promise((resolve, reject) => {
-      const id = ++this._nextId;
-      this._waiting.set(id, { resolve, reject });
-      this._socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
-    });
+  /** What is answered; fails with LineLost, or with an error that has the peer's `code` and `data`. */
+  call(method, params) {
+    return this.state === "live" ? this.#ask(method, params) : Promise.reject(new LineLost("not connected"));
   }
 
   /** Show a token, now and whenever it connects again. */
   show(token) {
-    this._token = token;
-    if (this.state === "waiting" || this.state === "connecting") return;
-    this._greet(this._socket);
+    this.#token = token;
+    if (this.state === "live") this.#greet();
+    if (this.state !== "token") return;
+    this.lose();
+    this.#retryAt = this.#now();
   }
 
+  /** Look at the clock. */
   tick() {
-    const now = this._now();
-    if (this.state === "waiting") {
-      if (now >= this._retryAt) this._connect();
-    } else if (this.state === "connecting") {
-      if (now - this._since >= GREETED_WITHIN_MS) this._lost();
-    } else if (this._pingAt === null) {
-      if (now - this._heard >= PING_AFTER_MS) this._ping();
-    } else if (now - this._pingAt >= DEAD_AFTER_MS - PING_AFTER_MS) {
-      this._lost();
+    const now = this.#now();
+    if (now - this.#heard >= SILENT_MS_MAX[this.state]) this.lose();
+    else if (this.state === "waiting" && now >= this.#retryAt) {
+      this.state = "connecting";
+      this.#heard = now;
+      const socket = this.#socket = this.#on.open();
+      socket.onopen = () => this.#greet();
+      socket.onmessage = (message) => this.#received(JSON.parse(message.data));
+      socket.onclose = () => this.lose();
     }
-    this._changed();
+    this.#on.changed();
   }
 
-  _ping() {
-    this._pingAt = this._now();
-    this.call("ping").then(({ time }) => { this.aheadMs = time - Date.now(); }, () => {});
+  /** Give the line up, and connect again after a pause. */
+  lose() {
+    if (this.state === "waiting") return;
+    const socket = this.#socket, calls = [...this.#calls.values()], [least, most] = PAUSE_MS;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+    this.#retryAt = this.#now() + least + Math.random() * (most - least);
+    this.state = "waiting";
+    this.#calls.clear();
+    for (const { reject } of calls) reject(new LineLost("the line was lost"));
+    this.#on.changed();
   }
 
-  _connect() {
-    this.state = "connecting";
-    this._since = this._heard = this._now();
-    this._pingAt = null;
-    const socket = (this._socket = this._open());
-    socket.onopen = () => this._greet(socket);
-    socket.onmessage = (message) => this._received(message.data);
-    socket.onclose = () => this._lost();
+  #ask(method, params = {}) {
+    return new Promise((resolve, reject) => {
+      const id = ++this.#nextId;
+      this.#calls.set(id, { resolve, reject });
+      this.#socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
+    });
   }
 
-  async _greet(socket) {
-    const token = this._token;
+  async #greet() {
     try {
-      const hello = await this.call("hello", token ? { client: "page", token } : { client: "page" });
-      if (socket !== this._socket) return;
-      this.wrong = "";
-      this.hello = hello;
-      this.state = hello.token_needed ? "token" : "live";
-      this._since = this._now();
-      if (this.state === "live") {
-        this._ping();
-        this._live(hello);
+      this.hello = await this.#ask("hello", { client: "page", token: this.#token });
+      if (this.#token) this.wrong = "";
+      if (this.hello.token_needed) this.state = "token";
+      else {
+        this.#know((await this.#ask("status.subscribe")).status);
+        this.state = "live";
+        this.#on.live();
       }
     } catch (error) {
-      if (socket !== this._socket || error instanceof LineLost) return;
-      if (token === null) return this._lost();
-      this._token = null;
+      if (error instanceof LineLost) return;
+      if (error.code !== WRONG_TOKEN || !this.#token) return this.lose();
+      this.#token = undefined;
       this.wrong = error.message;
-      if (this.state === "connecting") return this._greet(socket);
-      if (error.code !== WRONG_TOKEN) this._lost();
+      if (this.state === "connecting") return this.#greet();
     }
-    this._changed();
+    this.#on.changed();
   }
 
-  _received(text) {
-    const message = JSON.parse(text);
-    this._heard = this._now();
-    this._pingAt = null;
+  #know(status) {
+    this.status = status;
+    this.aheadMs = status.time - Date.now();
+  }
+
+  #received({ id, method, params, result, error }) {
+    this.#heard = this.#now();
     this.heardAt = Date.now();
-    if (message.method) return this._told(message.method, message.params);
-    const call = this._waiting.get(message.id);
-    this._waiting.delete(message.id);
-    if (message.error) call?.reject(new Refused(message.error));
-    else call?.resolve(message.result);
-  }
-
-  _lost() {
-    const socket = this._socket;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    this._socket = null;
-    socket.close();
-    const now = this._now(), steady = this.state === "live" && now - this._since >= STEADY_AFTER_MS;
-    this._pauseMs = steady ? PAUSE_MS_MIN : Math.min(2 * this._pauseMs, PAUSE_MS_MAX);
-    this._retryAt = now + this._pauseMs * (0.5 + Math.random() / 2);
-    this._pingAt = null;
-    this.state = "waiting";
-    const calls = [...this._waiting.values()];
-    this._waiting.clear();
-    for (const call of calls) call.reject(new LineLost("the line was lost"));
-    this._changed();
+    if (method === "gap") this.lose(); // one of what is followed has ended
+    else if (method) {
+      if (method === "status.update") this.#know(params);
+      this.#on.told(method, params);
+    } else {
+      const { resolve, reject } = this.#calls.get(id);
+      this.#calls.delete(id);
+      if (error) reject(Object.assign(new Error(error.message), error));
+      else resolve(result);
+    }
   }
 }

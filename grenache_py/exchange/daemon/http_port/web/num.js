@@ -1,47 +1,35 @@
 // Exact decimals: whole numbers (BigInt) of units of 10^-places. JavaScript's own numbers are for drawing only.
 
-const PLAIN = /^(\d+\.?\d*|\.\d+)$/;
+const PLAIN = /^\d+(\.\d+)?$/;
 const CHARS_MAX = 40;
 
-export const isDecimal = (text) => text.length <= CHARS_MAX && PLAIN.test(text);
-export const placesOf = (text) => (text.split(".")[1] || "").length;
+const isDecimal = (text) => text.length <= CHARS_MAX && PLAIN.test(text);
+const placesOf = (text) => (text.split(".")[1] ?? "").length;
 
 /** "1.25" in units of 4 places is 12500n; null when it is no plain decimal, or finer than that. */
 export function parse(text, places) {
   if (!isDecimal(text)) return null;
-  const [whole, part = ""] = text.split(".");
-  const digits = part.replace(/0+$/, "");
+  const [whole, part = ""] = text.split("."), digits = part.replace(/0+$/, "");
   return digits.length > places ? null : BigInt(whole + digits.padEnd(places, "0"));
 }
 
 /** With all its places, so that columns are read at a glance. */
 export function format(units, places) {
-  const digits = String(units < 0n ? -units : units).padStart(places + 1, "0");
-  const text = places ? `${digits.slice(0, -places)}.${digits.slice(-places)}` : digits;
-  return units < 0n ? `-${text}` : text;
-}
-
-/** A decimal as the peer writes it, without zeros that say nothing. */
-export function short(text) {
-  const [whole, part = ""] = text.split("."), digits = part.replace(/0+$/, "");
-  return (whole.replace(/^0+/, "") || "0") + (digits && `.${digits}`);
+  const digits = String(units < 0n ? -units : units).padStart(places + 1, "0"), point = digits.length - places;
+  return `${units < 0n ? "-" : ""}${digits.slice(0, point)}${places ? `.${digits.slice(point)}` : ""}`;
 }
 
 /** The quotient of two that are not negative, rounded to the nearest. */
 export const divide = (value, by) => (2n * value + by) / (2n * by);
 
-export const toNumber = (units, places) => Number(units) / 10 ** places;
-
 /** What is wrong with `text` as a multiple of `step`, as a sentence; "" when nothing is. */
 export function wrongStep(text, step) {
   if (!isDecimal(text)) return `${text.slice(0, CHARS_MAX)} is no number; write it like 12.5`;
   const own = placesOf(step), places = Math.max(own, placesOf(text));
-  const units = parse(text, places), by = parse(step, places);
+  const units = parse(text, places), by = parse(step, places), below = units - (units % by);
   if (units === 0n) return "must be more than 0";
-  const rest = units % by;
-  if (rest === 0n) return "";
-  const coarse = 10n ** BigInt(places - own), below = units - rest;
-  const near = [below, below + by].filter((each) => each > 0n).map((each) => format(each / coarse, own));
+  if (units === below) return "";
+  const near = [below, below + by].filter((each) => each).map((each) => format(each / 10n ** BigInt(places - own), own));
   return `${text} is not a multiple of ${step}; the nearest is ${near.join(" or ")}`;
 }
 
@@ -49,13 +37,9 @@ export function wrongStep(text, step) {
 export function marketOf({ market, tick, lot, protection_bp }) {
   const pricePlaces = placesOf(tick), quantityPlaces = placesOf(lot);
   return {
-    symbol: market, tick, lot, pricePlaces, quantityPlaces,
-    base: market.split(/[-/]/)[0],
+    symbol: market, tick, lot, pricePlaces, base: market.split(/[-/]/)[0], protection: BigInt(protection_bp),
     tickUnits: parse(tick, pricePlaces), lotUnits: parse(lot, quantityPlaces),
-    protection: BigInt(protection_bp),
-    price: (text) => parse(text, pricePlaces),
-    quantity: (text) => parse(text, quantityPlaces),
-    priceText: (units) => format(units, pricePlaces),
-    quantityText: (units) => format(units, quantityPlaces),
+    price: (text) => parse(text, pricePlaces), priceText: (units) => format(units, pricePlaces),
+    quantity: (text) => parse(text, quantityPlaces), quantityText: (units) => format(units, quantityPlaces),
   };
 }
