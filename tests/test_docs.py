@@ -24,6 +24,7 @@ MACHINES: tuple[tuple[str, str], ...] = (
     ("channel", "grenache_py.exchange.daemon.connections.channel_states:CHANNEL_TRANSITIONS"),
     ("origin", "grenache_py.exchange.replication.origin_state:ORIGIN_TRANSITIONS"),
     ("catch-up", "grenache_py.exchange.replication.catch_up_state:CATCH_UP_TRANSITIONS"),
+    ("role", "grenache_py.exchange.standby.role_states:ROLE_TRANSITIONS"),
     ("commit-loop-node", "grenache_py.exchange.daemon.loop.loop_states:NODE_TRANSITIONS"),
     ("commit-loop-turn", "grenache_py.exchange.daemon.loop.loop_states:TURN_TRANSITIONS"),
     ("http-connection", "grenache_py.wire.http.states:HTTP_TRANSITIONS"),

@@ -65,12 +65,14 @@ class NodeConfig:
         live_orders_max: own live orders; more are refused.
         new_epoch: the operator's word that this disk lost something
             (docs/design/identity.rst#epochs): close all own orders and begin a new log.
+        followed: the store is known to be no old one: serve at once (docs/design/standby.rst).
     """
 
     peering: PeeringConfig
     markets: tuple[Market, ...]
     live_orders_max: int = 200_000
     new_epoch: bool = False
+    followed: bool = False
 
 
 class ExchangeNode:
@@ -172,7 +174,7 @@ class ExchangeNode:
         self.status, self.peers, self.in_doubt = about.status, about.peers, about.in_doubt
         self.summary = about.summary
         start = Start(*held, self.home, serving, bool(config.peering.connect))
-        start.restore(snapshot, config.new_epoch, now)
+        start.restore(snapshot, config.new_epoch, now, config.followed)
 
     # Clients.
 

@@ -43,19 +43,22 @@ class Start:
     serving: Serving
     others_known: bool
 
-    def restore(self, snapshot: Snapshot, new_epoch: bool, now: float) -> None:
+    def restore(
+        self, snapshot: Snapshot, new_epoch: bool, now: float, followed: bool = False
+    ) -> None:
         """
         Take up what ``snapshot`` holds.
 
         Args:
             new_epoch: close all own orders and begin a new log (docs/design/identity.rst#old-disk).
+            followed: the store is known to be the newest there is; do not listen first.
 
         Raises:
             ConfigError: it does not fit the configured markets.
         """
         self._check_markets(snapshot)
         head = snapshot.head
-        restarted = head is not None and not new_epoch
+        restarted = head is not None and not new_epoch and not followed
         self.serving.begin(restarted, self.others_known or bool(snapshot.origins), now)
         if head is not None:
             tail = [

@@ -10,7 +10,7 @@ both, and never asks the code under test whether it is right.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -85,6 +85,7 @@ class Checker:
         self._matched: dict[str, LocalBooks] = {}
         self._units: dict[str, Units] = {}
         self._writers: dict[tuple[str, int], str] = {}
+        self.process_of: Callable[[Peer], str] = lambda peer: peer.name  # of several that may write
         self._held: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
         self.orders: dict[str, OrderRow] = {}
         self.home_of: dict[str, str] = {}
@@ -241,7 +242,8 @@ class Checker:
         log = self.logs[home]
         if home in self.amnesia:
             return
-        if self._writers.setdefault((home, entry.epoch), peer.name) != peer.name:
+        process = self.process_of(peer)
+        if self._writers.setdefault((home, entry.epoch), process) != process:
             raise Violation(f"I11: two processes wrote epoch {entry.epoch} of {home[:8]}")
         if entry.epoch < log.epoch:
             raise Violation(f"I11: {home[:8]} wrote in epoch {entry.epoch} after {log.epoch}")
