@@ -3,8 +3,9 @@ Run the mutants of a sample, each in a forked process of one pytest session.
 
 The session collects the tests once and runs them once, unchanged, to learn which test calls which
 function and how long it takes. For each mutant a child is forked, the changed function's code is
-put in place of the original's, and the tests that call it are run, the quickest first, until one
-fails. Nothing is written anywhere.
+put in place of the original's, and the tests that call it are run until one fails: those of its own
+room first, the quickest first. A test that kills for the first time has to pass in a child without
+a mutant too: one that may not run twice would kill them all. Nothing is written anywhere.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class MutantRunner:
         self._told = told
         self._calls: dict[tuple[str, str], set[int]] = defaultdict(set)
         self._seconds: dict[int, float] = {}
+        self._repeatable: set[int] = set()  # pass a second time
         self._in_child = False
         self.failed: list[str] = []
         self.judged = False
@@ -76,32 +78,44 @@ class MutantRunner:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         for number, item in enumerate(session.items):
-            began = time.perf_counter()
+            began = time.process_time()
             with _called() as called:
                 _run(item)
-            self._seconds[number] = time.perf_counter() - began
+            self._seconds[number] = time.process_time() - began
             for function in called:
                 self._calls[function].add(number)
         if self.failed:
             return True
-        # Once more in a child, without a mutant: a test that may not run twice would kill them all.
-        everything = list(range(len(session.items)))
-        if self._outcome(session, None, everything) != "survived":
-            self.failed.append("a test that may not run a second time")
-            return True
         for mutant in self._mutants:
-            functions = self._calls[mutant.path, mutant.function]
-            tests = self._quickest(functions)
-            self._told(mutant, self._outcome(session, mutant, tests) if tests else "no test")
+            tests = self._ordered(session, mutant)
+            if not tests:
+                self._told(mutant, "no test")
+                continue
+            outcome, killer = self._outcome(session, mutant, tests)
+            if killer is not None and killer not in self._repeatable:
+                if self._outcome(session, None, [killer])[0] != "survived":
+                    again = session.items[killer].nodeid
+                    self.failed.append(f"{again} may not run a second time")
+                    return True
+                self._repeatable.add(killer)
+            self._told(mutant, outcome)
         self.judged = True
         return True
 
-    def _quickest(self, tests: set[int]) -> list[int]:
-        ordered = sorted(tests, key=self._seconds.__getitem__)
+    def _ordered(self, session: pytest.Session, mutant: Mutant) -> list[int]:
+        def other_room(test: int) -> bool:
+            return mutant.room not in session.items[test].path.parts
+
+        tests = self._calls[mutant.path, mutant.function]
+        ordered = sorted(tests, key=lambda test: (other_room(test), self._seconds[test]))
         ends = accumulate(map(self._seconds.__getitem__, ordered))
         return [test for test, end in zip(ordered, ends, strict=True) if end <= self._budget_s]
 
-    def _outcome(self, session: pytest.Session, mutant: Mutant | None, tests: list[int]) -> str:
+    def _outcome(
+        self, session: pytest.Session, mutant: Mutant | None, tests: list[int]
+    ) -> tuple[str, int | None]:
+        """What came of the tests in a child, and which of them failed."""
+        at, begins = os.pipe()
         child = os.fork()
         if not child:
             self._in_child = True
@@ -116,17 +130,23 @@ class MutantRunner:
                 if mutant is not None:
                     put_in_place(mutant)
                 for number in tests:
+                    os.write(begins, number.to_bytes(4, "big"))
                     _run(session.items[number])
                 os._exit(SURVIVED)
             except BaseException as error:
                 os.write(complaint, repr(error).encode())
                 os._exit(BROKEN)
+        os.close(begins)
+        with os.fdopen(at, "rb") as pipe:
+            begun = pipe.read()
         _, status = os.waitpid(child, 0)
-        if os.WIFSIGNALED(status):
-            return "timeout" if os.WTERMSIG(status) == signal.SIGXCPU else "killed"
-        if os.WEXITSTATUS(status) == BROKEN:
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+            return "timeout", None
+        if not os.WIFSIGNALED(status) and os.WEXITSTATUS(status) == BROKEN:
             raise RuntimeError(f"cannot judge {mutant}")
-        return "survived" if os.WEXITSTATUS(status) == SURVIVED else "killed"
+        if not os.WIFSIGNALED(status) and os.WEXITSTATUS(status) == SURVIVED:
+            return "survived", None
+        return "killed", int.from_bytes(begun[-4:], "big")
 
 
 def _run(item: pytest.Item) -> None:
@@ -140,19 +160,19 @@ class _called:
         self._codes: set[types.CodeType] = set()
         self._found: set[tuple[str, str]] = set()
         codes = self._codes
-        here = str(Path.cwd() / EXCHANGE)
 
-        def profile(frame: Any, event: str, argument: Any) -> None:
-            if event == "call" and frame.f_code not in codes:
-                if frame.f_code.co_filename.startswith(here):
-                    codes.add(frame.f_code)
+        def trace(frame: Any, event: str, argument: Any) -> None:
+            codes.add(frame.f_code)  # of every call, and of nothing else
 
-        sys.setprofile(profile)
+        sys.settrace(trace)
         return self._found
 
     def __exit__(self, *_: object) -> None:
-        sys.setprofile(None)
+        sys.settrace(None)
+        here = str(Path.cwd() / EXCHANGE)
         for code in self._codes:
+            if not code.co_filename.startswith(here):
+                continue
             path = str(Path(code.co_filename).relative_to(Path.cwd()))
             for name, first, last in functions_of(path):
                 if first <= code.co_firstlineno <= last:
