@@ -1,9 +1,10 @@
 """A market maker that waits: one order on each side of the middle, none when the book is old."""
 
 import sys
+from contextlib import suppress
 from decimal import Decimal
 
-from grenache_py.trading import Client, Side
+from grenache_py.trading import Client, NotConnected, OutcomeUnknown, Side
 
 SIDES: tuple[tuple[Side, int], ...] = (("buy", -1), ("sell", 1))
 
@@ -12,20 +13,22 @@ def main(market: str = "BTC-USD", edge: str = "0.001", size: str = "0.05") -> No
     with Client(account="maker") as client, client.dead_man(30):
         quoted: dict[Side, Decimal] | None = None
         for book in client.book(market):
-            if not book.current or book.mid is None:
-                client.cancel_all(market)
-                quoted = None
-                continue
-            wanted = {
-                side: client.markets[market].price(book.mid * (1 + Decimal(edge) * sign), side)
-                for side, sign in SIDES
-            }
-            if wanted != quoted:
-                client.cancel_all(market)
-                quoted = wanted
-                for side, price in wanted.items():
-                    order = client.place(market, side, size, price, post_only=True)
-                    print(side, order.quantity, "@", order.price, flush=True)
+            with suppress(NotConnected, OutcomeUnknown):  # the dead man's switch ends the quotes
+                if not book.current or book.mid is None:
+                    quoted = None
+                    client.cancel_all(market)
+                    continue
+                wanted = {
+                    side: client.markets[market].price(book.mid * (1 + Decimal(edge) * sign), side)
+                    for side, sign in SIDES
+                }
+                if wanted != quoted:
+                    quoted = None
+                    client.cancel_all(market)
+                    for side, price in wanted.items():
+                        order = client.place(market, side, size, price, post_only=True)
+                        print(side, order.quantity, "@", order.price, flush=True)
+                    quoted = wanted
 
 
 if __name__ == "__main__":

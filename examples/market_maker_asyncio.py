@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
+from contextlib import suppress
 from decimal import Decimal
 
-from grenache_py.trading import AsyncClient, Side
+from grenache_py.trading import AsyncClient, NotConnected, OutcomeUnknown, Side
 
 SIDES: tuple[tuple[Side, int], ...] = (("buy", -1), ("sell", 1))
 
@@ -13,23 +14,25 @@ async def main(market: str = "BTC-USD", edge: str = "0.001", size: str = "0.05")
     async with AsyncClient(account="maker") as client, client.dead_man(30):
         quoted: dict[Side, Decimal] | None = None
         async for book in client.book(market):
-            if not book.current or book.mid is None:
-                await client.cancel_all(market)
-                quoted = None
-                continue
-            wanted = {
-                side: client.markets[market].price(book.mid * (1 + Decimal(edge) * sign), side)
-                for side, sign in SIDES
-            }
-            if wanted != quoted:
-                await client.cancel_all(market)
-                quoted = wanted
-                orders = (
-                    client.place(market, side, size, price, post_only=True)
-                    for side, price in wanted.items()
-                )
-                for order in await asyncio.gather(*orders):
-                    print(order.side, order.quantity, "@", order.price, flush=True)
+            with suppress(NotConnected, OutcomeUnknown):  # the dead man's switch ends the quotes
+                if not book.current or book.mid is None:
+                    quoted = None
+                    await client.cancel_all(market)
+                    continue
+                wanted = {
+                    side: client.markets[market].price(book.mid * (1 + Decimal(edge) * sign), side)
+                    for side, sign in SIDES
+                }
+                if wanted != quoted:
+                    quoted = None
+                    await client.cancel_all(market)
+                    orders = (
+                        client.place(market, side, size, price, post_only=True)
+                        for side, price in wanted.items()
+                    )
+                    for order in await asyncio.gather(*orders):
+                        print(order.side, order.quantity, "@", order.price, flush=True)
+                    quoted = wanted
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """A market maker for Twisted: one order on each side of the middle, none when the book is old."""
 
 import sys
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 from twisted.internet.task import react
 
-from grenache_py.trading import Side
+from grenache_py.trading import NotConnected, OutcomeUnknown, Side
 from grenache_py.trading.tx import TwistedClient
 
 SIDES: tuple[tuple[Side, int], ...] = (("buy", -1), ("sell", 1))
@@ -19,20 +20,22 @@ async def main(reactor: Any, market: str = "BTC-USD", edge: str = "0.001") -> No
     async with client.dead_man(30):
         quoted: dict[Side, Decimal] | None = None
         async for book in client.book(market):
-            if not book.current or book.mid is None:
-                await client.cancel_all(market)
-                quoted = None
-                continue
-            wanted = {
-                side: client.markets[market].price(book.mid * (1 + Decimal(edge) * sign), side)
-                for side, sign in SIDES
-            }
-            if wanted != quoted:
-                await client.cancel_all(market)
-                quoted = wanted
-                for side, price in wanted.items():
-                    order = await client.place(market, side, "0.05", price, post_only=True)
-                    print(side, order.quantity, "@", order.price, flush=True)
+            with suppress(NotConnected, OutcomeUnknown):  # the dead man's switch ends the quotes
+                if not book.current or book.mid is None:
+                    quoted = None
+                    await client.cancel_all(market)
+                    continue
+                wanted = {
+                    side: client.markets[market].price(book.mid * (1 + Decimal(edge) * sign), side)
+                    for side, sign in SIDES
+                }
+                if wanted != quoted:
+                    quoted = None
+                    await client.cancel_all(market)
+                    for side, price in wanted.items():
+                        order = await client.place(market, side, "0.05", price, post_only=True)
+                        print(side, order.quantity, "@", order.price, flush=True)
+                    quoted = wanted
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ ENDS_S_MIN = 14 * 86_400
 
 #: ``alarm``: it does not serve, and somebody has to act. ``warning``: it works, and may not always.
 Severity: TypeAlias = Literal["alarm", "warning"]
+#: What a check by ``doctor`` came to. ``note``: nothing is wrong, and it may be good to know.
+Verdict: TypeAlias = Literal["good", "note", "warning", "bad"]
 
 
 @attrs.frozen

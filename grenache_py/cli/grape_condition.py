@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import attrs
 
-from grenache_py.alarms import GRAPE
+from grenache_py.alarms import GRAPE, Verdict
 
 __all__ = ["COLUMNS", "GrapeFinding", "GrapeSeen", "condition_of", "counters", "found_by", "row"]
 
-#: ``note``: nothing is wrong, and it may be good to know.
-Verdict: TypeAlias = Literal["good", "note", "warning", "bad"]
 COLUMNS = (
     *("grape", "state", "contacts", "names", "peers", "items"),
     *("sent/s", "lost/s", "answered/s", "round trip"),

@@ -7,20 +7,17 @@ Pure: judges what ``status`` and ``peers.list`` said, and asks its caller to try
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import attrs
 
-from grenache_py.alarms import PEER
+from grenache_py.alarms import PEER, Verdict
 from grenache_py.exchange.condition.symptoms import symptoms
 
 __all__ = ["Finding", "examine", "healthy"]
 
 CLOCK_OFF_MS_MAX = 1_000
 LINK_LATENCY_MS_MAX = 1_000
-
-#: ``note``: nothing is wrong, and it may be good to know.
-Verdict: TypeAlias = Literal["good", "note", "warning", "bad"]
 
 #: What is checked, and the alarms that belong to it.
 AREAS: dict[str, tuple[str, ...]] = {

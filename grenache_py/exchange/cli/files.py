@@ -43,7 +43,7 @@ class _Moment(StringParamType):
             return int(value)
         try:
             # Python 3.10 reads no Z.
-            when = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", value))
+            when = datetime.fromisoformat(re.sub(r"[zZ]\Z", "+00:00", value))
         except ValueError:
             self.fail("must be a time like 2026-11-28 or 2026-11-28T12:30Z", param, ctx)
         return round(
