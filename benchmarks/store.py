@@ -117,6 +117,7 @@ class Flow:
                 state_seq=2 * number + entries - 1,
                 live=int(live),
                 updated_ms=time_ms,
+                used_before=0,
             )
         )
         if not live and number % 2:

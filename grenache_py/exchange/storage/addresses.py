@@ -18,8 +18,7 @@ def is_address(named: str) -> bool:
 
 def check_address(named: str) -> None:
     """Raise ValueError if there is a password in an address, which others can read."""
-    user, _, rest = named.partition("://")[2].partition("@")
-    if (rest and ":" in user) or re.search("[?&](ssl)?password=", named):
+    if re.match("[a-z]+://[^/?@]*:[^/?@]*@", named) or re.search("[?&](ssl)?password=", named):
         raise ValueError(
             "has a password in it, which others can read: put it into ~/.pgpass, into a file named"
             " with ?passfile=FILE, or into PGPASSWORD"

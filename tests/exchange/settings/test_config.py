@@ -58,6 +58,9 @@ def test_the_file_is_overruled_by_the_command_line() -> None:
         ({"market": ["A:tick=1,lot=1", "A:tick=2,lot=1"]}, "market must be given, and each symbol"),
         ({"rate-account": "fast"}, "rate-account cannot be: a rate is PER_SECOND or"),
         ({"http-trading": "yes"}, "http-trading must be true or false, not 'yes'"),
+        ({"store": "/data"}, "store must be postgresql://HOST[,HOST]/DATABASE; --data names a"),
+        ({"store": "postgres://me:pw@a,b/db"}, "store has a password in it, which others can"),
+        ({"store": "postgresql:///db?host=a&password=pw"}, "put it into ~/.pgpass"),
         ({"grape": "http://a", "dht": 1}, "grape and dht (or bn) exclude each other"),
     ],
 )
@@ -66,6 +69,12 @@ def test_a_value_that_cannot_be_is_named_once(settings: dict[str, object], messa
         from_settings(settings)
     assert message in str(raised.value)
     assert str(raised.value).count(", not ") <= 1
+    assert "pw" not in str(raised.value)
+
+
+def test_a_database_is_named_as_libpq_does() -> None:
+    for address in ("postgresql://a,b:5433/db", "postgres://me@[::1]:1/db?passfile=/x&user=a@b:c"):
+        assert from_settings({"store": address}).store == address
 
 
 def test_a_file_with_an_unknown_name_says_which_there_are() -> None:

@@ -215,21 +215,19 @@ class PostgreSQLDatabase:
         )
 
     def _upgrade(self, session: DatabaseSession) -> None:
-        session.execute("BEGIN")
-        session.execute("SELECT pg_advisory_xact_lock(?)", (ADVISORY_LOCK,))
-        made = session.execute("SELECT to_regclass('exchange.version')").fetchone() != (None,)
-        version = session.execute("SELECT schema FROM version").fetchone()[0] if made else 0
-        if not made:
-            session.execute("CREATE SCHEMA exchange")
-        for step in self._steps[version:]:
-            session.execute(step)
-        if version < len(self._steps):
-            session.execute("DELETE FROM version")
-            session.execute("INSERT INTO version VALUES (?)", (len(self._steps),))
-        # What waits for the standby is the commit.
-        session.execute(f"SET LOCAL statement_timeout = '{SILENT_S} s'")
-        session.execute("COMMIT")
-        session.check_warnings()
+        with session.transaction():
+            session.execute("SELECT pg_advisory_xact_lock(?)", (ADVISORY_LOCK,))
+            made = session.execute("SELECT to_regclass('exchange.version')").fetchone() != (None,)
+            version = session.execute("SELECT schema FROM version").fetchone()[0] if made else 0
+            if not made:
+                session.execute("CREATE SCHEMA exchange")
+            for step in self._steps[version:]:
+                session.execute(step)
+            if version < len(self._steps):
+                session.execute("DELETE FROM version")
+                session.execute("INSERT INTO version VALUES (?)", (len(self._steps),))
+            # What waits for the standby is the commit.
+            session.execute(f"SET LOCAL statement_timeout = '{SILENT_S} s'")
 
     def _raise_term(self, session: DatabaseSession, expected: int) -> None:
         now_ms = int(self._seconds() * 1000)
@@ -294,11 +292,10 @@ class PostgreSQLDatabase:
         """
         with self._closing_on_error():
             session = self.connection
-            with session.connection.transaction():
+            with session.transaction():
                 held = (self.number, self._claimant.boot, self._alone)
                 session.execute("SELECT hold_term(?, ?, ?)", held)
                 yield session
-            session.check_warnings()
 
     def prune(self, plan: retention.Plan) -> Iterator[int]:
         """Forget what ``plan`` says, one short transaction a step. A step may raise StoreError."""

@@ -11,8 +11,8 @@ import os
 import re
 import select
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -186,7 +186,20 @@ class DatabaseSession:
             pgconn.exit_pipeline_mode()
         if failed is not None:
             raise self._fault(failed)
-        self.check_warnings()
+        self._check_warnings()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """
+        A transaction of several round trips.
+
+        Raises:
+            StoreError: nothing is known about it, as for ``transact``.
+        """
+        self._warnings.clear()
+        with translated(self.place), self._connection.transaction():
+            yield
+        self._check_warnings()
 
     def _await_answer(self, pgconn: pq.abc.PGconn) -> None:
         unsent = pgconn.flush()
@@ -202,13 +215,7 @@ class DatabaseSession:
             pgconn.consume_input()
             unsent = pgconn.flush()
 
-    def check_warnings(self) -> None:
-        """
-        See whether all was done as asked.
-
-        Raises:
-            StoreError: the server warned of something since the last ``transact``.
-        """
+    def _check_warnings(self) -> None:
         if self._warnings:
             raise StoreError(
                 "io", f"{self.place} warned, so a commit's outcome is unknown: {self._warnings[0]}"
