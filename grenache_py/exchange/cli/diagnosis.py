@@ -125,6 +125,11 @@ def _identity(status: dict[str, Any]) -> Iterator[Finding]:
 def _store(status: dict[str, Any]) -> Iterator[Finding]:
     size = status.get("store_bytes")
     found = "works" if size is None else f"works, {size / 1_048_576:.1f} MiB"
+    database = status.get("database")
+    if database:
+        standbys = [f"{each['name']} ({each['sync']})" for each in database["standbys"] or ()]
+        found += f", {database['place']}, term {database['term']}"
+        found += f", standbys: {', '.join(standbys) or 'not known'}"
     yield Finding("store", "good", found)
 
 

@@ -72,6 +72,14 @@ def found(
     return {finding.what: finding for finding in findings}
 
 
+def test_a_store_in_a_database_is_told_with_its_term_and_standbys() -> None:
+    standbys = [{"name": "db2", "sync": "sync", "lag_s": 0.1}]
+    database = {"place": "PostgreSQL database home at db1", "term": 3, "since": 1}
+    for known, told in ((standbys, "db2 (sync)"), ([], "not known"), (None, "not known")):
+        line = found({**status(), "database": {**database, "standbys": known}})["store"].found
+        assert line.endswith(f"home at db1, term 3, standbys: {told}")
+
+
 def test_a_healthy_peer_needs_no_advice() -> None:
     findings = found(status()).values()
     assert [finding.verdict for finding in findings] == ["good"] * 10

@@ -76,7 +76,9 @@ def test_open_orders_outlive_the_daemon_and_its_machine(
         daemon.kill()
         with on(url, there) as another, another.client() as client:
             assert client.call("hello")["peer"] == peer
-            assert until(another)["database"]["term"] == 3
+            database = until(another)["database"]
+            assert database["term"] == 3
+            assert [each["sync"] for each in database["standbys"]] == ["sync"]
             again = place(client, "buy", "92", client_order_id="c2")
             assert again["order_id"] == kept[2]["order_id"], "not placed twice"
             report = client.call("order.cancel", order_id=kept[0]["order_id"])

@@ -89,6 +89,12 @@ def exposition(status: Mapping[str, Any], timings: Mapping[str, Histogram]) -> s
         out.gauge(
             "exchange_term", "The term in which this daemon serves.", status["database"]["term"]
         )
+        lags = [
+            ({"standby": each["name"], "sync": each["sync"]}, each["lag_s"] or 0)
+            for each in status["database"]["standbys"] or ()
+        ]
+        if lags:
+            out.gauge("exchange_standby_lag_seconds", "Of each standby of the database.", lags)
     out.counter("exchange_commits_total", "Transactions written.", status["commits"])
     out.counter("exchange_commit_rows_total", "Rows written.", status["commit_rows"])
     for name, (metric, about) in TIMINGS.items():

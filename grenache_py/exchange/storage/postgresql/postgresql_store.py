@@ -21,7 +21,7 @@ from grenache_py.exchange.storage.postgresql import queries
 from grenache_py.exchange.storage.postgresql.copying import copy_to_file
 from grenache_py.exchange.storage.postgresql.database import PostgreSQLDatabase
 from grenache_py.exchange.storage.postgresql.faults import translated
-from grenache_py.exchange.storage.postgresql.sessions import DatabaseSession
+from grenache_py.exchange.storage.postgresql.sessions import DatabaseSession, size_and_standbys
 from grenache_py.exchange.storage.retention import Retention
 from grenache_py.exchange.storage.snapshot import Counts
 from grenache_py.exchange.storage.store import HistoryReads
@@ -62,6 +62,7 @@ class PostgreSQLStore(HistoryReads):
         self._keep = keep
         self._used_ids = UsedClientIds()
         self._size_bytes = 0
+        self._standbys: list[dict[str, Any]] | None = None
 
     def open(self) -> Deferred[Snapshot]:
         return Deferred.fromCoroutine(self._open())
@@ -74,8 +75,8 @@ class PostgreSQLStore(HistoryReads):
         await self._reader.run(self._close_reading)
         await self._watched(OPEN_S, self._writer.run(self._database.open))
         found = await self._watched(OPEN_S, self._writer.run(self._database.load))
+        await self._measure()
         self._read(snapshot.client_ids).addCallbacks(used_ids.complete, lambda _: None)
-        self._measure()
         return found
 
     def _watched(
@@ -129,7 +130,7 @@ class PostgreSQLStore(HistoryReads):
                 break
             total += gone
         used_ids.forget(plan.closed_orders + len(used_ids) - already)
-        self._measure()
+        await self._measure()
         return total
 
     def backup(self, path: str) -> Deferred[None]:
@@ -164,20 +165,20 @@ class PostgreSQLStore(HistoryReads):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """``database``: where it is, the term that this daemon holds, and since when."""
+        """
+        ``database``: where it is, the term that this daemon holds, and since when.
+
+        And its ``standbys`` as they were a minute ago or so; None: the role may not know.
+        """
         database = self._database
         held = {"term": database.number, "since": database.since_ms}
-        return {"database": {"place": database.place, **held}}
+        return {"database": {"place": database.place, **held, "standbys": self._standbys}}
 
-    def _measure(self) -> None:
-        def size(session: DatabaseSession) -> int:
-            (found,) = session.execute("SELECT pg_database_size(current_database())").fetchone()
-            return int(found)
+    def _measure(self) -> Deferred[None]:
+        def measured(found: tuple[int, list[dict[str, Any]] | None]) -> None:
+            self._size_bytes, self._standbys = found
 
-        def measured(found: int) -> None:
-            self._size_bytes = found
-
-        self._read(size).addCallbacks(measured, lambda _: None)
+        return self._read(size_and_standbys).addCallbacks(measured, lambda _: None)
 
     def counts(self) -> Deferred[Counts]:
         """How many rows of each kind there are."""

@@ -28,7 +28,7 @@ from grenache_py.exchange.storage.postgresql.server_checks import (
     complaint,
 )
 
-__all__ = ["SILENT_S", "DatabaseSession", "place_of"]
+__all__ = ["SILENT_S", "DatabaseSession", "place_of", "size_and_standbys"]
 
 #: What the address may say otherwise: who is silent for some 11 s is gone.
 _DEFAULTS = {
@@ -53,7 +53,12 @@ SET lock_timeout = 0;
 SET idle_session_timeout = 0;
 SET idle_in_transaction_session_timeout = 0
 """
-_FOR_WRITING = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+_FOR_WRITING = """
+SET plan_cache_mode = force_generic_plan;
+SET enable_seqscan = off;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off
+"""
 _FOR_READING = "SET default_transaction_read_only = on"
 #: How long a server may say nothing while it is asked for a commit. Then nobody knows what became
 #: of it: a standby that is gone must not hold up clients for ever.
@@ -73,6 +78,18 @@ def place_of(url: str) -> str:
         raise StoreError("refused", f"the address of the store is none: {error}".strip()) from None
     hosts = str(parts.get("host") or parts.get("hostaddr") or "local socket")
     return f"PostgreSQL database {parts.get('dbname') or parts.get('user') or ''} at {hosts}"
+
+
+def size_and_standbys(session: DatabaseSession) -> tuple[int, list[dict[str, Any]] | None]:
+    """Bytes of the database, and who follows the server; None: this role may not know."""
+    (size,) = session.execute("SELECT pg_database_size(current_database())").fetchone()
+    found = session.execute(
+        "SELECT application_name, sync_state, round(extract(epoch FROM replay_lag), 3)::float"
+        " FROM pg_stat_replication ORDER BY 1"
+    ).fetchall()
+    if any(sync is None for _, sync, _ in found):
+        return int(size), None
+    return int(size), [{"name": name, "sync": sync, "lag_s": lag} for name, sync, lag in found]
 
 
 @cache
