@@ -76,13 +76,18 @@ class Adoption:
         if not table.put(origin, newest.time[0], ""):
             return False
         record = origin.records.get(order.id)
-        if record is None:
-            if not records.has_room(origin):
+        try:
+            if record is None:
+                if not records.has_room(origin):
+                    return False
+                records.insert(origin, order_signed, published, state_signed, state, newest.seq)
+            elif state.version > record.version:
+                records.advance(origin, record, state_signed, state, newest.seq)
+            else:
                 return False
-            records.insert(origin, order_signed, published, state_signed, state, newest.seq)
-        elif state.version > record.version:
-            records.advance(origin, record, state_signed, state, newest.seq)
-        else:
+        except RemoteProtocolError as error:
+            # Its home signed it; who tells of it need not trade its market, and cannot notice.
+            table.freeze(origin, f"entry {newest.seq}: {error}")
             return False
         table.changed[origin.home] = None
         return True

@@ -185,6 +185,21 @@ def test_a_pair_that_is_not_one_live_order_is_refused(net: Network, alice: Autho
     assert adopt(net, order, order)
 
 
+def test_an_order_with_impossible_quantities_is_the_fault_of_its_home(
+    net: Network, alice: Author
+) -> None:
+    """A neighbour that does not trade its market passes it on in good faith."""
+    for order, state in (
+        (first := alice.order("1"), first),
+        (alice.order("2"), alice.state(2, "2")),
+    ):
+        adopted = replica(net).adoption.adopt_record(order, state, net.now)
+        assert adopted == (order is state)
+    origin = replica(net).origins[ALICE.key]
+    assert "impossible quantities" in origin.frozen
+    assert net.book(0)[1] == []
+
+
 def test_reserved_lots_keep_an_order_alive_though_nothing_is_open(
     net: Network, alice: Author
 ) -> None:
