@@ -9,7 +9,7 @@ in order, as always.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -24,6 +24,8 @@ from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClo
 from grenache_py.exchange.signed_log.merkle import Signed, Verifier
 
 __all__ = ["Adoption"]
+
+_NOTHING_SHOWN: Mapping[str, tuple[int, int]] = {}
 
 
 @attrs.define
@@ -42,12 +44,23 @@ class Adoption:
     verifier: Verifier
     apply_waiting: Callable[[Origin, Novel, float], None]
 
-    def adopt_record(self, order_signed: Signed, state_signed: Signed, now: float) -> bool:
+    def adopt_record(
+        self,
+        order_signed: Signed,
+        state_signed: Signed,
+        now: float,
+        upto: Mapping[str, tuple[int, int]] = _NOTHING_SHOWN,
+    ) -> bool:
         """
         Take one live order from a neighbour's set.
 
         It is refused when its newest state is not newer than our head of its origin: we have
         applied that entry, and if the order is not here, it is closed (docs/failure-modes.rst#f11).
+        When the origin is unsure it may be missing here all the same. So it is taken then, unless
+        an entry that the neighbour had not applied yet may have closed it.
+
+        Args:
+            upto: epoch and number of the newest entry of each log that the neighbour showed.
 
         Returns:
             whether anything changed.
@@ -70,9 +83,12 @@ class Adoption:
             return False
         if newest.epoch > origin.epoch:
             table.begin_epoch(origin, newest.epoch)
-        behind = (newest.epoch, newest.seq) <= (origin.epoch, origin.seq)
-        if behind and origin.state is not OriginState.UNSURE:
-            return False
+        if (newest.epoch, newest.seq) <= (origin.epoch, origin.seq):
+            epoch, shown = upto.get(origin.home, (0, 0))
+            since = max(newest.seq, shown if epoch == newest.epoch else 0)
+            missing = origin.state is OriginState.UNSURE and newest.epoch == origin.epoch
+            if not (missing and origin.silent_about(order.id, since)):
+                return False
         if not table.put(origin, newest.time[0], ""):
             return False
         record = origin.records.get(order.id)

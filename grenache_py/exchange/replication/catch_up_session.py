@@ -76,6 +76,7 @@ class CatchUpSession:
         self.state = CatchUpState.BEATS
         self.beats: dict[str, list[Signed]] = {origin: [] for origin in origins}
         self.broke = False
+        self._upto: dict[str, tuple[int, int]] = {}
         self.adopted = 0
         self._intake = intake
         self._held_logs = intake.held_logs
@@ -170,6 +171,8 @@ class CatchUpSession:
                 return
             if entries:
                 self.beats[origin] = entries
+                newest = Entry.decode(entries[-1].payload)
+                self._upto[origin] = newest.epoch, newest.seq
             else:
                 self.link.cannot_show(origin)
             self._ask_beats(then)
@@ -225,7 +228,7 @@ class CatchUpSession:
         order = Signed.from_wire(pair[0])
         state = Signed.from_wire(pair[1]) if len(pair) == 2 else order
         self.link.points += ENTRY_POINTS * len(pair)
-        if self._replica.adoption.adopt_record(order, state, now):
+        if self._replica.adoption.adopt_record(order, state, now, self._upto):
             self.adopted += 1
             self.link.delivered += 1
             self._adopted_at = now

@@ -151,6 +151,11 @@ class Origin:
         start = self.tail[0][0]
         return [self.tail[seq - start][2] for seq in range(first, min(last, self.seq) + 1)]
 
+    def silent_about(self, order_id: str, since: int) -> bool:
+        """Whether no applied entry after number ``since`` speaks of an order; False: who knows."""
+        entries = self.range(since + 1, self.seq)
+        return entries is not None and all(order_id not in each.payload for each in entries)
+
     def wait(self, entry: Entry, signed: Signed, digest: str) -> None:
         """An entry came early, or is about to be applied."""
         self.waiting[entry.seq] = (entry, signed, digest)

@@ -219,6 +219,26 @@ def test_what_was_closed_here_does_not_come_back(net: Network, alice: Author) ->
     assert net.book(0) == ([], [])
 
 
+def test_of_an_unsure_log_only_what_may_be_missing_comes_back(net: Network, alice: Author) -> None:
+    """A neighbour that is behind still has orders that were closed here since."""
+    order = alice.order("1")
+    first = alice.last
+    closed = alice.entry(states=[StateBody(first, 2, "0", "0", "0", "cancelled")])
+    missing = Author(net.now)
+    missing.log.hash, missing.log.seq = alice.log.hash, alice.log.seq
+    unknown = missing.order("2")  # adopted with a gap, its entry was never applied here
+    alice.log.hash, alice.log.seq = missing.log.hash, missing.log.seq
+    assert verdicts(net, order, closed) == ["applied"] * 2
+    origin = replica(net).origins[ALICE.key]
+    assert jump(net, beat(alice, 1)) == "applied"
+    assert verdicts(net, beat(alice, 1, 7)) == ["applied"]
+    assert (origin.state, origin.seq) == (OriginState.UNSURE, 5)
+    assert not adopt(net, order, order), "the neighbour may be behind"
+    adopted = replica(net).adoption.adopt_record
+    assert not adopted(order, order, net.now, {ALICE.key: (1, 2)})
+    assert adopted(unknown, unknown, net.now, {ALICE.key: (1, 4)})
+
+
 def test_neither_own_nor_frozen_nor_future_orders_are_adopted(net: Network, alice: Author) -> None:
     mine = Author(net.now, Identity.from_seed(bytes([1]) * 32)).order("1")
     assert not adopt(net, mine, mine)
