@@ -43,11 +43,7 @@ ALL = (
 )
 #: Kinds that seeds do not draw yet, and what is known of each. ``--kinds`` runs them. Whoever mends
 #: one takes it out.
-NOT_YET: tuple[tuple[str, str], ...] = (
-    ("nat", "with few links: green in 180 small seeds; wants the suite's before seeds draw it"),
-    ("few links", "likewise"),
-    ("clock hours", "what seed 114 found is mended; wants some hundreds before seeds draw it"),
-)
+NOT_YET: tuple[tuple[str, str], ...] = ()
 _LATER = frozenset(kind for kind, _ in NOT_YET)
 
 
