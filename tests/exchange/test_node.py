@@ -69,6 +69,17 @@ def test_a_late_joiner_is_in_sync_before_the_next_heartbeat() -> None:
     assert net.book(2) == net.book(0)
 
 
+def test_a_restarted_home_hands_its_orders_on_with_their_signatures() -> None:
+    net = Network(2)
+    for number in range(1_150):  # too many to be fetched one by one
+        net.place(0, "buy", 10, 100 + number % 7)
+    net.restart(0)
+    net.run(LISTEN_S + 1)
+    net.link(1, 0)
+    net.run(8)
+    assert net.book(1) == net.book(0) != ([], [])
+
+
 def test_an_answer_full_of_large_entries_stays_below_a_line() -> None:
     """Quotes are two bytes each in the JSON text inside JSON, and a trade has forty."""
     net = Network(2)

@@ -43,6 +43,19 @@ def test_a_buy_that_cancels_many_own_sells_is_read_by_neighbours_and_after_a_res
     assert net.book(1) == ([(100, 5)], [])
 
 
+@pytest.mark.parametrize("sells", [16, 17, 40])
+def test_what_is_left_of_a_buy_that_traded_with_many_is_shown_to_neighbours(
+    net: Network, sells: int
+) -> None:
+    for _ in range(sells):
+        net.place(0, "sell", 1, 100, account="alice")
+    buy = net.place(0, "buy", sells + 5, 100, account="bob")
+    assert (buy.filled, buy.open) == (sells, 5)
+    assert net.book(0) == net.book(1) == ([(100, 5)], [])
+    assert len({trade.trade_id for trade in net[1].tape("BTC-USD")}) == sells
+    conserved(net[0])
+
+
 def unlimited(entries: int) -> list[object]:
     """The writer as it was: whatever a step touched is one entry, whoever reads it."""
     return [

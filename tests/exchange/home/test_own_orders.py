@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from grenache_py.exchange.effects.batch import OrderChanged
+from grenache_py.exchange.effects.batch import Executed, OrderChanged
+from grenache_py.exchange.effects.rows import ExecutionRow
 from grenache_py.exchange.errors import (
     ALREADY_CLOSED,
     BUSY,
@@ -267,3 +268,29 @@ def test_another_tick_over_a_restart_is_refused_with_a_sentence(net: Network) ->
     net.peers[0].markets = (type(BTC).parse("ETH-USD:tick=0.01,lot=0.0001"),)
     with pytest.raises(Exception, match="open orders in market BTC-USD"):
         net.peers[0].start(net.now)
+
+
+def test_an_account_is_told_each_of_its_executions_from_its_own_side() -> None:
+    net = Network(2)
+    net.link(0, 1)
+    sell = net.place(0, "sell", 3, 100, account="alice", client_order_id="mine")
+    net.place(0, "buy", 1, 100, account="bob")
+    net.place(1, "buy", 2, 100, account="carol")
+    ours = [event.row for event in net.peers[0].events if isinstance(event, Executed)]
+    theirs = [event.row for event in net.peers[1].events if isinstance(event, Executed)]
+
+    def told(row: ExecutionRow) -> tuple[object, ...]:
+        return row.account, row.seq, row.side, row.quantity_lots, row.role, row.counterparty
+
+    here, there = net[0].key, net[1].key
+    assert sorted(map(told, ours)) == [
+        ("alice", 1, "sell", 1, "maker", here),
+        ("alice", 2, "sell", 2, "maker", there),
+        ("bob", 1, "buy", 1, "taker", here),
+    ]
+    assert [told(row) for row in theirs] == [("carol", 1, "buy", 2, "taker", here)]
+    assert {(row.order_id, row.client_order_id) for row in ours if row.account == "alice"} == {
+        (sell.order_id, "mine")
+    }
+    assert {(row.market, row.price_ticks) for row in (*ours, *theirs)} == {("BTC-USD", 100)}
+    assert ours[-1].trade_id == theirs[0].trade_id

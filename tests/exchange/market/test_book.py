@@ -135,6 +135,10 @@ def test_the_checksum_is_of_the_text_a_client_can_make() -> None:
     book.add(live_order(99, "sell", 15_000, 10_025))
     bids = [f"{90 + n / 10:g}:{n / 100:g}" for n in range(30, 5, -1)]
     assert book.checksum() == zlib.crc32(f"{','.join(bids)}|100.25:1.5".encode())
+    for number in range(1, 31):
+        book.add(live_order(100 + number, "sell", number * 100, 20_000 + number * 10))
+    asks = ["100.25:1.5", *(f"{200 + n / 10:g}:{n / 100:g}" for n in range(1, 25))]
+    assert book.checksum() == zlib.crc32(f"{','.join(bids)}|{','.join(asks)}".encode())
 
 
 def test_the_hash_tells_books_apart_by_everything_that_decides_a_match() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.replication.origin_state import OriginState
+from grenache_py.exchange.replication.remote_orders import HiddenOrders
 from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.signed_log.entries import Entry, HeartbeatBody, StateBody
 from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX
@@ -97,6 +98,44 @@ def test_a_proof_convinces_once_and_only_when_both_are_signed(net: Network, alic
     assert forks.prove(one, other) is None  # no news
     assert replica(net).origins[ALICE.key].state is OriginState.FROZEN
     assert forks.alarms == []
+
+
+def test_an_order_of_another_tick_is_not_shown_and_the_operator_is_told_whose(
+    net: Network, alice: Author
+) -> None:
+    told: list[tuple[str, object]] = []
+    records = replica(net).records
+    records.on_hidden = lambda market, hidden: told.append((market, hidden))
+    coarse = {"tick": "0.05", "lot": "0.001"}
+    assert verdicts(net, alice.order("1", **coarse), alice.order("2", **coarse)) == ["applied"] * 2
+    assert net.book(0) == ([], [])
+    assert told == [("BTC-USD", HiddenOrders(1, ALICE.key, "0.05", "0.001"))]
+    assert records.hidden == {"BTC-USD": HiddenOrders(2, ALICE.key, "0.05", "0.001")}
+
+
+def test_a_proof_is_passed_on_but_not_to_who_told_it(alice: Author) -> None:
+    net = Network(3)
+    net.link(0, 1)
+    net.link(0, 2)
+    one, other = alice.order("1"), Author(net.now).order("2")
+    [link] = net[1].peering.ready()
+    net.counts.clear()
+    net[1].peering.notify(link, "gossip.proof", {"first": one.wire(), "second": other.wire()})
+    net.settle()
+    assert net[2].replica.origins[ALICE.key].frozen
+    assert net.counts["gossip.proof"] == 2
+
+
+def test_two_entries_that_contradict_each_other_are_shown_to_all_others(alice: Author) -> None:
+    net = Network(3)
+    net.link(0, 1)
+    net.link(0, 2)
+    [link] = net[1].peering.ready()
+    for entry in (alice.order("1"), Author(net.now).order("2")):
+        net[1].peering.notify(link, "gossip.publish", {"entries": [entry.wire()]})
+        net.settle()
+    assert net[2].replica.origins[ALICE.key].frozen
+    assert net.counts["gossip.proof"] == 1
 
 
 def own_entry(net: Network, seq: int, epoch: int = 1) -> Signed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from hashlib import sha256
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,6 +33,16 @@ def test_incremental_updates_equal_a_fresh_set(steps: list[tuple[bool, int]], bu
         low, high = sorted((rng.randint(0, len(naive)), rng.randint(0, len(naive))))
         assert updated.fingerprint(low, high) == fresh.fingerprint(low, high)
         assert list(updated.keys(low, high)) == list(fresh.keys(low, high))
+
+
+def test_a_fingerprint_is_what_other_peers_compute() -> None:
+    """It is part of the protocol: 16 bytes of a hash over the sum and the number."""
+    elements = [element(number) for number in range(300)]
+    made = live_set(elements)
+    total = sum(hashed for _, hashed in elements[10:210]) % 2**256
+    body = total.to_bytes(32, "little") + bytes([0x81, 0x48])  # 200, seven bits a byte
+    assert made.fingerprint(10, 210) == sha256(body).digest()[:16]
+    assert made.fingerprint(7, 7) == sha256(bytes(33)).digest()[:16]
 
 
 @settings(max_examples=60, deadline=None)

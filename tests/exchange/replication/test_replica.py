@@ -46,6 +46,7 @@ class Author:
 
     def order(self, price: str = "1", quantity: str = "1", **more: object) -> Signed:
         stamp = self.clock.stamp(self.now)
+        steps = {name: more.pop(name) for name in ("tick", "lot") if name in more}
         fields = {
             "market": "BTC-USD",
             "side": "sell",
@@ -60,7 +61,7 @@ class Author:
             **more,
         }
         self.last = order_id(self.identity.key, **fields)  # type: ignore[arg-type]
-        body = OrderBody(self.last, **fields)  # type: ignore[arg-type]
+        body = OrderBody(self.last, **fields, **steps)  # type: ignore[arg-type]
         states = [StateBody(self.last, 1, quantity, "0", "0", "")]
         return self.entry(order=body, states=states, stamp=stamp)
 
