@@ -120,6 +120,24 @@ def test_the_makers_log_beyond_the_deadline_is_an_answer(net: Network) -> None:
     everywhere_the_same(net)
 
 
+def test_the_makers_log_answers_each_fill_that_is_under_way(net: Network) -> None:
+    for price in (100, 101, 102):
+        net.place(MAKER, "sell", 5, price)
+    net.lost = {"fill.request", "fill.query"}
+    buys = [net.place(TAKER, "buy", 5, price) for price in (100, 101, 102)]
+    net.run(9)
+    assert [buy.reserved for buy in buys] == [5, 5, 5]
+    net.run(8)
+    assert net[TAKER].taker.settled_by_log >= 3
+
+
+def test_a_fill_that_is_answered_at_once_took_no_time(net: Network) -> None:
+    net.place(MAKER, "sell", 5, 100)
+    net.place(TAKER, "buy", 5, 100)
+    times = net[TAKER].taker.asking.round_trips
+    assert (sum(times.counts), times.total) == (1, 0.0)
+
+
 def test_a_log_with_a_gap_is_no_answer(net: Network) -> None:
     """What was jumped over might have held the trade: only the maker can tell then."""
     net.place(MAKER, "sell", 15, 100)

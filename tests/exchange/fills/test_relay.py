@@ -96,7 +96,7 @@ def test_what_arrives_and_makes_no_sense_costs_its_bringer_nothing() -> None:
         relay(net, 1).told(link, told, net.now)
     net.settle()
     assert net[1].peering.scores.of(link.key, net.now) == score
-    assert relay(net, 1).sent == 0
+    assert (relay(net, 1).sent, relay(net, 1).dropped) == (0, 2)
 
 
 def test_an_unreachable_home_is_not_planned_with(monkeypatch: pytest.MonkeyPatch) -> None:

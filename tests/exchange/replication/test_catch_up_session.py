@@ -17,7 +17,7 @@ from grenache_py.exchange.node import ExchangeNode
 from grenache_py.exchange.peer_messages import PEER_MESSAGES
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.requests import Answered
-from grenache_py.exchange.replication.catch_up_session import CatchUpSession
+from grenache_py.exchange.replication.catch_up_session import NOTHING_S, CatchUpSession
 from grenache_py.exchange.replication.catch_up_state import (
     CATCH_UP_TRANSITIONS,
     CatchUpEvent,
@@ -237,3 +237,11 @@ def test_an_illegal_event_costs_the_session_and_is_counted() -> None:
     assert rig.session.state is CatchUpState.DONE and rig.session.broke
     answered({"entries": []}, None, rig.now)  # too late: nothing happens
     assert len(rig.ended) == 1
+
+
+def test_a_neighbour_that_brings_nothing_has_its_place_for_a_while() -> None:
+    rig = Rig.of(8)
+    rig.session.begin(rig.now)
+    assert not rig.session.too_slow(rig.now)
+    assert not rig.session.too_slow(rig.now + NOTHING_S - 0.1)
+    assert rig.session.too_slow(rig.now + NOTHING_S)

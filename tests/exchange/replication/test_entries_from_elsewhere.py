@@ -239,6 +239,15 @@ def test_an_order_with_impossible_quantities_is_the_fault_of_its_home(
     assert net.book(0)[1] == []
 
 
+def test_nothing_is_left_of_an_order_whose_state_is_impossible(net: Network, alice: Author) -> None:
+    order = alice.order("1", "10", expires=alice.clock.read_ms(net.now) + 5_000)
+    more = alice.entry(states=[StateBody(alice.last, 2, "7", "0", "4", "")])
+    assert not replica(net).adoption.adopt_record(order, more, net.now)
+    assert alice.last not in replica(net).origins[ALICE.key].records
+    net.run(20)  # its time has come
+    assert net.book(0) == ([], [])
+
+
 def test_reserved_lots_keep_an_order_alive_though_nothing_is_open(
     net: Network, alice: Author
 ) -> None:

@@ -131,6 +131,20 @@ def test_a_promise_that_is_not_kept_costs_points_and_belief_for_a_while() -> Non
     assert len(told.of("sync.range")) == 2
 
 
+def test_others_are_believed_while_one_neighbour_has_broken_its_promise() -> None:
+    net = Network(3)
+    net.link(0, 1)
+    net.link(0, 2)
+    sync, first, second = net[0].sync, net[1].key, net[2].key
+    net[0].peering.by_key[first].heads["d" * 64] = Head(1, 7, HASH)
+    net[0].peering.by_key[second].heads["e" * 64] = Head(1, 3, HASH)
+    assert sync.behind().keys() == {"d" * 64, "e" * 64}
+    sync.intake.helpers.broke(first, net.now)
+    assert sync.behind().keys() == {"e" * 64}
+    sync.intake.helpers.broke(second, net.now)  # there is nobody else to know from
+    assert sync.behind().keys() == {"d" * 64, "e" * 64}
+
+
 def test_an_empty_answer_ends_the_promise_and_costs_nothing() -> None:
     told = Told()
     score = told.score

@@ -8,8 +8,8 @@ from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.live_set_key import INFINITY, key_of
 from grenache_py.exchange.replication.messages import bound_wire
-from grenache_py.exchange.replication.reconciliation import Reconciliation
-from grenache_py.exchange.replication.record_pages import _Ids, _Range, pages
+from grenache_py.exchange.replication.reconciliation import Reconciliation, Whole
+from grenache_py.exchange.replication.record_pages import RecordPage, _Ids, _Range, pages
 
 
 def test_ids_that_were_not_answered_are_asked_for_again() -> None:
@@ -50,3 +50,15 @@ def test_pages_cover_all_that_is_missing() -> None:
     ids = [text for page in found[::-1] for text in page.params()["ids"]]
     assert sorted(ids) == [short.hex() for short in shorts]
     assert [len(page.params()["ids"]) for page in found] == [5, 20, 20]
+
+
+def test_a_whole_range_may_bring_twice_as_many_as_were_told_of_and_no_more() -> None:
+    asking = Reconciliation(LiveSetIndex().set)
+    low, high = key_of(1, 0), key_of(1_000, 0)
+    asking.whole.append(Whole(low, high, 2))
+    page: RecordPage | None = pages(asking)[0]
+    brought = 0
+    while page is not None:
+        brought += 1
+        page = page.rest({"records": [[]], "next": bound_wire(key_of(1 + brought, 0))})
+    assert brought == 4
