@@ -21,7 +21,7 @@ from grenache_py.wire.http.routes import HTTPRoute
 
 __all__ = ["ROUTES", "GrapeFacts", "HTTPStatistics", "condition", "health", "metrics", "wrong"]
 
-#: Since another grape last asked this one anything. Each asks its neighbours every 15 min.
+#: Since another grape last asked this one anything. In an idle ring that is 5 min ago at most.
 UNASKED_S_MAX = 1_200.0
 
 _ANYBODY = "anybody, up to the rate of one address"

@@ -16,11 +16,11 @@ from urllib.request import Request, urlopen
 import pytest
 import pytest_twisted
 
+from grenache_py.grape import pages
 from tests.grape.test_command import GRAPE, ask, free_ports
 from tests.support import rings
 from tests.support.certificates import self_signed
-
-pytestmark = pytest.mark.network
+from tests.support.dht_nodes import NOW, make_node
 
 DEADLINE_S = 30.0
 #: Nobody waits 20 minutes in a test.
@@ -71,6 +71,7 @@ def until_raised(url: str, *ids: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+@pytest.mark.network
 def test_a_grape_says_what_is_wrong_everywhere_in_the_same_words(tmp_path: Path) -> None:
     for name, content in zip(("key.pem", "cert.pem"), self_signed("localhost"), strict=True):
         (tmp_path / name).write_bytes(content)
@@ -114,6 +115,7 @@ def test_a_grape_says_what_is_wrong_everywhere_in_the_same_words(tmp_path: Path)
             time.sleep(0.1)
 
 
+@pytest.mark.network
 def test_a_grape_that_finds_no_other_says_so(tmp_path: Path) -> None:
     udp, http = free_ports(2)
     options = ("--dp", str(udp), "--aph", str(http), "--bn", "127.0.0.1:9")
@@ -124,6 +126,7 @@ def test_a_grape_that_finds_no_other_says_so(tmp_path: Path) -> None:
             time.sleep(0.1)
 
 
+@pytest.mark.network
 @pytest_twisted.ensureDeferred
 async def test_a_grape_with_as_many_clients_as_it_takes_says_so() -> None:
     async with rings.ring(1, connections_max=2) as (one,):
@@ -133,3 +136,33 @@ async def test_a_grape_with_as_many_clients_as_it_takes_says_so() -> None:
         await rings.until(lambda: asking.closed)
         assert b'"id":"grape-full"' in asking.received
         client.transport.abortConnection()
+
+
+def test_in_an_idle_ring_everybody_is_asked_well_within_what_the_alarm_allows() -> None:
+    nodes = {
+        (f"10.0.0.{number}", 20001): make_node(node_id=bytes([number]) * 20, seed=number)
+        for number in range(1, 4)
+    }
+    now, asked, longest = NOW, dict.fromkeys(nodes, NOW), 0.0
+
+    def deliver() -> bool:
+        nonlocal longest
+        sent = [(a, *each) for a, node in nodes.items() for each in node.take_effects().datagrams]
+        for source, data, target in sent:
+            answer = nodes[target].receive_datagram(data, source, now)
+            if answer is not None:  # it was a query
+                longest, asked[target] = max(longest, now - asked[target]), now
+                nodes[source].receive_datagram(answer, target, now)
+        return bool(sent)
+
+    first, *others = nodes
+    for address in others:
+        nodes[address].bootstrap([first], now)
+    while now < NOW + 2 * pages.UNASKED_S_MAX:
+        while deliver():
+            pass
+        now = max(now, min(node.next_deadline() for node in nodes.values()))
+        for node in nodes.values():
+            node.tick(now)
+    assert all(node.table.good() == 2 for node in nodes.values())
+    assert 0 < max(longest, *(now - at for at in asked.values())) < pages.UNASKED_S_MAX / 3
