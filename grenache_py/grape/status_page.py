@@ -27,7 +27,8 @@ _PAGE = """<!doctype html>
 <link rel="icon" href="data:,">
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ font: 15px/1.5 system-ui; max-width: 46rem; margin: 1rem auto; padding: 0 1rem; }}
+body {{ color: CanvasText; background: Canvas; font: 15px/1.5 system-ui; max-width: 46rem;
+ margin: 1rem auto; padding: 0 1rem; }}
 table {{ border-collapse: collapse; width: 100%; margin-bottom: 1.5rem; }}
 caption {{ text-align: left; font-weight: 600; }}
 th {{ text-align: left; font-weight: 400; }}

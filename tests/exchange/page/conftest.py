@@ -45,10 +45,17 @@ window.WebSocket = class extends Real {
     super.send(text);
   }
   set onmessage(listener) {
-    super.onmessage = listener && ((event) => {
-      const message = JSON.parse(event.data);
+    let status = null;
+    const tell = (message) => {
       const told = window.meddle ? window.meddle(message, this) : message;
       if (told) listener({ data: JSON.stringify(told) });
+    };
+    window.tellStatus = () => tell({ method: "status.update", params: { ...status } });
+    super.onmessage = listener && ((event) => {
+      const message = JSON.parse(event.data);
+      if (message.method === "status.update") status = { ...message.params };
+      else if (message.result?.status?.uptime_s >= 0) status = { ...message.result.status };
+      tell(message);
     });
   }
 };
@@ -187,6 +194,7 @@ class Screen:
         """Have the page believe that the peer's status has these members, in JavaScript."""
         change = f"Object.assign(message.params, {{ {members} }})"
         self.meddle(f"if (message.method === 'status.update') {change}; return message;")
+        self.run("window.tellStatus()")
 
     def later(self, seconds: float) -> None:
         """The page's clock goes on by so much."""

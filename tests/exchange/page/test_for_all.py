@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.exchange.page.conftest import Peer, Screen, eventually
+from tests.grape.test_command import GRAPE
 from tests.interop.conftest import cache_folder, install
+from tests.soak.daemons import free_port
 
 pytestmark = pytest.mark.network
 
@@ -129,6 +132,28 @@ def test_every_width_fits(peer: Peer, screen: Screen) -> None:
             "setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False
         )
         assert screen.run("return document.documentElement.scrollWidth") <= width, width
+
+
+def test_a_grape_shows_how_it_is(screen: Screen, axe: str, tmp_path: Path) -> None:
+    http, dht = str(free_port()), str(free_port())
+    command = [*GRAPE, "-b", "127.0.0.1", "--dp", dht, "--aph", http]
+    command += ["--state", str(tmp_path / "state")]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as grape:
+        try:
+            eventually(lambda: serves(int(http)), True)
+            screen.driver.get(f"http://127.0.0.1:{http}/")
+            assert screen.find("main h1").text == "● Grape: ok"
+            assert "contacts that answer" in screen.find("main table").text
+            for scheme in ("light", "dark"):
+                screen.colours(scheme)
+                assert findings(screen, axe) == []
+        finally:
+            grape.kill()
+
+
+def serves(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_the_policy_holds(peer: Peer, screen: Screen) -> None:
