@@ -237,6 +237,7 @@ def driver() -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture
 def screen(driver: webdriver.Chrome) -> Iterator[Screen]:
+    driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": 0, "y": 0})
     yield Screen(driver)
     complaints = Screen(driver).complaints()
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -103,9 +103,9 @@ def test_one_far_ask_does_not_flatten_the_depth(peer: Peer, screen: Screen) -> N
     screen.shows("depth-far", "")
 
 
-def fill(peer: Peer, levels: int, middle: float) -> None:
+def fill(peer: Peer, levels: int, middle: float, account: str = "x") -> None:
     """Have an order of 1 on so many levels a side, a cent apart; asked for all at once."""
-    order = {"market": peer.market, "account": "x", "quantity": "1"}
+    order = {"market": peer.market, "account": account, "quantity": "1"}
     lines = [
         request_line("order.place", {**order, "side": side, "price": f"{middle + away:.2f}"}, 1)
         for cents in range(1, levels + 1)
@@ -118,6 +118,16 @@ def fill(peer: Peer, levels: int, middle: float) -> None:
             some = lines[at : at + AT_ONCE]
             line.sendall(b"".join(some))
             assert all(b'"result"' in answers.readline() for _ in some)
+
+
+def test_more_own_orders_than_fit_one_answer(peer: Peer, screen: Screen) -> None:
+    fill(peer, 200, 100, account="")
+    screen.open(peer)
+    screen.shows("show-open", "Open (400)")
+    screen.click("cancel-all")
+    screen.click("question-yes")
+    screen.shows("mine-answer", "Cancelled: 400.")
+    screen.shows("show-open", "Open (0)")
 
 
 def test_ten_thousand_levels(peer: Peer, screen: Screen) -> None:

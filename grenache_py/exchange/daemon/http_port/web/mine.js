@@ -34,7 +34,8 @@ export async function start() {
   await Promise.all([
     page.ask("orders.subscribe", { account }, async ({ orders, complete }) => {
       open = new Map(orders.map((order) => [order.order_id, order]));
-      for (let after, all = complete; !all; all = !after) { // those that did not fit the answer
+      let after = complete ? null : undefined;
+      while (after !== null) { // those that did not fit the answer
         const rest = await line.call("order.list", { account, status: "open", after });
         for (const order of rest.orders) if (!open.has(order.order_id)) open.set(order.order_id, order);
         after = rest.next;
