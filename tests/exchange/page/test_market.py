@@ -172,8 +172,8 @@ def test_two_hundred_updates_a_second_cost_less_than_a_quarter_of_a_core(
             time.sleep(max(0.0, began + turn / 200 - time.monotonic()))
         took, busy = time.monotonic() - began, busy_s() - before
     eventually(lambda: screen.run("return window.updates"), UPDATES)
-    share = busy / took
-    assert share < 0.25, f"{share:.1%} of a core, {UPDATES / took:.0f} updates a second"
+    share = busy * 200 / UPDATES  # also where a busy machine makes fewer in a second
+    assert share < 0.25, f"{share:.1%} of a core at 200; there were {UPDATES / took:.0f} a second"
     assert screen.run("return window.draws") <= 10 * took + 2
 
 
