@@ -46,9 +46,10 @@ rooms: $(STAMP) ## import-linter: who may import whom
 dead: $(STAMP) ## vulture: code that nothing uses
 	$(BIN)/vulture
 
-words: $(STAMP) ## codespell and doc8: spelling, and the layout of the documents
+words: $(STAMP) ## codespell, doc8 and sphinx-lint: spelling, and the layout of the documents
 	$(BIN)/codespell
 	$(BIN)/doc8 --quiet
+	$(BIN)/sphinx-lint *.rst docs changelog.d
 
 SITE = docs/_build/html
 docs: $(STAMP) ## the documents as a site, docs/_build/html, without a warning or a dead link
