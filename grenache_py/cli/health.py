@@ -142,7 +142,9 @@ def _examined(grapes: tuple[str, ...]) -> Iterator[GrapeFinding]:
     except GrenacheError as error:
         yield GrapeFinding(first, "announce", "bad", str(error))
         return
-    yield GrapeFinding(first, "announce", "good", f"{count} other grapes recorded it")
+    yield GrapeFinding(
+        first, "announce", "good", f"{count} other grape{'s' * (count != 1)} recorded it"
+    )
     yield from found_by(first, {url: _found(url, name) for url in answering})
 
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-__all__ = ["Due", "Line", "State"]
+__all__ = ["SILENT", "Due", "Line", "State"]
 
 State: TypeAlias = Literal["connecting", "greeting", "live", "waiting", "closed"]
 #: What a line wants done when its time has come.
@@ -26,6 +26,8 @@ STEADY_S = 10.0
 SILENCE_S = 10.0
 #: A connection that is not made, or not greeted, in this time counts as lost.
 GREETING_S = 5.0
+#: Why a connection that is there is of no use yet.
+SILENT = "it has not said who it is"
 
 
 @attrs.define
@@ -57,7 +59,7 @@ class Line:
     def connected(self, now: float) -> None:
         """A connection is there, and nothing is known of the other end."""
         self.state, self.heard_at, self._due_at = "greeting", now, now + GREETING_S
-        self.reason = "it has not said who it is"
+        self.reason = SILENT
 
     def greeted(self, now: float) -> bool:
         """The daemon has said who it is; whether this is not the first time."""

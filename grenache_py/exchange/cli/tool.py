@@ -26,6 +26,7 @@ from grenache_py import __version__
 from grenache_py.plain_text import harmless_json, harmless_lines
 from grenache_py.trading import Client, NotConnected, State
 from grenache_py.trading.address import DEFAULT
+from grenache_py.trading.line import SILENT
 
 __all__ = [
     "EXIT_FAILED",
@@ -137,6 +138,10 @@ class Tool:
         try:
             return self._new(reconnect=False).__enter__()
         except NotConnected as error:
+            if SILENT in str(error):  # what hangs is not started once more
+                raise NotConnected(
+                    f"{error}: a daemon that hangs, or another program; `exchange doctor` looks"
+                ) from None
             raise NotConnected(
                 f"no exchange there: {error}; start one with `twistd -n exchange`,"
                 " or say where it is with --connect HOST:PORT"

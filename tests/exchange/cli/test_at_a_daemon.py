@@ -151,7 +151,8 @@ def test_who_accepts_and_says_nothing_is_waited_for_as_long_as_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         told = tool_at("-c", address, "--timeout", "0.3", "markets", code=5)
-    assert f"{address}: it has not said who it is" in told
+    assert f"{address}: it has not said who it is: a daemon that hangs" in told
+    assert "start one" not in told
 
 
 @pytest.mark.parametrize("words", [("orders", "x", "--watch"), ("orders", "--since", "1")])
