@@ -163,7 +163,6 @@ class DaemonRole:
         self._happened(RoleEvent.ENDED)
         sight = self.sight
         assert sight is not None
-        own = self._is_own(sight)
         number = sight.term.number + 1
         if self._new_epoch:
             number = max(self._highest + 1, number, int(sight.at_s - _BEGIN_S))
@@ -175,7 +174,7 @@ class DaemonRole:
                 number,
                 self._boot,
                 self._holder,
-                0.0 if own else SILENT_S,
+                self._silence(sight),
             )
         )
 
@@ -299,6 +298,10 @@ class DaemonRole:
     def _is_own(self, sight: Sight) -> bool:
         return bool(sight.term.holder) and sight.term.boot == self._boot
 
+    def _silence(self, sight: Sight) -> float:
+        """How long the holder must have been silent, by the database's clock."""
+        return 0.0 if self._is_own(sight) else SILENT_S
+
     def _seen_as_holder(self, step: int, sight: Sight, now: float) -> None:
         if not self._is_own(sight):
             self._stand_by("another daemon has taken the term", now)
@@ -361,7 +364,8 @@ class DaemonRole:
     def _take_over(self, event: RoleEvent, sight: Sight, now: float) -> None:
         self._happened(event)
         self.reason = "it takes over"
-        self._effects.append(EndSessions(self._begin_step(STEP_S, now), sight.term.number))
+        step = self._begin_step(STEP_S, now)
+        self._effects.append(EndSessions(step, sight.term.number, self._silence(sight)))
 
     def _fence(self, reason: str, now: float) -> None:
         self._happened(RoleEvent.LOST)

@@ -41,10 +41,16 @@ class Look:
 
 @attrs.frozen
 class EndSessions:
-    """End every database session of the terms up to ``number``; then ``DaemonRole.ended``."""
+    """
+    End every database session of the terms up to ``number``; then ``DaemonRole.ended``.
+
+    Only if the holder is silent for ``silent_s`` still, as in `Raise`; else ``DaemonRole.outrun``:
+    who was stopped before this, and wakes, must not disturb one that serves.
+    """
 
     step: int
     number: int
+    silent_s: float
 
 
 @attrs.frozen

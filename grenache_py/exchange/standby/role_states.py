@@ -74,6 +74,7 @@ ROLE_TRANSITIONS = Transitions(
         (RoleState.DEMOTING, RoleEvent.LOST): RoleState.FENCED,
         (RoleState.FENCED, RoleEvent.HELD): RoleState.ENDING,
         (RoleState.FENCED, RoleEvent.OUTRUN): RoleState.STANDBY,
+        (RoleState.ENDING, RoleEvent.OUTRUN): RoleState.STANDBY,
         (RoleState.RAISING, RoleEvent.OUTRUN): RoleState.STANDBY,
         (RoleState.LOADING, RoleEvent.OUTRUN): RoleState.STANDBY,
         (RoleState.SERVING, RoleEvent.OUTRUN): RoleState.STANDBY,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from grenache_py.exchange.effects.rows import LogRow, Row, Snapshot
-from grenache_py.exchange.standby.role_effects import Raise
+from grenache_py.exchange.standby.role_effects import EndSessions, Raise
 from grenache_py.exchange.standby.term import Sight, Term
 from tests.support.memory_database import MemoryDatabase
 from tests.support.virtual_clock import Scheduler
@@ -204,21 +204,27 @@ class SharedDatabase:
             self._old = now, sight
         return sight
 
-    def end_sessions(self, member: Member, number: int, ended: Callable[[bool], None]) -> None:
-        """End what belongs to the terms up to ``number``."""
-        answered = self._once(ended, False)
+    def end_sessions(self, member: Member, wish: EndSessions, ended: Callable[[str], None]) -> None:
+        """End what belongs to the terms up to a number: "committed", "outrun" or "lost"."""
+        answered = self._once(ended, "lost")
         server = self.isolated.get(member.name, self.primary)
 
         def arrived() -> None:
             if member.cut_off:
                 return
+            if not self._gone(server, wish.silent_s):
+                answered("outrun")
+                return
             for session in list(self.sessions):
-                old = 0 < session.term <= number and session.server is server
+                old = 0 < session.term <= wish.number and session.server is server
                 if self.ends_sessions and old:
                     self._end(session)
-            answered(True)
+            answered("committed")
 
         self._soon(arrived)
+
+    def _gone(self, server: Server, silent_s: float) -> bool:
+        return not server.term.holder or self.clock.now - server.beat_s >= silent_s
 
     def raise_term(self, member: Member, wish: Raise, ended: Callable[[str], None]) -> None:
         """Compare, swap and wait: "committed", "outrun", "warned" or "lost"."""
@@ -237,8 +243,7 @@ class SharedDatabase:
                 self.clock.after(0.02, attempt)  # the row is held
                 return
             term, now = server.term, self.clock.now
-            gone = not term.holder or now - server.beat_s >= wish.silent_s
-            if term.number != wish.expected or not gone:
+            if term.number != wish.expected or not self._gone(server, wish.silent_s):
                 answered("outrun")
                 return
             new = Term(wish.number, wish.holder, wish.boot, int(now * 1000))

@@ -142,6 +142,22 @@ class Member(Peer):
             wait = max(0.0, deadline - self.network.clock.now)
             self._role_timer = self.network.clock.after(wait, lambda: self._answer(role.tick))
 
+    def _outcome(self, well: Callable[..., None], step: int, *rest: Any) -> Callable[[str], None]:
+        """What tells the role how a step ended."""
+        role: DaemonRole = well.__self__  # type: ignore[attr-defined]
+
+        def tell(how: str) -> None:
+            if how == "committed" or (how == "warned" and not self.heeds_warnings):
+                if well == role.given_up:
+                    self.network.count("term given up")
+                self._answer(well, step, *rest)
+            elif how == "outrun":
+                self._answer(role.outrun, step)
+            else:
+                self._answer(role.failed, step, how)
+
+        return tell
+
     def _carry_out(self, role: DaemonRole, effect: wishes.RoleEffect) -> None:
         database, clock = self.database, self.network.clock
         if isinstance(effect, wishes.Look):
@@ -156,24 +172,9 @@ class Member(Peer):
 
             database.look(self, self._boot, effect.alive, seen)
         elif isinstance(effect, wishes.EndSessions):
-
-            def ended(well: bool) -> None:
-                if well:
-                    self._answer(role.ended, effect.step)
-                else:
-                    self._answer(role.failed, effect.step, "no answer")
-
-            database.end_sessions(self, effect.number, ended)
+            database.end_sessions(self, effect, self._outcome(role.ended, effect.step))
         elif isinstance(effect, wishes.Raise):
-
-            def raised(how: str) -> None:
-                if how == "committed" or (how == "warned" and not self.heeds_warnings):
-                    self._answer(role.raised, effect.step, effect.number)
-                elif how == "outrun":
-                    self._answer(role.outrun, effect.step)
-                else:
-                    self._answer(role.failed, effect.step, how)
-
+            raised = self._outcome(role.raised, effect.step, effect.number)
             database.raise_term(self, effect, raised)
         elif isinstance(effect, wishes.LoadNode):
 
@@ -192,17 +193,7 @@ class Member(Peer):
         elif isinstance(effect, wishes.Finish):
             self._finish(role, effect)
         elif isinstance(effect, wishes.GiveUp):
-
-            def given_up(how: str) -> None:
-                if how == "committed":
-                    self.network.count("term given up")
-                    self._answer(role.given_up, effect.step)
-                elif how == "outrun":
-                    self._answer(role.outrun, effect.step)
-                else:
-                    self._answer(role.failed, effect.step, how)
-
-            database.give_up(self, effect.number, given_up)
+            database.give_up(self, effect.number, self._outcome(role.given_up, effect.step))
         elif isinstance(effect, wishes.Ask):
             database.ask(self, effect.boot)
         else:
