@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Sequence
 
 import attrs
 
@@ -46,6 +47,21 @@ class DaemonAddress:
         if not colon or not host or not port.isdecimal() or int(port) > 65_535:
             raise ValueError(f"{text!r} is not HOST:PORT, and no path of a socket")
         return cls(text, host=host.strip("[]"), port=int(port))
+
+    @classmethod
+    def all_of(cls, text: str | Sequence[str] | None) -> tuple[DaemonAddress, ...]:
+        """
+        Read the addresses of a home's daemons: a list, or one text with commas.
+
+        Raises:
+            ValueError: one is none.
+        """
+        if text is None or isinstance(text, str):
+            text = (text or os.environ.get("EXCHANGE_CONNECT") or DEFAULT).split(",")
+        parts = [each.strip() for each in text]
+        if not all(parts) or not parts:
+            raise ValueError("an address is missing")
+        return tuple(dict.fromkeys(cls.of(part) for part in parts))
 
 
 def why_not_reached(error: OSError) -> str:

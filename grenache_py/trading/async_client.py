@@ -10,7 +10,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, Literal, TypeVar
 
@@ -54,7 +54,7 @@ class AsyncClient(ClientFacts):
 
     def __init__(
         self,
-        address: str | None = None,
+        address: str | Sequence[str] | None = None,
         *,
         token: str | None = None,
         account: str = "",
@@ -69,7 +69,8 @@ class AsyncClient(ClientFacts):
         """
         Args:
             address: ``HOST:PORT``, the path of a UNIX socket, or None for ``EXCHANGE_CONNECT``,
-                else 127.0.0.1:7070.
+                else 127.0.0.1:7070. Several, in a list or with commas between: the daemons of one
+                home, of which the client finds the one that serves.
             token: shown to a daemon that asks for one.
             account: whose orders these are: a label inside one home.
             tls: how to speak TLS; None: not at all.
@@ -84,12 +85,12 @@ class AsyncClient(ClientFacts):
         Raises:
             ValueError: the address is none.
         """
-        self._address = DaemonAddress.of(address)
+        self._addresses = DaemonAddress.all_of(address)
         self._tls = tls
         self._clock = time.monotonic
         self._driver: AsyncioDriver | None = None
         self._core = Core(
-            self._address.text,
+            [each.text for each in self._addresses],
             self._clock,
             random.SystemRandom(),
             account=account,
@@ -101,7 +102,7 @@ class AsyncClient(ClientFacts):
         )
 
     async def __aenter__(self) -> Self:
-        driver = AsyncioDriver(self._core, self._clock, self._address, self._tls)
+        driver = AsyncioDriver(self._core, self._clock, self._addresses, self._tls)
         driver.start()
         self._driver = driver
         live: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from grenache_py.trading.address import DaemonAddress, why_not_reached
 from grenache_py.trading.core import Core
@@ -24,12 +24,12 @@ class AsyncioDriver(Driver):
         self,
         core: Core,
         clock: Callable[[], float],
-        address: DaemonAddress,
+        addresses: Sequence[DaemonAddress],
         tls: ssl.SSLContext | None,
     ) -> None:
         super().__init__(core, clock)
         self._loop = asyncio.get_running_loop()
-        self._address = address
+        self._addresses = addresses
         self._tls = tls
         self._transport: asyncio.Transport | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -38,7 +38,7 @@ class AsyncioDriver(Driver):
         self._connecting = self._loop.create_task(self._connect(attempt))
 
     async def _connect(self, attempt: int) -> None:
-        address, loop = self._address, self._loop
+        address, loop = self._addresses[self.core.line.place], self._loop
         host = address.host if self._tls is not None else None
         try:
             if address.path:

@@ -11,7 +11,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypeVar
 
@@ -61,7 +61,7 @@ class Client(ClientFacts):
 
     def __init__(
         self,
-        address: str | None = None,
+        address: str | Sequence[str] | None = None,
         *,
         token: str | None = None,
         account: str = "",
@@ -76,7 +76,8 @@ class Client(ClientFacts):
         """
         Args:
             address: ``HOST:PORT``, the path of a UNIX socket, or None for ``EXCHANGE_CONNECT``,
-                else 127.0.0.1:7070.
+                else 127.0.0.1:7070. Several, in a list or with commas between: the daemons of one
+                home, of which the client finds the one that serves.
             token: shown to a daemon that asks for one.
             account: whose orders these are: a label inside one home.
             tls: how to speak TLS; None: not at all.
@@ -91,13 +92,13 @@ class Client(ClientFacts):
         Raises:
             ValueError: the address is none.
         """
-        self._address = DaemonAddress.of(address)
+        self._addresses = DaemonAddress.all_of(address)
         self._tls = tls
         self._clock = time.monotonic
         self._socket: socket.socket | None = None
         self._unwritten = b""
         self._core = Core(
-            self._address.text,
+            [each.text for each in self._addresses],
             self._clock,
             random.SystemRandom(),
             account=account,
@@ -340,7 +341,7 @@ class Client(ClientFacts):
         self._write(core.take_output())
 
     def _connect(self) -> None:
-        address = self._address
+        address = self._addresses[self._core.line.place]
         try:
             connection = open_socket(address, min(CONNECT_S, self._core.calls.timeout_s), self._tls)
         except OSError as error:  # ssl.SSLError is one
@@ -365,7 +366,7 @@ class Client(ClientFacts):
                     unknown = self._core.state == "greeting"
                     hint = " before it said who it is; does it speak TLS?" if unknown else ""
                     self._core.lost(
-                        f"{self._address.text} closed the connection{hint}", self._clock()
+                        f"{self._core.address} closed the connection{hint}", self._clock()
                     )
                     return
                 left -= len(data)
@@ -373,7 +374,7 @@ class Client(ClientFacts):
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError as error:
-            self._core.lost(f"{self._address.text}: {error.strerror or error}", self._clock())
+            self._core.lost(f"{self._core.address}: {error.strerror or error}", self._clock())
 
     def _write(self, data: bytes) -> None:
         self._unwritten += data
@@ -384,7 +385,7 @@ class Client(ClientFacts):
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError as error:
-            self._core.lost(f"{self._address.text}: {error.strerror or error}", self._clock())
+            self._core.lost(f"{self._core.address}: {error.strerror or error}", self._clock())
 
     def _hang_up(self) -> None:
         self._unwritten = b""

@@ -165,6 +165,8 @@ class Greeting(Struct, frozen=True):
     features: tuple[str, ...] = ()
     account: str | None = None
     token_needed: bool = False
+    role: str = "serving"
+    serving: str = ""
 
 
 class _Pong(Struct, frozen=True):

@@ -10,12 +10,11 @@ writes what `take_output` returns, connects when the state is "connecting", and 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from logging import getLogger
 from typing import Any, TypeVar
 
-import msgspec
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw
 
 from grenache_py.trading import calls
 from grenache_py.trading.book import Book
@@ -25,6 +24,7 @@ from grenache_py.trading.errors import (
     ExchangeError,
     NotAuthorised,
     NotConnected,
+    Standby,
     Unavailable,
     refusal,
 )
@@ -32,7 +32,7 @@ from grenache_py.trading.feeds import BookFeed, FillFeed, Followed, OrderFeed, T
 from grenache_py.trading.line import Line, State
 from grenache_py.trading.listener import Listener
 from grenache_py.trading.models import Fill, Market, Order, Trade, market_name
-from grenache_py.trading.pending import BROKEN, Pending, SentLine, decode_sent_line
+from grenache_py.trading.pending import BROKEN, Pending, SentLine, decode_named, decode_sent_line
 from grenache_py.wire.jsonlines import LineSplitter
 from grenache_py.wire.jsonrpc import request_line
 
@@ -44,14 +44,6 @@ T = TypeVar("T")
 LINE_BYTES_MAX = 1_048_576
 
 
-class _Named(Struct):
-    """As much of a notification's params as says whose it is."""
-
-    market: str = ""
-    subscription: str = ""
-
-
-_named = msgspec.json.Decoder(_Named).decode
 _log = getLogger("grenache_py.trading")
 
 
@@ -60,7 +52,6 @@ class Core:
     See the module.
 
     Attributes:
-        address: for messages.
         markets: by name, as the daemon said last.
         calls: those under way.
         closed_by: why there will be no connection any more; None while there may be.
@@ -68,7 +59,7 @@ class Core:
 
     def __init__(
         self,
-        address: str,
+        addresses: Sequence[str],
         clock: Callable[[], float],
         rng: random.Random,
         *,
@@ -79,10 +70,9 @@ class Core:
         rate_per_s: float | None = None,
         on_state: Callable[[State, str], None] | None = None,
     ) -> None:
-        self.address = address
         self.markets: dict[str, Market] = {}
-        self.line = Line(rng)
-        self.calls = CallQueue(address, rng, account, timeout_s, rate_per_s, patient=reconnect)
+        self.line = line = Line(rng, addresses)
+        self.calls = CallQueue(line.address, rng, account, timeout_s, rate_per_s, patient=reconnect)
         self.closed_by: ExchangeError | None = None
         self._clock = clock
         self._hello = hello or calls.hello("", None)
@@ -98,6 +88,11 @@ class Core:
         self._dead_man: tuple[float, float] | None = None  # seconds, next time
 
     # What a shell looks at.
+
+    @property
+    def address(self) -> str:
+        """Of the daemon that is tried or used, for messages."""
+        return self.line.address
 
     @property
     def state(self) -> State:
@@ -164,20 +159,21 @@ class Core:
             self.lost(f"{self.address} sent a line longer than {LINE_BYTES_MAX} bytes", now)
         self._send(now)
 
-    def lost(self, reason: str, now: float) -> None:
-        """The connection is gone, or could not be made."""
+    def lost(self, reason: str, now: float, serving: str = "") -> None:
+        """The connection is gone, or could not be made; for ``serving`` see `Line.lost`."""
         if self.state in {"waiting", "closed"}:
             return
         if self.state == "live":
             _log.warning("%s is lost: %s", self.address, reason)
-        self.line.lost(reason, now)
+        last = self.line.lost(reason, now, serving)
+        self.calls.address = self.address
         self._output.clear()
         self._own.clear()
         self._later.clear()
         self.calls.lost()
         for feed in list(self._feeds.values()):
             feed.lost()
-        if not self._reconnect:
+        if last and not self._reconnect:
             self._end(NotConnected(reason))
         self._said()
 
@@ -320,6 +316,12 @@ class Core:
         if hello.token_needed:
             self._end(NotAuthorised(-32006, f"{self.address} asks for a token", {}))
             self._said()
+        elif hello.role == "standby":
+            self._stands_by(hello.serving, self._clock())
+
+    def _stands_by(self, serving: str, now: float) -> None:
+        if len(self.line.addresses) > 1:
+            self.lost(f"{self.address} stands by for another daemon", now, serving)
 
     def _time_is(self, daemon_ms: int) -> None:
         self.calls.daemon_ahead_ms = daemon_ms - self._clock() * 1000
@@ -355,6 +357,8 @@ class Core:
             self._note(line.method, line.params)
         elif isinstance(line.id, int):
             self.calls.answered(line.id, line.result, error, now)
+            if isinstance(error, Standby) and self._reconnect:
+                self._stands_by(error.serving, now)
         elif line.id is not None:
             answered = self._own.pop(line.id, None)
             if answered is not None:
@@ -364,7 +368,7 @@ class Core:
 
     def _note(self, method: str, params: Raw) -> None:
         kind, _, what = method.partition(".")
-        named = _named(params)
+        named = decode_named(params)
         if what == "update":
             feed = self._feeds.get(f"{kind}:{named.market}") or self._feeds.get(kind)
             if feed is not None:

@@ -26,6 +26,7 @@ __all__ = [
     "RateLimited",
     "Refused",
     "SelfTraded",
+    "Standby",
     "TooLate",
     "Unavailable",
     "UnknownMarket",
@@ -133,6 +134,20 @@ class Unavailable(Refused):
     """Not now: the store failed, the peer must not serve, or the daemon starts or stops."""
 
 
+class Standby(Unavailable):
+    """
+    This daemon stands by for another one of its home, which serves.
+
+    A client that knows several daemons goes to the next by itself.
+    """
+
+    @property
+    def serving(self) -> str:
+        """Where the other takes clients, as this one knows it; "" when it does not."""
+        serving = self.data.get("serving")
+        return serving if isinstance(serving, str) else ""
+
+
 class SelfTraded(Refused):
     """The order would trade with one of the same account."""
 
@@ -164,6 +179,7 @@ _KINDS: dict[int, type[Refused]] = {
     -32012: SelfTraded,
     -32014: TooLate,
     -32015: OutsideBand,
+    -32016: Standby,
 }
 
 

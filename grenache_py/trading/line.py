@@ -8,6 +8,7 @@ when something is due.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import attrs
@@ -36,12 +37,16 @@ class Line:
     The state of the line.
 
     Attributes:
+        addresses: of the daemons to try, one after the other.
+        place: which of them is the one of now.
         reason: why it is not live.
         heard_at: when anything was heard last.
         reconnects: how often it was live again after it was lost.
     """
 
     rng: random.Random
+    addresses: Sequence[str]
+    place: int = 0
     state: State = "waiting"
     reason: str = "not connected yet"
     heard_at: float = 0.0
@@ -75,16 +80,34 @@ class Line:
         if self.state == "live":
             self._due_at = now + SILENCE_S
 
-    def lost(self, reason: str, now: float) -> None:
-        """The connection is gone, or was not made."""
+    @property
+    def address(self) -> str:
+        """Of the daemon that is tried or used."""
+        return self.addresses[self.place]
+
+    def lost(self, reason: str, now: float, serving: str = "") -> bool:
+        """
+        The connection is gone, or was not made; the next daemon is tried.
+
+        Args:
+            serving: which one is tried instead, if it is among them.
+
+        Returns:
+            whether it was live, or all have been tried.
+        """
+        others = self.addresses
+        last = self.state == "live" or self._tries + 1 >= len(others)
         if self.state == "live":
             self.lost_at = now
             if self._live_at is not None and now - self._live_at >= STEADY_S:
                 self._tries = 0
-        pause = min(PAUSE_S * 2**self._tries, PAUSE_S_MAX)
-        self._tries = min(self._tries + 1, 16)
+        # The pause grows when all of them were tried.
+        pause = min(PAUSE_S * 2 ** (self._tries // len(others)), PAUSE_S_MAX)
+        self._tries = min(self._tries + 1, 16 * len(others))
         self.state, self.reason = "waiting", reason
         self._due_at = now + pause * (0.5 + self.rng.random() / 2)
+        self.place = others.index(serving) if serving in others else (self.place + 1) % len(others)
+        return last
 
     def closed(self, reason: str) -> None:
         """There will be no other."""

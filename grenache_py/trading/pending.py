@@ -15,7 +15,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from grenache_py.trading.calls import MethodCall
 from grenache_py.trading.errors import AnswerTimeout, ExchangeError, NotConnected, OutcomeUnknown
 
-__all__ = ["BROKEN", "Pending", "SentLine", "decode_sent_line", "is_immediate"]
+__all__ = ["BROKEN", "Pending", "SentLine", "decode_named", "decode_sent_line", "is_immediate"]
 
 T = TypeVar("T")
 
@@ -30,6 +30,14 @@ class SentLine(Struct):
     params: Raw = Raw(b"{}")
 
 
+class _Named(Struct):
+    """As much of a notification's params as says whose it is."""
+
+    market: str = ""
+    subscription: str = ""
+
+
+decode_named = msgspec.json.Decoder(_Named).decode
 decode_sent_line = msgspec.json.Decoder(SentLine).decode
 #: What decoding raises.
 BROKEN = (msgspec.DecodeError, UnicodeDecodeError, ValueError)

@@ -6,7 +6,7 @@ Shell: owns a connection of the reactor.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -28,25 +28,20 @@ class TwistedDriver(Driver):
     def __init__(
         self,
         core: Core,
-        address: DaemonAddress,
+        addresses: Sequence[DaemonAddress],
         tls: IOpenSSLClientConnectionCreator | None,
         reactor: Any,
     ) -> None:
         super().__init__(core, reactor.seconds)
         self.reactor = reactor
-        endpoint: Any
-        if address.path:
-            endpoint = UNIXClientEndpoint(reactor, address.path)
-        else:
-            endpoint = HostnameEndpoint(reactor, address.host.encode(), address.port)
-        self._endpoint = endpoint if tls is None else wrapClientTLS(tls, endpoint)
+        self._endpoints = [_endpoint(address, tls, reactor) for address in addresses]
         self._connection: _Connection | None = None
         self._connecting: Deferred[Any] | None = None
 
     def connect(self, attempt: int) -> None:
         factory = Factory.forProtocol(lambda: _Connection(self, attempt))
         factory.noisy = False
-        self._connecting = self._endpoint.connect(factory)
+        self._connecting = self._endpoints[self.core.line.place].connect(factory)
 
         def failed(failure: Failure) -> None:
             self.gone(attempt, f"{self.core.address}: {failure.getErrorMessage()}")
@@ -75,6 +70,17 @@ class TwistedDriver(Driver):
 
     def later(self, delay_s: float, call: Callable[[], None]) -> Timer:
         return _Later(self.reactor.callLater(delay_s, call))
+
+
+def _endpoint(
+    address: DaemonAddress, tls: IOpenSSLClientConnectionCreator | None, reactor: Any
+) -> Any:
+    endpoint: Any
+    if address.path:
+        endpoint = UNIXClientEndpoint(reactor, address.path)
+    else:
+        endpoint = HostnameEndpoint(reactor, address.host.encode(), address.port)
+    return endpoint if tls is None else wrapClientTLS(tls, endpoint)
 
 
 class _Later:

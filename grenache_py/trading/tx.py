@@ -7,7 +7,7 @@ Shell: owns a connection of a reactor.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, Literal, TypeVar
 
@@ -55,7 +55,7 @@ class TwistedClient(ClientFacts, Service):
 
     def __init__(
         self,
-        address: str | None = None,
+        address: str | Sequence[str] | None = None,
         *,
         token: str | None = None,
         account: str = "",
@@ -71,7 +71,8 @@ class TwistedClient(ClientFacts, Service):
         """
         Args:
             address: ``HOST:PORT``, the path of a UNIX socket, or None for ``EXCHANGE_CONNECT``,
-                else 127.0.0.1:7070.
+                else 127.0.0.1:7070. Several, in a list or with commas between: the daemons of one
+                home, of which the client finds the one that serves.
             token: shown to a daemon that asks for one.
             account: whose orders these are: a label inside one home.
             tls: how to speak TLS; None: not at all.
@@ -89,10 +90,10 @@ class TwistedClient(ClientFacts, Service):
         """
         if reactor is None:
             from twisted.internet import reactor
-        self._address = DaemonAddress.of(address)
+        addresses = DaemonAddress.all_of(address)
         self._clock: Callable[[], float] = reactor.seconds
         self._core = Core(
-            self._address.text,
+            [each.text for each in addresses],
             self._clock,
             random.SystemRandom(),
             account=account,
@@ -102,7 +103,7 @@ class TwistedClient(ClientFacts, Service):
             rate_per_s=rate_per_s,
             on_state=on_state,
         )
-        self._driver = TwistedDriver(self._core, self._address, tls, reactor)
+        self._driver = TwistedDriver(self._core, addresses, tls, reactor)
 
     def startService(self) -> None:
         """Begin to connect; `ready` waits for it."""

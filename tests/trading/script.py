@@ -29,11 +29,13 @@ def report(name: str = "a", status: str = "new", **more: Any) -> dict[str, Any]:
 class Script:
     """A core, its daemon and its clock."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *addresses: str, **options: Any) -> None:
         self.now = 100.0
         self.states: list[str] = []
         options.setdefault("on_state", lambda state, reason: self.states.append(state))
-        self.core = Core("test:1", lambda: self.now, random.Random(1), **options)
+        addresses = addresses or ("test:1",)
+        self.core = Core(addresses, lambda: self.now, random.Random(1), **options)
+        self.role: dict[str, str] = {}
         self.features = FEATURES
         self.account: str | None = None
 
@@ -61,7 +63,12 @@ class Script:
         self.core.connected(self.now)
         for request in self.sent():
             result: dict[str, Any] = {
-                "hello": {"peer": "p", "features": self.features, "account": self.account},
+                "hello": {
+                    "peer": "p",
+                    "features": self.features,
+                    "account": self.account,
+                    **self.role,
+                },
                 "markets.list": {"markets": MARKETS},
                 "ping": {"time": int(self.now * 1000) + AHEAD_MS},
             }[request["method"]]

@@ -125,6 +125,31 @@ def test_the_client_that_waits(daemon: Daemon) -> None:
         client.ping()
 
 
+def test_every_client_finds_the_daemon_that_is_there(daemon: Daemon, tmp_path: Path) -> None:
+    several = [str(tmp_path / "nobody"), daemon.path]
+    with Client(several, timeout_s=DEADLINE_S) as client:
+        assert client.ping() < DEADLINE_S
+    with Client(",".join(several), reconnect=False) as client:
+        assert client.ping() < DEADLINE_S
+
+    async def main() -> None:
+        async with AsyncClient(several, timeout_s=DEADLINE_S) as other:
+            assert await other.ping() < DEADLINE_S
+
+    asyncio.run(main())
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_client_for_twisted_too(daemon: Daemon, tmp_path: Path) -> None:
+    client = TwistedClient([str(tmp_path / "nobody"), daemon.path], timeout_s=DEADLINE_S)
+    client.startService()
+    try:
+        await client.ready()
+        assert await client.ping() < DEADLINE_S
+    finally:
+        await client.stopService()
+
+
 def test_the_client_for_asyncio(daemon: Daemon) -> None:
     async def main() -> None:
         async with (

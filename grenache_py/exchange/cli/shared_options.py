@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from grenache_py.exchange.cli.tool import Tool
+from grenache_py.trading.address import DaemonAddress
 
 __all__ = ["SHARED_OPTIONS", "json_wanted"]
 
@@ -43,9 +44,13 @@ def _sets(name: str, made: Callable[[Any], Any] = lambda value: value) -> _Callb
     return keep
 
 
-def _daemon(text: str) -> str:
-    if "/" not in text and not re.fullmatch(r".+:[0-9]{1,5}", text):
-        raise click.BadParameter("must be HOST:PORT, or the path of a socket with a /")
+def _daemons(text: str) -> str:
+    try:
+        DaemonAddress.all_of(text)
+    except ValueError:
+        raise click.BadParameter(
+            "must be HOST:PORT, or the path of a socket with a /; several with commas between"
+        ) from None
     return text
 
 
@@ -74,9 +79,10 @@ def _option(
 
 SHARED_OPTIONS = (
     _option(
-        "-c", "--connect", name="address", made=_daemon, metavar="HOST:PORT|PATH",
+        "-c", "--connect", name="address", made=_daemons, metavar="HOST:PORT|PATH,...",
         envvar="EXCHANGE_CONNECT",
-        help="The daemon's client port, or its UNIX socket.  [default: 127.0.0.1:7070;"
+        help="The daemon's client port, or its UNIX socket; with commas those of all daemons of a"
+        " home, of which the one that serves is used.  [default: 127.0.0.1:7070;"
         " env: EXCHANGE_CONNECT]",
     ),
     _option(

@@ -173,7 +173,7 @@ class Tool:
         if self.tls is not None and "/" in self.daemon:
             raise click.UsageError("--tls is for HOST:PORT: a UNIX socket needs none.")
         return Client(
-            self.daemon,
+            [self.unix] if self.unix else self.daemon,
             token=self.token or None,
             tls=self.tls,
             timeout_s=self.timeout_s or ANSWER_TIMEOUT_S,
