@@ -11,6 +11,7 @@ import gc
 import random
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
@@ -114,21 +115,27 @@ def _introduce(status: str, exchange: ExchangeService, options: Options) -> str:
         listen = {name: [place(port) for port in all_] for name, all_ in exchange.ports.items()}
         exchange.log.info("peer {peer} is ready", peer=exchange.identity.key, listen=listen)
         return status
-    market = exchange.gateway.node.markets
-    symbol = next(iter(market))
     lines = [f"exchange: peer {exchange.identity.key}"]
+    if exchange.commit_loop.node is None:
+        lines.append("  stands by until the daemon that serves is gone")
+    else:
+        lines += _places(exchange, options)
+    if sys.__stdout__ is not None:
+        with suppress(OSError, ValueError):  # full, closed or without a reader: no reason to stop
+            print("\n".join(lines), file=sys.__stdout__, flush=True)
+    return status
+
+
+def _places(exchange: ExchangeService, options: Options) -> Iterator[str]:
+    symbol = next(iter(exchange.gateway.node.markets))
     for name, ports in exchange.ports.items():
-        lines += [f"  {name:<6} {place(port)}" for port in ports]
+        yield from (f"  {name:<6} {place(port)}" for port in ports)
     for port in exchange.ports["client"][:1]:
         address: Any = port.getHost()
         if hasattr(address, "port"):
             host = LOOPBACK.get(address.host, address.host)
             where = "" if address.port == 7070 else f" --connect {at(host, address.port)}"
             tls = options.exchange.client[0].startswith("ssl:")
-            lines.append(f"  try    exchange{where}{' --tls' * tls} buy {symbol} 1.5 @ 100")
+            yield f"  try    exchange{where}{' --tls' * tls} buy {symbol} 1.5 @ 100"
             if not tls:
-                lines.append(f"  or     telnet {host} {address.port}   and type: help")
-    if sys.__stdout__ is not None:
-        with suppress(OSError, ValueError):  # full, closed or without a reader: no reason to stop
-            print("\n".join(lines), file=sys.__stdout__, flush=True)
-    return status
+                yield f"  or     telnet {host} {address.port}   and type: help"

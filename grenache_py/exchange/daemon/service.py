@@ -65,6 +65,8 @@ __all__ = ["EmbeddedGrape", "ExchangeService"]
 STATUS_S = 1.0
 #: How often it is looked how late the reactor is.
 TIMING_S = 0.5
+#: Between two tries of a daemon that stands by; each looks for some seconds itself.
+TAKE_OVER_AGAIN_S = 0.1
 #: How long a stop waits for clients and peers to take what was written for them.
 CLOSE_TIMEOUT_S = 2.0
 
@@ -243,20 +245,29 @@ class ExchangeService(Service):
         try:
             await self._open()
         except (ConfigError, CannotListenError) as error:
-            self._ready.fail(error)
+            self._cannot(Failure(error))
         except StoreError as error:
-            self._ready.fail(ConfigError(error.message))
+            self._cannot(Failure(ConfigError(error.message)))
         except CancelledError:
             raise
         except Exception:
-            self._ready.fail(Failure())  # a bug: it must not leave a daemon that lives on deaf
+            self._cannot(Failure())  # a bug: it must not leave a daemon that lives on deaf
         else:
-            self._ready.fire(self.describe())
+            if not self._ready.happened:
+                self._ready.fire(self.describe())
+
+    def _cannot(self, reason: Failure) -> None:
+        """It does not come to serve; one that stood by has been ready for that already."""
+        if self._ready.happened:
+            self.log.failure("cannot take over, and stops", reason)
+            self._reactor.callLater(0, self._reactor.stop)
+        else:
+            self._ready.fail(reason)
 
     async def _open(self) -> None:
         config, reactor = self._config, self._reactor
         await self._listen("peer", config.peer, PeerPort(self._peers.accept))
-        await self.commit_loop.start()
+        await self._begin_to_serve()
         await self._listen("client", config.client, ClientPort(self._clients.accept))
         pages = HTTPPort(
             reactor, self._pages.pages(), self._clients.accept_stream, config.http_names
@@ -281,6 +292,25 @@ class ExchangeService(Service):
         telling = every(lambda: STATUS_S, self._clock, self.log, "telling", self._tell_status)
         self._background.spawn("telling the status", telling)
         self._background.spawn("timing the reactor", self._time_reactor())
+
+    async def _begin_to_serve(self) -> None:
+        """Open the store; a daemon that stands by does so once the one that serves is gone."""
+        while True:
+            try:
+                await self.commit_loop.start()
+            except StoreError as error:
+                if not self._config.standby or (
+                    error.fault != "locked" and not self._ready.happened
+                ):
+                    raise
+                if not self._ready.happened:
+                    self.log.info("stands by: {reason}", reason=error.message)
+                    self._ready.fire(f"peer {self.identity.key[:8]} stands by")
+                await deferLater(self._reactor, TAKE_OVER_AGAIN_S)
+            else:
+                break
+        if self._ready.happened:
+            self.log.info("has taken over, and serves")
 
     async def _listen(self, name: str, endpoints: Iterable[str], factory: Factory) -> None:
         for description in endpoints:

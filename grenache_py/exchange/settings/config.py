@@ -41,6 +41,7 @@ class ExchangeConfig:
     Attributes:
         data: directory of identity and database.
         store: address of a PostgreSQL database that is the store; "" for a file in ``data``.
+        standby: wait until the daemon that has the database is gone, and take its home over.
         single_database: that database may be one server, without a synchronous standby.
         markets: what can be traded here.
         client, peer, http: Twisted endpoint strings to listen on; empty: not at all.
@@ -60,6 +61,7 @@ class ExchangeConfig:
     data: str = "exchange-data"
     store: str = ""
     single_database: bool = False
+    standby: bool = False
     markets: tuple[Market, ...] = (Market.parse("BTC-USD:tick=0.01,lot=0.0001"),)
     client: tuple[str, ...] = ("tcp:7070:interface=127.0.0.1",)
     peer: tuple[str, ...] = ("tcp:7071:interface=127.0.0.1",)
@@ -141,6 +143,13 @@ _OPTIONS = (
         read=_store,
         takes="ADDRESS",
         about="postgresql://HOST[,HOST]/DATABASE: keep orders there, not in --data",
+    ),
+    Option(
+        name="standby",
+        field="standby",
+        read=flag,
+        takes="",
+        about="with --store: wait until the daemon that serves is gone, then take over",
     ),
     Option(
         name="single-database",
@@ -302,6 +311,10 @@ def from_settings(*layers: Mapping[str, Any]) -> ExchangeConfig:
     symbols = [market.symbol for market in config.markets]
     if not symbols or len(set(symbols)) < len(symbols):
         raise ConfigError("market must be given, and each symbol once")
+    if config.standby and not config.store:
+        raise ConfigError("standby needs store: a file has one daemon")
+    if config.standby and config.new_epoch:
+        raise ConfigError("standby and new-epoch exclude each other: a new epoch is begun at once")
     if config.grapes and ({"dht_port", "bootstrap"} & fields.keys()):
         raise ConfigError("grape and dht (or bn) exclude each other: use grapes or run one inside")
     return config

@@ -113,6 +113,53 @@ def test_a_daemon_that_wakes_after_a_takeover_serves_nothing_more(
                 assert client.call("order.list", status="open")["orders"] == []
 
 
+class Spare(Daemon):
+    """One that stands by; it has started when it says so."""
+
+    def serves(self) -> bool:
+        return "stands by" in self.log.read_text() or super().serves()
+
+
+def test_a_daemon_that_stands_by_serves_when_the_other_is_killed(
+    pair: tuple[Server, Server], tmp_path: Path
+) -> None:
+    one, two = pair
+    one.ask("CREATE DATABASE home")
+    url = one.url("home", two)
+    options = ("--store", url, "--standby")
+    with on(url, tmp_path / "here") as daemon:
+        with daemon.client() as client:
+            kept = place(client, "buy", "90")["order_id"]
+        with Spare(elsewhere(daemon, tmp_path / "there"), *options) as spare:
+            assert "in use by another exchange" in spare.log.read_text()
+            with pytest.raises(ExchangeError):
+                spare.client()
+            with daemon.client() as client:
+                place(client, "buy", "91")  # the one that serves is not hurt
+            daemon.kill()
+            assert until(spare)["database"]["term"] == 2
+            with spare.client() as client:
+                assert client.call("order.get", order_id=kept)["status"] == "new"
+            daemon.options += ("--standby",)
+            with Spare(daemon.folder, *options) as former:
+                assert former.log.read_text().count("stands by") >= 1
+                assert former.stop() in (0, -signal.SIGTERM)
+            # Frozen, and its sessions ended: it stands by again, and does not stay closed for ever.
+            with Spare(daemon.folder, *options) as former:
+                spare.process.send_signal(signal.SIGSTOP)
+                one.ask(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                    " WHERE application_name LIKE 'grenache %'"
+                )
+                assert until(former)["database"]["term"] == 3
+                spare.process.send_signal(signal.SIGCONT)
+                with suppress(ExchangeError), spare.client() as client:
+                    place(client, "buy", "92")
+                until(spare, "in use by another exchange")
+                former.kill()
+                assert until(spare)["database"]["term"] == 4
+
+
 def test_a_failover_of_the_database_costs_a_moment_and_nothing_else(
     pair: tuple[Server, Server], tmp_path: Path
 ) -> None:

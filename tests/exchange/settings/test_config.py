@@ -61,6 +61,8 @@ def test_the_file_is_overruled_by_the_command_line() -> None:
         ({"store": "/data"}, "store must be postgresql://HOST[,HOST]/DATABASE; --data names a"),
         ({"store": "postgres://me:pw@a,b/db"}, "store has a password in it, which others can"),
         ({"store": "postgresql:///db?host=a&password=pw"}, "put it into ~/.pgpass"),
+        ({"standby": True}, "standby needs store: a file has one daemon"),
+        ({"store": "postgresql://a/b", "standby": True, "new-epoch": True}, "exclude each other"),
         ({"grape": "http://a", "dht": 1}, "grape and dht (or bn) exclude each other"),
     ],
 )

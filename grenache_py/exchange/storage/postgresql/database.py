@@ -92,6 +92,7 @@ class PostgreSQLDatabase:
         place: where it is, for people.
         number: the term that this process holds or held; 0: it never did.
         since_ms: since when, by this machine's clock.
+        holder: who had the term when it was looked at last, for people.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class PostgreSQLDatabase:
         *,
         alone: bool = False,
         accept_copy: bool = False,
+        stands_by: bool = False,
         steps: Sequence[str] | None = None,
     ) -> None:
         """
@@ -110,16 +112,19 @@ class PostgreSQLDatabase:
             alone: a server without a synchronous standby is enough.
             accept_copy: open a restored backup too; the first log entry, which the caller
                 promises to be of a new epoch, makes it a home's own again.
+            stands_by: who lost the term may take it again once its holder is gone.
             steps: schema steps, for tests of upgrades.
         """
         self.place = place_of(url)
         self.number = 0
         self.since_ms = 0
+        self.holder = ""
         self._url = url
         self._claimant = claimant
         self._seconds = seconds
         self._alone = alone
         self._accept_copy = accept_copy
+        self._stands_by = stands_by
         self._is_copy = False
         self._steps = steps_of_schema() if steps is None else steps
         self._session: DatabaseSession | None = None
@@ -140,7 +145,7 @@ class PostgreSQLDatabase:
         Take the term, making or upgrading the tables where needed.
 
         The first time, the term is taken from a daemon that is gone; later, only from this process
-        itself: who lost it meanwhile has to be started again.
+        itself: who lost it meanwhile has to be started again, or stands by.
 
         Args:
             by_force: also from a daemon whose sessions live, which ends them.
@@ -177,13 +182,14 @@ class PostgreSQLDatabase:
     def _check(self, session: DatabaseSession, stored: _Stored, by_force: bool) -> None:
         """Refuse a database that is another home's, another daemon's, or a copy."""
         home, mine = self._claimant.home, stored.boot == self._claimant.boot
+        self.holder = stored.holder
         if home and stored.home not in {"", home}:
             raise StoreError(
                 "refused",
                 f"{self.place} is the store of the home {stored.home[:8]}, and this one is"
                 f" {home[:8]}: name another database, or give this daemon that identity",
             )
-        if self.number and not mine:
+        if self.number and not mine and not self._stands_by:
             raise StoreError(
                 "fenced",
                 f"{self.place}: {stored.holder} has taken over this home (term {stored.number}),"

@@ -171,7 +171,7 @@ class PostgreSQLStore(HistoryReads):
         And its ``standbys`` as they were a minute ago or so; None: the role may not know.
         """
         database = self._database
-        held = {"term": database.number, "since": database.since_ms}
+        held = {"term": database.number, "since": database.since_ms, "holder": database.holder}
         return {"database": {"place": database.place, **held, "standbys": self._standbys}}
 
     def _measure(self) -> Deferred[None]:
