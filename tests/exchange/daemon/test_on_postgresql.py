@@ -77,7 +77,7 @@ def test_open_orders_outlive_the_daemon_and_its_machine(
         with on(url, there) as another, another.client() as client:
             assert client.call("hello")["peer"] == peer
             database = until(another)["database"]
-            assert database["term"] == 3
+            assert (database["role"], database["term"]) == ("serving", 3)
             assert [each["sync"] for each in database["standbys"]] == ["sync"]
             again = place(client, "buy", "92", client_order_id="c2")
             assert again["order_id"] == kept[2]["order_id"], "not placed twice"
@@ -155,7 +155,8 @@ def test_a_daemon_that_stands_by_serves_when_the_other_is_killed(
                 spare.process.send_signal(signal.SIGCONT)
                 with suppress(ExchangeError), spare.client() as client:
                     place(client, "buy", "92")
-                until(spare, "in use by another exchange")
+                taken = until(spare, "in use by another exchange")["database"]
+                assert (taken["role"], taken["term"]) == ("standby", 0)
                 former.kill()
                 assert until(spare)["database"]["term"] == 4
 

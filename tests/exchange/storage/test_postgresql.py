@@ -116,7 +116,7 @@ def test_of_many_who_claim_at_once_each_term_has_one_holder(server: Server, url:
         database = claimants[n]
         for turn in range(5):
             try:
-                database.number = 0  # as if started anew
+                database._had_term = False  # as if started anew
                 database.open(by_force=True)
                 database.commit([order_row(100 * database.number), MetaRow(f"{n}", turn)])
             except StoreError:

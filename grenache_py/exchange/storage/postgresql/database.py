@@ -90,7 +90,7 @@ class PostgreSQLDatabase:
 
     Attributes:
         place: where it is, for people.
-        number: the term that this process holds or held; 0: it never did.
+        number: the term that this process holds; 0: none, or it is not open.
         since_ms: since when, by this machine's clock.
         holder: who had the term when it was looked at last, for people.
     """
@@ -126,6 +126,7 @@ class PostgreSQLDatabase:
         self._accept_copy = accept_copy
         self._stands_by = stands_by
         self._is_copy = False
+        self._had_term = False
         self._steps = steps_of_schema() if steps is None else steps
         self._session: DatabaseSession | None = None
 
@@ -189,7 +190,7 @@ class PostgreSQLDatabase:
                 f"{self.place} is the store of the home {stored.home[:8]}, and this one is"
                 f" {home[:8]}: name another database, or give this daemon that identity",
             )
-        if self.number and not mine and not self._stands_by:
+        if self._had_term and not mine and not self._stands_by:
             raise StoreError(
                 "fenced",
                 f"{self.place}: {stored.holder} has taken over this home (term {stored.number}),"
@@ -247,7 +248,8 @@ class PostgreSQLDatabase:
             if error.fault != "fenced":
                 raise
             raise StoreError("locked", f"{self.place} is being taken by another daemon") from error
-        self.number, self.since_ms = expected + 1, now_ms
+        self.number, self.since_ms, self.holder = expected + 1, now_ms, claimant.name
+        self._had_term = True
 
     def load(self) -> Snapshot:
         """Everything a node needs to start. Raises StoreError."""
@@ -256,7 +258,7 @@ class PostgreSQLDatabase:
 
     def commit(self, rows: Sequence[Row]) -> None:
         """
-        TableWrite ``rows`` in one transaction; on return they are on the standby's disk too.
+        Write ``rows`` in one transaction; on return they are on the standby's disk too.
 
         Raises:
             StoreError: nothing is known about these rows: none of them is there, or all are.
@@ -317,6 +319,7 @@ class PostgreSQLDatabase:
     def close(self) -> None:
         """Close the session. Idempotent."""
         session, self._session = self._session, None
+        self.number = 0
         if session is not None:
             session.close()
 

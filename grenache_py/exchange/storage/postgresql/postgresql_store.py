@@ -166,13 +166,22 @@ class PostgreSQLStore(HistoryReads):
     @property
     def facts(self) -> dict[str, Any]:
         """
-        ``database``: where it is, the term that this daemon holds, and since when.
+        ``database``: where it is, this daemon's role there, its term, and since when.
 
-        And its ``standbys`` as they were a minute ago or so; None: the role may not know.
+        Also who had the term when that was looked at last, and the ``standbys`` as they were a
+        minute ago or so; None: the role may not know.
         """
         database = self._database
-        held = {"term": database.number, "since": database.since_ms, "holder": database.holder}
-        return {"database": {"place": database.place, **held, "standbys": self._standbys}}
+        return {
+            "database": {
+                "place": database.place,
+                "role": "serving" if database.number else "standby",
+                "term": database.number,
+                "since": database.since_ms,
+                "holder": database.holder,
+                "standbys": self._standbys,
+            }
+        }
 
     def _measure(self) -> Deferred[None]:
         def measured(found: tuple[int, list[dict[str, Any]] | None]) -> None:
