@@ -76,7 +76,8 @@ class Checker:
         trades: committed trade rows by (home, trade id), of homes that took part.
         sometimes: what happened at all; a simulation in which nothing happens proves nothing.
         amnesia: homes whose disk lost commits: what they say afterwards contradicts their past.
-        evil: keys of peers that lie; nothing is asked of them, only of those they meet.
+        honest: keys of all peers that run the code under test.
+        evil: keys of peers that lie, some of those too; nothing is asked of them, only of those they meet.
         hostage: evil homes never answer a fill: there is to be an end to what they are asked (O9).
     """
 
@@ -100,6 +101,7 @@ class Checker:
         self.order_rules = OrderRules(self.sometimes) if markets else None
         self.amnesia: set[str] = set()
         self.evil: set[str] = set()
+        self.honest: set[str] = set()
         self.check_sends = True
         self.hostage = False
         self._fills_seen: dict[tuple[str, str], float] = {}
@@ -345,7 +347,7 @@ class Checker:
 
     def blamed(self, who: str, whom: str, points: float, reason: str) -> None:
         """What no honest peer sends is not held against one, whoever made it up."""
-        if points <= -10.0 and whom not in self.evil and who not in self.evil:
+        if points <= -10.0 and who not in self.evil and whom in self.honest - self.evil:
             raise Violation(f"3.5: {who[:8]} blames an honest neighbour for {reason!r}")
 
     # What replicas believe.

@@ -222,6 +222,7 @@ class World:
             peer.drift = rng.uniform(-0.01, 0.01)
         peer.on_commit = self.checker.committed
         peer.on_release = self.checker.released
+        self.checker.honest.add(peer.identity.key)
         peer.on_start = lambda node: self._started(peer, node)
         if self.limits:
             peer.on_input = self._at_limits
