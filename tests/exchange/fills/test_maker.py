@@ -254,3 +254,13 @@ def test_a_taker_that_has_many_answers_leaves_places_for_others() -> None:
     assert [asks(net[TAKER].key), asks(net[2].key), asks(net[TAKER].key)] == [80, 16, 0]
     net.run(80)
     assert asks(net[TAKER].key) == 80  # all of it is forgotten
+
+
+def test_a_fill_of_a_market_that_is_not_traded_here_is_refused_for_good() -> None:
+    asking = Asking()
+    asking.net[MAKER].ledger.markets = {}
+    fill = asking.fill()
+    answers = [asking.ask(fill), asking.ask(fill)]
+    assert [(each.fill, each.why) for each in answers] == [(fill.id, "unknown")] * 2
+    maker = asking.net[MAKER].maker
+    assert (maker.refused, maker.repeated) == (1, 1)
