@@ -188,7 +188,7 @@ class ExchangeNode:
         self.serving.must_take()
         self._follow_up(now)  # those that waited longer come first
         live = self.home.place(new, now)
-        self._follow_up(now)
+        self._sweep(now)
         return live
 
     def cancel(self, order_id: str, now: float, account: str | None = None) -> LiveOrder:
@@ -229,7 +229,7 @@ class ExchangeNode:
         self.serving.must_take()
         self._follow_up(now)
         live = self.home.replace(order_id, now, quantity_lots, price_ticks, account)
-        self._follow_up(now)
+        self._sweep(now)
         return live
 
     def decide(self, fill_id: str, now: float) -> None:
@@ -328,6 +328,10 @@ class ExchangeNode:
         self.home.expire(now)
         if self.taker.asking.late(now):
             self.taker.tick(now)
+        self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        """Match what crosses now, and enter the stops that new trades reached."""
         crossed = self._others.crossed
         while crossed:
             self.home.sweep(crossed.popitem()[0], now)
