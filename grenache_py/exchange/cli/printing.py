@@ -108,12 +108,17 @@ def order_line(report: dict[str, Any]) -> Text:
     return line
 
 
-def orders_table(reports: Sequence[dict[str, Any]]) -> Table:
-    """Orders, one a row; stop price and account only where there are any."""
+def orders_table(reports: Sequence[dict[str, Any]], narrow: bool = False) -> Table:
+    """
+    Orders, one a row; stop price and account only where there are any.
+
+    Args:
+        narrow: for a screen of 80 columns: time of day, the first digits of the id.
+    """
     amounts = ("quantity", "price", "stop_price", "filled", "remaining")
     columns: dict[str, list[Any]] = {
-        "time": [_date(report["time"]) for report in reports],
-        "order": [report["order_id"] for report in reports],
+        "time": [_date(report["time"])[11 if narrow else 0 :] for report in reports],
+        "order": [report["order_id"][: 8 if narrow else None] for report in reports],
         "market": [report["market"] for report in reports],
         "side": [Text(report["side"], SIDE_STYLES[report["side"]]) for report in reports],
         "type": [report["type"].replace("_", " ") for report in reports],
@@ -124,6 +129,8 @@ def orders_table(reports: Sequence[dict[str, Any]]) -> Table:
     for optional in ("stop_price", "account"):
         if set(columns[optional]) <= {"-"}:
             del columns[optional]
+    if narrow:
+        del columns["type"], columns["filled"]
     table = _table(*(name.replace("_", " ") for name in columns), right=("stop price", *amounts))
     for row in zip(*columns.values(), strict=True):
         table.add_row(*row)

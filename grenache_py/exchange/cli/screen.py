@@ -41,7 +41,7 @@ def _parts(seen: dict[str, Any]) -> Iterable[RenderableType]:
         book = seen["book"]
         yield show.book_table("", book["bids"], book["asks"])
     yield from ("", Text("own orders", "bold"))
-    yield show.orders_table(seen["orders"]) if seen["orders"] else "none"
+    yield show.orders_table(seen["orders"], narrow=True) if seen["orders"] else "none"
     yield from ("", Text("links", "bold"))
     yield show.peers_table(seen["peers"]) if seen["peers"] else "none"
 

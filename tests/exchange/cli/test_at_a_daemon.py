@@ -197,6 +197,7 @@ def test_one_screen_shows_a_peer_and_goes_on_over_its_restart(tmp_path: Path) ->
         shown = tool(daemon, "top", "--count", "1")
         for words in ("serving, alone, 0 fills in doubt", "bid 50, ask -", "own orders", "links"):
             assert words in shown
+        assert max(map(len, shown.splitlines()[4:])) < 80, "the tables fit a small terminal"
         with following(daemon, "-j", "--timeout", "1", "top", "btc/usd", "--every", "0.1") as top:
             first = json.loads(top.readline())
             assert first["book"]["bids"] == [["50", "1", 1]] and len(first["orders"]) == 1
