@@ -166,6 +166,26 @@ def test_a_peer_that_takes_no_orders_for_a_moment_is_asked_again(
     assert len(peer.orders()) == 1
 
 
+def test_a_peer_that_cannot_answer_yet_says_nothing_of_the_order_it_had(
+    peer: Peer, screen: Screen
+) -> None:
+    """The order stands; that the second request of it did nothing is no word about the first."""
+    screen.open(peer)
+    screen.order("0.1", "50")
+    screen.meddle(
+        "if (!message.result?.order_id) return message; window.times = 1 + (window.times ?? 0);"
+        "if (window.times === 1) { socket.close(); return null; }"
+        "const error = { code: -32011, message: 'Starting.' };"
+        "return window.times === 2 ? { id: message.id, error } : message;"
+    )
+    screen.click("buy")
+    screen.says("answer", "not answered yet")
+    screen.later(8)
+    screen.shows("answer", "Starting. Asking again …")
+    screen.shows("answer", "Stands: ▲ Buy 0.1 BTC @ 50.")
+    assert len(peer.orders()) == 1
+
+
 def test_an_order_that_another_peer_fills_is_followed_to_its_end(
     peers: Callable[..., Peer], screen: Screen
 ) -> None:

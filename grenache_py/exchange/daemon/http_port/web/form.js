@@ -4,6 +4,7 @@ import { LineLost } from "./net.js";
 import { wrongStep } from "./num.js";
 import { $, MARK, clock, confirmed, page, put, remember, remembered } from "./page.js";
 
+const NOT_NOW = [-32005, -32010, -32011];
 const ASK_AGAIN_MS = 2000;
 const IMMEDIATE_MS = 5000; // an order that trades at once is not for the market of later
 const FIELDS = ["stop", "price", "quantity", "until"];
@@ -101,9 +102,9 @@ function effect(order) {
   return `${parts.join("; ")}.`;
 }
 
-function label(side, { type, quantity = "…", price = "…", stop_price: stop = "…" }) {
+function label(side, { market, type, quantity = "…", price = "…", stop_price: stop = "…" }) {
   const at = { limit: `@ ${price}`, market: "at market", stop: `stop at ${stop}`, stop_limit: `stop ${stop} @ ${price}` };
-  return `${MARK[side]} ${capital(side)} ${quantity} ${page.market.base} ${at[type]}`;
+  return `${MARK[side]} ${capital(side)} ${quantity} ${market.split(/[-/]/)[0]} ${at[type]}`;
 }
 
 async function pressed(side) {
@@ -150,10 +151,10 @@ export async function resume() {
 }
 
 function failed(sent, error) {
-  const { name, at } = sent;
+  const { name, at, times } = sent;
   if (error instanceof LineLost) {
     answer(`${name}: sent at ${clock(at)}, not answered yet. It is asked about when the peer is back.`);
-  } else if (error.data?.outcome === "unknown") {
+  } else if (NOT_NOW.includes(error.code) && (times > 1 || error.data?.outcome === "unknown")) {
     answer(`${error.message} Asking again …`);
     setTimeout(() => { if (sent === press && page.sendable) resume(); }, ASK_AGAIN_MS);
   } else {
