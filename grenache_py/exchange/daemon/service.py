@@ -126,7 +126,7 @@ class ExchangeService(Service):
         self._settings = Reconfiguration.of(config, self.ports)
         self.gateway = self._make_gateway(version, log_level)
         self._nodes = NodeFactory(
-            config, self.identity, rng, version, lambda: self.peer_port, self._look
+            config, self.identity, rng, version, lambda: self.peer_port, self._look, self._term
         )
         self.commit_loop = CommitLoop(self.store, clock, self.gateway, self._nodes.make, self._dial)
         peer_input = self.commit_loop.peer_input
@@ -203,6 +203,9 @@ class ExchangeService(Service):
 
     def _look(self) -> None:
         self._pages.look()
+
+    def _term(self) -> int:
+        return int(self.store.facts.get("database", {}).get("term", 0))
 
     async def _look_on(self) -> None:
         self._look()

@@ -150,7 +150,7 @@ def _row(fill_id: str, stored: StoredAnswer) -> AnswerRow:
         fill_id,
         stored.taker_home,
         stored.keep_ms,
-        stored.unsettled,
+        int(stored.unsettled),  # a store of numbers takes no bool
         proof.payload,
         proof.path,
         proof.index,

@@ -42,12 +42,14 @@ class NodeFactory:
         version: str,
         peer_port: Callable[[], int | None],
         alarms_changed: Callable[[], None],
+        term: Callable[[], int] = lambda: 0,
     ) -> None:
         """
         Args:
             version: of this program, which other peers are told.
             peer_port: returns the TCP port that other peers are told; None: there is none.
             alarms_changed: called when the node's own alarms are others than before.
+            term: returns the term under which the store was opened; 0 when it has none.
         """
         self.config = config
         self._identity = identity
@@ -55,6 +57,7 @@ class NodeFactory:
         self._version = version
         self._peer_port = peer_port
         self._alarms_changed = alarms_changed
+        self._term = term
         self._epoch_found: int | None = None
         self._told_hidden: set[str] = set()  # markets of the configuration
 
@@ -73,6 +76,7 @@ class NodeFactory:
             connect=config.connect,
             grapes=self._grape_hosts(),
             software=f"grenache-py/{self._version}",
+            term=self._term(),
         )
         node = ExchangeNode(
             NodeConfig(peering, config.markets, new_epoch=new_epoch),
