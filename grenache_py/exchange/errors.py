@@ -34,6 +34,7 @@ SELF_TRADE = -32012
 FORGOTTEN = -32013
 TOO_LATE = -32014
 OUTSIDE_BAND = -32015
+STANDBY = -32016
 
 
 class OrderError(GrenacheError):

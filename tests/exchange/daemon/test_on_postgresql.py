@@ -161,58 +161,6 @@ def test_a_daemon_that_stands_by_serves_when_the_other_is_killed(
                 assert until(spare)["database"]["term"] == 4
 
 
-def test_neighbours_follow_a_takeover_and_do_not_take_it_for_a_copy(
-    pair: tuple[Server, Server], tmp_path: Path
-) -> None:
-    one, two = pair
-    one.ask("CREATE DATABASE home")
-    (tmp_path / "near").mkdir()
-    with Daemon(tmp_path / "near") as neighbour, neighbour.client() as near:
-        [port] = near.call("status")["listen"]["peer"]
-        options = ("--store", one.url("home", two), "--connect", port)
-        (tmp_path / "here").mkdir()
-        with Daemon(tmp_path / "here", *options) as daemon:
-            with daemon.client() as client:
-                linked(near, *client.call("status")["listen"]["peer"])
-                kept = place(client, "sell", "90")
-            daemon.process.send_signal(signal.SIGSTOP)
-            one.ask(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE application_name LIKE 'grenache%'"
-            )
-            with Daemon(elsewhere(daemon, tmp_path / "there"), *options) as another:
-                there = until(another)["listen"]["peer"]
-                linked(near, *there)
-                daemon.process.send_signal(signal.SIGCONT)
-                until(daemon, "has taken over this home (term 2)")
-                linked(near, *there)
-                assert near.call("status")["raised"] == []
-                bought = place(near, "buy", "90")
-                assert settled(near, bought["order_id"])["status"] == "filled"
-                with another.client() as client:
-                    assert settled(client, kept["order_id"])["status"] == "filled"
-
-
-def linked(client: Any, *addresses: str) -> None:
-    """Wait until the peers that listen there are linked, and no other."""
-    ends = time.monotonic() + DEADLINE_S
-    while True:
-        ready = [peer["listen"] for peer in client.call("peers.list")["peers"] if peer["ready"]]
-        if ready == list(addresses):
-            return
-        assert time.monotonic() < ends, ready
-        time.sleep(0.05)
-
-
-def settled(client: Any, order_id: str) -> dict[str, Any]:
-    """Wait until an order is closed."""
-    ends = time.monotonic() + DEADLINE_S
-    while (found := client.call("order.get", order_id=order_id))["status"] == "new":
-        assert time.monotonic() < ends, found
-        time.sleep(0.05)
-    return dict(found)
-
-
 def test_a_failover_of_the_database_costs_a_moment_and_nothing_else(
     pair: tuple[Server, Server], tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ from grenache_py.exchange.errors import (
     INVALID_PARAMS,
     NOT_AUTHORISED,
     RATE_LIMITED,
+    STANDBY,
     OrderError,
     StoreError,
 )
@@ -47,7 +48,7 @@ def hello(gateway: Gateway, client: Principal, params: p.Hello, now: float) -> M
     client.name = params.client
     if params.cancel_on_disconnect is not None:
         _tie(gateway, client, params.cancel_on_disconnect)
-    facts = gateway.facts
+    facts, closed = gateway.facts, gateway.closed
     return {
         "peer": facts.peer,
         "network": facts.network,
@@ -59,6 +60,7 @@ def hello(gateway: Gateway, client: Principal, params: p.Hello, now: float) -> M
         "account": client.grant.account,
         "token_needed": facts.tokens_wanted and not client.grant.scopes,
         "cancel_on_disconnect": client.ties,
+        **({"role": "standby"} if closed is not None and closed.code == STANDBY else {}),
     }
 
 

@@ -102,9 +102,9 @@ class CommitLoop:
         self._dial = dial
         self._turn_state = TurnState.IDLE
         self._background = Background(self.log)
-        self._recovery = Recovery(clock, self.start)
         self._connections = ConnectionSets(clock)
         self.guarded = GuardedNode(clock, gateway, make_node, self.kick)
+        self._recovery = Recovery(clock, self.start, self.guarded.elsewhere)
         self.peer_input = PeerInput(self.guarded, self._connections, clock, LinkRefusals(clock))
         self._answers = AnswerQueue(self._background, self.kick, self.guarded.method_failed)
         self._scheduled: IDelayedCall | None = None

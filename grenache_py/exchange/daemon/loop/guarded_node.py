@@ -18,7 +18,7 @@ from grenache_py.errors import LocalProtocolError
 from grenache_py.exchange.client_port.gateway import Gateway, StepFailed
 from grenache_py.exchange.daemon.loop.loop_states import NODE_TRANSITIONS, NodeEvent, NodeState
 from grenache_py.exchange.effects.batch import Batch
-from grenache_py.exchange.errors import BUSY, SHUTTING_DOWN, OrderError
+from grenache_py.exchange.errors import BUSY, SHUTTING_DOWN, STANDBY, OrderError
 
 if TYPE_CHECKING:
     from grenache_py.exchange.effects.rows import Snapshot
@@ -30,6 +30,7 @@ __all__ = ["UNDONE", "GuardedNode"]
 UNDONE = "The daemon failed while this was under way, so it did not happen. Ask again."
 CLOSED = "The store has failed and is being opened again; nothing is accepted until it is back."
 STOPPING = "This daemon is shutting down."
+ELSEWHERE = "Another daemon has this home's store, and serves; ask at its address."
 
 
 class GuardedNode:
@@ -152,6 +153,11 @@ class GuardedNode:
         self._gateway.take_came()
         self._gateway.closed = OrderError(BUSY, CLOSED)
         return self.state is NodeState.RECOVERING
+
+    def elsewhere(self) -> None:
+        """The store cannot be opened because another daemon has it."""
+        if self.state is NodeState.RECOVERING:
+            self._gateway.closed = OrderError(STANDBY, ELSEWHERE)
 
     def stop(self) -> None:
         """Let what came before be finished, and refuse what clients ask from now on."""

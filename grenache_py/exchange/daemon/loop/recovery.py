@@ -30,14 +30,21 @@ class Recovery:
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, start: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        start: Callable[[], Awaitable[None]],
+        elsewhere: Callable[[], None],
+    ) -> None:
         """
         Args:
             start: opens the store and makes a node; raises ``StoreError`` when it cannot.
+            elsewhere: called when it cannot because another daemon has the store.
         """
         self.reason = ""
         self._clock = clock
         self._start = start
+        self._elsewhere = elsewhere
 
     async def run(self) -> None:
         """Wait, and start again, until that works."""
@@ -50,6 +57,8 @@ class Recovery:
                 if str(error) != self.reason:
                     self.reason = str(error)
                     self.log.error("store still failed: {reason}", reason=self.reason)
+                if error.fault in {"fenced", "locked"}:
+                    self._elsewhere()
                 pause = min(RETRY_S_MAX, pause * 2)
             else:
                 self.log.info("store is back, orders are accepted again")
