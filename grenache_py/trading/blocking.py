@@ -23,7 +23,7 @@ from grenache_py.trading.book import Book
 from grenache_py.trading.calls import MethodCall, PlaceOptions
 from grenache_py.trading.client_facts import ClientFacts
 from grenache_py.trading.core import Core
-from grenache_py.trading.errors import NotConnected
+from grenache_py.trading.errors import no_connection
 from grenache_py.trading.line import State
 from grenache_py.trading.models import (
     Candle,
@@ -115,8 +115,7 @@ class Client(ClientFacts):
         try:
             self.wait_until(lambda: core.state in {"live", "closed"}, core.calls.timeout_s)
             if core.state != "live":
-                why = NotConnected(f"no connection to {core.address}: {core.line.reason}")
-                raise core.closed_by or why
+                raise core.closed_by or no_connection(core.address, core.line.reason)
         except BaseException:
             self.close()
             raise
@@ -139,7 +138,7 @@ class Client(ClientFacts):
             NotConnected: there is none.
         """
         if self._socket is None:
-            raise NotConnected(f"no connection to {self._core.address}: {self._core.line.reason}")
+            raise no_connection(self._core.address, self._core.line.reason)
         connection, self._socket = self._socket, None
         self.close()
         return connection

@@ -18,6 +18,9 @@ class ClientFacts:
 
     _core: Core
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._core.address}, {self._core.state}>"
+
     @property
     def markets(self) -> dict[str, Market]:
         """The markets by name."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from grenache_py.trading.core import Core
-from grenache_py.trading.errors import ExchangeError, NotConnected
+from grenache_py.trading.errors import ExchangeError, no_connection
 
 __all__ = ["Driver", "Timer"]
 
@@ -103,7 +103,7 @@ class Driver:
         core = self.core
         if core.state != "live":
             error: ExchangeError | None = core.closed_by
-            raise error or NotConnected(f"no connection to {core.address}: {core.line.reason}")
+            raise error or no_connection(core.address, core.line.reason)
 
     def pump(self) -> None:
         """Do what the core wants done by now."""

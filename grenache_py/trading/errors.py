@@ -32,6 +32,7 @@ __all__ = [
     "UnknownMarket",
     "UnknownOrder",
     "WouldCross",
+    "no_connection",
     "refusal",
 ]
 
@@ -42,6 +43,11 @@ class ExchangeError(GrenacheError):
 
 class NotConnected(ExchangeError):
     """There was no connection in time, or there will be none any more: it did not happen."""
+
+
+def no_connection(address: str, reason: str, when: str = "") -> NotConnected:
+    """The error for ``reason``, which may begin with the address itself."""
+    return NotConnected(f"no connection to {address}{when}: {reason.removeprefix(f'{address}: ')}")
 
 
 class AnswerTimeout(ExchangeError, TimeoutError):

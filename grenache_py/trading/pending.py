@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from grenache_py.trading.calls import MethodCall
-from grenache_py.trading.errors import AnswerTimeout, ExchangeError, NotConnected, OutcomeUnknown
+from grenache_py.trading.errors import AnswerTimeout, ExchangeError, OutcomeUnknown, no_connection
 
 __all__ = ["BROKEN", "Pending", "SentLine", "decode_named", "decode_sent_line", "is_immediate"]
 
@@ -100,7 +100,7 @@ class Pending(Generic[T]):
             return self.refused
         if self.sent_times:
             return AnswerTimeout(f"{address} did not answer {self.call.method} in time")
-        return NotConnected(f"no connection to {address} in time: {reason or 'others come first'}")
+        return no_connection(address, reason or "others come first", " in time")
 
 
 def is_immediate(params: dict[str, Any]) -> bool:
