@@ -319,13 +319,10 @@ class ExchangeNode:
             self._follow_up(now)
 
     def _follow_up(self, now: float) -> None:
-        """
-        What follows from what happened since the last call: expiries, crossed books, stops.
-
-        A machine that slept is late with its clock work, and messages come first: who let a fill
-        time out meanwhile is put on hold before anything new is asked.
-        """
+        """What follows from what happened since the last call: expiries, crossed books, stops."""
         self.home.expire(now)
+        # A machine that slept is late with its clock work, and messages come first: who let a fill
+        # time out meanwhile is put on hold before anything new is asked.
         if self.taker.asking.late(now):
             self.taker.tick(now)
         self._sweep(now)
