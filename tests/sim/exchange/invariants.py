@@ -77,7 +77,8 @@ class Checker:
         sometimes: what happened at all; a simulation in which nothing happens proves nothing.
         amnesia: homes whose disk lost commits: what they say afterwards contradicts their past.
         honest: keys of all peers that run the code under test.
-        evil: keys of peers that lie, some of those too; nothing is asked of them, only of those they meet.
+        evil: keys of peers that lie, some of those too; nothing is asked of them, only of those
+            they meet.
         hostage: evil homes never answer a fill: there is to be an end to what they are asked (O9).
     """
 
