@@ -145,8 +145,9 @@ bench-rpc: $(STAMP) ## RPC requests a second beside the Node packages (needs npm
 	$(BIN)/python -m benchmarks.rpc $(JSON_TO)
 	$(BIN)/python -m benchmarks.rpc --aio $(JSON_TO)
 
-bench-store: $(STAMP) ## commits of this disk, and a start from 1,000,000 orders (3 min, 3 GB)
+bench-store: $(STAMP) ## commits of this disk, a start from 1,000,000 orders, and a daemon on SQLite and PostgreSQL (6 min, 3 GB)
 	$(BIN)/python -m benchmarks.store --write docs/benchmarks/store.rst
+	$(BIN)/python -m benchmarks.databases $(JSON_TO) --write docs/benchmarks/databases.rst
 
 bench-market: $(STAMP) ## the market: engine beside other engines, orders through the socket
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
