@@ -162,12 +162,12 @@ class Server:
         if self._process is not None and self._process.poll() is None:
             self.signal(signal.SIGKILL)
             self._process.wait()
+            memory = (self.directory / "data" / "postmaster.pid").read_text().split("\n")[6]
+            subprocess.run(["ipcrm", "-m", memory.split()[-1]], check=False)
 
-    def signal(
-        self, number: signal.Signals, process: subprocess.Popen[bytes] | None = None
-    ) -> None:
+    def signal(self, number: signal.Signals) -> None:
         """Send all of its processes a signal; its backends have sessions of their own."""
-        process = process or self._process
+        process = self._process
         assert process is not None
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         for pid in (process.pid, *map(int, children)):
