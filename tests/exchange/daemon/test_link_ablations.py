@@ -32,11 +32,12 @@ def name_of(connection: Any) -> str:
 
 def newcomers_go(self: Door, address: str) -> tuple[Visitor, Visitor | None]:
     """When it is full, whoever comes is sent away."""
-    visitor = Visitor(address)
-    if len(self._waiting) >= 64:
+    visitor = Visitor(address, 0)
+    if self._waiting >= 64:
         self.refused["crowded"] += 1
         return visitor, visitor
-    self._waiting[visitor] = None
+    self._of[address][visitor] = None
+    self._waiting += 1
     return visitor, None
 
 
