@@ -237,7 +237,8 @@ def start(
         [
             *before, sys.executable, "-m", "twisted", "exchange", "--data", str(directory / "data"),
             "--client", "tcp:0:interface=127.0.0.1", "--client", f"unix:{path}",
-            "--peer", "tcp:0:interface=127.0.0.1", "--http", "none", *options,
+            "--peer", "tcp:0:interface=127.0.0.1", "--http", "none",
+            "--network", f"bench-{os.getpid()}", *options,  # no links to other daemons here
         ],
         stdout=subprocess.DEVNULL,
         stderr=(directory / "log").open("ab"),
