@@ -23,7 +23,7 @@ from tests.support.certificates import self_signed
 from tests.support.wire_client import WireClient
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 TOKEN = '[[token]]\ntoken = "{}"\nscopes = ["read", "trade", "admin"]\n'
 
 

@@ -23,7 +23,7 @@ FIRST = "b796d555686da1ad49f375dba24f0349146b8516"
 #: The last commits with protocol 1 (no TLS) and with protocol 2 (orders without tick and lot).
 PROTOCOL_1 = "e3b799f7a432e41009cf561881966efa43af2c2e"
 PROTOCOL_2 = "8db3ec9eae0aa9aa38a41830005760d75146e0b2"
-DEADLINE_S = 40.0
+DEADLINE_S = 120.0
 
 Start = Callable[..., Daemon]
 
