@@ -10,7 +10,7 @@ PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types rooms dead words docs man architecture pytest trial fuzz fuzz-engine \
-    mutants evil dashboards test-containers test-systemd sim soak soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-fairness bench-krpc \
+    mutants evil dashboards test-containers test-systemd sim soak soak-standby soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-fairness bench-krpc \
     bench-store bench-market bench-rpc news changelog release test-release clean
 
 help: ## list the targets
@@ -113,6 +113,10 @@ crash: $(STAMP) ## kill -9 a loaded daemon again and again, hold it to its promi
 MINUTES ?= 2
 soak: $(STAMP) ## real peers and grapes: kill -9, SIGSTOP, restarts, network cuts, an audit (MINUTES=2)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+FAILOVERS ?= 500
+soak-standby: $(STAMP) ## two daemons on a database with a standby: kill -9, SIGSTOP and waking, an audit (FAILOVERS=500, 1 h)
+	$(BIN)/python -m tests.failovers --failovers $(FAILOVERS)
 
 # JSON=file: the figures as JSON too.
 JSON_TO = $(if $(JSON),--json $(JSON))

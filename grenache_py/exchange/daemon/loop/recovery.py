@@ -16,7 +16,8 @@ from grenache_py.exchange.errors import StoreError
 
 __all__ = ["Recovery"]
 
-#: Between two tries to open a store that failed; each pause is twice as long as the one before.
+#: Between two tries to open a store that failed; each pause is twice as long as the one before, but
+#: when another daemon has the store.
 RETRY_S_MIN, RETRY_S_MAX = 0.5, 30.0
 
 
@@ -59,7 +60,8 @@ class Recovery:
                     self.log.error("store still failed: {reason}", reason=self.reason)
                 if error.fault in {"fenced", "locked"}:
                     self._elsewhere()
-                pause = min(RETRY_S_MAX, pause * 2)
+                # Another daemon has it: who stands by takes over soon after that is gone.
+                pause = RETRY_S_MIN if error.fault == "locked" else min(RETRY_S_MAX, pause * 2)
             else:
                 self.log.info("store is back, orders are accepted again")
                 return
