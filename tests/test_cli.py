@@ -10,8 +10,10 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from grenache_py import errors
-from grenache_py.cli import running
+from grenache_py.cli import asking, running
 from grenache_py.cli.commands import COMMANDS, grenache
 from grenache_py.link.keys import ItemKey
 from tests.support import rings
@@ -308,6 +310,23 @@ async def test_what_nobody_answered_may_have_happened(shell: Shell) -> None:
         await hanging
 
 
+def test_a_grape_that_answers_byte_by_byte_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            with server.accept()[0] as client, suppress(OSError):
+                for byte in b"HTTP/1.1 200 OK\r\n" + b"x" * 1000:
+                    client.sendall(bytes([byte]))
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        with pytest.raises(TimeoutError):
+            asking.exchanged(f"http://127.0.0.1:{server.getsockname()[1]}/health", timeout_s=0.5)
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 @pytest_twisted.ensureDeferred
 async def test_who_is_interrupted_before_the_answer_ends_with_130(shell: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -390,7 +409,7 @@ def test_every_command_of_the_table_is_there(name: str) -> None:
 def test_every_error_that_has_an_exit_code_exists() -> None:
     import grenache_py.link
     import grenache_py.rpc
-    from grenache_py.cli import asking, outcomes
+    from grenache_py.cli import outcomes
 
     known = {*vars(errors), *vars(asking), *grenache_py.link.__all__, *grenache_py.rpc.__all__}
     assert outcomes._EXIT.keys() <= known

@@ -11,7 +11,9 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
+from socket import SHUT_RDWR
+from threading import Timer
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -58,17 +60,27 @@ def exchanged(
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
-        try:
-            connection.connect()
-        except OSError as error:
-            raise NotReached(why_not(error)) from None
+        connection.connect()
+    except OSError as error:
+        raise NotReached(why_not(error)) from None
+    # The socket's own time-out begins anew with each byte.
+    late = Timer(timeout_s, connection.sock.shutdown, [SHUT_RDWR])
+    late.start()
+    try:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         connection.request("POST" if body is not None else "GET", parts.path, body, headers)
         answer = connection.getresponse()
         received = answer.read(ANSWER_BYTES_MAX + 1)
-    except HTTPException as error:
+    except (HTTPException, OSError) as error:
+        if not late.is_alive():
+            raise TimeoutError from None
+        if isinstance(error, RemoteDisconnected):
+            raise OSError("it closed the connection before it had answered") from None
+        if isinstance(error, OSError):
+            raise
         raise RemoteProtocolError(f"it speaks no HTTP ({type(error).__name__})") from None
     finally:
+        late.cancel()
         connection.close()
     if len(received) > ANSWER_BYTES_MAX:
         raise RemoteProtocolError(f"an answer of more than {ANSWER_BYTES_MAX} bytes")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import react
+from twisted.internet.task import deferLater, react
 from twisted.logger import globalLogBeginner
 
 from grenache_py import logs
@@ -46,6 +46,7 @@ def run(settings: Settings, work: Work, *, long: bool = False) -> NoReturn:
 
     async def whole(reactor: Any) -> None:
         nonlocal ended
+        await deferLater(reactor, 0)  # before it runs, Ctrl-C would be an exception in here
         code = await _run(settings, reactor, grapes, work)
         ended = True
         if code:
