@@ -476,7 +476,10 @@ ABLATIONS = (
         "expired orders go on trading",
         60,
         ("I8", "O5"),
-        ((OwnOrders, "expire", lambda self, now: None),),
+        (
+            (OwnOrders, "expire", lambda self, now: None),
+            (OwnOrders, "next_expiry", lambda self: None),
+        ),
         orders=300,
         flow=CROWDED,
     ),
