@@ -54,6 +54,18 @@ def test_each_entry_counts_once(net: Network, alice: Author) -> None:
     assert net.book(0)[1] == [(100, 10_000), (200, 10_000), (300, 10_000)]
 
 
+def test_what_waits_for_an_earlier_entry_is_counted_until_it_comes(
+    net: Network, alice: Author
+) -> None:
+    first, second, third = alice.order("1"), alice.order("2"), alice.order("3")
+    verdicts(net, third)
+    verdicts(net, second)
+    origin = replica(net).origins[ALICE.key]
+    assert origin.waiting_bytes == len(second.payload) + len(third.payload)
+    verdicts(net, first)
+    assert (origin.waiting_bytes, origin.waiting) == (0, {})
+
+
 def test_the_limit_of_belief_in_the_future_is_exact(net: Network) -> None:
     ahead = Author(net.now + AHEAD_MS_MAX / 1000)
     assert verdicts(net, ahead.order("1")) == ["applied"]
