@@ -297,6 +297,6 @@ def test_an_account_is_told_each_of_its_executions_from_its_own_side() -> None:
 
 
 def test_a_price_between_two_ticks_is_told_as_the_price() -> None:
-    with pytest.raises(OrderError, match="the nearest is 1.01 or 1.02") as caught:
+    with pytest.raises(OrderError, match=r"the nearest is 1\.01 or 1\.02") as caught:
         BTC.tick.count("1.015", "price")
     assert caught.value.data == {"field": "price"}
