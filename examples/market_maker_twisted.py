@@ -3,7 +3,6 @@
 import sys
 from contextlib import suppress
 from decimal import Decimal
-from typing import Any
 
 from twisted.internet.task import react
 
@@ -13,7 +12,7 @@ from grenache_py.trading.tx import TwistedClient
 SIDES: tuple[tuple[Side, int], ...] = (("buy", -1), ("sell", 1))
 
 
-async def main(reactor: Any, market: str = "BTC-USD", edge: str = "0.001") -> None:
+async def main(reactor: object, market: str = "BTC-USD", edge: str = "0.001") -> None:
     client = TwistedClient(account="maker", reactor=reactor)
     client.startService()
     await client.ready()
@@ -38,5 +37,4 @@ async def main(reactor: Any, market: str = "BTC-USD", edge: str = "0.001") -> No
                     quoted = wanted
 
 
-if __name__ == "__main__":
-    react(main, sys.argv[1:])
+react(main, sys.argv[1:])
