@@ -106,6 +106,7 @@ def examples() -> dict[str, tuple[bytes, bytes]]:
     world.clock.run_until(58.0)
     liar = EvilPeer("liar", world.network)
     liar.identity = identity(world.rng, True)
+    world.checker.evil.add(liar.identity.key)
     liar.sealer = Sealer(liar.identity, "sim")
     liar.dial(second)
     world.clock.run_until(59.0)
