@@ -214,7 +214,7 @@ class Member(Peer):
         config = attrs.evolve(
             self.config,
             peering=attrs.evolve(self.config.peering, term=load.term),
-            new_epoch=load.new_epoch or self.loads_new_epoch,
+            new_epoch=load.new_epoch or (self.loads_new_epoch and snapshot.head is not None),
             followed=not load.listen,
         )
         if load.new_epoch:
