@@ -103,12 +103,7 @@ class OwnOrders:
             if earlier is not None:
                 return placed_before(ledger, earlier, new)
         check_new(ledger, market, new, self.clock.read_ms(now))
-        if len(ledger.own) >= self.live_orders_max:
-            raise OrderError(
-                BUSY,
-                f"this peer already holds {self.live_orders_max} open orders, its limit;"
-                " cancel some, or place the order at another peer",
-            )
+        self._must_have_room()
         stamp = self.clock.stamp(now)
         live = identified(new, market, ledger.home, stamp)
         if new.stop_ticks is not None and not self._stop_reached(new):
@@ -119,6 +114,14 @@ class OwnOrders:
             self._expiries.add(new.expires_ms, live.order_id)
         self.fire_stops(new.market, now)
         return live
+
+    def _must_have_room(self) -> None:
+        if len(self.ledger.own) >= self.live_orders_max:
+            raise OrderError(
+                BUSY,
+                f"this peer already holds {self.live_orders_max} open orders, its limit;"
+                " cancel some, or place the order at another peer",
+            )
 
     def _enter(
         self,
@@ -261,6 +264,8 @@ class OwnOrders:
             return live
         market = self.ledger.markets[new.market]
         check_new(self.ledger, market, new, self.clock.read_ms(now), live.order.price_ticks)
+        if live.reserved:
+            self._must_have_room()  # the old one stays until its answer comes
         stamp = self.clock.stamp(now)
         successor = identified(new, market, self.ledger.home, stamp)
         successor.used_before = live.used_before + live.reserved + live.filled

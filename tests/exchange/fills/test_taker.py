@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from grenache_py.errors import RemoteProtocolError
+from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.fills.messages import decode_answer, decode_fill, trade_id
 from grenache_py.exchange.signed_log.entries import TradeBody
 from grenache_py.exchange.signed_log.merkle import Signed
@@ -194,3 +195,14 @@ def test_a_fill_can_be_given_up_in_the_batch_that_asks_for_it() -> None:
     net[0].taker.decide(fill, net.now)
     net.settle()
     assert (live.reserved, live.filled) == (0, 0)
+
+
+def test_an_order_in_doubt_is_replaced_only_while_there_is_room_for_both() -> None:
+    net = silent_makers(1)
+    buy = net.place(0, "buy", 10, 110)
+    net[0].home.live_orders_max = 1
+    with pytest.raises(OrderError, match="its limit"):
+        net[0].replace(buy.order_id, net.now, 20)
+    assert (buy.reserved, len(net[0].ledger.own)) == (10, 1)
+    net[0].home.live_orders_max = 2
+    assert net[0].replace(buy.order_id, net.now, 20).order_id != buy.order_id
