@@ -103,7 +103,8 @@ LIMITS = {
     ),
     "requests of a link": Limit(
         lambda node: any(len(link.pending) >= 3 for link in node.peering.links.values()),
-        ((peer_link, "PENDING_MAX", 3),),
+        # As ever, fetches leave room for a catch-up.
+        ((peer_link, "PENDING_MAX", 3), (fetching, "LINK_FETCHES_MAX", 2)),
     ),
     "tail": Limit(
         lambda node: any(len(o.tail) >= 24 for o in node.replica.origins.values()),
