@@ -63,7 +63,7 @@ def listening(command: Callable[..., None]) -> Callable[..., None]:
         "--allow-origin",
         multiple=True,
         metavar="ORIGIN",
-        help="https://HOST of a site whose pages may call it from a browser, or *.",
+        help="https://HOST of a site whose pages may call it from a browser, or '*'.",
     )
     return port(interface(host(origin(command))))
 

@@ -4,7 +4,7 @@ A model of the database that daemons of one identity share: a primary and its sy
 As PostgreSQL does it: a transaction holds the term's row (``FOR SHARE``) until it ends; a commit is
 on the primary first, then waits until the standby has it; who ends the wait or the session makes it
 visible without; a failover leaves what the standby had. What reached the standby is told to
-``on_durable``, in order: that much is promised. See docs/design/standby.rst#model.
+``on_durable``, in order: that much is promised. See docs/design/standby.rst#standby-model.
 """
 
 from __future__ import annotations
