@@ -5,9 +5,9 @@ Shell. Touches one database through one session that writes; knows no thread and
 ``postgresql_store.py`` runs it on its own thread.
 
 When ``commit`` returns, the batch is on the disks of the primary and of a synchronous standby. Who
-may write is decided by the term (docs/high-availability.rst#the-term): each transaction reads it FOR
-SHARE, and ``open`` raises it before it loads anything. The commit that raises it is a barrier: what
-is read after it is replicated, whatever became of commits whose outcome was unknown.
+may write is decided by the term (docs/high-availability.rst#the-term): each transaction reads it
+FOR SHARE, and ``open`` raises it before it loads anything. The commit that raises it is a barrier:
+what is read after it is replicated, whatever became of commits whose outcome was unknown.
 """
 
 from __future__ import annotations
