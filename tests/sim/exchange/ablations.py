@@ -460,7 +460,7 @@ ABLATIONS = (
         "answers are kept without a limit",
         20,
         ("I13",),
-        ((Maker, "_make_room", lambda self: None),),
+        ((Maker, "_make_room", lambda self, taker: None),),
         also=("limit: answers",),
         orders=300,
     ),
