@@ -26,7 +26,7 @@ from grenache_py.epoll_set import EpollSet
 from grenache_py.exchange.client_port.send_queue import SendQueue
 from grenache_py.wire.jsonlines import LineSplitter
 
-__all__ = ["UNRELEASED_MAX", "LineConnection", "write_at_once"]
+__all__ = ["UNRELEASED_MAX", "LineConnection"]
 
 #: Lines served from one connection before the others get their turn.
 LINES_PER_TURN_MAX = 64
@@ -209,9 +209,15 @@ class LineConnection(Protocol):
         while self.send_queue.size and not self._write_blocked and not self._lost:
             data = self.send_queue.take(WRITE_BYTES)
             if self._at_once:
-                self._at_once = write_at_once(transport, data)
-            else:
-                transport.write(data)
+                # An answer fits the socket nearly always; the way through the reactor (two
+                # epoll_ctl and an event of its own) costs as much as the request did.
+                sent = transport.writeSomeData(data)
+                if sent == len(data):
+                    continue
+                self._at_once = False
+                if isinstance(sent, int) and sent > 0:
+                    data = data[sent:]
+            transport.write(data)
         self._leave_if_done()
 
     def close(self) -> None:
@@ -243,17 +249,3 @@ class LineConnection(Protocol):
         """From now on the other end has ``leave_s``: it may neither read nor answer."""
         if self._leaving is None and not self._lost:
             self._leaving = self._clock.callLater(self.leave_s, self.abort)
-
-
-def write_at_once(transport: Any, data: bytes) -> bool:
-    """
-    Write to a socket for which Twisted holds nothing; whether the socket took all of it.
-
-    A line fits the socket nearly always, and the way through the reactor, two ``epoll_ctl`` and an
-    event of its own, costs as much as the request did.
-    """
-    sent = transport.writeSomeData(data)
-    if sent == len(data):
-        return True
-    transport.write(data[sent:] if isinstance(sent, int) and sent > 0 else data)
-    return False

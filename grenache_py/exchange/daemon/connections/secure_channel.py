@@ -12,21 +12,18 @@ from __future__ import annotations
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import (
     IDelayedCall,
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
-    IPushProducer,
     IReactorTime,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from zope.interface import directlyProvides, implementer, providedBy
+from zope.interface import implementer
 
 from grenache_py.exchange.daemon.connections.channel_states import ChannelEvent, ChannelState
-from grenache_py.exchange.daemon.connections.line_connection import write_at_once
 from grenache_py.exchange.daemon.connections.peer_connection import PeerConnection
 from grenache_py.exchange.errors import INVALID_REQUEST
 from grenache_py.exchange.peers.certificate import identity_context
@@ -50,50 +47,8 @@ SHAKING_BYTES_MAX = 16_384
 _ALERT, _HANDSHAKE = 0x15, 0x16
 
 
-@implementer(IPushProducer)
-class DirectSocket:
-    """
-    The socket under a channel: what TLS writes leaves at once, unless something waits already.
-
-    It stands between the socket and who writes to it, to be told when the socket is empty again.
-    """
-
-    def __init__(self, transport: FileDescriptor) -> None:
-        directlyProvides(self, providedBy(transport))
-        self._transport = transport
-        self._at_once = True
-        self._producer: Any = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if self._at_once and self._transport.connected:
-            self._at_once = write_at_once(self._transport, data)
-        else:
-            self._transport.write(data)
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        self._producer = producer
-        self._transport.registerProducer(self, streaming)
-
-    def pauseProducing(self) -> None:
-        self._producer.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        self._at_once = True
-        self._producer.resumeProducing()
-
-    def stopProducing(self) -> None:
-        self._producer.stopProducing()
-
-
 class SecureChannel(TLSMemoryBIOProtocol):
     """TLS under one `PeerConnection`. Our queue gathers writes, so this one does not."""
-
-    def makeConnection(self, transport: Any) -> None:
-        direct = isinstance(transport, FileDescriptor)
-        super().makeConnection(DirectSocket(transport) if direct else transport)
 
     def __init__(self, factory: TLSMemoryBIOFactory, connection: PeerConnection) -> None:
         super().__init__(factory, connection)

@@ -12,10 +12,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.bindings import crypto_sign_seed_keypair
 from OpenSSL import SSL
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.testing import MemoryReactor
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from grenache_py.exchange.daemon.connections.admission import PEERS_MAX, PeerAdmission
@@ -25,7 +23,6 @@ from grenache_py.exchange.daemon.connections.secure_channel import (
     NOT_TLS,
     SHAKING_BYTES_MAX,
     SILENT_S,
-    DirectSocket,
 )
 from grenache_py.exchange.peers.certificate import identity_context, key_of
 from grenache_py.exchange.peers.door import WAITING_MAX
@@ -391,67 +388,3 @@ def test_a_hello_that_is_too_long_is_refused_with_a_sentence() -> None:
     lines.dataReceived(b"{" + b" " * HELLO_BYTES_MAX + b"}\n")
     assert b"A hello has at most 16384 bytes" in transport.value()
     assert transport.disconnecting
-
-
-class Socket(FileDescriptor):
-    """Takes ``room`` bytes."""
-
-    connected = 1
-
-    def __init__(self, reactor: MemoryReactor, room: int) -> None:
-        super().__init__(reactor)
-        self.room = room
-        self.sent = b""
-
-    def writeSomeData(self, data: bytes) -> int:
-        part = data[: self.room]
-        self.room -= len(part)
-        self.sent += part
-        return len(part)
-
-
-class Writer:
-    """Who writes to a socket, and is told to stop."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def pauseProducing(self) -> None:
-        self.told.append("pause")
-
-    def resumeProducing(self) -> None:
-        self.told.append("go on")
-
-    def stopProducing(self) -> None:
-        self.told.append("stop")
-
-
-def test_what_a_channel_writes_leaves_at_once_and_in_order_whatever_the_socket_takes() -> None:
-    reactor, writer = MemoryReactor(), Writer()
-    socket = Socket(reactor, 8)
-    direct = DirectSocket(socket)
-    direct.registerProducer(writer, True)
-    direct.write(b"12345")
-    assert socket.sent == b"12345" and not reactor.writers, "without the reactor"
-    direct.write(b"67890")
-    assert socket.sent == b"12345678" and reactor.writers
-    socket.room = 10
-    direct.write(b"abc")
-    assert socket.sent == b"12345678", "after what waits"
-    socket.doWrite()
-    assert socket.sent == b"1234567890abc" and not writer.told
-    socket.room = 0
-    direct.write(b"x" * (FileDescriptor.bufferSize + 1))
-    assert writer.told == ["pause"]
-    socket.room = 200_000
-    socket.doWrite()
-    assert writer.told == ["pause", "go on"] and not reactor.writers
-    direct.write(b"y")
-    assert socket.sent.endswith(b"xy") and not reactor.writers, "it is empty, so at once again"
-
-
-def test_a_channel_over_a_socket_that_is_gone_writes_nothing() -> None:
-    socket = Socket(MemoryReactor(), 8)
-    socket.connected = 0
-    DirectSocket(socket).write(b"late")
-    assert not socket.sent
