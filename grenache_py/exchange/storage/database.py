@@ -53,7 +53,7 @@ def schema_steps() -> list[str]:
 
 class Database:
     """
-    One SQLite file and its only writing connection. Any thread may use it, one at a time.
+    One SQLite file and its only writing connection.
 
     After any method has raised ``StoreError`` the database is closed: what it holds in memory
     may not be what the disk holds. ``open`` and ``load`` again to know.
@@ -84,7 +84,6 @@ class Database:
             timeout=BUSY_TIMEOUT_S,
             isolation_level=None,
             cached_statements=tables.STATEMENTS_KEPT,
-            check_same_thread=False,  # ``WorkerThread`` sees to it
         )
 
     @property
@@ -148,14 +147,9 @@ class Database:
             self._is_copy = self._is_copy and not renewed
             self._changed = connection.total_changes
 
-    @property
-    def bound_due(self) -> bool:
-        """Whether the next commit looks at the log's length, and takes long if it is too long."""
-        return self._changed >= self._bound_at
-
     def _bound_log(self, connection: Connection) -> None:
         """Fold a log that grew too long: a disk that cannot take it must take no more orders."""
-        if not self.bound_due:
+        if self._changed < self._bound_at:
             return
         self._bound_at = self._changed + CHECKPOINT_CHANGES
         if self.log_bytes > WAL_BYTES_MAX:

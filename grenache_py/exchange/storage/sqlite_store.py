@@ -5,10 +5,6 @@ Shell. Touches one data directory and three threads: one that writes; one that r
 does not hold, so that a slow page of history never delays a commit; and one that copies the
 write-ahead log into the file (``wal_checkpoints.py``). The rows are in ``effects/rows.py``, the SQL
 in ``statements.py``, ``snapshot.py`` and ``history.py``, the file in ``database.py``.
-
-A few rows are written where the reactor is, while nothing else is being written and this disk is
-quick (``commit_pace.py``): for an order that comes alone, the way to a thread and back takes longer
-than its flush. More go to the thread: what comes meanwhile becomes one batch.
 """
 
 from __future__ import annotations
@@ -19,14 +15,13 @@ from contextlib import closing, suppress
 from sqlite3 import Connection
 from typing import Any, TypeVar, cast
 
-from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 
 from grenache_py.exchange.effects.rows import OrderRow, Row, Snapshot
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage import history, retention, snapshot
 from grenache_py.exchange.storage.client_id_filter import UsedClientIds
-from grenache_py.exchange.storage.commit_pace import CommitPace
 from grenache_py.exchange.storage.copies import copy
 from grenache_py.exchange.storage.database import Database, verify_pages
 from grenache_py.exchange.storage.directory_lock import DirectoryLock
@@ -40,9 +35,6 @@ from grenache_py.exchange.storage.worker_thread import WorkerThread
 __all__ = ["FILE_NAME", "SQLiteStore"]
 
 FILE_NAME = "exchange.sqlite"
-#: Rows that are written where the reactor is: an order that comes alone has three, or ten if it
-#: trades.
-ROWS_HERE_MAX = 12
 
 T = TypeVar("T")
 
@@ -81,7 +73,6 @@ class SQLiteStore(HistoryReads):
         self._reading: Connection | None = None
         self._keep = keep
         self._used_ids = UsedClientIds()
-        self._pace = CommitPace()
 
     def open(self) -> Deferred[Snapshot]:
         return Deferred.fromCoroutine(self._open())
@@ -119,26 +110,12 @@ class SQLiteStore(HistoryReads):
         return found
 
     def commit(self, rows: Sequence[Row]) -> Deferred[None]:
-        writer, database = self._writer, self._database
-        if writer is None:
+        if self._writer is None:
             return fail(StoreError("closed", f"{self.path} is not open"))
         for row in rows:
             if type(row) is OrderRow and not row.live and row.client_order_id:
                 self._used_ids.add(row.account, row.client_order_id)
-        if len(rows) > ROWS_HERE_MAX:
-            done = writer.run(database.commit, rows)
-        elif writer.idle and self._pace.quick and not database.bound_due:
-            done = maybeDeferred(writer.here, self._commit_few, rows)
-        else:
-            done = writer.run(self._commit_few, rows)
-        return done.addCallback(self._after_commit)
-
-    def _commit_few(self, rows: Sequence[Row]) -> None:
-        began = self._clock.seconds()
-        try:
-            self._database.commit(rows)
-        finally:
-            self._pace.took(self._clock.seconds() - began)
+        return self._writer.run(self._database.commit, rows).addCallback(self._after_commit)
 
     def _after_commit(self, result: T) -> T:
         if self._checkpoints is not None:

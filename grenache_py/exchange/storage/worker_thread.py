@@ -1,8 +1,7 @@
 """
 A thread that does one thing after the other, seen from the reactor.
 
-Shell. Touches one thread. What it works on may also be used where the reactor is, never by both at
-once.
+Shell. Touches one thread; SQLite connections stay on the thread that opened them.
 
 Not Twisted's thread pool: its queue and its bookkeeping, made for many threads, cost more than
 the commit of a single order.
@@ -20,12 +19,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
-from grenache_py.errors import LocalProtocolError
-
 __all__ = ["WorkerThread"]
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 class WorkerThread:
@@ -34,30 +30,12 @@ class WorkerThread:
     def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
         self._call_from_thread = reactor.callFromThread
         self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._unfinished = 0  # counted on the reactor's thread
         # A daemon thread: a program that dies of an error must not hang for want of ``stop``.
         self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    @property
-    def idle(self) -> bool:
-        """Whether all that was asked for has ended, and its results are known."""
-        return not self._unfinished
-
-    def here(self, call: Callable[..., T], *args: object) -> T:
-        """
-        Run ``call`` on the calling thread, the reactor's, while the other one has nothing to do.
-
-        Raises:
-            LocalProtocolError: it has, and ``call`` was not run.
-        """
-        if self._unfinished:
-            raise LocalProtocolError(f"{self._thread.name} is at work")
-        return call(*args)
-
     def run(self, call: Callable[..., T], *args: object, **kwargs: object) -> Deferred[T]:
         """Fires and fails as ``call`` does, which waits for what was asked for before."""
-        self._unfinished += 1
         done: Deferred[T] = Deferred()
         self._waiting.put(partial(self._do, done, partial(call, *args, **kwargs)))
         return done
@@ -71,13 +49,9 @@ class WorkerThread:
         try:
             result = call()
         except BaseException:
-            self._call_from_thread(self._ended, done.errback, Failure())
+            self._call_from_thread(done.errback, Failure())
         else:
-            self._call_from_thread(self._ended, done.callback, result)
-
-    def _ended(self, fire: Callable[[R], None], result: R) -> None:
-        self._unfinished -= 1
-        fire(result)
+            self._call_from_thread(done.callback, result)
 
     def stop(self) -> None:
         """Wait for what is running, then end the thread."""
