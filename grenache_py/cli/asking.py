@@ -7,13 +7,14 @@ command starts in half the time.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
-from socket import SHUT_RDWR
-from threading import Timer
+from threading import Event, Timer
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -64,7 +65,8 @@ def exchanged(
     except OSError as error:
         raise NotReached(why_not(error)) from None
     # The socket's own time-out begins anew with each byte.
-    late = Timer(timeout_s, connection.sock.shutdown, [SHUT_RDWR])
+    too_late = Event()
+    late = Timer(timeout_s, _cut, [connection.sock, too_late])
     late.start()
     try:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -72,7 +74,7 @@ def exchanged(
         answer = connection.getresponse()
         received = answer.read(ANSWER_BYTES_MAX + 1)
     except (HTTPException, OSError) as error:
-        if not late.is_alive():
+        if too_late.is_set():
             raise TimeoutError from None
         if isinstance(error, RemoteDisconnected):
             raise OSError("it closed the connection before it had answered") from None
@@ -85,6 +87,12 @@ def exchanged(
     if len(received) > ANSWER_BYTES_MAX:
         raise RemoteProtocolError(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
     return answer.status, received
+
+
+def _cut(connection: socket.socket, too_late: Event) -> None:
+    too_late.set()  # first: who reads sees the end of the connection, and asks why
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def why_not(error: Exception) -> str:
