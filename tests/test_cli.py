@@ -310,6 +310,18 @@ async def test_what_nobody_answered_may_have_happened(shell: Shell) -> None:
         await hanging
 
 
+def test_who_reads_when_the_connection_is_cut_sees_that_it_was_too_late() -> None:
+    """The timer's own thread lives a moment longer than the connection."""
+    too_late, seen = threading.Event(), list[bool]()
+
+    class Reader:
+        def shutdown(self, how: int) -> None:
+            seen.append(too_late.is_set())
+
+    asking._cut(Reader(), too_late)  # type: ignore[arg-type]
+    assert seen == [True]
+
+
 def test_a_grape_that_answers_byte_by_byte_is_not_waited_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 

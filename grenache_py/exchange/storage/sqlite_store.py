@@ -63,7 +63,6 @@ class SQLiteStore(HistoryReads):
     ) -> None:
         self.path = os.path.join(directory, FILE_NAME)
         self._reactor = reactor
-        self._clock: IReactorTime = cast("IReactorTime", reactor)  # which every reactor is too
         self._lock = DirectoryLock(directory)
         self._database = Database(self.path, accept_copy) if database is None else database
         self._writer: WorkerThread | None = None
@@ -88,7 +87,8 @@ class SQLiteStore(HistoryReads):
         # Nobody else may be at the file when the whole log is copied into it.
         if self._checkpoints is not None:
             await self._checkpoints.close()
-        self._checkpoints = Checkpoints(self._database, writer, self._copier, self._clock)
+        clock: IReactorTime = cast("IReactorTime", self._reactor)  # which every reactor is too
+        self._checkpoints = Checkpoints(self._database, writer, self._copier, clock)
         await self._reader.run(self._close_reading)
 
         def reopen() -> None:
