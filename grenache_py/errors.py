@@ -12,7 +12,7 @@ __all__ = ["ConfigError", "GrenacheError", "LocalProtocolError", "RemoteProtocol
 
 
 class GrenacheError(Exception):
-    """Base of all errors below; catch this to catch everything this package means to say."""
+    """Base of all errors below; catch this to catch everything this package raises on purpose."""
 
 
 class LocalProtocolError(GrenacheError):

@@ -2,7 +2,7 @@
 Deferreds as futures, and futures as Deferreds.
 
 Shell: waits on the running loop. Twisted's CancelledError becomes asyncio's and the other way
-round; whoever cancels one side ends the work of the other.
+round; cancelling one side cancels the other.
 """
 
 from __future__ import annotations

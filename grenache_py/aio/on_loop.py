@@ -1,5 +1,5 @@
 """
-What an object of this package stands for, on the reactor of the loop that uses it.
+A Twisted object of this package, made on the running loop's reactor at its first use.
 
 Shell: makes it at first use, so that it can be named before a loop runs.
 """

@@ -40,7 +40,7 @@ class LoopReactor(AsyncioSelectorReactor):
 
     Attributes:
         call_soon: calls a function in the next turn of the loop.
-        uses: how many objects need it; whoever is the last one ends it.
+        uses: how many objects need it; it ends with the last of them.
     """
 
     _registerAsIOThread = False  # that is of the global one

@@ -1,5 +1,5 @@
 """
-One grape is asked after the other, by a command that does nothing else.
+Asks one grape after the other, for commands that need no reactor.
 
 Shell: owns a connection at a time. The rules are those of `grenache_py.link`; without a reactor a
 command starts in half the time.

@@ -81,7 +81,7 @@ def lookup(settings: Settings, name: str, watch: bool, every: float) -> int:
 
 
 def _changes(settings: Settings, ask: Callable[[], T], every_s: float) -> Iterator[T]:
-    """What is there, at once and when it has changed; what keeps us from seeing is said once."""
+    """Yield the addresses now and after each change; a failed lookup is reported once."""
     seen: T | None = None
     told = ""
     while True:

@@ -37,7 +37,7 @@ from grenache_py.rpc import Request, RPCFailure, RPCServer, ServerLimits
 
 __all__ = ["serve"]
 
-#: How long after its command a process that has its output open is waited for.
+#: How long a process that holds the command's output open is waited for after the command.
 LEFT_OPEN_S = 0.5
 
 

@@ -1,5 +1,5 @@
 """
-What was stored here only, because nobody else was heard, until there is company.
+Writes that only this node holds, because no other node answered.
 
 Pure. When other nodes turn up it is written to them as well: they would not find it
 otherwise before the service announces itself again, and never an item.

@@ -1,5 +1,5 @@
 """
-What this node answers when it is asked: the server side of BEP 5 and BEP 44.
+Answers queries of other nodes: the server side of BEP 5 and BEP 44.
 
 Pure: a query in, the datagram that answers it out. Every query with a transaction
 gets an answer; where a Node grape falls silent over a malformed query (or dies of

@@ -1,5 +1,5 @@
 """
-What a node does when nobody wants anything: keep its contacts true, find company.
+A node's maintenance: it pings old contacts, refreshes buckets and looks for other nodes.
 
 Pure. Contacts unheard of for ``node_liveness_s``, fallen silent once or never verified
 are pinged; every bucket is refreshed every ``bucket_refresh_s``; with an empty table the

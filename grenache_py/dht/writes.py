@@ -23,7 +23,7 @@ from grenache_py.wire.krpc import Address, ErrorReply, Response, compact_address
 
 __all__ = ["Announce", "Put"]
 
-#: Where a node without company and without a configured address says that a service is.
+#: The host that a node without neighbours and without a configured address gives for a service.
 LOOPBACK = "127.0.0.1"
 # The lookup that comes first leaves the writing its share of the deadline.
 _LOOKUP_SHARE = 2 / 3

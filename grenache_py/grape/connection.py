@@ -174,7 +174,7 @@ class Connection(Protocol):
         self._held.add(_WRITING)
 
     def resumeProducing(self) -> None:
-        """The transport's buffer is empty (or the transport has just made our acquaintance)."""
+        """The transport's buffer is empty (or the transport was just registered)."""
         if _WRITING in self._held:
             self._held.discard(_WRITING)
             if self._socket is not None:

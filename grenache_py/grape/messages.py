@@ -1,5 +1,5 @@
 """
-What the grape's HTTP port keeps of requests and answers: heads it has seen, heads it sends.
+Request heads that were parsed before, and answer heads that are formatted once a second.
 
 Pure: the clock's time is given. Heads of answers are formatted as Node's are: Date, Connection,
 Keep-Alive, Content-Length and nothing else.

@@ -27,7 +27,7 @@ class GrapeUnreachable(LinkError):
 
     def __init__(self, summary: str, attempts: Sequence[str]) -> None:
         self.attempts = tuple(attempts)
-        different = dict.fromkeys(attempts)  # the same trouble twice is one to a reader
+        different = dict.fromkeys(attempts)  # a reason that repeats is shown once
         super().__init__(f"{summary}: {'; '.join(different)}" if different else summary)
 
 

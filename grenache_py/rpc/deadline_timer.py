@@ -17,7 +17,7 @@ __all__ = ["DeadlineTimer"]
 
 
 class DeadlineTimer:
-    """The one timer of a RequestTable: armed for the earliest deadline, moved only forward."""
+    """The one timer of a RequestTable: armed for the earliest deadline."""
 
     def __init__(self, clock: IReactorTime, table: RequestTable[Any], due: Callable[[], None]):
         self._clock = clock

@@ -14,7 +14,7 @@ __all__ = ["ClientFacts"]
 
 
 class ClientFacts:
-    """The same in every client."""
+    """The properties that all clients share."""
 
     _core: Core
 

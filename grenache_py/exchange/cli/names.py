@@ -23,9 +23,9 @@ from grenache_py.exchange.cli.tool import Tool
 
 __all__ = ["MARKET", "ORDER"]
 
-#: A person waits so long for what the shell shows.
+#: How long completion waits for the daemon, in seconds.
 ANSWER_S = 0.5
-#: So long the markets are believed to be the same.
+#: How long the cached list of markets is used, in seconds.
 MARKETS_FRESH_S = 60.0
 #: Open orders that are shown.
 ORDERS_MAX = 100

@@ -1,5 +1,5 @@
 """
-Who is told of what: subscriptions to books, to trades and to an account's own orders.
+Subscriptions to books, to trades, and to an account's own orders and executions.
 
 Pure. Each event is encoded once, however many listen. A subscription begins while a batch is
 being sealed, right after that batch's events were staged for the others: its snapshot is the

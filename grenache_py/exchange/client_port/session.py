@@ -1,7 +1,8 @@
 """
 One client's requests: each line becomes calls of methods, and their results one answer.
 
-Pure. It checks what a client may do and how fast, and never waits: what does is left in the answer.
+Pure. It checks what a client may do and how fast. It never waits: a coroutine is left to the
+answer.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class AddressSlots:
                     if owner not in {"", self._key} and taken < SLOTS:
                         number, taken = (number + 1) % SLOTS, taken + 1
                         continue
-                    # Were all taken, by whomever, one more is taken now: nobody is locked out.
+                    # If all slots are taken, this peer takes one over: nobody is locked out.
                     await self._put(link, number, text, item)
                     self.written_at, self.error = self._clock.seconds(), ""
                     taken, pause = 0, WRITE_S

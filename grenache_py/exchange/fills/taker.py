@@ -227,7 +227,7 @@ class Taker:
                 self.asking.again(intent, now)
 
     def maker_changed(self, order_id: str) -> None:
-        """Its home published a new state of this order: what is known of it is fresh again."""
+        """Its home published a new state of this order: it may be asked again at once."""
         self._avoid.pop(order_id, None)
 
     def answer(self, signed: Signed, now: float) -> str | None:

@@ -1,5 +1,5 @@
 """
-What a client's request for an own order means: a new order, an earlier one, or a refusal.
+Decides what a client's request for an order is: a new order, an earlier one, or a refusal.
 
 Pure. Nothing is changed here.
 """

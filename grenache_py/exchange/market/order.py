@@ -1,5 +1,5 @@
 """
-Orders, their live state, and trades: the values every other module of the exchange speaks in.
+Orders, their live state, and trades: the values that all modules of the exchange share.
 
 Pure. An ``Order`` is frozen: it is what its home promised and what its id is the hash of.
 What happens to it later stands apart, in a ``LiveOrder`` (docs/failure-modes.rst#f8: engines that

@@ -1,5 +1,5 @@
 """
-Which neighbours get a log entry at once, which only hear that it exists.
+Which neighbours get a log entry at once, and which only hear that it exists.
 
 Pure. See docs/design/gossip.rst#mesh. Up to ``FLOOD_PEERS_MAX`` live homes every entry goes to
 every link: loop-free, because only what changed local state is passed on, and as fast as possible.

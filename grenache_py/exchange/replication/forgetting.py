@@ -1,5 +1,5 @@
 """
-What is forgotten of other homes, so that a stranger's made-up ones do not fill memory and disk.
+Which other homes are forgotten, so that a stranger's made-up ones do not fill memory and disk.
 
 Pure. Only rules and numbers (docs/design/sync.rst#forgetting). All peers judge by the stamps that
 homes signed, so what one has forgotten the others have too, or soon will, and it does not come

@@ -22,7 +22,7 @@ KEYS_MAX = 4_096
 
 
 class Helpers:
-    """What neighbours made of being asked, by their keys: it survives a new connection."""
+    """Which neighbours delivered what they were asked for, by key, over all connections."""
 
     def __init__(self) -> None:
         self._last: OrderedDict[str, float] = OrderedDict()

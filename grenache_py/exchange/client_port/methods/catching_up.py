@@ -1,5 +1,5 @@
 """
-Telling a subscriber what it missed: from the store by pages, then what came meanwhile.
+Sends a subscriber what it missed: pages from the store, then what came meanwhile.
 
 Pure. For streams of an account whose updates have gap-free numbers and are kept in the store.
 """

@@ -1,5 +1,5 @@
 """
-Market data for who only looks: paths of the HTTP port that are requests of the client port.
+Market data by HTTP GET: each path is a read-only request of the client port.
 
 Shell: stands between one HTTP connection and the `ClientConnection` that asks for it, so scopes,
 limits and results are those of every client.

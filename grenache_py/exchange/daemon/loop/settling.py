@@ -1,5 +1,5 @@
 """
-Waiting for the end of doubt: until nothing of an order is promised to another peer any more.
+Waits until no lots of an order are in doubt any more.
 
 Shell: owns the timers of those who wait.
 """
