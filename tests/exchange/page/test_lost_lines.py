@@ -23,6 +23,21 @@ if (message.result?.order_id && !window.lost) {
 return message;
 """
 
+#: How many points of the candles are drawn in a colour, and not in grey.
+COLOURED = """
+let found = 0;
+for (const canvas of document.querySelectorAll("#candles canvas")) {
+  const { width, height } = canvas, copy = new OffscreenCanvas(width, height);
+  const seen = copy.getContext("2d", { willReadFrequently: true });
+  seen.drawImage(canvas, 0, 0);
+  const { data } = seen.getImageData(0, 0, width, height);
+  for (let at = 0; at < data.length; at += 4) {
+    if (data[at + 3] && Math.abs(data[at] - data[at + 1]) > 60) found++;
+  }
+}
+return found;
+"""
+
 
 def test_an_order_under_a_frozen_killed_and_restarted_daemon_is_one_order(
     peer: Peer, screen: Screen
@@ -274,21 +289,25 @@ def test_each_alarm_is_shown_and_read_out_once(peer: Peer, screen: Screen) -> No
 
 def test_the_page_is_told_and_does_not_ask(peer: Peer, screen: Screen) -> None:
     screen.open(peer)
-    told = (
-        "if (message.method === 'status.update') window.told = 1 + (window.told ?? 0);"
+    screen.meddle(
+        "if (message.method === 'status.update') {"
+        "  window.told++;"
+        "  if (message.params.uptime_s % 60 === 0) window.minutes++;"
+        "}"
         "return message;"
     )
-    screen.meddle(told)
-    screen.run("window.sent.length = 0")
-    eventually(lambda: screen.run("return window.told"), 2)
-    asked = screen.run("return window.sent")
-    assert set(asked) <= {"ticker.get", "candles.list"} and len(asked) <= 2, "those once a minute"
+    screen.run("window.told = window.minutes = window.sent.length = 0")
+    empty = screen.run(COLOURED)
     peer.place("sell", "1", "100", account="other")
     peer.place("buy", "0.5", "100")
     screen.shows("show-fills", "Fills (1)")
     screen.shows("fill-told", "Bought 0.5 BTC at 100.")
     screen.shows("volume", "0.5000")
-    eventually(lambda: "candles.list" in screen.run("return window.sent"), True)
+    eventually(lambda: screen.run(COLOURED) > empty, True)
+    screen.run("window.told = 0")
+    eventually(lambda: screen.run("return window.told > 1"), True)
+    minutes, asked = screen.run("return [window.minutes, window.sent]")
+    assert asked == ["ticker.get", "candles.list"] * minutes
 
 
 def test_a_fill_while_the_line_was_lost_is_told(peer: Peer, screen: Screen) -> None:

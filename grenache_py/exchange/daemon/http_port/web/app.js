@@ -13,7 +13,7 @@ const DRAW_EVERY_MS = 100;
 const TICK_MS = 500;
 const GROUPS = [1n, 10n, 100n, 1000n];
 
-let markets = new Map(), trades = [], volume = 0n, rising = true, moved = false;
+let markets = new Map(), trades = [], volume = 0n, rising = true;
 let fault = "", drawing = false;
 
 const line = page.line = new Line({ open: () => new WebSocket("/ws"), live, told, changed: showState });
@@ -52,7 +52,7 @@ async function watch() {
   page.book = page.last = null;
   trades = [];
   remember("market", market.symbol);
-  $("group").replaceChildren(...GROUPS.map((by) => new Option(market.priceText(market.tickUnits * by), by)));
+  $("group").replaceChildren(...GROUPS.map((by) => new Option(market.priceText(market.priceStep * by), by)));
   await Promise.all([
     page.ask("book.subscribe", of, (snapshot) => { page.book = new Book(market, snapshot); }),
     page.ask("trades.subscribe", { ...of, limit: TRADES_SHOWN }, (answer) => traded(answer.trades)),
@@ -60,17 +60,17 @@ async function watch() {
   ]);
 }
 
-function readTicker() {
-  const { symbol, quantity } = page.market;
-  return page.ask("ticker.get", { market: symbol }, (ticker) => { volume = quantity(ticker.volume); });
-}
+const readTicker = () => page.ask("ticker.get", { market: page.market.symbol }, (ticker) => {
+  volume = page.market.quantity(ticker.volume);
+});
 
 function traded(fresh) {
-  for (const { price: text } of fresh) {
-    const price = page.market.price(text);
+  for (const trade of fresh) {
+    const price = page.market.price(trade.price);
     if (page.last !== null && price !== page.last) rising = price > page.last;
     page.last = price;
-    moved = true;
+    volume += page.market.quantity(trade.quantity);
+    chart.traded(trade);
   }
   trades = trades.concat(fresh).slice(-TRADES_SHOWN);
 }
@@ -78,8 +78,7 @@ function traded(fresh) {
 function told(method, params) {
   if (method === "status.update") {
     if (fault) live();
-    else if (moved || params.uptime_s % 60 === 0) Promise.all([readTicker(), chart.start(2)]).catch(() => {});
-    moved = false;
+    else if (params.uptime_s % 60 === 0) Promise.all([readTicker(), chart.start(false)]).catch(() => {});
     showState();
   } else if (method === "orders.update") mine.update(params.order);
   else if (method === "executions.update") mine.executed(params);
@@ -131,7 +130,7 @@ function drawHead() {
 
 function drawBook(orders) {
   const { market, book } = page, { quantityText: amount } = market;
-  const step = market.tickUnits * BigInt($("group").value), own = new Map();
+  const step = market.priceStep * BigInt($("group").value), own = new Map();
   for (const order of orders) {
     if (!order.price || (order.stop_price && !order.triggered)) continue;
     const key = `${order.side} ${groupOf(order.side, market.price(order.price), step)}`;

@@ -62,8 +62,8 @@ export function sweep(levels, quantity, reaches) {
 
 /** How far a market order goes from the best price of the side that it meets. */
 export function protectedPrice(market, side, best) {
-  const ticks = best / market.tickUnits, margin = (ticks * market.protection) / 10000n;
-  return (side === "buy" ? ticks + margin : ticks - margin) * market.tickUnits;
+  const ticks = best / market.priceStep, margin = (ticks * market.protection) / 10000n;
+  return (side === "buy" ? ticks + margin : ticks - margin) * market.priceStep;
 }
 
 /** A price's group of `step` units: no better than the price itself. */

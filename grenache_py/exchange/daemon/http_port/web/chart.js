@@ -28,11 +28,11 @@ series.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.25 } });
 const markers = createSeriesMarkers(series, []);
 
 let interval = "1m";
-let first, last; // when the oldest and the newest candle that are shown begin
-let lines = new Map(); // of own orders, by side and price
-let arrows = ""; // which are drawn
+let newest; // candle
+const moved = new Map(); // candles that are to be drawn, by time
+let drawn = ""; // which lines and arrows
 
-const startOf = (time) => time - (time % MS[interval]);
+const candleAt = (ms) => local(ms - (ms % MS[interval]));
 
 export function theme() {
   const [text, line, buy, sell] = ["dim", "line", "buy", "sell"].map(colour);
@@ -47,64 +47,62 @@ export function theme() {
     downColor: sell, borderDownColor: sell, wickDownColor: sell,
   });
   volumes.applyOptions({ color: `${colour("edge")}66` });
-  for (const each of lines.values()) series.removePriceLine(each);
-  lines.clear();
-  arrows = "";
+  drawn = "";
   page.changed();
 }
 
-/** Show the peer's candles: all of them, or the newest, which trades have moved. */
-export async function start(limit = CANDLES) {
-  const { market } = page, wanted = interval;
+/** Show the peer's candles; `anew`: scroll to the newest. */
+export async function start(anew = true) {
+  const { symbol, tick, pricePlaces } = page.market, wanted = interval;
   for (const button of $("intervals").children) button.ariaPressed = button.value === interval;
-  await page.ask("candles.list", { market: market.symbol, interval, limit }, ({ candles }) => {
+  await page.ask("candles.list", { market: symbol, interval, limit: CANDLES }, ({ candles }) => {
     if (wanted !== interval) return;
-    const bars = candles.map(({ time, open, high, low, close, volume }) => ({
-      time: local(time), open: Number(open), high: Number(high), low: Number(low), close: Number(close),
-      value: Number(volume),
-    }));
-    if (limit === CANDLES) {
-      const precision = market.pricePlaces, minMove = Number(market.tick);
-      series.applyOptions({ priceFormat: { type: "price", precision, minMove } });
-      for (const each of [series, volumes]) each.setData(bars);
-      chart.timeScale().scrollToPosition(4, false);
-      first = Infinity;
-      last = bars.at(-1)?.time ?? -Infinity;
-      arrows = "";
-    }
-    for (const bar of bars.filter(({ time }) => time >= last)) {
-      for (const each of [series, volumes]) each.update(bar);
-      last = bar.time;
-    }
-    first = Math.min(first, candles[0]?.time ?? Infinity);
+    const bars = candles.map(({ time, volume: value, ...prices }) => {
+      const bar = { value, ...prices };
+      for (const name in bar) bar[name] = Number(bar[name]);
+      return { ...bar, time: local(time) };
+    });
+    series.applyOptions({ priceFormat: { type: "price", precision: pricePlaces, minMove: Number(tick) } });
+    for (const each of [series, volumes]) each.setData(bars);
+    if (anew) chart.timeScale().scrollToPosition(4, false);
+    newest = bars.at(-1);
+    moved.clear();
+    drawn = "";
   });
 }
-export function draw(orders, fills) {
-  const priced = orders.filter((order) => order.price).slice(0, LINES_MAX);
-  const wanted = new Map(priced.map((order) => [`${order.side} ${order.price}`, order]));
-  for (const [key, each] of lines) {
-    if (wanted.has(key)) continue;
-    series.removePriceLine(each);
-    lines.delete(key);
-  }
-  for (const [key, { side, price }] of wanted) {
-    if (lines.has(key)) continue;
-    const look = { color: colour(side), lineWidth: 1, lineStyle: 1, title: side, axisLabelVisible: false };
-    lines.set(key, series.createPriceLine({ price: Number(price), ...look }));
-  }
-  drawArrows(fills.filter((one) => one.time >= first));
+
+/** A trade moves the newest candle, or begins the next. */
+export function traded({ time: at, price, quantity }) {
+  const time = candleAt(at), close = Number(price);
+  if (time < newest?.time) return; // in an older candle: seen when all are read again
+  newest = { time, open: close, high: close, low: close, value: 0, ...(time === newest?.time && newest), close };
+  newest.high = Math.max(newest.high, close);
+  newest.low = Math.min(newest.low, close);
+  newest.value += Number(quantity);
+  moved.set(time, newest);
 }
 
-/** One for each candle and side. */
-function drawArrows(fills) {
-  const now = `${fills.length} ${fills.at(-1)?.seq} ${interval}`;
-  if (now === arrows) return;
-  arrows = now;
-  const each = new Map(fills.map(({ time, side }) => [`${startOf(time)} ${side}`, {
-    time: local(startOf(time)), color: colour(side),
+/** One line for each side and price, and one arrow for each side and candle. */
+export function draw(orders, fills) {
+  for (const bar of moved.values()) for (const each of [series, volumes]) each.update(bar);
+  moved.clear();
+  const priced = orders.filter((order) => order.price).slice(0, LINES_MAX);
+  const wanted = new Map(priced.map((order) => [order.side + order.price, order]));
+  const now = `${[...wanted.keys()]} ${newest?.time} ${fills.length} ${fills.at(-1)?.seq}`;
+  if (now === drawn) return;
+  drawn = now;
+  for (const each of series.priceLines()) series.removePriceLine(each);
+  for (const { side, price } of wanted.values()) {
+    series.createPriceLine({
+      price: Number(price), color: colour(side), lineWidth: 1, lineStyle: 1, title: side, axisLabelVisible: false,
+    });
+  }
+  const first = series.data()[0]?.time;
+  const arrows = new Map(fills.map(({ time, side }) => [candleAt(time) + side, {
+    time: candleAt(time), color: colour(side),
     ...(side === "buy" ? { position: "belowBar", shape: "arrowUp" } : { position: "aboveBar", shape: "arrowDown" }),
   }]));
-  markers.setMarkers([...each.values()].sort((a, b) => a.time - b.time));
+  markers.setMarkers([...arrows.values()].filter(({ time }) => time >= first).sort((a, b) => a.time - b.time));
 }
 
 /** The depth of the book within some per cent of the middle, or all of it. */

@@ -21,7 +21,7 @@ export let press = JSON.parse(remembered("press", "sessionStorage"));
 let wrong = {}; // what the last press found missing, by field
 let followed = null; // the order that the line below the form is about
 
-export const has = (name) => name === "quantity" || SHOWN[$("type").value].includes(name);
+const has = (name) => SHOWN[$("type").value].includes(name);
 
 /** Fill fields in; a type that has no price becomes a limit order. */
 export function take(price, quantity) {
@@ -45,10 +45,10 @@ function changed() {
 function step(name, steps) {
   const { market, book, last } = page;
   if (!market) return;
-  const lots = name === "quantity", by = lots ? market.lotUnits : market.tickUnits;
-  const typed = (lots ? market.quantity : market.price)($(name).value);
-  const from = typed ?? (lots ? 0n : book?.bid ?? book?.ask ?? last ?? 0n), units = from - (from % by) + by * steps;
-  $(name).value = (lots ? market.quantityText : market.priceText)(units < by ? by : units);
+  const kind = name === "quantity" ? name : "price", by = market[`${kind}Step`];
+  const near = kind === "price" && (book?.bid ?? book?.ask ?? last);
+  const from = market[kind]($(name).value) ?? (near || 0n), units = from - (from % by) + by * steps;
+  $(name).value = market[`${kind}Text`](units < by ? by : units);
   changed();
 }
 

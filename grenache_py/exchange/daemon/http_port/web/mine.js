@@ -41,7 +41,7 @@ export async function start() {
         after = rest.next;
       }
     }),
-    page.ask("executions.subscribe", { account }, () => {}),
+    page.ask("executions.subscribe", { account }),
     page.ask("order.list", { ...of, status: "closed" }, ({ orders }) => {
       const ids = new Set(closed.map((order) => order.order_id));
       closed.push(...orders.filter((order) => !ids.has(order.order_id)));
@@ -158,9 +158,7 @@ function openTexts(order, row) {
 
 function fillTexts(one, row) {
   const { quantity, price, role, order_id } = one;
-  return [
-    ...firstTexts(one, row), padded("quantity", quantity), padded("price", price), role, order_id.slice(0, 8),
-  ];
+  return [...firstTexts(one, row), padded("quantity", quantity), padded("price", price), role, order_id.slice(0, 8)];
 }
 
 for (const name in VIEWS) {

@@ -38,7 +38,7 @@ export function marketOf({ market, tick, lot, protection_bp }) {
   const pricePlaces = placesOf(tick), quantityPlaces = placesOf(lot);
   return {
     symbol: market, tick, lot, pricePlaces, base: market.split(/[-/]/)[0], protection: BigInt(protection_bp),
-    tickUnits: parse(tick, pricePlaces), lotUnits: parse(lot, quantityPlaces),
+    priceStep: parse(tick, pricePlaces), quantityStep: parse(lot, quantityPlaces),
     price: (text) => parse(text, pricePlaces), priceText: (units) => format(units, pricePlaces),
     quantity: (text) => parse(text, quantityPlaces), quantityText: (units) => format(units, quantityPlaces),
   };

@@ -8,7 +8,7 @@ export const page = {
   /** Whether orders can be sent and cancelled now. */
   get sendable() { return this.trading && this.ready && this.line.state === "live" && !this.line.stale; },
   /** Ask, and hand the answer to `then` if the same market is still looked at. */
-  async ask(method, params, then) {
+  async ask(method, params, then = () => {}) {
     const { market } = this, answer = await this.line.call(method, params);
     if (market !== this.market) return;
     await then(answer);
