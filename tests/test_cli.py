@@ -7,13 +7,14 @@ import os
 import re
 import signal
 import socket
+import socketserver
 import stat
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -310,6 +311,95 @@ async def test_what_nobody_answered_may_have_happened(shell: Shell) -> None:
         await hanging
 
 
+@contextmanager
+def answering(made: Callable[[bytes], bytes]) -> Iterator[int]:
+    """A port whose server reads a request, writes what is made of it, and hangs up."""
+
+    class Once(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            size = 0
+            while (line := self.rfile.readline()) not in {b"\r\n", b""}:
+                if line.lower().startswith(b"content-length:"):
+                    size = int(line.split(b":")[1])
+            self.wfile.write(made(self.rfile.read(size)))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Once) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join(10)
+
+
+def reply(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def doubled(request: bytes) -> bytes:
+    rid, _, payload = json.loads(request)
+    return reply(json.dumps([rid, None, 2 * payload]).encode())
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_passes_over_who_accepts_no_connection(shell: Shell) -> None:
+    with answering(doubled) as port:
+        await shell.run("announce", "twice", "1")
+        assert (await shell.run("call", "twice", "21"))[::2] == (
+            5,
+            "grenache: nobody announced as 'twice' accepts a connection:"
+            " 127.0.0.1:1: connection refused\n",
+        )
+        await shell.run("announce", "twice", str(port))
+        for _ in range(4):  # they are tried in any order
+            assert await shell.run("call", "twice", "21") == (0, "42\n", "")
+
+
+@pytest.mark.parametrize(
+    ("made", "code", "words"),
+    [
+        (lambda request: b"", 6, "the connection to 127.0.0.1:PORT was lost"),
+        (lambda request: b"SSH-2.0\r\n", 1, "127.0.0.1:PORT: it speaks no HTTP (BadStatusLine)"),
+        (lambda request: reply(b"{}"), 1, "127.0.0.1:PORT: answered with HTTP 200: a reply is"),
+        (lambda request: reply(b'["x",null,1]'), 1, "answered another request than was sent"),
+        (lambda request: reply(b'["x","no"]'), 1, "grenache: no\n"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_becomes_of_a_call(
+    shell: Shell, made: Callable[[bytes], bytes], code: int, words: str
+) -> None:
+    with answering(made) as port:
+        await shell.run("announce", "svc", str(port))
+        got, out, err = await shell.run("call", "svc", "1")
+    assert (got, out) == (code, "")
+    assert words.replace("PORT", str(port)) in err
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_waits_as_long_as_it_says_and_is_sent_again_where_that_is_asked_for(
+    shell: Shell,
+) -> None:
+    given_up, asked = threading.Event(), list[bytes]()
+
+    def late(request: bytes) -> bytes:
+        asked.append(request)
+        if len(asked) == 1:
+            given_up.wait(60)
+        return doubled(request)
+
+    with answering(late) as port:
+        await shell.run("announce", "slow", str(port))
+        code, out, err = await shell.run("call", "slow", "1", "--timeout", "0.2")
+        given_up.set()
+        late_by = f"grenache: no answer to 'slow' from 127.0.0.1:{port} in 0.2 s\n"
+        assert (code, out, err) == (6, "", late_by)
+        given_up.clear()
+        asked.clear()
+        again = await shell.run("call", "slow", "1", "--timeout", "2", "--retries", "1")
+        given_up.set()
+        assert again == (0, "2\n", "") and len(asked) == 2
+
+
 def test_who_reads_when_the_connection_is_cut_sees_that_it_was_too_late() -> None:
     """The timer's own thread lives a moment longer than the connection."""
     too_late, seen = threading.Event(), list[bool]()
@@ -433,7 +523,10 @@ def test_a_command_that_asks_only_a_grape_brings_no_twisted() -> None:
         "try: grenache.main(sys.argv[1:])\nexcept SystemExit: pass\n"
         "print('twisted' in sys.modules)"
     )
-    for words in (["lookup", "x"], ["put", "x"], ["top", "--count", "1"], ["doctor"], ["--help"]):
+    for words in (
+        ["lookup", "x"], ["put", "x"], ["call", "x", "1"], ["top", "--count", "1"], ["doctor"],
+        ["call", "--help"],
+    ):  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-c", program, *words, "-g", "127.0.0.1:1"],
             capture_output=True, text=True, timeout=60, check=True,

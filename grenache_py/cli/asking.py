@@ -11,10 +11,11 @@ import socket
 import ssl
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
 from threading import Event, Timer
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -29,10 +30,11 @@ T = TypeVar("T")
 
 #: Seconds that one grape gets; a Node grape needs 2.5 s where a neighbour is dead.
 ATTEMPT_S = 3.0
-#: Seconds until another grape is not begun with.
+#: Seconds that all grapes together get.
 WHOLE_S = 10.0
 #: A grape's longest honest answer, as for a Link.
 ANSWER_BYTES_MAX = 262_144
+HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 class MaybeDone(GrapeUnreachable):
@@ -44,35 +46,48 @@ class NotReached(Exception):
 
 
 def exchanged(
-    url: str, body: bytes | None = None, timeout_s: float = ATTEMPT_S
+    url: str,
+    body: bytes | None = None,
+    timeout_s: float = ATTEMPT_S,
+    bytes_max: int = ANSWER_BYTES_MAX,
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[int, bytes]:
     """
     Ask for ``url``, by POST where there is a body.
+
+    Args:
+        timeout_s: seconds for all of it; to connect, `ATTEMPT_S` at most.
+        bytes_max: the longest answer that is read.
+        headers: beside those that say that it is JSON.
 
     Returns:
         Status and body of the answer.
 
     Raises:
         NotReached: nothing was sent.
-        OSError: there is no answer.
+        OSError: there is no answer; TimeoutError, when there is none in time.
         RemoteProtocolError: it is no HTTP, or longer than any honest one.
     """
+    until = time.monotonic() + timeout_s
     parts = urlsplit(url)
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
+    connect_s = min(timeout_s, ATTEMPT_S)
+    connection = kind(parts.hostname or "", parts.port, timeout=connect_s)
     try:
         connection.connect()
     except OSError as error:
-        raise NotReached(why_not(error)) from None
+        raise NotReached(why_not(error, connect_s)) from None
+    rest_s = max(0.001, until - time.monotonic())
     # The socket's own time-out begins anew with each byte.
+    connection.sock.settimeout(rest_s)
     too_late = Event()
-    late = Timer(timeout_s, _cut, [connection.sock, too_late])
+    late = Timer(rest_s, _cut, [connection.sock, too_late])
     late.start()
     try:
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        connection.request("POST" if body is not None else "GET", parts.path, body, headers)
+        method = "GET" if body is None else "POST"
+        connection.request(method, parts.path or "/", body, {**HEADERS, **headers})
         answer = connection.getresponse()
-        received = answer.read(ANSWER_BYTES_MAX + 1)
+        received = answer.read(bytes_max + 1)
     except (HTTPException, OSError) as error:
         if too_late.is_set():
             raise TimeoutError from None
@@ -84,8 +99,8 @@ def exchanged(
     finally:
         late.cancel()
         connection.close()
-    if len(received) > ANSWER_BYTES_MAX:
-        raise RemoteProtocolError(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
+    if len(received) > bytes_max:
+        raise RemoteProtocolError(f"an answer of more than {bytes_max} bytes")
     return answer.status, received
 
 
@@ -95,10 +110,10 @@ def _cut(connection: socket.socket, too_late: Event) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def why_not(error: Exception) -> str:
+def why_not(error: Exception, timeout_s: float = ATTEMPT_S) -> str:
     """One line that a person can act on."""
     if isinstance(error, TimeoutError):
-        return f"no answer within {ATTEMPT_S:g} s"
+        return f"no answer within {timeout_s:.3g} s"
     if isinstance(error, ssl.SSLError):
         return str(error.reason or error)
     if isinstance(error, OSError):
@@ -112,6 +127,7 @@ class GrapeAsker:
 
     Args:
         grapes: base URLs that have been checked.
+        whole_s: seconds that all of them together get for one answer.
 
     Each method raises:
         LocalProtocolError: what was asked for cannot be asked.
@@ -119,8 +135,9 @@ class GrapeAsker:
         GrapeUnreachable: no grape answered; MaybeDone, when one of them may have done it.
     """
 
-    def __init__(self, grapes: Sequence[str]) -> None:
+    def __init__(self, grapes: Sequence[str], whole_s: float = WHOLE_S) -> None:
         self._grapes = grapes
+        self._whole_s = whole_s
 
     def lookup(self, name: str) -> list[str]:
         """Return who is announced."""
@@ -160,13 +177,14 @@ class GrapeAsker:
         attempts: list[str] = []
         refusal: GrapeRefused | None = None
         sent = False
-        give_up = time.monotonic() + WHOLE_S
+        give_up = time.monotonic() + self._whole_s
         for grape in self._grapes:
-            if time.monotonic() > give_up:
-                attempts.append(f"{grape}: not asked, {WHOLE_S:g} s are over")
+            attempt_s = min(ATTEMPT_S, give_up - time.monotonic())
+            if attempt_s <= 0:
+                attempts.append(f"{grape}: not asked, {self._whole_s:g} s are over")
                 continue
             try:
-                return parse(*exchanged(f"{grape}/{command}", body))
+                return parse(*exchanged(f"{grape}/{command}", body, attempt_s))
             except GrapeRefused as error:
                 error.grape = grape
                 if not error.lonely:
@@ -174,7 +192,7 @@ class GrapeAsker:
                 refusal = error
             except (NotReached, OSError, RemoteProtocolError) as error:
                 sent = sent or not isinstance(error, NotReached)
-                attempts.append(f"{grape}: {why_not(error)}")
+                attempts.append(f"{grape}: {why_not(error, attempt_s)}")
         if refusal is not None:
             raise refusal
         kind = MaybeDone if sent and changes else GrapeUnreachable

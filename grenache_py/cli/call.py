@@ -9,18 +9,19 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from grenache_py.cli.calling import requested
 from grenache_py.cli.outcomes import EXIT_FAILED
 from grenache_py.cli.output import say, to_json
-from grenache_py.cli.running import run
 from grenache_py.cli.service_options import timeout_option, transport_option
 from grenache_py.cli.settings import Settings
-from grenache_py.link.client import Link
-from grenache_py.rpc import RPCClient
 from grenache_py.rpc.methods import call_payload
+
+if TYPE_CHECKING:
+    from grenache_py.link.client import Link
 
 __all__ = ["call"]
 
@@ -61,6 +62,14 @@ def call(
     begin with a dash.
     """
     request = _request(words)
+    if transport == "http" and not everybody:
+        result = requested(
+            settings.grapes, name, request, timeout_s=timeout, retries=retries, compress=compress
+        )
+        settings.show(result)
+        return
+    from grenache_py.cli.running import run
+    from grenache_py.rpc import RPCClient
 
     async def work(reactor: Any, link: Link) -> int:
         client = RPCClient(link, reactor, transport=transport, compress=compress)
