@@ -7,6 +7,7 @@ Edge: prints what it is told until Ctrl-C.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -14,8 +15,12 @@ import click
 from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.names import MARKET
 from grenache_py.exchange.cli.tool import Tool, as_sent, tell_problem
+from grenache_py.trading import InvalidRequest
 
 __all__ = ["fills", "positions"]
+
+#: So many fit one answer in any case.
+ONE_ANSWER = 100
 
 
 @click.command()
@@ -36,25 +41,25 @@ def fills(
     if watch:
         _watch_fills(tool, market, account, since)
         return
-    found: list[dict[str, Any]] = []
-    after = since
-    while len(found) < limit:
-        page = tool.call(
-            "executions.list",
-            market=market,
-            account=account,
-            after=after,
-            limit=min(1000, limit - len(found)),
-        )
-        found += page["executions"]
-        if after is None or page["next"] >= page["seq"]:
-            break
-        after = page["next"]
+    found = _listed(tool, market, account, since, limit)
     if not found:
         tool.nothing("There are no fills.", found)
         return
     ids = [fill["trade_id"] for fill in found]
     tool.out(found, lambda: show.executions_table(found), ids=ids)
+
+
+def _listed(
+    tool: Tool, market: str | None, account: str | None, since: int | None, limit: int
+) -> list[dict[str, Any]]:
+    of = {"market": market, "account": account}
+    if since is None and market is None and limit > ONE_ANSWER:
+        newest = tool.call("executions.list", limit=1, **of)["seq"]
+        with suppress(InvalidRequest):  # the older ones of them are not kept
+            return tool.pages(
+                "executions.list", "executions", limit, after=max(0, newest - limit), **of
+            )
+    return tool.pages("executions.list", "executions", limit, after=since, **of)
 
 
 def _watch_fills(tool: Tool, market: str | None, account: str | None, since: int | None) -> None:

@@ -300,21 +300,7 @@ def orders(
         report = tool.call("order.get", account=account, **_name(id))
         tool.out(report, lambda: show.orders_table([report]), ids=[report["order_id"]])
         return
-    found: list[dict[str, Any]] = []
-    after = None
-    while len(found) < limit:
-        page = tool.call(
-            "order.list",
-            market=market,
-            account=account,
-            status=status,
-            limit=min(1000, limit - len(found)),
-            after=after,
-        )
-        found += page["orders"]
-        after = page["next"]
-        if after is None:
-            break
+    found = tool.pages("order.list", "orders", limit, market=market, account=account, status=status)
     if not found:
         tool.nothing(f"There are no {'' if status == 'all' else status + ' '}orders.", found)
         return

@@ -55,6 +55,9 @@ ANSWER_TIMEOUT_S = 15.0
 #: Methods that change nothing; of all others the outcome may be unknown.
 _QUESTIONS = frozenset({"hello", "ping", "status", "help"})
 
+#: Of a list, asked for at a time.
+PAGE = 1000
+
 #: What does not fit a terminal wraps there; squeezed by rich it would lose parts of ids.
 WIDTH = 220
 
@@ -193,6 +196,16 @@ class Tool:
         question = method in _QUESTIONS or method.endswith((".get", ".list", ".subscribe"))
         given = {name: value for name, value in params.items() if value is not None}
         return self.client().call(method, given, not question, timeout_s=timeout_s)
+
+    def pages(self, method: str, member: str, limit: int, **params: Any) -> list[dict[str, Any]]:
+        """Call a method that lists, page by page, until ``limit`` of its ``member`` are there."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.call(method, limit=min(PAGE, limit - len(found)), **params)
+            found += page[member]
+            params["after"] = page["next"]
+            if len(found) >= limit or page["next"] in {None, page.get("seq")}:
+                return found
 
     def out(
         self, value: Any, shown: Callable[[], Any], fold: bool = False, ids: Iterable[str] = ()

@@ -85,6 +85,16 @@ def test_a_person_is_asked_before_the_orders_of_several_accounts_go(
         client.call("order.cancel_all", all_accounts=True)
 
 
+def test_as_many_fills_as_were_asked_for_also_where_one_answer_has_no_room(daemon: Daemon) -> None:
+    with daemon.client() as client:
+        place(client, "sell", "100", quantity="250", account="seller")
+        for _ in range(250):
+            place(client, "buy", "100", quantity="1", account="buyer")
+    for limit in (240, 1000):
+        told = json.loads(tool(daemon, "-j", "fills", "--account", "buyer", "--limit", str(limit)))
+        assert [each["seq"] for each in told] == list(range(1, 251))[-limit:]
+
+
 def test_orders_and_fills_are_followed_over_a_restart_by_their_numbers(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         with (
