@@ -30,6 +30,7 @@ from grenache_py.exchange.errors import (
     NOT_AUTHORISED,
     RATE_LIMITED,
     SHUTTING_DOWN,
+    STANDBY,
     UNKNOWN_MARKET,
     UNKNOWN_ORDER,
 )
@@ -53,6 +54,7 @@ _EXIT = {
     RATE_LIMITED: EXIT_LATER,
     BUSY: EXIT_LATER,
     SHUTTING_DOWN: EXIT_LATER,
+    STANDBY: EXIT_LATER,
 }
 
 
