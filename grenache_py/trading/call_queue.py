@@ -181,7 +181,8 @@ class CallQueue:
             try:
                 pending.result = call.result(result)
             except BROKEN as broken:
-                error = ExchangeError(f"{self.address} answered {call.method} oddly: {broken}")
+                text = f"{self.address}: the answer to {call.method} cannot be read: {broken}"
+                error = ExchangeError(text)
             self._finish(pending, error)
 
     def _again(
