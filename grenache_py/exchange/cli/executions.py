@@ -52,7 +52,7 @@ def fills(
 def _listed(
     tool: Tool, market: str | None, account: str | None, since: int | None, limit: int
 ) -> list[dict[str, Any]]:
-    of = {"market": market, "account": account}
+    of: dict[str, Any] = {"market": market, "account": account}
     if since is None and market is None and limit > ONE_ANSWER:
         newest = tool.call("executions.list", limit=1, **of)["seq"]
         with suppress(InvalidRequest):  # the older ones of them are not kept
