@@ -110,7 +110,7 @@ class Intake:
             return
         home = received.origin.home
         if received.verdict == "frozen":
-            self._tell_proof(home, link)
+            self._tell_proof(home, None)  # also to who sent it: that may be the home itself
         elif received.verdict == "waiting" and (gap := received.origin.gap) is not None:
             # Who sends an entry holds those before it.
             head = Head(received.origin.epoch, gap[1], "")
@@ -148,8 +148,8 @@ class Intake:
             self._tell_proof(home, link)
         return None
 
-    def _tell_proof(self, home: str, source: PeerLink) -> None:
-        """Pass on two entries that contradict each other: they convince everybody."""
+    def _tell_proof(self, home: str, source: PeerLink | None) -> None:
+        """Show all but ``source`` two entries that contradict each other: each is convinced."""
         for link in self.peering.ready():
             if link is not source:
                 self._show_proof(home, link)

@@ -138,7 +138,7 @@ def test_a_proof_is_passed_on_but_not_to_who_told_it(alice: Author) -> None:
     assert net.counts["gossip.proof"] == 2
 
 
-def test_two_entries_that_contradict_each_other_are_shown_to_all_others(alice: Author) -> None:
+def test_two_entries_that_contradict_each_other_are_shown_to_all(alice: Author) -> None:
     net = Network(3)
     net.link(0, 1)
     net.link(0, 2)
@@ -146,8 +146,19 @@ def test_two_entries_that_contradict_each_other_are_shown_to_all_others(alice: A
     for entry in (alice.order("1"), Author(net.now).order("2")):
         net[1].peering.notify(link, "gossip.publish", {"entries": [entry.wire()]})
         net.settle()
-    assert net[2].replica.origins[ALICE.key].frozen
-    assert net.counts["gossip.proof"] == 1
+    for peer in (net[1], net[2]):  # also to who sent them: it may know one of the two
+        assert peer.replica.origins[ALICE.key].frozen
+    assert net.counts["gossip.proof"] == 2
+
+
+def test_a_home_that_signs_a_second_history_is_told_over_its_own_link() -> None:
+    net = Network(2)
+    net.link(0, 1)
+    verdicts(net, Author(net.now, Identity.from_seed(bytes([2]) * 32)).order("1"))
+    net.place(1, "sell", 2, 100)  # another entry of that number, and it goes on from there
+    net.settle()
+    assert net[0].replica.origins[net[1].key].frozen
+    assert "two histories" in net[1].serving.raised()["own-log"]
 
 
 def own_entry(net: Network, seq: int, epoch: int = 1) -> Signed:
