@@ -24,7 +24,18 @@ from tests.support.certificates import self_signed
 pytestmark = pytest.mark.network
 
 EXCHANGE = Path(sysconfig.get_path("scripts"), "exchange")
-OTHER_TIME = "import time\nreal = time.time\ntime.time = lambda: real() + {ahead_s}\n"
+#: Another wall clock; and nobody waits for a minute in a test, nor commits 80,000 changes.
+OTHER_MACHINE = """
+import time
+import attrs
+from grenache_py import alarms
+from grenache_py.exchange.condition import symptoms
+from grenache_py.exchange.storage import database, wal_checkpoints
+real = time.time
+time.time = lambda: real() + {ahead_s}
+alarms.PEER = {{id: attrs.evolve(kind, hold_s=0.0) for id, kind in alarms.PEER.items()}}
+symptoms.LOG_HELD_S_MAX, database.CHECKPOINT_CHANGES, wal_checkpoints.AGAIN_S = 0.5, 3, 1.0
+"""
 
 
 def raised(daemon: Daemon) -> dict[str, str]:
@@ -66,9 +77,9 @@ def page(daemon: Daemon, path: str) -> tuple[int, str]:
 
 @contextmanager
 def machine(folder: Path, *options: str, ahead_s: float = 0.0) -> Iterator[Daemon]:
-    """A daemon whose wall clock is ``ahead_s`` before this machine's."""
+    """A daemon in haste whose wall clock is ``ahead_s`` before this machine's."""
     folder.mkdir(exist_ok=True)
-    (folder / "sitecustomize.py").write_text(OTHER_TIME.format(ahead_s=ahead_s))
+    (folder / "sitecustomize.py").write_text(OTHER_MACHINE.format(ahead_s=ahead_s))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
         daemon = Daemon(folder, *options)
