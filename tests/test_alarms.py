@@ -144,6 +144,15 @@ def test_every_alarm_has_a_cause_a_section_a_rule_and_a_place_in_the_doctor() ->
     ]
     assert read == [("grape", id) for id in GRAPE] + [("exchange", id) for id in PEER]
     assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert "_alarm{id=" in rule["expr"] or rule["alert"] in GUIDE, "what to do about it"
+
+
+def test_every_alarm_is_provoked_in_a_real_daemon() -> None:
+    tests = ROOT / "tests"
+    files = [*(tests / "exchange/daemon").glob("*.py"), tests / "test_signals.py"]
+    told = "".join(file.read_text() for file in [*files, tests / "grape/test_alarms.py"])
+    assert [id for id in (*PEER, *GRAPE) if not re.search(f'[" ]{id}[":]', told)] == []
 
 
 def test_a_peer_serves_what_to_do_about_each_alarm() -> None:
