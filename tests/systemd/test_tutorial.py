@@ -14,7 +14,7 @@ from tests.test_tutorials import steps
 PAGE = (ROOT / "docs" / "tutorials" / "systemd.rst").read_text()
 #: What waits for others, and is typed again until they are there; the rest is typed once.
 ASKS = re.compile(r"grenache|journalctl|systemctl is-active|exchange (peers|orders|doctor|.* book)")
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.slow]
 
 
 def test_every_command_prints_what_the_page_says(machine: Machine) -> None:

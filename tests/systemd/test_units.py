@@ -76,6 +76,7 @@ def test_what_was_killed_comes_back_with_what_it_had(machine: Machine, unit: str
     restarted(machine, unit, pid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["grape", "exchange"])
 def test_the_watchdog_ends_what_hangs(machine: Machine, unit: str) -> None:
     """A stopped process stands for a loop that is blocked: neither answers systemd."""
@@ -101,6 +102,7 @@ def knocking(machine: Machine) -> Iterator[None]:
     machine.do("systemctl stop knock")
 
 
+@pytest.mark.slow
 def test_a_restart_refuses_nobody_when_systemd_holds_the_port(machine: Machine) -> None:
     for command in commands("sockets"):
         machine.do(command)
@@ -112,12 +114,14 @@ def test_a_restart_refuses_nobody_when_systemd_holds_the_port(machine: Machine) 
 
 
 @pytest.mark.parametrize("unit", ["grape", "exchange"])
-def test_a_reload_keeps_the_process(machine: Machine, unit: str) -> None:
+def test_a_reload_keeps_the_process_and_ends_when_the_settings_are_read(
+    machine: Machine, unit: str
+) -> None:
     pid = machine.show(unit, "MainPID")
     file = f"/etc/grenache/{unit}.toml"
     machine.do(f"sed -i 's/^log-level = .*/log-level = \"debug\"/' {file}")
-    machine.do(f"systemctl reload {unit}")
-    machine.until("settings read again: ", f"journalctl --no-pager -u {unit}")
+    machine.do(f"systemctl reload {unit} && journalctl --sync")
+    assert "settings read again: " in machine.do(f"journalctl --no-pager -u {unit}")
     assert (machine.show(unit, "MainPID"), machine.show(unit, "ActiveState")) == (pid, "active")
     machine.do(f"sed -i 's/^log-level = .*/log-level = \"info\"/' {file}")
 
