@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -157,6 +158,55 @@ def test_the_image_has_one_version_of_each_package_that_comes_along() -> None:
             assert Version(pinned[name]) >= Version(fixed), f"{name} {pinned[name]} has {number}"
 
 
+# Grafana.
+
+DASHBOARDS = sorted((ROOT / "etc/grafana").glob("*.json"))
+
+
+def test_grafana_is_given_the_dashboards_and_the_prometheus_that_they_ask() -> None:
+    mounted = dict(volume.split(":")[:2] for volume in COMPOSE["services"]["grafana"]["volumes"])
+    provisioned = {
+        Path(inside).parent.name: yaml.safe_load((CONTAINER / outside).read_text())
+        for outside, inside in mounted.items()
+        if inside.startswith("/etc/grafana/provisioning/")
+    }
+    assert {each["apiVersion"] for each in provisioned.values()} == {1}
+    (provider,) = provisioned["dashboards"]["providers"]
+    assert mounted["../grafana"] == provider["options"]["path"]
+    (source,) = provisioned["datasources"]["datasources"]
+    (port,) = COMPOSE["services"]["prometheus"]["ports"]
+    assert source["isDefault"] and source["url"] == f"http://prometheus:{port.split(':')[-1]}"
+    for file in DASHBOARDS:
+        variable, *_ = json.loads(file.read_text())["templating"]["list"]
+        assert (variable["type"], variable["query"]) == ("datasource", source["type"])
+
+
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+def test_grafanas_own_schema_has_every_field_of_a_dashboard(file: Path) -> None:
+    """What Grafana's library reads and writes again is what was there; unknown fields it drops."""
+    plugins, encoder, models = (
+        pytest.importorskip(f"grafana_foundation_sdk.{module}", reason="comes with: containers")
+        for module in ("cog.plugins", "cog.encoder", "models.dashboard")
+    )
+    plugins.register_default_plugins()
+    ours = json.loads(file.read_text())
+    dashboard = models.Dashboard.from_json(ours)
+    theirs = json.loads(encoder.JSONEncoder().encode(dashboard))
+    assert without_more(theirs, ours) == ours
+    for panel, read in zip(ours["panels"], dashboard.panels, strict=True):
+        assert panel["type"] in type(read.options).__module__  # not a plain object: it is checked
+        assert all("prometheus" in type(each).__module__ for each in read.targets)
+
+
+def without_more(found: Any, wanted: Any) -> Any:
+    """``found`` without what ``wanted`` has not: defaults that the library writes out."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return {name: without_more(found[name], wanted[name]) for name in found.keys() & wanted}
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        return [without_more(one, other) for one, other in zip(found, wanted, strict=True)]
+    return found
+
+
 # Kubernetes.
 
 MANIFESTS = list(yaml.safe_load_all((ROOT / "etc/kubernetes/exchange.yaml").read_text()))
@@ -190,7 +240,7 @@ def test_a_pod_runs_as_the_images_user_with_an_identity_of_its_own() -> None:
 
 @pytest.mark.parametrize("number", range(len(MANIFESTS)))
 def test_kubernetes_accepts_every_object(number: int) -> None:
-    schemas = pytest.importorskip("kubernetes_validate", reason="comes with the extra: containers")
+    schemas = pytest.importorskip("kubernetes_validate", reason="comes with: containers")
     schemas.validate(MANIFESTS[number], schemas.latest_version(), strict=True)
 
 
