@@ -35,6 +35,7 @@ __all__ = [
     "ExecutionPage",
     "candles",
     "evidence",
+    "execution_page",
     "executions",
     "log_entries",
     "newest_trades",
@@ -80,6 +81,10 @@ _EVENT_SHELVES = _shelves(
 _EXECUTION_SHELVES = _shelves(
     "(SELECT max(number) FROM executions) >> 10",
     "((SELECT min(number) FROM executions) >> 10)",
+)
+_SELECT_EXECUTION = (
+    f"{_EXECUTION_SHELVES} SELECT {', '.join(ExecutionRow._fields)} FROM shelves"
+    " CROSS JOIN executions ON number >> 10 = n AND account = ? AND seq BETWEEN ? AND ?"
 )
 _ORDER_POSITION = (
     _ORDER_SHELVES + "SELECT position FROM shelves CROSS JOIN orders ON shelf = n"
@@ -315,6 +320,24 @@ def executions(
         after: the number before the first; None: the newest ``limit``.
         market: only those of this market, among `EXECUTIONS_LOOKED_AT`.
     """
+    return execution_page(connection, _SELECT_EXECUTION, account, limit, after, market)
+
+
+def execution_page(
+    connection: Connected,
+    numbered: str,
+    account: str,
+    limit: int,
+    after: int | None,
+    market: str | None,
+) -> ExecutionPage | None:
+    """
+    As ``executions``, on either database.
+
+    Args:
+        numbered: a statement that finds the executions of an account from one number to another,
+            to which more conditions may be added.
+    """
     found = connection.execute(
         "SELECT execution_seq FROM accounts WHERE account = ?", (account,)
     ).fetchone()
@@ -324,15 +347,10 @@ def executions(
     last = min(first + looked_at - 1, newest)
     if first > newest:
         return ExecutionPage([], newest, newest) if first == newest + 1 else None
-    columns = ", ".join(ExecutionRow._fields)
-    among = (
-        f"{_EXECUTION_SHELVES} SELECT {columns} FROM shelves CROSS JOIN executions"
-        " ON number >> 10 = n AND account = ? AND seq BETWEEN ? AND ?"
-    )
-    if after is not None and not rows_of(connection, ExecutionRow, among, account, first, first):
+    if after is not None and not rows_of(connection, ExecutionRow, numbered, account, first, first):
         return None
     order = "ORDER BY seq" + (" DESC LIMIT ?" if after is None else " LIMIT ?")
-    sql = f"{among} AND market = coalesce(?, market) {order}"
+    sql = f"{numbered} AND market = coalesce(?, market) {order}"
     rows = rows_of(connection, ExecutionRow, sql, account, first, last, market, limit)
     if after is None:
         return ExecutionPage(rows[::-1], newest, newest)

@@ -17,10 +17,10 @@ from grenache_py.exchange.effects.rows import (
     TradeRow,
 )
 from grenache_py.exchange.storage.history import (
-    EXECUTIONS_LOOKED_AT,
     Candle,
     ExecutionPage,
     evidence,
+    execution_page,
     log_entries,
     newest_trades,
     trades_of,
@@ -164,24 +164,8 @@ def executions(
     market: str | None = None,
 ) -> ExecutionPage | None:
     """One page of an account's executions; None when what follows ``after`` is not (all) kept."""
-    found = connection.execute(
-        "SELECT execution_seq FROM accounts WHERE account = ?", (account,)
-    ).fetchone()
-    newest = 0 if found is None else int(found[0])
-    looked_at = limit if market is None else EXECUTIONS_LOOKED_AT
-    first = max(newest - looked_at if after is None else after, 0) + 1
-    last = min(first + looked_at - 1, newest)
-    if first > newest:
-        return ExecutionPage([], newest, newest) if first == newest + 1 else None
-    among = f"{select(ExecutionRow, 'executions')} WHERE account = ? AND seq BETWEEN ? AND ?"
-    if after is not None and not rows_of(connection, ExecutionRow, among, account, first, first):
-        return None
-    where, parameters = ("", []) if market is None else ("AND market = ?", [market])
-    sql = f"{among} {where} ORDER BY seq {'DESC' if after is None else ''} LIMIT ?"
-    rows = rows_of(connection, ExecutionRow, sql, account, first, last, *parameters, limit)
-    if after is None:
-        return ExecutionPage(rows[::-1], newest, newest)
-    return ExecutionPage(rows, rows[-1].seq if len(rows) == limit else last, newest)
+    sql = f"{select(ExecutionRow, 'executions')} WHERE account = ? AND seq BETWEEN ? AND ?"
+    return execution_page(connection, sql, account, limit, after, market)
 
 
 def traded(connection: Connected, account: str) -> list[TradedSum]:
