@@ -120,7 +120,7 @@ def intent_row(intent: Intent) -> IntentRow:
         intent.open_lots,
         fill.deadline,
         intent.settled,
-        intent.all_settled,
+        int(intent.all_settled),  # a store of numbers takes no bool
         proof.payload,
         proof.path,
         proof.index,

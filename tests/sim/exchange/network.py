@@ -103,6 +103,8 @@ class Disk:
         fault, self.next_fault = self.next_fault, ""
         if fault == "before":
             raise DiskFailed("no space left")
+        for row in rows:  # SQLite would take one for a number, PostgreSQL does not
+            assert bool not in map(type, row), row
         self._database.commit(rows)
         self.batches.append(rows)
         if fault == "after":
