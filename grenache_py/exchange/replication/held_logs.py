@@ -7,6 +7,7 @@ Pure. Reads only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 import attrs
 
@@ -18,6 +19,8 @@ from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["HeldLogs"]
 
+#: Live orders of a home among which the newest state is looked for.
+LOOKED_AT_MAX = 1_024
 #: Epoch and seq of the head of a log of which nothing is held.
 NOTHING_HELD = (1, 0)
 
@@ -95,6 +98,14 @@ class HeldLogs:
             if '"beat":' in signed.payload and Entry.decode(signed.payload).beat is not None:
                 return found[::-1]
         return None
+
+    def late_entry(self, home: str) -> list[Signed] | None:
+        """One entry of a log that is not in memory: the newest state of a live order, or None."""
+        origin = self.replica.origins.get(home)
+        if origin is None or not origin.records:
+            return None
+        records = islice(reversed(origin.records.values()), LOOKED_AT_MAX)
+        return [max(records, key=lambda record: record.state_seq).state]
 
     def record(self, order_id: str) -> tuple[Signed, Signed] | None:
         """A live order's (order entry, newest state entry), own or remote."""

@@ -436,6 +436,26 @@ def test_an_old_disk_is_noticed_before_it_lies() -> None:
         assert not origin.frozen, "it noticed in time and signed nothing else"
 
 
+def test_an_old_disk_is_noticed_by_a_neighbour_that_was_restarted_meanwhile() -> None:
+    """It has no log in memory to prove anything with, but orders, with their signed entries."""
+    world = quiet_world(2)
+    forgetful, neighbour = world.peers
+    place(forgetful, "sell", 5, 1300)
+    world.clock.run_until(world.clock.now + 2.0)
+    kept = len(forgetful.disk.batches)
+    place(forgetful, "sell", 5, 1301)
+    world.clock.run_until(world.clock.now + 11.0)
+    forgetful.crash()
+    forgetful.disk.forget(len(forgetful.disk.batches) - kept)
+    world.checker.amnesia.add(forgetful.identity.key)
+    neighbour.crash()
+    neighbour.start()
+    forgetful.start()
+    world.clock.run_until(world.clock.now + 10.0)
+    assert forgetful.node is not None
+    assert "an old copy" in forgetful.node.alarms()[0]
+
+
 def test_links_between_the_same_two_peers_come_down_to_one() -> None:
     """Both dial, again and again: one link stays, and stays."""
     world = quiet_world(2)
