@@ -89,16 +89,19 @@ class HeldLogs:
                 return found[::-1]
         return None
 
-    def record(self, order_id: str) -> tuple[Signed, Signed] | None:
-        """A live order's (order entry, newest state entry), own or remote."""
+    def own_record(self, order_id: str) -> tuple[Signed, Signed] | None:
+        """A live own order's (order entry, newest state entry)."""
         own = self.ledger.own.get(order_id)
-        if own is not None:
-            order, state = own.order_entry, own.state_entry
-            if order is None or state is None or order.signed is None or state.signed is None:
-                return None
-            return order.signed, state.signed
-        record = self.replica.records.find(order_id)
-        return None if record is None else (record.order, record.state)
+        if own is None:
+            return None
+        order, state = own.order_entry, own.state_entry
+        if order is None or state is None or order.signed is None or state.signed is None:
+            return None
+        return order.signed, state.signed
+
+    def copied(self, order_id: str) -> bool:
+        """Whether this is a live order of another home, whose entries are in the store."""
+        return self.replica.records.find(order_id) is not None
 
     def unsure(self) -> set[str]:
         """Origins whose live set here is known to differ from what they signed."""
