@@ -2,7 +2,8 @@
 How the signed entries of others' live orders are stored, and read again.
 
 Pure. Their texts are in the store and nowhere else: what is held in memory of an order is what
-matching and reconciliation need.
+matching and reconciliation need. An entry that published an order and gave its newest state is
+stored once.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from grenache_py.exchange.signed_log.merkle import Signed, SignedRow
 
 __all__ = ["changed_row", "new_row", "signed_pair"]
 
+_NO_STATE = SignedRow("", b"", 0, 0, b"")
+
+
 def new_row(order_id: str, home: str, version: int, order: Signed, state: Signed) -> RecordRow:
     """The row of an order by the entry that published it and the one with its newest state."""
-    return RecordRow(order_id, home, version, *order.row(), *state.row())
+    state_row = _NO_STATE if state == order else state.row()
+    return RecordRow(order_id, home, version, *order.row(), *state_row)
 
 
 def changed_row(before: Row | None, order_id: str, version: int, state: Signed) -> Row:
@@ -32,5 +37,5 @@ def changed_row(before: Row | None, order_id: str, version: int, state: Signed) 
 
 def signed_pair(row: RecordRow) -> tuple[Signed, Signed]:
     """The entry that published an order, and the one with its newest state, often the same."""
-    order, state = Signed.from_row(SignedRow(*row[3:8])), Signed.from_row(SignedRow(*row[8:13]))
-    return order, order if state == order else state
+    order = Signed.from_row(SignedRow(*row[3:8]))
+    return order, Signed.from_row(SignedRow(*row[8:13])) if row.state_payload else order
