@@ -44,6 +44,7 @@ class RemoteOrder:
         version, element, state_seq: of its newest state.
         key_ms: the time of the entry that published it.
         expires_ms: of a good-till-date order.
+        is_open: some of it may still trade.
     """
 
     order_id: str
@@ -57,6 +58,7 @@ class RemoteOrder:
     state_seq: int = 0
     expires_ms: int | None = None
     hidden_in: str = ""
+    is_open: bool = True
 
     @property
     def bytes(self) -> int:

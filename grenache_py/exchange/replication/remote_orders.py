@@ -20,8 +20,10 @@ from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.matching import rests
 from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.replication.deadlines import Deadlines
 from grenache_py.exchange.replication.forgetting import (
     BYTES_PER_ORIGIN_MAX,
+    EXPIRED_MS,
     RECORD_BYTES_MAX,
     expired,
 )
@@ -82,7 +84,7 @@ class RemoteOrders:
     hidden: dict[str, HiddenOrders] = attrs.Factory(dict)
     on_hidden: Callable[[str, HiddenOrders], None] = lambda market, hidden: None
     _of: dict[str, RemoteOrder] = attrs.Factory(dict)
-    _expiring: dict[str, tuple[Origin, LiveOrder]] = attrs.Factory(dict)
+    _expiring: Deadlines = attrs.Factory(Deadlines)
 
     def insert(
         self,
@@ -118,14 +120,14 @@ class RemoteOrders:
         origin.records[order.id] = record
         self._of[order.id] = record
         self._count(origin, record.bytes)
-        if live is not None and live.order.expires_ms is not None:
-            self._expiring[order.id] = (origin, live)
+        if order.expires is not None:
+            self._expiring.add(order.id, order.expires - EXPIRY_MARGIN_MS + 1)
         try:
             self.advance(origin, record, state, body, state_seq)
         except RemoteProtocolError:
             del origin.records[order.id], self._of[order.id]
             self._count(origin, -record.bytes)
-            self._expiring.pop(order.id, None)
+            self._expiring.discard(order.id)
             raise
         if market is not None and order.differs(market):
             record.hidden_in = order.market
@@ -165,6 +167,7 @@ class RemoteOrders:
         gone = record.element if record.version >= 0 else None
         before = record.bytes
         record.version, record.state, record.state_seq = body.version, signed, seq
+        record.is_open = body.open != "0"
         self._count(origin, record.bytes - before)
         record.element = element(record.order_id, body.version)
         origin.fingerprint = (
@@ -190,7 +193,7 @@ class RemoteOrders:
         """An order is not live any more."""
         del origin.records[record.order_id]
         self._of.pop(record.order_id, None)
-        self._expiring.pop(record.order_id, None)
+        self._expiring.discard(record.order_id)
         self._count(origin, -record.bytes)
         origin.fingerprint = (origin.fingerprint - record.element) % FINGERPRINT_MODULUS
         self.live_set_changed(record.order_id, record.key_ms, record.element, None)
@@ -220,16 +223,6 @@ class RemoteOrders:
         origin.record_bytes += change
         self.bytes += change
 
-    def drop_expired(self, origin: Origin, now_ms: int) -> None:
-        """
-        Drop orders that expired while their home was silent.
-
-        Should it come back, it closes them itself before it signs its next heartbeat.
-        """
-        for record in list(origin.records.values()):
-            if expired(record.expires_ms, origin.heard_ms, now_ms):
-                self.drop(origin, record)
-
     def show_or_hide(self, origin: Origin, now_ms: int) -> None:
         """Let an origin's orders stand in the books while its lease holds and it is not frozen."""
         alive = not origin.frozen and now_ms <= origin.time[0] + origin.lease_ms + SKEW_MS
@@ -252,11 +245,26 @@ class RemoteOrders:
         """A live order of another home."""
         return self._of.get(order_id)
 
-    def expire(self) -> None:
-        """Take good-till-date orders out of the books when their time is near."""
-        for origin, live in list(self._expiring.values()):
-            if origin.visible:
-                self._stand(live)
+    def expire(self, origins: Mapping[str, Origin], earlier_ms: int) -> None:
+        """
+        Take good-till-date orders out of the books when their time is near, and drop them when it
+        is long over: should their home live or come back, it closes them before it signs its next
+        heartbeat (docs/design/sync.rst#forgetting).
+
+        Args:
+            earlier_ms: what is dropped is judged by, as in `OriginTable.show_or_hide`.
+        """
+        for order_id in self._expiring.due(self.clock.ms):
+            record = self._of[order_id]
+            origin, expires_ms = origins[record.home], record.expires_ms or 0
+            if expired(expires_ms, record.is_open, origin.heard_ms, earlier_ms):
+                self.drop(origin, record)
+                continue
+            if record.live is not None and origin.visible:
+                self._stand(record.live)
+            over_ms = expires_ms + EXPIRED_MS + 1
+            wait_ms = over_ms - earlier_ms if over_ms > earlier_ms else EXPIRED_MS
+            self._expiring.add(order_id, self.clock.ms + wait_ms)
 
 
 def _record_row(record: RemoteOrder) -> RecordRow:
