@@ -186,8 +186,8 @@ class Adoption:
         origin.adopted(entry, beat)
         for number in [number for number in origin.waiting if number <= entry.seq]:
             origin.wait_no_more(number)
-        table.changed[origin.home] = None
-        table.records.show_or_hide(origin, self.clock.read_ms(now))
+        table.head_moved(origin)
+        table.show_or_hide(origin, self.clock.read_ms(now))
         received = Received("applied", origin)
         self.apply_waiting(origin, received.novel, now)
         return received

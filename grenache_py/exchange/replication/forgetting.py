@@ -17,6 +17,7 @@ __all__ = [
     "WAITING_BYTES_MAX",
     "expired",
     "is_over",
+    "over_ms",
     "rank",
     "tail_bytes_max",
     "too_old",
@@ -51,6 +52,11 @@ def is_over(origin: Origin, now_ms: int) -> bool:
         and not origin.frozen
         and too_old(origin.heard_ms, now_ms, bool(origin.records))
     )
+
+
+def over_ms(origin: Origin) -> int:
+    """From when on a silent home is over, unless it loses its orders before."""
+    return origin.heard_ms + (DEAD_MS if origin.records else IDLE_MS) + 1
 
 
 def expired(expires_ms: int | None, is_open: bool, stamp_ms: int, now_ms: int) -> bool:

@@ -33,7 +33,7 @@ from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClo
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, LiveSetChanged, element
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["LIVE_PER_ORIGIN_MAX", "HiddenOrders", "RemoteOrders"]
+__all__ = ["LIVE_PER_ORIGIN_MAX", "HiddenOrders", "RemoteOrders", "lease_end_ms"]
 
 #: Live orders of one home that are held. More are no fault of it: while it replaces one, or this
 #: peer catches up, more may be known here than it ever had.
@@ -224,8 +224,8 @@ class RemoteOrders:
         self.bytes += change
 
     def show_or_hide(self, origin: Origin, now_ms: int) -> None:
-        """Let an origin's orders stand in the books while its lease holds and it is not frozen."""
-        alive = not origin.frozen and now_ms <= origin.time[0] + origin.lease_ms + SKEW_MS
+        """See `OriginTable.show_or_hide`."""
+        alive = not origin.frozen and now_ms <= lease_end_ms(origin)
         if alive and not origin.visible:
             origin.visible = True
             for record in origin.records.values():
@@ -240,6 +240,11 @@ class RemoteOrders:
         for record in origin.records.values():
             if record.live is not None:
                 self.books[record.live.order.market].remove(record.live)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._of)
 
     def find(self, order_id: str) -> RemoteOrder | None:
         """A live order of another home."""
@@ -265,6 +270,11 @@ class RemoteOrders:
             over_ms = expires_ms + EXPIRED_MS + 1
             wait_ms = over_ms - earlier_ms if over_ms > earlier_ms else EXPIRED_MS
             self._expiring.add(order_id, self.clock.ms + wait_ms)
+
+
+def lease_end_ms(origin: Origin) -> int:
+    """Until when the orders of an origin may be matched."""
+    return origin.time[0] + origin.lease_ms + SKEW_MS
 
 
 def _record_row(record: RemoteOrder) -> RecordRow:
