@@ -165,7 +165,7 @@ class ExchangeNode:
         self.peering.messages.check_complete()
         self.peering.on_ready.append(others.linked)
         self.peering.admission.on_clone = others.clone_seen
-        self.peering.homes = others.visible
+        self.peering.homes = self.replica.sets.visible.__len__
         self._heartbeat = Heartbeat(self.ledger, self.replica.origins, now)
         self._sweep_at = now + SWEEP_S
         held = (self.clock, self.ledger, self.maker, self.taker, self.replica)

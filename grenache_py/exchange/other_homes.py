@@ -119,7 +119,3 @@ class OtherHomes:
         """Whether nothing that a home says is believed any more."""
         origin = self.origins.get(home)
         return home in self._clones or (origin is not None and bool(origin.frozen))
-
-    def visible(self) -> int:
-        """Homes whose lease has not run out."""
-        return sum(origin.visible for origin in self.origins.values())

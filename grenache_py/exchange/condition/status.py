@@ -59,7 +59,6 @@ class NodeStatus:
     def summary(self, now: float) -> dict[str, Any]:
         """How this peer is doing without each home: asked often, and there may be thousands."""
         replica = self.replica
-        live = sum(len(origin.records) for origin in replica.origins.values())
         now_ms = int(now * 1000)
         alarms, clocks = self.serving.alarms(), self.serving.clock_offset
         synced = self.sync.synced
@@ -77,14 +76,14 @@ class NodeStatus:
             "links": len(self.peering.by_key),
             "others_known": self.peering.addresses.known,
             "homes": len(replica.origins),
-            "frozen": [home for home, origin in replica.origins.items() if origin.frozen],
+            "frozen": list(replica.sets.frozen),
             "early": None if replica.early is None else _early(*replica.early, now_ms),
             "log": {
                 "epoch": self.ledger.log.epoch,
                 "seq": self.ledger.log.seq,
                 "hash": self.ledger.log.hash,
             },
-            "orders": {"own": len(self.ledger.own), "remote": live},
+            "orders": {"own": len(self.ledger.own), "remote": replica.records.count},
             "hidden": {
                 market: attrs.asdict(hidden) for market, hidden in replica.records.hidden.items()
             },

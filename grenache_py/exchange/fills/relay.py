@@ -79,12 +79,8 @@ class FillRelay:
         link = by_key.get(key) if key is not None else None
         if link is not None:
             return link
-        # That neighbour is gone. Another one that told of this home's log holds it as well.
-        return max(
-            (link for link in by_key.values() if home in link.heads),
-            key=lambda link: link.heads[home],
-            default=None,
-        )
+        # That neighbour is gone. Another one has this home's log as well.
+        return max(by_key.values(), key=lambda link: link.delivered, default=None) if key else None
 
     def reachable(self, home: str, now: float) -> bool:
         """Whether a message to ``home`` has a way to go."""

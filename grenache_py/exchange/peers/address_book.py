@@ -121,6 +121,7 @@ class AddressBook:
         self._verifier = verifier
         self._rng = rng
         self._places: dict[str, _Place] = {}
+        self._named: dict[str, None] = {}
         self.records: dict[str, tuple[AddressRecord, Signed]] = {}
         self._own: dict[str, float] = {}  # addresses that lead to this very peer, until when
         self._told = Shares()  # places that nobody named or reached, by who told them
@@ -141,6 +142,7 @@ class AddressBook:
         for address in addresses:
             place = self._places.setdefault(address, _Place())
             place.named = True
+            self._named[address] = None
             place.failures, place.next_try = 0, 0.0
             self._proven(address)
             self._local |= {inner_network(address)} - {None, NOWHERE}
@@ -322,7 +324,7 @@ class AddressBook:
         if address in self._places:
             self._forget(address)
 
-    def due(self, linked: Mapping[str, str], now: float) -> list[str]:
+    def due(self, linked: Mapping[str, str], now: float, named_only: bool = False) -> list[str]:
         """
         Addresses worth dialling now.
 
@@ -331,6 +333,7 @@ class AddressBook:
 
         Args:
             linked: where each neighbour's connection leads, by key.
+            named_only: leave the others out. There may be thousands.
         """
         # A neighbour that dialled this peer is not dialled at its own host. Elsewhere it could
         # claim the address of somebody whom it does not want to be found.
@@ -342,7 +345,8 @@ class AddressBook:
         }
         ready: dict[str, list[str]] = {}
         busy: Counter[str] = Counter()
-        for address, place in self._places.items():
+        for address in self._named if named_only else self._places:
+            place = self._places[address]
             if place.dialling_until > now or place.key in linked or address in held:
                 busy[crowd_of(address)] += 1
             elif place.next_try <= now:

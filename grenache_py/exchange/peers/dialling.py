@@ -61,7 +61,7 @@ class Dialling:
         # An address that another peer's record names may lead to a link all the same.
         open_links = {link.address for link in links if link.outbound and not link.closing}
         linked = {key: link.address for key, link in self._table.by_key.items()}
-        for address in self._addresses.due(linked, now):
+        for address in self._addresses.due(linked, now, outbound >= self._target):
             if address in open_links:
                 continue
             named = self._addresses.is_named(address)

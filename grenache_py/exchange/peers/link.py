@@ -119,10 +119,11 @@ class PeerLink:
         heard: when the last message came.
         clock_ahead_s, clock_at: this clock less the other side's, in seconds, and when that was
             measured; None before.
-        heads: the heads it told of, by origin.
+        heads: the heads it told of and that are not held here, by origin.
         hollow: heads of which it could show neither the entries nor a heartbeat, by origin.
         heads_again: it did not deliver what it promised; its heads are not believed until then.
-        told: the heads it was told, or told of itself, by origin.
+        told: the heads it was told, or told of itself, by origin; of logs that rest nothing is kept
+            (``head_exchange.py``).
         delivered: entries and orders that it was the first to bring.
         delivered_at: when it last did, or was taken into the mesh.
         answered: when it last answered a question that must not stall.
@@ -184,9 +185,9 @@ class PeerLink:
         """Whether it could show nothing of a log up to there, or further."""
         return head.position <= self.hollow.get(origin, NO_HEAD).position
 
-    def cannot_show(self, origin: str) -> None:
-        """It holds no heartbeat of a log, of which it holds more than we do: it cannot help."""
-        head = max(self.heads.pop(origin, NO_HEAD), self.told.get(origin, NO_HEAD))
+    def cannot_show(self, origin: str, held: Head) -> None:
+        """It has no heartbeat of a log that is held here up to ``held``: it cannot help."""
+        head = max(self.heads.pop(origin, NO_HEAD), self.told.get(origin, NO_HEAD), held)
         if len(self.hollow) < ORIGINS_MAX:
             self.hollow[origin] = head
 

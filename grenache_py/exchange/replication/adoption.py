@@ -79,7 +79,8 @@ class Adoption:
         )
         if origin is None or origin.frozen or _early(newest, now):
             return False
-        if expired(order.expires, max(newest.time[0], origin.heard_ms), now_ms):
+        stamp_ms = max(newest.time[0], origin.heard_ms)
+        if expired(order.expires, state.open != "0", stamp_ms, now_ms):
             return False
         if newest.epoch > origin.epoch:
             table.begin_epoch(origin, newest.epoch)
@@ -185,8 +186,8 @@ class Adoption:
         origin.adopted(entry, beat)
         for number in [number for number in origin.waiting if number <= entry.seq]:
             origin.wait_no_more(number)
-        table.changed[origin.home] = None
-        table.records.show_or_hide(origin, self.clock.read_ms(now))
+        table.head_moved(origin)
+        table.show_or_hide(origin, self.clock.read_ms(now))
         received = Received("applied", origin)
         self.apply_waiting(origin, received.novel, now)
         return received

@@ -8,7 +8,7 @@ neighbours; what is then asked of each is ``catch_up_session.py``.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.scores import network_prefix
@@ -84,7 +84,7 @@ class CatchUp:
                 those whose live set is known to differ are added, and those that a helper was
                 asked for that brings nothing.
         """
-        unsure = self._held_logs.unsure()
+        unsure, moved = self._held_logs.unsure(), self._held_logs.moved()
         slow = {o for session in self._under_way if session.slow(now) for o in session.beats}
         origins = {*behind, *unsure, *slow}
         wanted = {
@@ -102,7 +102,7 @@ class CatchUp:
             found = [
                 origin
                 for origin, head in wanted.items()
-                if (theirs := _head_at(link, origin)).position > head.position
+                if (theirs := _head_at(link, origin, head, moved)).position > head.position
                 or (origin in unsure and theirs.position == head.position)
             ]
             if found:
@@ -141,7 +141,14 @@ class CatchUp:
         self.adopted += session.adopted
 
 
-def _head_at(link: PeerLink, origin: str) -> Head:
-    """How much of a log the other side can show: what it told, or was told, whichever is more."""
+def _head_at(link: PeerLink, origin: str, held: Head, moved: Container[str]) -> Head:
+    """
+    How much of a log the other side can show: what it told, or was told, whichever is more.
+
+    Args:
+        held, moved: the head here, and the logs whose head neighbours were not told yet.
+    """
     head = max(link.heads.get(origin, NO_HEAD), link.told.get(origin, NO_HEAD))
+    if origin not in moved:
+        head = max(head, held)
     return NO_HEAD if link.is_hollow(origin, head) else head

@@ -173,7 +173,7 @@ class CatchUpSession:
                 newest = Entry.decode(entries[-1].payload)
                 self._upto[origin] = newest.epoch, newest.seq
             else:
-                self.link.cannot_show(origin)
+                self.link.cannot_show(origin, self._held_logs.head(origin))
             self._ask_beats(then)
 
         self._request("sync.range", {"origin": origin, "beat": True}, came, now)

@@ -72,25 +72,32 @@ class Fetching:
         self._announced.setdefault(origin, (link.id, now + ANNOUNCED_S))
 
     def consider_all(self, links: list[PeerLink], now: float) -> None:
-        """Look at every head these links told."""
+        """Look at every head these links told and that is not held."""
         for link in links:
             for origin in [origin for origin in link.heads if origin not in self._fetches]:
                 self.consider(origin, link, now)
 
     def consider(self, origin: str, link: PeerLink, now: float) -> None:
         """Decide whether and how to get what ``link`` holds more of one log."""
-        mine = self._held_logs.head(origin)
         theirs = link.heads.get(origin)
-        if theirs is None or self._held_logs.frozen(origin):
+        if theirs is None:
+            return
+        mine = self._held_logs.head(origin)
+        same = theirs.position == mine.position
+        if (
+            theirs.position < mine.position
+            or (same and theirs.hash in {"", mine.hash})
+            or self._held_logs.frozen(origin)
+        ):
+            del link.heads[origin]  # there is nothing to be got
+            if self._announced.get(origin, (-1, 0.0))[0] == link.id:
+                del self._announced[origin]
             return
         if origin in self._fetches or self._busy(link):
             return
-        if theirs.position == mine.position:
-            if theirs.hash != mine.hash:
-                # Two entries with one number: whoever holds both can prove it.
-                self._fetch_newest(origin, link, theirs, now)
-            return
-        if theirs.position < mine.position:
+        if same:
+            # Two entries with one number: whoever holds both can prove it.
+            self._fetch_newest(origin, link, theirs, now)
             return
         if origin in self._pruned and self._pruned[origin][0] == link.key:
             return  # another neighbour is asked

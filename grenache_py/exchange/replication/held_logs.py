@@ -6,18 +6,17 @@ Pure. Reads only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
 from grenache_py.exchange.home.ledger import Ledger
-from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.signed_log.entries import GENESIS, Entry
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["NOTHING_HELD", "HeldLogs"]
+__all__ = ["HeldLogs"]
 
 #: Epoch and seq of the head of a log of which nothing is held.
 NOTHING_HELD = (1, 0)
@@ -35,17 +34,29 @@ class HeldLogs:
     ledger: Ledger
     replica: Replica
 
-    def heads(self) -> Mapping[str, Head]:
-        """The heads by origin, of homes whose lease holds: of the others nobody has news."""
-        heads = {
-            home: origin.head
-            for home, origin in self.replica.origins.items()
-            if origin.seq and origin.visible
-        }
-        own = self.head(self.ledger.home)
-        if own.seq:
-            heads[self.ledger.home] = own
-        return heads
+    def heads(self, homes: Iterable[str]) -> dict[str, Head]:
+        """The heads of some logs, as far as their leases hold: of the others nobody has news."""
+        visible, own = self.replica.sets.visible, self.ledger.home
+        heads = ((home, self.head(home)) for home in homes if home in visible or home == own)
+        return {home: head for home, head in heads if head.seq}
+
+    def holds(self, home: str) -> bool:
+        """Whether something of another home's log is held."""
+        return home in self.replica.origins
+
+    def living(self) -> list[str]:
+        """The homes whose lease holds, and this one."""
+        return [*self.replica.sets.visible, self.ledger.home]
+
+    def moved(self) -> Mapping[str, None]:
+        """The homes whose head moved since `take_moved`; this one is never among them."""
+        return self.replica.moved
+
+    def take_moved(self) -> list[str]:
+        """Likewise, to tell of them."""
+        moved = list(self.replica.moved)
+        self.replica.moved.clear()
+        return moved
 
     def head(self, home: str) -> Head:
         """One origin's head, whether its lease holds or not; seq 0 while nothing of it is held."""
@@ -58,10 +69,6 @@ class HeldLogs:
                 if draft.signed is not None:
                     return Head(log.epoch, seq, draft.hash.hex())
         return Head(*NOTHING_HELD, GENESIS)
-
-    def positions(self) -> dict[str, tuple[int, int]]:
-        """Epoch and seq of each replicated head, as `head` gives it one by one."""
-        return {home: (origin.epoch, origin.seq) for home, origin in self.replica.origins.items()}
 
     def entries(self, home: str, epoch: int, first: int, last: int) -> list[Signed] | None:
         """Entries of an origin, or None when some are no longer in memory."""
@@ -103,13 +110,9 @@ class HeldLogs:
         """Whether this is a live order of another home, whose entries are in the store."""
         return self.replica.records.find(order_id) is not None
 
-    def unsure(self) -> set[str]:
+    def unsure(self) -> Mapping[str, None]:
         """Origins whose live set here is known to differ from what they signed."""
-        return {
-            home
-            for home, origin in self.replica.origins.items()
-            if origin.state is OriginState.UNSURE
-        }
+        return self.replica.sets.unsure
 
     def frozen(self, home: str) -> bool:
         """Whether nothing of a log is believed any more, so that no more of it is fetched."""
@@ -118,4 +121,4 @@ class HeldLogs:
 
     def complete(self) -> bool:
         """Whether every live origin's newest heartbeat agrees with what is held of it."""
-        return all(origin.complete for origin in self.replica.origins.values() if origin.visible)
+        return not self.replica.sets.incomplete

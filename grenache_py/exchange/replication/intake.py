@@ -44,7 +44,8 @@ class Intake:
         ages: of those that were news and pushed, when they came: by the stamp, in seconds.
         illegal_transitions: events that the state of an origin or of a catch-up did not allow: each
             is a bug, and cost the entry or the catch-up in which it happened.
-        routes: the key of the neighbour that brought the newest entry of each origin first.
+        routes: the key of the neighbour that brought the newest entry of each origin first, or that
+            told of it when nothing came.
         helpers: whom to ask next.
         consider: called with an origin, a link that may hold more of its log, and the time.
     """
@@ -104,8 +105,6 @@ class Intake:
             self.peering.gossip.relay(novel, origin, head, link.id)
             # Who sends an entry holds the log up to it, perhaps further, and need not be told.
             link.told[origin] = max(head, link.told.get(origin, NO_HEAD))
-            if has_room(link, origin):
-                link.heads[origin] = max(head, link.heads.get(origin, NO_HEAD))
         if received.origin is None:
             return
         home = received.origin.home
@@ -121,6 +120,7 @@ class Intake:
 
     def _forgotten(self, home: str) -> None:
         """A home is not held any more: what neighbours told of its log is not missed."""
+        self.routes.pop(home, None)
         for link in self.peering.ready():
             link.heads.pop(home, None)
             link.hollow.pop(home, None)

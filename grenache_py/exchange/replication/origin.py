@@ -8,6 +8,7 @@ Pure. ``replica.py`` and ``adoption.py`` move the head, ``remote_orders.py`` cha
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import attrs
 
@@ -53,7 +54,7 @@ class Origin:
             step of many trades takes several entries.
         expected: in state ADOPTED only: fingerprint and size of the live set by the log, from the
             heartbeat that was adopted on.
-        visible: the lease holds and its orders stand in the books.
+        on_change: called when its state or ``visible`` changed, or ``waiting`` began or ended.
         jumps: how often entries were left out: a new epoch, or a heartbeat that was jumped to.
         frozen: in state FROZEN only: why nothing of this origin is believed any more; else "".
     """
@@ -71,7 +72,8 @@ class Origin:
     state: OriginState = OriginState.FOLLOWING
     published: tuple[Signed, Entry] | None = None
     expected: tuple[int, int] | None = None
-    visible: bool = False
+    _visible: bool = False
+    on_change: Callable[[Origin], None] = lambda origin: None
     jumps: int = 0
     frozen: str = ""
     tail_bytes: int = 0
@@ -93,6 +95,16 @@ class Origin:
             frozen=row.frozen,
             heard_ms=row.time_ms,
         )
+
+    @property
+    def visible(self) -> bool:
+        """Whether the lease holds and its orders stand in the books."""
+        return self._visible
+
+    @visible.setter
+    def visible(self, visible: bool) -> None:
+        self._visible = visible
+        self.on_change(self)
 
     @property
     def head(self) -> Head:
@@ -124,18 +136,23 @@ class Origin:
         return entries is not None and all(order_id not in each.payload for each in entries)
 
     def wait(self, entry: Entry, signed: Signed, digest: str) -> None:
-        """An entry came early, or is about to be applied."""
+        """An entry came early."""
         self.waiting[entry.seq] = (entry, signed, digest)
         self.waiting_bytes += len(signed.payload)
+        if len(self.waiting) == 1:
+            self.on_change(self)
 
     def wait_no_more(self, seq: int) -> None:
         """An early entry is applied, or not needed any more."""
         self.waiting_bytes -= len(self.waiting.pop(seq)[1].payload)
+        if not self.waiting:
+            self.on_change(self)
 
     def stop_waiting(self) -> None:
         """Forget all early entries; what is still missed is fetched again."""
         self.waiting.clear()
         self.waiting_bytes = 0
+        self.on_change(self)
 
     def keep(self, seq: int, digest: str, signed: Signed, bytes_max: int) -> None:
         """Keep an applied entry, and of those before it as many as fit ``bytes_max``."""
@@ -152,6 +169,7 @@ class Origin:
     def _happened(self, event: OriginEvent) -> None:
         self.state = ORIGIN_TRANSITIONS.next(self.state, event)
         self.expected = None
+        self.on_change(self)
 
     def freeze(self, why: str) -> None:
         """Its home broke the rules."""

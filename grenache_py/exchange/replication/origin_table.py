@@ -21,15 +21,19 @@ from grenache_py.exchange.effects.rows import (
     Snapshot,
 )
 from grenache_py.exchange.peers.shares import Shares
+from grenache_py.exchange.replication.deadlines import Deadlines
 from grenache_py.exchange.replication.forgetting import (
+    IDLE_MS,
     WAITING_BYTES_MAX,
     is_over,
+    over_ms,
     rank,
     too_old,
 )
 from grenache_py.exchange.replication.origin import Origin
+from grenache_py.exchange.replication.origin_sets import OriginSets
 from grenache_py.exchange.replication.record_rows import signed_pair
-from grenache_py.exchange.replication.remote_orders import RemoteOrders
+from grenache_py.exchange.replication.remote_orders import RemoteOrders, lease_end_ms
 from grenache_py.exchange.signed_log.entries import Entry
 
 __all__ = ["ORIGINS_MAX", "OriginTable"]
@@ -46,16 +50,22 @@ class OriginTable:
     Attributes:
         records: their live orders.
         origins: by key.
+        sets: which of them are visible, unsure and so on.
         changed: keys of those whose row is to be stored; a set in a fixed order.
+        moved: keys of those whose head moved since neighbours were told; likewise.
         on_forgotten: called with the key of each home that is not held any more.
     """
 
     records: RemoteOrders
     origins: dict[str, Origin] = attrs.Factory(dict)
+    sets: OriginSets = attrs.Factory(OriginSets)
     changed: dict[str, None] = attrs.Factory(dict)
+    moved: dict[str, None] = attrs.Factory(dict)
     on_forgotten: list[Callable[[str], None]] = attrs.Factory(list)
     _gone: dict[str, None] = attrs.Factory(dict)
     _shares: Shares = attrs.Factory(Shares)
+    _leases: Deadlines = attrs.Factory(Deadlines)
+    _silent: Deadlines = attrs.Factory(Deadlines)
 
     def new(self, home: str, epoch: int, stamp_ms: int, now_ms: int, orders: bool) -> Origin | None:
         """
@@ -82,10 +92,16 @@ class OriginTable:
         if origin.home not in self.origins:
             if len(self.origins) >= ORIGINS_MAX and not self._make_room(stamp_ms, teller):
                 return False
-            self.origins[origin.home] = origin
-            self._shares.add(teller, origin.home)
+            self._hold(origin, teller)
+            self._silent.add(origin.home, stamp_ms + IDLE_MS)
         origin.heard_ms = max(origin.heard_ms, stamp_ms)
         return True
+
+    def _hold(self, origin: Origin, teller: str) -> None:
+        self.origins[origin.home] = origin
+        self._shares.add(teller, origin.home)
+        origin.on_change = self.sets.note
+        self.sets.note(origin)
 
     def _make_room(self, stamp_ms: int, teller: str) -> bool:
         silent = [origin for origin in self.origins.values() if not origin.visible]
@@ -106,6 +122,9 @@ class OriginTable:
         for record in list(origin.records.values()):
             self.records.drop(origin, record)
         del self.origins[origin.home]
+        self.sets.forget(origin.home)
+        self._leases.discard(origin.home)
+        self._silent.discard(origin.home)
         self._shares.remove(origin.home)
         self._gone[origin.home] = None
         for forgotten in self.on_forgotten:
@@ -113,7 +132,7 @@ class OriginTable:
 
     def bound_waiting(self) -> None:
         """Early entries of all homes together are bounded: whoever has most loses them."""
-        waiting = [origin for origin in self.origins.values() if origin.waiting]
+        waiting = [self.origins[home] for home in self.sets.waiting]
         total = sum(origin.waiting_bytes for origin in waiting)
         waiting.sort(key=lambda origin: origin.waiting_bytes)
         while total > WAITING_BYTES_MAX:
@@ -133,20 +152,38 @@ class OriginTable:
             self.records.drop(origin, record)
         origin.begin_epoch(epoch)
 
-    def show_or_hide(self, now_ms: int, earlier_ms: int) -> None:
+    def head_moved(self, origin: Origin) -> None:
+        """The newest entry of an origin's log is another one now."""
+        self.changed[origin.home] = self.moved[origin.home] = None
+
+    def show_or_hide(self, origin: Origin, now_ms: int) -> None:
+        """Let an origin's orders stand in the books while its lease holds and it is not frozen."""
+        self.records.show_or_hide(origin, now_ms)
+        if origin.visible:
+            self._leases.add(origin.home, lease_end_ms(origin) + 1)
+
+    def tick(self, now_ms: int, earlier_ms: int) -> None:
         """
         Let leases that ran out take their orders out of the books; forget what is over.
+
+        Each home is looked at when its lease ends, and once in ten minutes while it is silent.
 
         Args:
             earlier_ms: what is forgotten is judged by, as in ``new``: were it taken again by
                 another clock, it would be forgotten again, and passed on each time.
         """
-        for origin in list(self.origins.values()):
-            self.records.show_or_hide(origin, now_ms)
+        self.records.expire(earlier_ms)
+        for home in self._leases.due(now_ms):
+            origin = self.origins[home]
+            self.show_or_hide(origin, now_ms)
             if not origin.visible:
-                self.records.drop_expired(origin, earlier_ms)
-                if is_over(origin, earlier_ms):
-                    self.forget(origin)
+                self._silent.add(home, over_ms(origin))
+        for home in self._silent.due(earlier_ms):
+            origin = self.origins[home]
+            if is_over(origin, earlier_ms):
+                self.forget(origin)
+            elif not origin.visible and not origin.frozen:
+                self._silent.add(home, min(over_ms(origin), earlier_ms + IDLE_MS))
         self.bound_waiting()
 
     def take_rows(self) -> list[OriginRow | OriginGone]:
@@ -172,8 +209,8 @@ class OriginTable:
     def restore(self, snapshot: Snapshot) -> None:
         """Take back what an earlier life of this peer stored; no order stands in a book yet."""
         for row in snapshot.origins:
-            self.origins[row.origin] = Origin.restored(row)
-            self._shares.add("", row.origin)
+            self._hold(Origin.restored(row), "")
+            self._leases.add(row.origin, 0)
         unreadable = list[RecordGone]()
         for kept in snapshot.records:
             try:

@@ -47,7 +47,7 @@ class Replica:
 
     Attributes:
         records: the live orders of all origins.
-        origins: the logs, by home.
+        origins, sets, moved: the logs by home, and which of them are how; see ``OriginTable``.
         forks: contradictions; ``alarms`` are its.
         adoption: jumping ahead.
         on_forgotten: called with the key of each home that is not held any more.
@@ -79,7 +79,7 @@ class Replica:
         self._on_trade = on_trade
         self.on_entry: Callable[[str, int, float], None] = lambda home, time_ms, now: None
         self._table = table = OriginTable(records)
-        self.origins = table.origins
+        self.origins, self.sets, self.moved = table.origins, table.sets, table.moved
         self.forks = Forks(home, table, verifier, own_head, own_hash)
         self.alarms = self.forks.alarms
         self.on_forgotten = table.on_forgotten
@@ -120,8 +120,12 @@ class Replica:
             self._table.begin_epoch(origin, entry.epoch)
         if len(origin.waiting) >= WAITING_MAX and entry.seq != origin.seq + 1:
             return Received("full", origin)
-        origin.wait(entry, signed, digest)
         received = Received("applied", origin)
+        if entry.seq == origin.seq + 1 and entry.prev == origin.hash:
+            self._apply(origin, entry, signed, digest, now)
+            received.novel.append((signed, origin.home, Head(origin.epoch, origin.seq, digest)))
+        else:
+            origin.wait(entry, signed, digest)
         self._apply_waiting(origin, received.novel, now)
         if not received.novel:
             if entry.seq == origin.seq + 1:
@@ -150,7 +154,7 @@ class Replica:
         origin.seq, origin.hash, origin.time = entry.seq, digest, entry.time
         origin.keep(entry.seq, digest, signed, tail_bytes_max(len(self.origins)))
         self.applied += 1
-        self._table.changed[origin.home] = None
+        self._table.head_moved(origin)
         # Asked before they close: trades of hidden orders are not of this peer's market.
         trades = [trade for trade in entry.trades if not self.records.hides(trade.maker)]
         try:
@@ -168,7 +172,7 @@ class Replica:
             origin.heard_beat(entry.beat)
         elif origin.expected is not None:
             origin.settle()
-        self.records.show_or_hide(origin, self._clock.read_ms(now))
+        self._table.show_or_hide(origin, self._clock.read_ms(now))
         self.on_entry(origin.home, entry.time[0], now)
 
     def _state(self, origin: Origin, entry: Entry, signed: Signed, state: StateBody) -> None:
@@ -215,8 +219,7 @@ class Replica:
 
     def tick(self, now: float) -> None:
         """Let leases run out, and orders that are about to expire leave the books."""
-        self._table.show_or_hide(self._clock.read_ms(now), self._clock.earlier_ms(now))
-        self.records.expire()
+        self._table.tick(self._clock.read_ms(now), self._clock.earlier_ms(now))
 
     def flush(self) -> None:
         """Emit the rows of all that changed since the last call."""
@@ -229,4 +232,4 @@ class Replica:
         """Take back the replica of an earlier life."""
         self._table.restore(snapshot)
         if self.origins:  # to read the clock moves it
-            self._table.show_or_hide(self._clock.read_ms(now), self._clock.earlier_ms(now))
+            self.tick(now)

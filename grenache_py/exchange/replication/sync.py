@@ -30,7 +30,7 @@ from grenache_py.exchange.peers.peering import Peering
 from grenache_py.exchange.replication.catch_up import CatchUp
 from grenache_py.exchange.replication.fetching import Fetching
 from grenache_py.exchange.replication.head_exchange import HeadExchange
-from grenache_py.exchange.replication.held_logs import NOTHING_HELD, HeldLogs
+from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.intake import Intake
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.sync_responder import SyncResponder
@@ -80,30 +80,25 @@ class Sync:
     def behind(self) -> dict[str, Head]:
         """Logs we want of which a neighbour holds more than we do, with the highest head told."""
         best: dict[str, Head] = {}
-        # Each neighbour may tell of thousands of logs, and nearly always nothing is missing.
-        held = self._held_logs.positions()
         links = self._peering.ready()
         # Who broke a promise could go on promising for ever. It is believed again when there is
         # nobody else to know from.
         broken = self.intake.helpers.broken
         for link in [link for link in links if not broken(link.key)] or links:
             for origin, head in link.heads.items():
-                if (
-                    head[:2] > held.get(origin, NOTHING_HELD)
-                    and origin != self._peering.me
-                    and not self._held_logs.frozen(origin)
-                ):
+                if origin == self._peering.me or self._held_logs.frozen(origin):
+                    continue
+                held = best.get(origin) or self._held_logs.head(origin)
+                if head.position > held.position:
                     best[origin] = head
-                    held[origin] = head[:2]
         return best
 
     def entries_behind(self) -> int:
         """Entries that neighbours told of and that are not held, as their numbers say."""
-        held = self._held_logs.positions()
         missing = 0
         for origin, head in self.behind().items():
-            epoch, seq = held.get(origin, NOTHING_HELD)
-            missing += head.seq - seq if epoch == head.epoch else head.seq
+            held = self._held_logs.head(origin)
+            missing += head.seq - held.seq if held.epoch == head.epoch else head.seq
         return missing
 
     @property

@@ -80,7 +80,9 @@ def test_heads_of_sixteen_digits_fit_their_lines() -> None:
     net = Network(2)
     for number in range(3 * HEADS_PER_MESSAGE_MAX):
         key = f"{number:064x}"
-        net[0].replica.origins[key] = Origin(key, 2**53 - 1, 2**53 - 1, "f" * 64, visible=True)
+        origin = Origin(key, 2**53 - 1, 2**53 - 1, "f" * 64, visible=True)
+        net[0].replica.origins[key] = origin
+        net[0].replica.sets.note(origin)
     net.link(0, 1)
     assert net.counts["sync.heads"] >= 3
 

@@ -211,22 +211,19 @@ def test_a_full_table_of_heads_is_not_overrun(monkeypatch: pytest.MonkeyPatch) -
     assert len(told.link.heads) <= 2
 
 
-def test_a_neighbours_own_entries_tell_its_head_only_while_there_is_room(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_of_the_heads_a_neighbour_told_only_those_are_kept_that_are_not_held() -> None:
     told = Told()
-    told.link.heads.clear()
     told.net.place(1, "buy", 1, 52)
-    assert set(told.link.heads) == {told.key}
-    monkeypatch.setattr(intake, "ORIGINS_MAX", 1)
-    told.link.heads.clear()
+    told.link.told["1" * 64] = Head(1, 1, HASH)
+    told.net.run(6)
+    assert told.link.heads == {}
+    assert "1" * 64 not in told.link.told, "nor is it remembered of logs that rest"
+    told.heads(more=-1)
+    told.heads("gossip.have", more=-1)
+    assert told.link.heads == {}
     told.link.heads["0" * 64] = Head(1, 1, HASH)
-    told.net.place(1, "buy", 1, 53)
+    told.net.run(1)
     assert set(told.link.heads) == {"0" * 64}
-    assert told.net.book(0)[0][0] == (53, 1)  # the entry itself is taken
-    told.link.heads = {told.key: Head(1, 1, HASH)}
-    told.net.place(1, "buy", 1, 54)
-    assert told.link.heads == {told.key: told.head}  # one that is in the table is kept true
 
 
 def test_entries_must_be_a_list_that_is_not_empty() -> None:

@@ -33,6 +33,7 @@ from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode
 from grenache_py.exchange.peers import link as peer_link
 from grenache_py.exchange.replication import origin_table, remote_orders, replica
+from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.replication.record_rows import signed_pair
 from grenache_py.exchange.signed_log.entries import GENESIS, Entry
 from tests.sim.exchange.network import Peer
@@ -419,6 +420,18 @@ class Checker:
         ):
             if size > limit:
                 raise Violation(f"I13: {name} keeps {size} {what}, the limit is {limit}")
+        origins, kept = node.replica.origins, node.replica.sets
+        for members, belongs in (
+            (kept.visible, lambda origin: origin.visible),
+            (kept.unsure, lambda origin: origin.state is OriginState.UNSURE),
+            (kept.incomplete, lambda origin: origin.visible and not origin.complete),
+            (kept.frozen, lambda origin: bool(origin.frozen)),
+            (kept.waiting, lambda origin: bool(origin.waiting)),
+        ):
+            if members.keys() != {home for home, each in origins.items() if belongs(each)}:
+                raise Violation(
+                    f"I13: {name} keeps {kept}, and not as its {len(origins)} origins are"
+                )
 
     def signatures(self, peers: list[Peer]) -> None:
         """I14: what replicas hold is signed by those it names."""
