@@ -39,6 +39,7 @@ from grenache_py.exchange.peers.peering import Peering, PeeringConfig
 from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
+from grenache_py.exchange.replication.remote_rows import RemoteRows
 from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.replication.sync import Sync
 from grenache_py.exchange.serving import Serving
@@ -108,23 +109,21 @@ class ExchangeNode:
         self.key = identity.key
         self.markets = {market.symbol: market for market in config.markets}
         self.known_markets = markets_of(snapshot.meta) | self.markets
-        self.books = {symbol: Book(market) for symbol, market in self.markets.items()}
+        rows = RemoteRows(self.markets)
+        self.books = {symbol: Book(market, rows) for symbol, market in self.markets.items()}
         self.clock = HybridClock(snapshot.meta.get("clock_floor_ms", 0))
         self.outbox = Outbox()
         self._sealer = sealer = Sealer(identity, config.peering.network)
         self.verifier = verifier = Verifier(identity.scheme, config.peering.network)
         self.live = LiveSetIndex()
+        changed = self.live.changed
         log = OwnLog(self.key, sealer, self.clock)
-        self.ledger = Ledger(
-            self.key, self.markets, self.books, log, self.outbox, self.live.changed
-        )
-        self.live.set.settle = self.ledger.writer.live_set.settle
+        self.ledger = Ledger(self.key, self.markets, self.books, log, self.outbox, changed)
+        self.live.settle_own = self.ledger.writer.live_set.settle
         self._others = others = OtherHomes(self.key, self.markets, self.books, self.ledger)
         self.replica = Replica(
             self.key,
-            RemoteOrders(
-                self.markets, self.books, self.clock, others.heard_order, self.live.changed
-            ),
+            RemoteOrders(self.markets, self.books, rows, self.clock, others.heard_order, changed),
             self.clock,
             verifier,
             self.outbox,
@@ -134,7 +133,7 @@ class ExchangeNode:
         )
         fill = (self.ledger, self.clock, self.outbox, sealer, verifier)
         self.taker = Taker(*fill, others.log_of)
-        self.maker = Maker(*fill, others.is_frozen, self.replica.records.find)
+        self.maker = Maker(*fill, others.is_frozen, self.replica.published)
         self.replica.on_entry = others.heard_entry
         self.home = OwnOrders(self.ledger, self.clock, self.taker, config.live_orders_max)
         self.peering = Peering(
@@ -397,4 +396,5 @@ class ExchangeNode:
             changes = book.drain_changes()
             if changes:
                 events.append(BookChanged(symbol, book.seq, book.seq - 1, changes, book.checksum))
-        return Batch(rows, sends, events)
+        reads, outbox.reads = outbox.reads, []
+        return Batch(rows, sends, events, reads)

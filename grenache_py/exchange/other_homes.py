@@ -15,7 +15,6 @@ from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
-from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.signed_log.entries import TradeBody, trade_from_body
@@ -65,13 +64,13 @@ class OtherHomes:
         self.origins, self.maker, self.taker = origins, maker, taker
         self.silent = silent
 
-    def heard_order(self, live: LiveOrder) -> None:
+    def heard_order(self, order_id: str, market: str) -> None:
         """An order of another home is new or changed."""
-        self.taker.maker_changed(live.order_id)
-        book = self._books[live.order.market]
+        self.taker.maker_changed(order_id)
+        book = self._books[market]
         bid, ask = book.best_bid(), book.best_ask()
         if bid is not None and ask is not None and bid >= ask:
-            self.crossed[live.order.market] = None
+            self.crossed[market] = None
 
     def heard_trade(self, body: TradeBody, home: str, signed: Signed, now: float) -> None:
         """An applied entry of ``home``, ``signed``, tells of a trade."""

@@ -118,6 +118,8 @@ class World:
                 batch = peer.node.take_batch(net.now)
                 if batch.rows:
                     peer.database.commit(batch.rows)
+                net.read(peer, batch)
+                busy = busy or bool(batch.reads)
                 if number == VICTIM:
                     rows += len(batch.rows)
                 for send in batch.sends:

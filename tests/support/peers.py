@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from grenache_py.exchange.effects.batch import CloseLink, Dial, Event, Send
+from grenache_py.exchange.effects.batch import Batch, CloseLink, Dial, Event, Send
 from grenache_py.exchange.fills.messages import Settled, encode
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, NewOrder
@@ -17,6 +17,7 @@ from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.merkle import Sealer, Signed
 from grenache_py.exchange.storage.database import Database
+from grenache_py.exchange.storage.history import records
 from tests.support.memory_database import MemoryDatabase
 
 BTC = Market.parse("BTC-USD:tick=0.01,lot=0.0001")
@@ -129,7 +130,14 @@ class Network:
                 self._close(peer, send.link)
             else:
                 self._dial(peer, send)
-        return bool(batch.sends)
+        self.read(peer, batch)
+        return bool(batch.sends or batch.reads)
+
+    def read(self, peer: Peer, batch: Batch) -> None:
+        """What the store's reading thread does after the commit."""
+        for read in batch.reads:
+            rows = records(peer.database.connection, read.order_ids)
+            read.done({row.order_id: row for row in rows}, self.now)
 
     def _deliver(self, peer: Peer, send: Send) -> None:
         message: dict[str, Any] = msgspec.json.decode(send.line)

@@ -120,7 +120,7 @@ def _of_record(connection: Connection, id: str) -> Iterator[Happening]:
         assert order is not None
         text = f"{_body(order)}, published by peer {row.origin[:16]}"
         yield Happening(order.time[0], "received", text, row.origin)
-        entry = Entry.decode(row.state_payload)
+        entry = Entry.decode(row.state_payload or row.order_payload)
         for state in entry.states:
             if state.order_id == id:
                 yield Happening(entry.time[0], "state", _state(state), row.origin)

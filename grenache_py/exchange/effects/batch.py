@@ -8,13 +8,13 @@ seals the signatures and empties it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
 from msgspec import Struct
 
-from grenache_py.exchange.effects.rows import ExecutionRow, Row
+from grenache_py.exchange.effects.rows import ExecutionRow, RecordRow, Row
 from grenache_py.exchange.market.book import Change
 from grenache_py.exchange.market.order import LiveOrder, Trade
 from grenache_py.exchange.signed_log.merkle import Draft
@@ -28,6 +28,7 @@ __all__ = [
     "Executed",
     "OrderChanged",
     "Outbox",
+    "ReadRecords",
     "Send",
     "Traded",
 ]
@@ -104,6 +105,21 @@ Event: TypeAlias = OrderChanged | Executed | Traded | BookChanged
 
 
 @attrs.frozen
+class ReadRecords:
+    """
+    Read live orders of other homes, as their homes signed them, from the store.
+
+    Attributes:
+        order_ids: which. One that is not live any more is not found, and no fault.
+        done: called once, in a later turn of the same node, with the rows by order id and the time;
+            with None when the store could not be read.
+    """
+
+    order_ids: Sequence[str]
+    done: Callable[[Mapping[str, RecordRow] | None, float], None]
+
+
+@attrs.frozen
 class Batch:
     """
     One transaction and what becomes visible with it.
@@ -112,11 +128,13 @@ class Batch:
         rows: to be committed together; when empty, the rest may leave at once.
         sends: for links, in order, after the commit.
         events: for subscribers, in order, after the commit.
+        reads: to be begun after the commit, so that they find its rows.
     """
 
     rows: list[Row]
     sends: list[Send | CloseLink | Dial]
     events: list[Event]
+    reads: list[ReadRecords] = attrs.Factory(list)
 
 
 @attrs.define
@@ -131,6 +149,7 @@ class Outbox:
         messages: point-to-point messages as (peer key, method, maker of params); the params
             are made after sealing.
         events: for subscribers.
+        reads: see ``Batch``.
         followed: whether anybody is told of an account's orders; else no copies are made of them.
     """
 
@@ -139,4 +158,5 @@ class Outbox:
     published: list[tuple[int, Draft]] = attrs.Factory(list)
     messages: list[tuple[str, str, Callable[[], dict[str, object]]]] = attrs.Factory(list)
     events: list[Event] = attrs.Factory(list)
+    reads: list[ReadRecords] = attrs.Factory(list)
     followed: Callable[[str], bool] = lambda account: True

@@ -27,6 +27,7 @@ __all__ = [
     "OrderRow",
     "OriginGone",
     "OriginRow",
+    "RecordChanged",
     "RecordGone",
     "RecordRow",
     "Row",
@@ -244,6 +245,18 @@ class RecordRow(NamedTuple):
     state_signature: bytes
 
 
+class RecordChanged(NamedTuple):
+    """A newer signed state of a live order of another home, whose row is stored already."""
+
+    order_id: str
+    version: int
+    state_payload: str
+    state_path: bytes
+    state_leaf: int
+    state_size: int
+    state_signature: bytes
+
+
 class RecordGone(NamedTuple):
     """Forget a remote order that reached a terminal state."""
 
@@ -287,6 +300,7 @@ Row: TypeAlias = (
     | OriginRow
     | OriginGone
     | RecordRow
+    | RecordChanged
     | RecordGone
 )
 

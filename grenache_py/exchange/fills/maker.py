@@ -34,7 +34,6 @@ from grenache_py.exchange.home.transition import Transition
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.matching import LEGS_MAX, rests
 from grenache_py.exchange.market.order import LiveOrder, Order, OrderKey, Side, Trade
-from grenache_py.exchange.replication.origin import RemoteOrder
 from grenache_py.exchange.signed_log.entries import (
     Entry,
     check_order_id,
@@ -63,7 +62,7 @@ class Maker:
 
     Attributes:
         frozen: tells whether a home was proven to have signed two histories.
-        record_of: another home's live order, as far as it is held here.
+        published: another home's live order, if it is known here that this entry published it.
         filled, refused, repeated, poisoned: counters of answers given.
     """
 
@@ -73,7 +72,7 @@ class Maker:
     sealer: Sealer
     verifier: Verifier
     frozen: Callable[[str], bool]
-    record_of: Callable[[str], RemoteOrder | None]
+    published: Callable[[str, Signed], LiveOrder | None]
     answers_max: int = ANSWERS_MAX
     filled: int = 0
     refused: int = 0
@@ -156,14 +155,9 @@ class Maker:
         Returns:
             None when its market is not traded here.
         """
-        record = self.record_of(fill.order)
-        if (
-            record is not None
-            and record.live is not None
-            and record.order == signed
-            and (record.home, record.live.order.market) == (fill.taker_home, fill.market)
-        ):
-            return record.live.order, record.live.key  # gossip brought this entry: it was checked
+        live = self.published(fill.order, signed)
+        if live is not None and (live.home, live.order.market) == (fill.taker_home, fill.market):
+            return live.order, live.key  # gossip brought this entry: it was checked
         entry = Entry.decode(signed.payload)
         order = entry.order
         if entry.home != fill.taker_home or order is None or order.id != fill.order:

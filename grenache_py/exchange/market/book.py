@@ -4,6 +4,9 @@ The order book of one market: price levels, and in each level orders by time.
 Pure. Own and remote orders stand side by side; who may trade with whom is decided in
 ``matching.py``. Words: a *ladder* is one side of the book, a *level* all orders at one price.
 
+Own orders are objects. Others' are rows of a table (``RowTable``): there may be a hundred times as
+many, and hardly one of them is ever looked at.
+
 An order stands in the book with the lots it had open when ``touched`` was last called for it;
 ``LiveOrder.standing`` remembers how many, 0 meaning that it does not stand at all. Whoever
 changes ``open`` of an order that belongs into the book calls ``touched`` right after.
@@ -13,16 +16,18 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
+from heapq import merge
 from itertools import islice
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, OrderKey, Side
 
-__all__ = ["CHECKSUM_LEVELS", "Book", "Change", "Ladder", "Level", "LevelView"]
+__all__ = ["CHECKSUM_LEVELS", "Book", "Change", "Ladder", "Level", "LevelView", "RowTable"]
 
 #: Levels of each side that the checksum covers: what a client showing a book keeps at least.
 CHECKSUM_LEVELS = 25
@@ -32,6 +37,33 @@ CHECKSUM_LEVELS = 25
 LATE_STEPS_MAX = 1_024
 #: Gaps a level's dict may have beyond as many as it has orders.
 GAPS_MAX = 32
+#: Rows of a level among which one is looked for by its number, in a microsecond at most.
+ROWS_WALKED_MAX = 256
+
+
+class RowTable(Protocol):
+    """Orders of other homes, by number."""
+
+    def key(self, number: int) -> bytearray:
+        """The order's key, as bytes that compare as the key does."""
+
+    def order(self, number: int) -> LiveOrder:
+        """The order as it is now; a copy."""
+
+
+class _NoRows:
+    """Of a book that has own orders only."""
+
+    def key(self, number: int) -> bytearray:
+        raise KeyError(number)
+
+    def order(self, number: int) -> LiveOrder:
+        raise KeyError(number)
+
+
+_NO_ROWS = _NoRows()
+#: Of all levels where others' orders stand alone; never written to.
+_NO_ORDERS: dict[str, LiveOrder] = {}
 
 
 class LevelView(NamedTuple):
@@ -58,17 +90,28 @@ class Level:
     Orders come with rising keys but for those of other homes, which gossip brings a little
     late, or much later after a partition. A little late is put right at once; for a flood of
     latecomers one sort is kept until somebody looks (``queue``).
+
+    Attributes:
+        orders: those that stand as objects, by id.
+        rows: the numbers of those that stand as rows, by key.
     """
 
-    __slots__ = ("_gaps", "_newest", "_sorted", "lots", "orders", "price_ticks")
+    __slots__ = ("_gaps", "_newest", "_sorted", "_table", "lots", "orders", "price_ticks", "rows")
 
-    def __init__(self, price_ticks: int) -> None:
+    def __init__(self, price_ticks: int, table: RowTable) -> None:
         self.price_ticks = price_ticks
         self.lots = 0
         self.orders: dict[str, LiveOrder] = {}
+        self.rows: array[int] | tuple[()] = ()
+        self._table = table
         self._newest: OrderKey = (0, 0, "")
         self._sorted = True
         self._gaps = 0
+
+    @property
+    def count(self) -> int:
+        """How many orders stand here."""
+        return len(self.orders) + len(self.rows)
 
     def add(self, live: LiveOrder) -> None:
         """Let ``live`` stand with its open lots; it does not stand yet."""
@@ -111,14 +154,37 @@ class Level:
             self.orders = dict(orders.items())
             self._gaps = 0
 
+    def row_touched(self, number: int, before: int, lots: int) -> None:
+        """An order that is a row stands with ``lots``, no more with ``before``; 0: not at all."""
+        rows = self.rows or array("I")
+        key = self._table.key
+        if not before:
+            if rows and key(rows[-1]) > key(number):  # those that come are mostly the youngest
+                rows.insert(bisect_left(rows, key(number), key=key), number)
+            else:
+                rows.append(number)
+        elif not lots:
+            if len(rows) < ROWS_WALKED_MAX:
+                rows.remove(number)
+            else:
+                del rows[bisect_left(rows, key(number), key=key)]
+        self.rows = rows or ()
+        self.lots += lots - before
+
     def queue(self) -> Iterable[LiveOrder]:
         """The orders by time priority; not to be read further once one was added or removed."""
         if not self._sorted:
-            by_time = sorted(self.orders.values(), key=attrgetter("key"))
+            by_time = sorted(self.orders.values(), key=_key_of)
             self.orders = {live.order_id: live for live in by_time}
             self._sorted = True
             self._gaps = 0
-        return self.orders.values()
+        if not self.rows:
+            return self.orders.values()
+        others = map(self._table.order, self.rows)
+        return merge(self.orders.values(), others, key=_key_of) if self.orders else others
+
+
+_key_of = attrgetter("key")
 
 
 class Ladder:
@@ -129,10 +195,11 @@ class Ladder:
     side is the last item, where a list is cheapest to change.
     """
 
-    __slots__ = ("changed", "levels", "ranks", "side", "sign")
+    __slots__ = ("_table", "changed", "levels", "ranks", "side", "sign")
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, table: RowTable) -> None:
         self.side = side
+        self._table = table
         self.sign = 1 if side == "buy" else -1
         self.ranks: list[int] = []
         self.levels: dict[int, Level] = {}
@@ -143,17 +210,29 @@ class Ladder:
         price = live.price_ticks
         level = self.levels.get(price)
         if level is None:
-            level = self.levels[price] = Level(price)
+            level = self.levels[price] = Level(price, self._table)
             insort(self.ranks, price * self.sign)
+        elif level.orders is _NO_ORDERS:
+            level.orders = {}
         level.add(live)
         self.changed[price] = None
+
+    def row_touched(self, price: int, number: int, before: int, lots: int) -> None:
+        """See ``Book.row_touched``."""
+        level = self.levels.get(price)
+        if level is None:
+            level = self.levels[price] = Level(price, self._table)
+            level.orders = _NO_ORDERS
+            insort(self.ranks, price * self.sign)
+        level.row_touched(number, before, lots)
+        self.settle(level, ())
 
     def settle(self, level: Level, changed: Iterable[LiveOrder]) -> None:
         """Follow what orders of ``level`` have open now; an empty level goes."""
         level.settle(changed)
         price = level.price_ticks
         self.changed[price] = None
-        if not level.orders:
+        if not level.orders and not level.rows:
             del self.levels[price]
             ranks = self.ranks
             rank = price * self.sign
@@ -167,17 +246,20 @@ class Book:
     """
     The book of one market.
 
+    Args:
+        rows: others' orders.
+
     Attributes:
         market: its units.
         seq: rises by one with every non-empty ``drain_changes``.
         bids, asks: the two ladders.
     """
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, rows: RowTable = _NO_ROWS) -> None:
         self.market = market
         self.seq = 0
-        self.bids = Ladder("buy")
-        self.asks = Ladder("sell")
+        self.bids = Ladder("buy", rows)
+        self.asks = Ladder("sell", rows)
 
     def ladder(self, side: Side) -> Ladder:
         """The ladder that orders of ``side`` stand in."""
@@ -203,6 +285,17 @@ class Book:
         self.touched(live)
         live.open = lots
 
+    def row_touched(self, side: Side, price: int, number: int, before: int, lots: int) -> None:
+        """
+        Bring the book in line with an order of another home.
+
+        Args:
+            number: of its row, which has not changed its key.
+            before, lots: what it stood with, and what it is to stand with; 0: not at all.
+        """
+        if lots != before:
+            self.ladder(side).row_touched(price, number, before, lots)
+
     def best_bid(self) -> int | None:
         """The highest price somebody buys at."""
         ranks = self.bids.ranks
@@ -220,7 +313,7 @@ class Book:
         sign = ladder.sign
         levels = ladder.levels
         return [
-            LevelView(level.price_ticks, level.lots, len(level.orders))
+            LevelView(level.price_ticks, level.lots, level.count)
             for level in [levels[rank * sign] for rank in reversed(ranks)]
         ]
 
@@ -254,7 +347,7 @@ class Book:
                 if level is None:
                     changes.append(Change(ladder.side, price, 0, 0))
                 else:
-                    changes.append(Change(ladder.side, price, level.lots, len(level.orders)))
+                    changes.append(Change(ladder.side, price, level.lots, level.count))
             ladder.changed.clear()
         if changes:
             self.seq += 1

@@ -129,6 +129,7 @@ class PeerLink:
         answered: when it last answered a question that must not stall.
         points: of what it asked for, not paid yet (``turns.py``).
         answer_bytes: of the answers it got, likewise.
+        reads: questions of it that wait for the store.
         mesh: entries are pushed to it at once (``mesh.py``).
         mesh_again: not grafted before this time.
     """
@@ -159,6 +160,7 @@ class PeerLink:
     answered: float = 0.0
     points: int = 0
     answer_bytes: int = 0
+    reads: int = 0
     mesh: bool = False
     mesh_again: float = 0.0
     pending: dict[int, PendingRequest] = attrs.Factory(dict)

@@ -15,17 +15,31 @@ from typing import Any, TypeAlias
 import attrs
 
 from grenache_py.errors import LocalProtocolError
+from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.peers.link import PeerLink
 
-__all__ = ["Cost", "MessageTable", "PeerMessage", "PeerMethod", "PeerParams", "PeerResult"]
+__all__ = ["Cost", "Later", "MessageTable", "PeerMessage", "PeerMethod", "PeerParams", "PeerResult"]
 
 PeerParams: TypeAlias = Mapping[str, Any]
 #: A method's result; a callable is asked once the current batch is sealed.
-PeerResult: TypeAlias = "dict[str, Any] | Callable[[], dict[str, Any]] | None"
+PeerResult: TypeAlias = "dict[str, Any] | Callable[[], dict[str, Any]] | Later | None"
 #: Called with the link, what the row's ``decode`` made of the params, and the time.
 PeerMethod: TypeAlias = Callable[[PeerLink, Any, float], PeerResult]
 #: Raises RemoteProtocolError, naming the member, when the params are not as they must be.
 Decode: TypeAlias = Callable[[PeerParams], Any]
+
+
+@attrs.frozen
+class Later:
+    """
+    A result that leaves with a later batch.
+
+    Attributes:
+        begin: called when somebody waits for it, with what is to be called once with the result,
+            or with the error that is the answer.
+    """
+
+    begin: Callable[[Callable[[dict[str, Any] | OrderError], None]], None]
 
 
 @attrs.frozen

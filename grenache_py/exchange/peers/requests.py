@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import INVALID_PARAMS, INVALID_REQUEST, NO_SUCH_METHOD, OrderError
 from grenache_py.exchange.peers.link import PeerLink, PendingRequest
-from grenache_py.exchange.peers.message_table import MessageTable, PeerParams, PeerResult
+from grenache_py.exchange.peers.message_table import Later, MessageTable, PeerParams, PeerResult
 from grenache_py.exchange.peers.outgoing import Outgoing
 from grenache_py.wire.jsonrpc import error_line, request_line, result_line
 
@@ -116,11 +116,21 @@ class PeerRequests:
             return
         if "id" in message and not link.closing:
             number = _id(message)
-            if callable(result):
+            if isinstance(result, Later):
+                result.begin(lambda came: self._came_later(link, message, came))
+            elif callable(result):
                 later = result
                 self._outgoing.send_later(link, lambda: _counted(link, number, later()))
             else:
                 self._outgoing.send(link, _counted(link, number, result or {}))
+
+    def _came_later(
+        self, link: PeerLink, message: dict[str, Any], came: dict[str, Any] | OrderError
+    ) -> None:
+        if isinstance(came, OrderError):
+            self.refuse(link, message, came.code, came.message, came.data)
+        else:
+            self._outgoing.send(link, _counted(link, _id(message), came))
 
     def refuse(
         self,

@@ -25,7 +25,6 @@ from grenache_py.exchange.replication.intake import ENTRY_POINTS, Intake
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.messages import read_entries, read_frame
 from grenache_py.exchange.replication.missing_orders import MissingOrders
-from grenache_py.exchange.replication.origin import RemoteOrder
 from grenache_py.exchange.replication.reconciliation import Reconciliation
 from grenache_py.exchange.replication.record_pages import RecordPage, pages
 from grenache_py.exchange.replication.request_queue import RequestQueue
@@ -253,19 +252,19 @@ class CatchUpSession:
             else:
                 self._intake.consider(origin, self.link, now)
 
-    def _judge_missing(self, upto: Entry, gone: list[RemoteOrder], now: float) -> None:
+    def _judge_missing(self, upto: Entry, gone: list[str], now: float) -> None:
         """The neighbour lacks the orders ``gone``, and had applied all entries up to ``upto``."""
         origin = self._replica.origins.get(upto.home)
         if origin is None:
             return
-        lacked = [r for r in gone if r.home == upto.home and r.state_seq <= upto.seq]
+        held = (origin.records.get(order_id) for order_id in gone)
+        lacked = [order for order in held if order is not None and order.state_seq <= upto.seq]
         only = all(link.key == self.link.key for link in self._intake.peering.ready())
         self._missing.said(origin, lacked, self.link.key, only)
         if not origin.complete:
             self._intake.helpers.put_last(self.link.key, now)
 
-    def _not_there(self) -> list[RemoteOrder]:
+    def _not_there(self) -> list[str]:
         """The live orders of other homes that this side has and the neighbour has not."""
         ids = (self._live.order_id(short) for short in self._asking.have)
-        found = (self._replica.records.find(order_id) for order_id in ids if order_id is not None)
-        return [record for record in found if record is not None]
+        return [order_id for order_id in ids if order_id and self._held_logs.copied(order_id)]

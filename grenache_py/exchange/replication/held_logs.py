@@ -7,7 +7,6 @@ Pure. Reads only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import islice
 
 import attrs
 
@@ -99,24 +98,28 @@ class HeldLogs:
                 return found[::-1]
         return None
 
-    def late_entry(self, home: str) -> list[Signed] | None:
-        """One entry of a log that is not in memory: the newest state of a live order, or None."""
+    def late_order(self, home: str) -> str | None:
+        """The live order of another home with the newest state of those that are looked at."""
         origin = self.replica.origins.get(home)
         if origin is None or not origin.records:
             return None
-        records = islice(reversed(origin.records.values()), LOOKED_AT_MAX)
-        return [max(records, key=lambda record: record.state_seq).state]
+        held = origin.records
+        rows = (held.table.row(number) for number in held.numbers[-LOOKED_AT_MAX:])
+        return max(rows, key=lambda row: row.state_seq).id.hex()
 
-    def record(self, order_id: str) -> tuple[Signed, Signed] | None:
-        """A live order's (order entry, newest state entry), own or remote."""
+    def own_record(self, order_id: str) -> tuple[Signed, Signed] | None:
+        """A live own order's (order entry, newest state entry)."""
         own = self.ledger.own.get(order_id)
-        if own is not None:
-            order, state = own.order_entry, own.state_entry
-            if order is None or state is None or order.signed is None or state.signed is None:
-                return None
-            return order.signed, state.signed
-        record = self.replica.records.find(order_id)
-        return None if record is None else (record.order, record.state)
+        if own is None:
+            return None
+        order, state = own.order_entry, own.state_entry
+        if order is None or state is None or order.signed is None or state.signed is None:
+            return None
+        return order.signed, state.signed
+
+    def copied(self, order_id: str) -> bool:
+        """Whether this is a live order of another home, whose entries are in the store."""
+        return self.replica.records.find(order_id) is not None
 
     def unsure(self) -> Mapping[str, None]:
         """Origins whose live set here is known to differ from what they signed."""

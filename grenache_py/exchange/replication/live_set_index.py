@@ -14,11 +14,14 @@ from itertools import accumulate
 
 from grenache_py.exchange.replication.frame import varint
 from grenache_py.exchange.replication.live_set_key import HASH_MASK, ID_BYTES, key_of, short_id
+from grenache_py.exchange.replication.packed_rows import PackedRows
 
 __all__ = ["LiveSet", "LiveSetIndex"]
 
 #: Keys of one block; a longer one is cut in two.
 _BLOCK_MAX = 1024
+#: Changes that are noted before they are made.
+NOTED_MAX = 1024
 
 
 class LiveSet:
@@ -145,13 +148,20 @@ class LiveSetIndex:
     """
     All live published orders: the set to reconcile, and which order each element stands for.
 
+    Changes are noted, and made when the set is read, or many are noted: of an order that comes,
+    changes and goes in between, as most do, the set sees nothing.
+
     Attributes:
         set: their elements, one for each order at its newest version.
+        settle_own: called before, to note what has changed among own orders.
     """
 
     def __init__(self) -> None:
         self.set = LiveSet()
-        self._order_of: dict[bytes, str] = {}
+        self.set.settle = self._settle
+        self.settle_own: Callable[[], None] = lambda: None
+        self._ids = PackedRows(f"{ID_BYTES}s16s", 0)  # short id and order id
+        self._noted: dict[str, tuple[int, int | None, int | None]] = {}
 
     def changed(self, order_id: str, time_ms: int, gone: int | None, come: int | None) -> None:
         """
@@ -162,12 +172,33 @@ class LiveSetIndex:
             gone: the element before, None for an order that was not live.
             come: the element now, None for an order that is not live any more.
         """
-        if gone is not None and self.set.remove(time_ms, gone):
-            self._order_of.pop(short_id(gone), None)
-        if come is not None and self.set.add(time_ms, come):
-            self._order_of[short_id(come)] = order_id
+        noted = self._noted.get(order_id)
+        self._noted[order_id] = time_ms, gone if noted is None else noted[1], come
+        if len(self._noted) >= NOTED_MAX:
+            self._make_changes()
+
+    def _settle(self) -> None:
+        self.settle_own()
+        if self._noted:
+            self._make_changes()
+
+    def _make_changes(self) -> None:
+        noted, self._noted = self._noted, {}
+        for order_id, (time_ms, gone, come) in noted.items():
+            if gone == come:
+                continue  # it came and went
+            if gone is not None and self.set.remove(time_ms, gone):
+                number = self._ids.find(short_id(gone))
+                if number is not None:
+                    self._ids.remove(number)
+            if come is not None and self.set.add(time_ms, come):
+                self._ids.add(short_id(come), bytes.fromhex(order_id))
 
     def order_id(self, short: bytes) -> str | None:
         """The order an element's short id stands for, if it is live here."""
-        self.set.settle()
-        return self._order_of.get(short)
+        self._settle()
+        number = self._ids.find(short)
+        if number is None:
+            return None
+        id: bytes = self._ids.get(number)[1]
+        return id.hex()

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import attrs
 
-from grenache_py.exchange.replication.origin import Origin, RemoteOrder
+from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.replication.origin_table import OriginTable
-from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS
+from grenache_py.exchange.replication.remote_rows import RemoteOrder
+from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, element
 
 __all__ = ["MissingOrders"]
 
@@ -32,15 +33,14 @@ class MissingOrders:
     _table: OriginTable
     _said: dict[str, dict[str, str]] = attrs.Factory(dict)  # home -> order -> key of the helper
 
-    def said(self, origin: Origin, gone: Sequence[RemoteOrder], key: str, only: bool) -> None:
+    def said(self, origin: Origin, records: Sequence[RemoteOrder], key: str, only: bool) -> None:
         """
-        A helper, whose live set and log were just taken over, lacks these orders.
+        A helper, whose live set and log were just taken over, lacks these orders of ``origin``.
 
         Args:
             key: of the helper.
             only: there is no other neighbour who could be asked.
         """
-        records = [record for record in gone if origin.records.get(record.order_id) is record]
         before = self._said.pop(origin.home, {})
         if origin.state in _SETTLED or not records:
             return
@@ -72,5 +72,6 @@ def _agrees_without(origin: Origin, records: Sequence[RemoteOrder]) -> bool:
     """Whether the rest is what the home signed."""
     if origin.expected is None:
         return False
-    rest = (origin.fingerprint - sum(record.element for record in records)) % FINGERPRINT_MODULUS
+    gone = sum(element(record.order_id, record.version) for record in records)
+    rest = (origin.fingerprint - gone) % FINGERPRINT_MODULUS
     return origin.expected == (rest, len(origin.records) - len(records))

@@ -13,59 +13,24 @@ from collections.abc import Callable
 import attrs
 
 from grenache_py.exchange.effects.rows import OriginRow
-from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.replication.origin_state import (
     ORIGIN_TRANSITIONS,
     OriginEvent,
     OriginState,
 )
+from grenache_py.exchange.replication.remote_rows import HomeOrders
 from grenache_py.exchange.signed_log.entries import GENESIS, Entry, HeartbeatBody, StateBody
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, element
 from grenache_py.exchange.signed_log.merkle import Signed
 
-__all__ = ["LEASE_MS_DEFAULT", "Origin", "RemoteOrder"]
+__all__ = ["LEASE_MS_DEFAULT", "Origin"]
 
 #: Applied entries of one origin kept to serve ``gossip.want``. More than a home writes between two
 #: heartbeats, so that there is always one to start from.
 TAIL_MAX = 1_024
 #: The lease of an origin whose heartbeat has not been seen yet.
 LEASE_MS_DEFAULT = 20_000
-
-
-@attrs.define(eq=False)
-class RemoteOrder:
-    """
-    One live order of another home.
-
-    Attributes:
-        order, state: the signed entries that published it and gave its newest state.
-        live: in this peer's units; None when its market is not traded here.
-        hidden_in: that market, when it is traded here with another tick or lot; else "".
-        version, element, state_seq: of its newest state.
-        key_ms: the time of the entry that published it.
-        expires_ms: of a good-till-date order.
-        is_open: some of it may still trade.
-    """
-
-    order_id: str
-    home: str
-    order: Signed
-    state: Signed
-    live: LiveOrder | None
-    version: int
-    key_ms: int
-    element: int
-    state_seq: int = 0
-    expires_ms: int | None = None
-    hidden_in: str = ""
-    is_open: bool = True
-
-    @property
-    def bytes(self) -> int:
-        """Of its payloads."""
-        alone = self.state is self.order
-        return len(self.order.payload) + (0 if alone else len(self.state.payload))
 
 
 @attrs.define(eq=False)
@@ -102,7 +67,7 @@ class Origin:
     lease_ms: int = LEASE_MS_DEFAULT
     waiting: dict[int, tuple[Entry, Signed, str]] = attrs.Factory(dict)
     tail: deque[tuple[int, str, Signed]] = attrs.Factory(lambda: deque(maxlen=TAIL_MAX))
-    records: dict[str, RemoteOrder] = attrs.Factory(dict)
+    records: HomeOrders = attrs.Factory(HomeOrders)
     fingerprint: int = 0
     state: OriginState = OriginState.FOLLOWING
     published: tuple[Signed, Entry] | None = None

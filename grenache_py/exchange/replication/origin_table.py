@@ -32,9 +32,9 @@ from grenache_py.exchange.replication.forgetting import (
 )
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.origin_sets import OriginSets
+from grenache_py.exchange.replication.record_rows import signed_pair
 from grenache_py.exchange.replication.remote_orders import RemoteOrders, lease_end_ms
 from grenache_py.exchange.signed_log.entries import Entry
-from grenache_py.exchange.signed_log.merkle import Signed, SignedRow
 
 __all__ = ["ORIGINS_MAX", "OriginTable"]
 
@@ -172,7 +172,7 @@ class OriginTable:
             earlier_ms: what is forgotten is judged by, as in ``new``: were it taken again by
                 another clock, it would be forgotten again, and passed on each time.
         """
-        self.records.expire(self.origins, earlier_ms)
+        self.records.expire(earlier_ms)
         for home in self._leases.due(now_ms):
             origin = self.origins[home]
             self.show_or_hide(origin, now_ms)
@@ -225,13 +225,13 @@ class OriginTable:
         origin = self.origins.get(kept.origin)
         if origin is None:
             raise RemoteProtocolError("its home is not held")
-        order_signed = Signed.from_row(SignedRow(*kept[3:8]))
-        state_signed = Signed.from_row(SignedRow(*kept[8:13]))
-        entry = Entry.decode(order_signed.payload)
-        newest = Entry.decode(state_signed.payload)
+        order_signed, state_signed = signed_pair(kept)
+        newest = entry = Entry.decode(order_signed.payload)
         # Neighbours would refuse it, and count it against this peer.
         entry.check_canonical(order_signed.payload)
-        newest.check_canonical(state_signed.payload)
+        if state_signed is not order_signed:
+            newest = Entry.decode(state_signed.payload)
+            newest.check_canonical(state_signed.payload)
         for body in newest.states:
             if body.order_id == kept.order_id and entry.order is not None:
                 self.records.insert(origin, order_signed, entry, state_signed, body, newest.seq)

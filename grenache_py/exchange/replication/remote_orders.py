@@ -10,15 +10,15 @@ market with another tick or lot (docs/design/log.rst#tick-and-lot).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import attrs
 
 from grenache_py.errors import RemoteProtocolError
-from grenache_py.exchange.effects.rows import RecordGone, RecordRow, Row
+from grenache_py.exchange.effects.rows import RecordGone, Row
 from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
-from grenache_py.exchange.market.matching import rests
 from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.replication.deadlines import Deadlines
 from grenache_py.exchange.replication.forgetting import (
@@ -27,7 +27,18 @@ from grenache_py.exchange.replication.forgetting import (
     RECORD_BYTES_MAX,
     expired,
 )
-from grenache_py.exchange.replication.origin import Origin, RemoteOrder
+from grenache_py.exchange.replication.origin import Origin
+from grenache_py.exchange.replication.record_rows import changed_row, new_row
+from grenache_py.exchange.replication.remote_rows import (
+    HIDDEN,
+    IN_UNITS,
+    IS_OPEN,
+    RESTS,
+    STANDS,
+    RemoteOrder,
+    RemoteRow,
+    RemoteRows,
+)
 from grenache_py.exchange.signed_log.entries import Entry, OrderBody, StateBody, order_from_body
 from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX, HybridClock
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, LiveSetChanged, element
@@ -66,24 +77,25 @@ class RemoteOrders:
     Live remote orders.
 
     Attributes:
+        table: what is held of them.
         hidden: by market of this peer; those in which nothing is hidden are left out.
         on_hidden: called with a market and what is hidden there, when that was nothing before.
-        on_order: called with each order that came into a book or changed there.
+        on_order: called with id and market of each order that came into a book or changed there.
         live_set_changed: called with each change of the set that peers reconcile.
-        bytes: of all payloads that are held.
+        bytes: of all payloads that are stored.
         rows: what changed since they were last taken, by order, at most one row each.
     """
 
     markets: Mapping[str, Market]
     books: Mapping[str, Book]
+    table: RemoteRows
     clock: HybridClock
-    on_order: Callable[[LiveOrder], None]
+    on_order: Callable[[str, str], None]
     live_set_changed: LiveSetChanged
     bytes: int = 0
     rows: dict[str, Row] = attrs.Factory(dict)
     hidden: dict[str, HiddenOrders] = attrs.Factory(dict)
     on_hidden: Callable[[str, HiddenOrders], None] = lambda market, hidden: None
-    _of: dict[str, RemoteOrder] = attrs.Factory(dict)
     _expiring: Deadlines = attrs.Factory(Deadlines)
 
     def insert(
@@ -107,33 +119,24 @@ class RemoteOrders:
         """
         order = entry.order
         assert order is not None
-        live: LiveOrder | None = None
         market = self.markets.get(order.market)
+        live: LiveOrder | None = None
+        hides = market is not None and order.differs(market)
         if market is not None:
-            try:
+            with suppress(OrderError):  # another tick or lot than ours: not a market we trade
                 live = LiveOrder.of(order_from_body(order, origin.home, market))
-                live.key = (*entry.time, order.id)
-            except OrderError:
-                live = None  # another tick or lot than ours: not a market we trade
-        record = RemoteOrder(order.id, origin.home, order_signed, state, live, -1, entry.time[0], 0)
-        record.expires_ms = order.expires
-        origin.records[order.id] = record
-        self._of[order.id] = record
-        self._count(origin, record.bytes)
+        size = len(order_signed.payload)
+        row = self.table.published(origin, entry, live, HIDDEN * hides, size)
+        row = self._with_state(origin, row, state, body, state_seq)
+        self._changed(origin, self.table.add(origin, row), None, row)
+        self.rows[order.id] = new_row(order.id, origin.home, body.version, order_signed, state)
         if order.expires is not None:
             self._expiring.add(order.id, order.expires - EXPIRY_MARGIN_MS + 1)
-        try:
-            self.advance(origin, record, state, body, state_seq)
-        except RemoteProtocolError:
-            del origin.records[order.id], self._of[order.id]
-            self._count(origin, -record.bytes)
-            self._expiring.discard(order.id)
-            raise
-        if market is not None and order.differs(market):
-            record.hidden_in = order.market
-            self._hide_one(order.market, origin.home, order)
+        if hides:
+            self._hide_one(origin.home, order)
 
-    def _hide_one(self, market: str, home: str, order: OrderBody) -> None:
+    def _hide_one(self, home: str, order: OrderBody) -> None:
+        market = order.market
         first = market not in self.hidden
         orders = 1 if first else self.hidden[market].orders + 1
         told = HiddenOrders(orders, home, order.tick or "?", order.lot or "?")
@@ -147,12 +150,25 @@ class RemoteOrders:
         """
         Bring an order to a newer state.
 
+        Args:
+            record: just looked up.
+
         Raises:
             RemoteProtocolError: the quantities are impossible.
         """
-        live = record.live
-        if live is not None:
-            market = self.markets[live.order.market]
+        before = record.row
+        row = self._with_state(origin, before, signed, body, seq)
+        self.table.put(record.number, row)
+        self._changed(origin, record.number, before, row)
+        order_id = record.order_id
+        self.rows[order_id] = changed_row(self.rows.get(order_id), order_id, body.version, signed)
+
+    def _with_state(
+        self, origin: Origin, row: RemoteRow, signed: Signed, body: StateBody, seq: int
+    ) -> RemoteRow:
+        lots = [0, 0, 0]
+        if row.flags & IN_UNITS:
+            market = self.markets[self.table.symbols[row.market]]
             try:
                 lots = [
                     0 if text == "0" else market.quantity_lots(text)
@@ -160,56 +176,84 @@ class RemoteOrders:
                 ]
             except OrderError as error:
                 raise RemoteProtocolError(str(error)) from None
-            if lots[2] < live.filled or sum(lots) > live.quantity:
-                raise RemoteProtocolError(f"order {record.order_id} has impossible quantities")
-            live.open, live.reserved, live.filled = lots
-            live.version, live.reason = body.version, body.reason
-        gone = record.element if record.version >= 0 else None
-        before = record.bytes
-        record.version, record.state, record.state_seq = body.version, signed, seq
-        record.is_open = body.open != "0"
-        self._count(origin, record.bytes - before)
-        record.element = element(record.order_id, body.version)
-        origin.fingerprint = (
-            origin.fingerprint - (gone or 0) + record.element
-        ) % FINGERPRINT_MODULUS
-        self.live_set_changed(record.order_id, record.key_ms, gone, record.element)
-        self.rows[record.order_id] = _record_row(record)
-        if live is not None and origin.visible:
-            self._stand(live)
+            if lots[2] < row.filled or sum(lots) > row.quantity:
+                raise RemoteProtocolError(f"order {body.order_id} has impossible quantities")
+        flags = row.flags & ~(STANDS | IS_OPEN) | IS_OPEN * (body.open != "0")
+        return row._replace(
+            flags=flags | STANDS * self._shows(origin, row),
+            open=lots[0],
+            reserved=lots[1],
+            filled=lots[2],
+            version=body.version,
+            state_seq=seq,
+            state_bytes=0 if seq == row.order_seq else len(signed.payload),
+        )
 
-    def _stand(self, live: LiveOrder) -> None:
-        """Put a visible order into its book as it now is, if it is of a kind that rests there."""
-        if not rests(live):
-            return
-        expires = live.order.expires_ms
-        if expires is not None and self.clock.ms > expires - EXPIRY_MARGIN_MS:
-            self.books[live.order.market].remove(live)
-            return
-        self.books[live.order.market].touched(live)
-        self.on_order(live)
+    def _changed(
+        self, origin: Origin, number: int, before: RemoteRow | None, row: RemoteRow
+    ) -> None:
+        order_id = row.id.hex()
+        gone, stood, size = None, 0, row.bytes
+        if before is not None:
+            gone, stood = element(order_id, before.version), before.standing
+            size -= before.bytes
+        come = element(order_id, row.version)
+        origin.fingerprint = (origin.fingerprint - (gone or 0) + come) % FINGERPRINT_MODULUS
+        self._count(origin, size)
+        self.live_set_changed(order_id, row.key_ms, gone, come)
+        if row.flags & STANDS or stood:
+            self._stand(number, row, stood, row.standing)
+        if row.flags & STANDS:
+            self.on_order(order_id, self.table.symbols[row.market])
+
+    def _shows(self, origin: Origin, row: RemoteRow) -> bool:
+        """Whether it belongs into its book now, with what it has open."""
+        return bool(
+            origin.visible
+            and row.flags & RESTS
+            and not (row.expires and self.clock.ms >= row.expires - EXPIRY_MARGIN_MS)
+        )
+
+    def _stand(self, number: int, row: RemoteRow, stood: int, lots: int) -> None:
+        """Bring the book in line with a row: it stands with ``lots``, no more with ``stood``."""
+        self.books[self.table.symbols[row.market]].row_touched(
+            row.side, row.price, number, stood, lots
+        )
+
+    def _stand_anew(self, origin: Origin, number: int) -> None:
+        """Whether an order belongs into its book may have changed."""
+        row = self.table.row(number)
+        shows = self._shows(origin, row)
+        flags = row.flags | STANDS if shows else row.flags & ~STANDS
+        if flags != row.flags:
+            self.table.put_flags(number, flags)
+            self._stand(number, row, row.standing, row.open if shows else 0)
+            if shows:
+                self.on_order(row.id.hex(), self.table.symbols[row.market])
 
     def drop(self, origin: Origin, record: RemoteOrder) -> None:
         """An order is not live any more."""
-        del origin.records[record.order_id]
-        self._of.pop(record.order_id, None)
-        self._expiring.discard(record.order_id)
-        self._count(origin, -record.bytes)
-        origin.fingerprint = (origin.fingerprint - record.element) % FINGERPRINT_MODULUS
-        self.live_set_changed(record.order_id, record.key_ms, record.element, None)
-        self.rows[record.order_id] = RecordGone(record.order_id)
-        if record.live is not None:
-            self.books[record.live.order.market].remove(record.live)
-        elif record.hidden_in:
-            hidden = self.hidden[record.hidden_in]
+        row, order_id = self.table.row(record.number), record.order_id
+        gone = element(order_id, row.version)
+        self._expiring.discard(order_id)
+        self._count(origin, -row.bytes)
+        origin.fingerprint = (origin.fingerprint - gone) % FINGERPRINT_MODULUS
+        self.live_set_changed(order_id, row.key_ms, gone, None)
+        self.rows[order_id] = RecordGone(order_id)
+        if row.standing:
+            self._stand(record.number, row, row.standing, 0)
+        if row.flags & HIDDEN:
+            market = self.table.symbols[row.market]
+            hidden = self.hidden[market]
             hidden.orders -= 1
             if not hidden.orders:
-                del self.hidden[record.hidden_in]
+                del self.hidden[market]
+        self.table.remove(record.number)
 
     def hides(self, order_id: str) -> bool:
         """Whether an order is held and not shown because of its tick or lot."""
-        record = self._of.get(order_id)
-        return record is not None and bool(record.hidden_in)
+        record = self.find(order_id)
+        return record is not None and bool(record.row.flags & HIDDEN)
 
     def has_room(self, origin: Origin) -> bool:
         """Whether one more order of a home is held: by number, and by bytes."""
@@ -228,29 +272,27 @@ class RemoteOrders:
         alive = not origin.frozen and now_ms <= lease_end_ms(origin)
         if alive and not origin.visible:
             origin.visible = True
-            for record in origin.records.values():
-                if record.live is not None:
-                    self._stand(record.live)
+            for number in origin.records.numbers:
+                self._stand_anew(origin, number)
         elif not alive and origin.visible:
             self.hide(origin)
 
     def hide(self, origin: Origin) -> None:
         """Take an origin's orders out of the books; they are still held."""
         origin.visible = False
-        for record in origin.records.values():
-            if record.live is not None:
-                self.books[record.live.order.market].remove(record.live)
+        for number in origin.records.numbers:
+            self._stand_anew(origin, number)
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return len(self._of)
+        return len(self.table)
 
     def find(self, order_id: str) -> RemoteOrder | None:
         """A live order of another home."""
-        return self._of.get(order_id)
+        return self.table.find(order_id)
 
-    def expire(self, origins: Mapping[str, Origin], earlier_ms: int) -> None:
+    def expire(self, earlier_ms: int) -> None:
         """
         Take good-till-date orders out of the books when their time is near, and drop them when it
         is long over: should their home live or come back, it closes them before it signs its next
@@ -260,14 +302,14 @@ class RemoteOrders:
             earlier_ms: what is dropped is judged by, as in `OriginTable.show_or_hide`.
         """
         for order_id in self._expiring.due(self.clock.ms):
-            record = self._of[order_id]
-            origin, expires_ms = origins[record.home], record.expires_ms or 0
-            if expired(expires_ms, record.is_open, origin.heard_ms, earlier_ms):
+            record = self.find(order_id)
+            assert record is not None and record.expires_ms is not None
+            origin = self.table.origins[record.row.home]
+            if expired(record.expires_ms, record.is_open, origin.heard_ms, earlier_ms):
                 self.drop(origin, record)
                 continue
-            if record.live is not None and origin.visible:
-                self._stand(record.live)
-            over_ms = expires_ms + EXPIRED_MS + 1
+            self._stand_anew(origin, record.number)
+            over_ms = record.expires_ms + EXPIRED_MS + 1
             wait_ms = over_ms - earlier_ms if over_ms > earlier_ms else EXPIRED_MS
             self._expiring.add(order_id, self.clock.ms + wait_ms)
 
@@ -275,9 +317,3 @@ class RemoteOrders:
 def lease_end_ms(origin: Origin) -> int:
     """Until when the orders of an origin may be matched."""
     return origin.time[0] + origin.lease_ms + SKEW_MS
-
-
-def _record_row(record: RemoteOrder) -> RecordRow:
-    return RecordRow(
-        record.order_id, record.home, record.version, *record.order.row(), *record.state.row()
-    )

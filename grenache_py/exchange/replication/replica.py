@@ -16,6 +16,7 @@ from collections.abc import Callable
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.effects.rows import Snapshot
+from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.replication.adoption import Adoption
 from grenache_py.exchange.replication.forgetting import tail_bytes_max
 from grenache_py.exchange.replication.forks import Forks
@@ -201,6 +202,20 @@ class Replica:
             self.records.drop(origin, record)
             return
         self.records.advance(origin, record, signed, state, entry.seq)
+
+    def published(self, order_id: str, signed: Signed) -> LiveOrder | None:
+        """
+        A live order of another home in this peer's units.
+
+        Returns:
+            None unless ``signed`` is the entry that published it, and among the newest of its log.
+        """
+        record = self.records.find(order_id)
+        if record is None or record.live is None:
+            return None
+        number = record.row.order_seq
+        newest = self.origins[record.home].range(number, number)
+        return record.live if newest == [signed] else None
 
     def tick(self, now: float) -> None:
         """Let leases run out, and orders that are about to expire leave the books."""

@@ -7,6 +7,7 @@ store can run them on its reading thread, and a test or a tool on any connection
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from grenache_py.exchange.effects.rows import (
     LogRow,
     OrderEventRow,
     OrderRow,
+    RecordRow,
     TradedSum,
     TradeRow,
 )
@@ -43,6 +45,7 @@ __all__ = [
     "order_by_client_id",
     "order_events",
     "orders",
+    "records",
     "traded",
     "trades",
     "trades_of",
@@ -389,3 +392,10 @@ def log_entries(connection: Connected, epoch: int, first: int, last: int) -> lis
         log_position(epoch, first),
         log_position(epoch, last),
     )
+
+
+def records(connection: Connected, order_ids: Sequence[str]) -> list[RecordRow]:
+    """Live orders of other homes by their ids; those that are not live are left out."""
+    marks = ", ".join("?" * len(order_ids))
+    sql = select(RecordRow, "records") + f"WHERE order_id IN ({marks})"
+    return rows_of(connection, RecordRow, sql, *order_ids)

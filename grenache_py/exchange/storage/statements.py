@@ -39,6 +39,7 @@ from grenache_py.exchange.effects.rows import (
     OrderRow,
     OriginGone,
     OriginRow,
+    RecordChanged,
     RecordGone,
     RecordRow,
     Row,
@@ -79,6 +80,9 @@ LOG_COLUMNS = LogRow._fields[2:]
 ORDER_VALUE = OrderRow._fields.index("value")
 EVENT_VALUE = OrderEventRow._fields.index("value")
 
+_CHANGED = RecordChanged._fields
+_UNCHANGED = tuple(name for name in RecordRow._fields if name not in _CHANGED)
+
 # The parameters are the row's fields, after those that ``_parameters`` adds.
 STATEMENTS: dict[type, Statement] = {
     MetaRow: _insert("meta", MetaRow._fields, _update("name", ["value"])),
@@ -111,6 +115,12 @@ STATEMENTS: dict[type, Statement] = {
     OriginRow: _insert("origins", OriginRow._fields, _update("origin", OriginRow._fields[1:])),
     OriginGone: Statement("DELETE FROM origins WHERE origin IN (", "?", ")"),
     RecordRow: _insert("records", RecordRow._fields, _update("order_id", RecordRow._fields[1:])),
+    # The row is there. What is not known here is "", and is not written.
+    RecordChanged: Statement(
+        f"INSERT INTO records ({', '.join(_CHANGED + _UNCHANGED)}) VALUES ",
+        "(" + ", ".join(["?"] * len(_CHANGED) + ["''"] * len(_UNCHANGED)) + ")",
+        _update("order_id", _CHANGED[1:]),
+    ),
     RecordGone: Statement("DELETE FROM records WHERE order_id IN (", "?", ")"),
 }
 _ACCOUNTS = _insert("accounts", ("account", "event_seq"), _update("account", ["event_seq"]))

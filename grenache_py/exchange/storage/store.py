@@ -16,6 +16,7 @@ from grenache_py.exchange.effects.rows import (
     LogRow,
     OrderEventRow,
     OrderRow,
+    RecordRow,
     Row,
     Snapshot,
     TradedSum,
@@ -153,6 +154,9 @@ class Store(Protocol):
     def traded(self, account: str) -> Deferred[list[TradedSum]]:
         """What an account bought and sold, by market and side (see ``history.traded``)."""
 
+    def records(self, order_ids: Sequence[str]) -> Deferred[list[RecordRow]]:
+        """Live orders of other homes, as signed (see ``history.records``)."""
+
 
 class HistoryReads:
     """
@@ -220,6 +224,9 @@ class HistoryReads:
 
     def traded(self, account: str) -> Deferred[list[TradedSum]]:
         return self._read(self.queries.traded, account)
+
+    def records(self, order_ids: Sequence[str]) -> Deferred[list[RecordRow]]:
+        return self._read(self.queries.records, order_ids)
 
     def log_entries(self, epoch: int, first: int, last: int) -> Deferred[list[LogRow]]:
         """Own log entries ``first`` to ``last`` of ``epoch``; old ones may be gone."""

@@ -222,6 +222,8 @@ def test_a_live_order_is_adopted_once_and_follows_newer_states(net: Network, ali
     assert not adopt(net, order, newer)
     assert not adopt(net, order, order)  # older
     assert adopt(net, order, newest)
+    record = replica(net).origins[ALICE.key].records[first]
+    assert record.live is not None
     assert (record.live.open, record.live.filled) == (20_000, 80_000)
     assert jump(net, beat(alice, 1)) == "applied"
     assert net.book(0)[1] == [(100, 20_000)]

@@ -60,9 +60,9 @@ def test_an_index_knows_the_order_of_every_element_that_is_live(
             versions[number] = newest[number] = newest.get(number, 0) + 1
         gone = None if before is None else element_id(str(number), before)
         come = None if goes else element_id(str(number), newest[number])
-        index.changed(str(number), 1000 + number, gone, come)
+        index.changed(f"{number:032x}", 1000 + number, gone, come)
     assert len(index.set) == len(versions)
     for number, last in newest.items():
         for version in range(1, last + 1):
             found = index.order_id(short_id(element_id(str(number), version)))
-            assert found == (str(number) if versions.get(number) == version else None)
+            assert found == (f"{number:032x}" if versions.get(number) == version else None)

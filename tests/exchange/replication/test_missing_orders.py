@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from grenache_py.exchange.replication.missing_orders import MissingOrders
-from grenache_py.exchange.replication.origin import Origin, RemoteOrder
+from grenache_py.exchange.replication.origin import Origin
+from grenache_py.exchange.replication.remote_rows import RemoteOrder
 from grenache_py.exchange.signed_log.entries import HeartbeatBody
 from grenache_py.exchange.signed_log.live_set import element
 from tests.exchange.replication.test_replica import ALICE, Author

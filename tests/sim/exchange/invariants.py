@@ -34,6 +34,7 @@ from grenache_py.exchange.node import ExchangeNode
 from grenache_py.exchange.peers import link as peer_link
 from grenache_py.exchange.replication import origin_table, remote_orders, replica
 from grenache_py.exchange.replication.origin_state import OriginState
+from grenache_py.exchange.replication.record_rows import signed_pair
 from grenache_py.exchange.signed_log.entries import GENESIS, Entry
 from tests.sim.exchange.network import Peer
 from tests.sim.exchange.order_rules import OrderRules
@@ -438,8 +439,11 @@ class Checker:
             if peer.node is None:
                 continue
             for origin in peer.node.replica.origins.values():
-                for record in origin.records.values():
-                    for signed in (record.order, record.state):
+                rows = peer.stored(list(origin.records))
+                if len(rows) < len(origin.records):
+                    raise Violation(f"I14: {peer.name} holds orders whose entries it did not store")
+                for row in rows:
+                    for signed in signed_pair(row):
                         peer.node.verifier.check(signed, origin.home)
 
     # When all is quiet.

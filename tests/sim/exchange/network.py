@@ -9,7 +9,7 @@ anything but yes.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -17,12 +17,13 @@ from typing import Any
 import attrs
 
 from grenache_py.exchange.daemon.loop.commit_loop import TICK_S_MAX
-from grenache_py.exchange.effects.batch import Batch, CloseLink, Dial, Send
-from grenache_py.exchange.effects.rows import Row, Snapshot
+from grenache_py.exchange.effects.batch import Batch, CloseLink, Dial, ReadRecords, Send
+from grenache_py.exchange.effects.rows import RecordRow, Row, Snapshot
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.signed_log.keys import Ed25519, Identity
 from grenache_py.exchange.storage.database import Database
+from grenache_py.exchange.storage.history import records
 from grenache_py.exchange.storage.retention import Retention, plan
 from grenache_py.steady_clock import SteadyClock
 from grenache_py.wire.jsonlines import LineSplitter
@@ -43,6 +44,8 @@ MANY_MARKETS = (
 )
 #: So often in a row a node may say that it is late.
 AT_ONCE_MAX = 1_000
+#: What a read of the store takes.
+READ_S = 0.001
 #: Wall time at which simulations begin.
 EPOCH_S = 1_700_000_000.0
 
@@ -112,6 +115,9 @@ class Disk:
 
     def load(self) -> Snapshot:
         return self._database.load()
+
+    def records(self, order_ids: Sequence[str]) -> list[RecordRow]:
+        return records(self._database.connection, order_ids)
 
     def prune(self, keep: Retention, now_ms: int) -> int:
         """Forget old history as the daemon does, between two commits; how many rows went."""
@@ -582,6 +588,18 @@ class Peer:
                 self.network.close(connection, end)
                 del self.ends[item.link]
                 self.do(lambda node, now, n=item.link: node.link_closed(n, now))
+        life = self.life
+        for read in batch.reads:
+            self.network.clock.after(READ_S, lambda read=read: self._read(read, life))
+
+    def stored(self, order_ids: Sequence[str]) -> list[RecordRow]:
+        """What the store holds of these orders of other homes."""
+        return self.disk.records(order_ids)
+
+    def _read(self, read: ReadRecords, life: int) -> None:
+        if self.life == life:
+            rows = {row.order_id: row for row in self.stored(read.order_ids)}
+            self.do(lambda node, now: read.done(rows, now))
 
     def _arm(self) -> None:
         now = self.network.clock.now

@@ -8,13 +8,13 @@ docs/design/standby.rst; S1 to S5 are its invariants.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 
 from grenache_py.exchange.effects.batch import Batch
-from grenache_py.exchange.effects.rows import LogRow, Snapshot
+from grenache_py.exchange.effects.rows import LogRow, RecordRow, Snapshot
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.signed_log.entries import Entry
 from grenache_py.exchange.signed_log.keys import Identity
@@ -22,6 +22,7 @@ from grenache_py.exchange.standby import role_effects as wishes
 from grenache_py.exchange.standby.role import SILENT_S, DaemonRole
 from grenache_py.exchange.standby.role_states import RoleState
 from grenache_py.exchange.standby.term import Sight, Term
+from grenache_py.exchange.storage.history import records
 from tests.sim.exchange.invariants import Violation
 from tests.sim.exchange.network import Disk, Network, Peer
 from tests.sim.exchange.shared_database import Session, SharedDatabase, Transaction
@@ -271,6 +272,11 @@ class Member(Peer):
             )
 
         self.database.commit(self.session, batch.rows, self.was_silent, ended)
+
+    def stored(self, order_ids: Sequence[str]) -> list[RecordRow]:
+        if self.session is None:
+            return []
+        return records(self.session.server.database.connection, order_ids)
 
     def _ended(self, life: int, batch: Batch, how: str) -> None:
         role = self.role

@@ -40,6 +40,7 @@ from grenache_py.exchange.daemon.loop.loop_states import (
     TurnState,
 )
 from grenache_py.exchange.daemon.loop.peer_input import PeerInput
+from grenache_py.exchange.daemon.loop.record_reads import RecordReads
 from grenache_py.exchange.daemon.loop.recovery import Recovery
 from grenache_py.exchange.daemon.loop.timings import Began, Timings
 from grenache_py.exchange.effects.batch import Batch, CloseLink, Dial, Send
@@ -107,6 +108,7 @@ class CommitLoop:
         self._recovery = Recovery(clock, self.start, self.guarded.elsewhere)
         self.peer_input = PeerInput(self.guarded, self._connections, clock, LinkRefusals(clock))
         self._answers = AnswerQueue(self._background, self.kick, self.guarded.method_failed)
+        self._reads = RecordReads(store, self.guarded, self._background)
         self._scheduled: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
         self._armed_for = 0.0
@@ -234,9 +236,7 @@ class CommitLoop:
                 callbackArgs=(began, batch, staged, answers, peers),
                 errbackArgs=(answers,),
             )
-            committing.addErrback(
-                lambda failure: self.log.failure("releasing a batch failed", failure)
-            )
+            committing.addErrback(lambda why: self.log.failure("releasing a batch failed", why))
         self._arm()
 
     def _committed(
@@ -289,6 +289,7 @@ class CommitLoop:
         told = self._gateway.feed.release(staged)
         self._answers.release(answers)
         self._connections.flush_clients(told, (connection for connection, _ in answers))
+        self._reads.begin(batch.reads)
         self._is_idle()
 
     def _arm(self) -> None:

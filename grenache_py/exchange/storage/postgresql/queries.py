@@ -23,6 +23,7 @@ from grenache_py.exchange.storage.history import (
     execution_page,
     log_entries,
     newest_trades,
+    records,
     trades_of,
     volume_lots,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "order_by_client_id",
     "order_events",
     "orders",
+    "records",
     "traded",
     "trades",
     "trades_of",

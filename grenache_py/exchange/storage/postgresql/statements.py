@@ -24,6 +24,7 @@ from grenache_py.exchange.effects.rows import (
     OrderEventRow,
     OrderRow,
     OriginRow,
+    RecordChanged,
     RecordRow,
     Row,
     TradeRow,
@@ -78,6 +79,10 @@ def _append(table: str, columns: Sequence[tuple[str, type]], conflict: str = "")
 def _update(key: str, names: Iterable[str]) -> str:
     sets = ", ".join(f"{name} = excluded.{name}" for name in names)
     return f" ON CONFLICT ({key}) DO UPDATE SET {sets}"
+
+
+def _given_values(names: Iterable[str]) -> str:
+    return ", ".join(f"{name} = given.{name}" for name in names)
 
 
 _ORDER_STATE = OrderRow._fields[OrderRow._fields.index("open") : -1]
@@ -161,6 +166,10 @@ STATEMENTS: dict[str, str] = {
     "RecordRow": _append(
         "records", _columns(RecordRow), _update("order_id", RecordRow._fields[1:])
     ),
+    "RecordChanged": (
+        f"UPDATE records SET {_given_values(RecordChanged._fields[1:])}"
+        f" FROM {_given(_columns(RecordChanged))} WHERE records.order_id = given.order_id"
+    ),
     "RecordGone": "DELETE FROM records WHERE order_id = ANY ($1::text[])",
     "accounts": _insert("accounts", _ACCOUNT, _update("account", ["event_seq"])),
     # An execution comes with an event of its order: its account is there by then.
@@ -174,6 +183,7 @@ _KEYS: dict[type, tuple[str, ...]] = {
     AnswerRow: ("fill_id",),
     OriginRow: ("origin",),
     RecordRow: ("order_id",),
+    RecordChanged: ("order_id",),
 }
 
 

@@ -27,6 +27,7 @@ VERSIONS = {
     2: "965c88e75f2d9077e8367cbed8099edcb9b33cab",
     3: "fda6b2002fb704a78642d87129d83e88bb92f078",
     4: "b796d555686da1ad49f375dba24f0349146b8516",
+    5: "5b6f1bf58e01ec6da88ea4f0c76f60a4727de7cb",
 }
 FOLDER = Path(__file__).parent
 PEERS = ("one", "other")
