@@ -63,7 +63,7 @@ class _Waiting(NamedTuple):
 @attrs.define
 class Mesh:
     """
-    The mesh, and the entries that wait for the current batch.
+    The mesh, and the entries that are about to be passed on.
 
     Attributes:
         flood: whether every link gets everything.
@@ -88,6 +88,11 @@ class Mesh:
     def note(self, origin: str, head: Head) -> None:
         """A log moved; the next lazy announcements tell of it."""
         self._moved[origin] = head
+
+    @property
+    def waits(self) -> bool:
+        """Whether an entry is to be passed on."""
+        return bool(self._waiting)
 
     def lines_for(self, links: Iterable[PeerLink]) -> list[tuple[int, bytes]]:
         """What to send now, as (link, line); links that get the same share the bytes."""

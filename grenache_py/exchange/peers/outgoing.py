@@ -2,9 +2,10 @@
 What is to leave with the current batch: lines, ends of links and dials, in order.
 
 Pure. Nothing is sent from here: all of it waits for ``drain``, after the batch it belongs to was
-sealed. So a line may quote signatures that do not exist when it is queued.
+sealed. So a line may quote signatures that do not exist when it is queued. Greetings wait for no
+batch, when somebody asks for them (``at_once``).
 
-``drain`` is the one place where lines leave, and where their length is looked at. Every message is
+These two are where lines leave, and where their length is looked at. Every message is
 made short enough where it is made (``notify_list``, limits of its members), so a line that is too
 long is a bug of this peer.
 """
@@ -94,15 +95,23 @@ class Outgoing:
         """Have the shell open a connection; ``inside`` as in `Dial`."""
         self._waiting.append(Dial(address, inside))
 
+    @property
+    def greets(self) -> bool:
+        """Whether a line of a handshake waits."""
+        return bool(self._greetings)
+
+    def at_once(self, first: Iterable[tuple[int, bytes]]) -> list[Send | CloseLink | Dial]:
+        """Greetings, and then the lines ``first``."""
+        greetings, self._greetings = self._greetings, []
+        return self._checked([*greetings, *(Send(number, line) for number, line in first)])
+
     def drain(self, first: Iterable[tuple[int, bytes]]) -> list[Send | CloseLink | Dial]:
         """All that waits: greetings, then the lines ``first``, then the rest; it is sealed."""
         waiting, self._waiting = self._waiting, []
-        greetings, self._greetings = self._greetings, []
-        out: list[Send | CloseLink | Dial] = [
-            *greetings,
-            *(Send(number, line) for number, line in first),
-            *(Send(item[0], item[1]()) if isinstance(item, tuple) else item for item in waiting),
-        ]
+        rest = [Send(each[0], each[1]()) if isinstance(each, tuple) else each for each in waiting]
+        return [*self.at_once(first), *self._checked(rest)]
+
+    def _checked(self, out: list[Send | CloseLink | Dial]) -> list[Send | CloseLink | Dial]:
         if any(isinstance(item, Send) and len(item.line) > LINE_BYTES_MAX for item in out):
             return [item for item in out if not self._is_too_long(item)]
         return out

@@ -307,6 +307,18 @@ class Peering:
             else:
                 self.gossip.note(home, head)
 
+    @property
+    def has_at_once(self) -> bool:
+        """Whether `at_once` has something."""
+        return self.gossip.waits or self._outgoing.greets
+
+    def at_once(self) -> list[Send | CloseLink | Dial]:
+        """
+        What waits for no commit, because nothing of it speaks of this peer's own state: lines of
+        handshakes, and what others signed (docs/design/gossip.rst#at-once).
+        """
+        return self._outgoing.at_once(self.gossip.lines_for(self.by_key.values()))
+
     def drain(self, now: float) -> list[Send | CloseLink | Dial]:
         """All that is to leave with the current batch, in order; its drafts are sealed."""
         # Answers of handshakes first, or a busy peer would link with nobody. Then entries:

@@ -59,6 +59,7 @@ MUST_HAPPEN = (
     *("partition", "one-way cut", "cut off", "reset"),
     *("crash", "crash before commit", "crash after commit"),
     *("disk fault before", "disk fault after", "slow commit", "clock jump", "pause"),
+    "relayed during a commit",
     *("fill repeated", "fill refused", "fill asked again"),
     *("entries fetched", "records adopted", "catch-ups", "meddled"),
     *("post only made", "fill or kill filled", "immediate or cancel traded"),

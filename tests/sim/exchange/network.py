@@ -2,8 +2,8 @@
 The world exchange peers live in, on virtual time: connections, disks, clocks, and their faults.
 
 A ``Peer`` drives an ``ExchangeNode`` as the service does: input at once, one commit at a time,
-nothing released before its commit has returned, and a node thrown away whenever its disk says
-anything but yes.
+nothing of its own released before its commit has returned, and a node thrown away whenever its disk
+says anything but yes.
 """
 
 from __future__ import annotations
@@ -416,6 +416,7 @@ class Peer:
         self._links = 0
         self._committing = False
         self._turning = False
+        self._relaying = False
         self._timer: Timer | None = None
         self._ticked_at = 0.0
         self._at_once = 0
@@ -496,6 +497,7 @@ class Peer:
             return call(self.node, self.wall())
         finally:
             self.on_input(self)
+            self._relay_soon()
             self._kick()
 
     def bytes_came(self, end: End, data: bytes) -> None:
@@ -522,6 +524,26 @@ class Peer:
         life = self.life
         self.network.clock.after(0.0, lambda: self._turn(life))
 
+    def _relay_soon(self) -> None:
+        if self._relaying or self.node is None or not self.node.peering.has_at_once:
+            return
+        self._relaying = True
+        life = self.life
+        self.network.clock.after(0.0, lambda: self._relay(life))
+
+    def _relay(self, life: int) -> None:
+        """What others signed waits for no disk."""
+        self._relaying = False
+        if self.life != life:
+            self._relay_soon()
+            return
+        if self.node is None or self.paused:
+            return
+        sends = self.node.peering.at_once()
+        if sends and self._committing:
+            self.network.count("relayed during a commit")
+        self._release(Batch([], sends, []))
+
     def _turn(self, life: int) -> None:
         self._turning = False
         if self.life != life:
@@ -529,6 +551,7 @@ class Peer:
             return
         if self.node is None or self._committing or self.paused:
             return
+        self._relay(life)
         self.was_silent = self.node.serving.silent
         batch = self.node.take_batch(self.wall())
         if batch.rows:

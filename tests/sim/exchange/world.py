@@ -535,8 +535,12 @@ class World:
         self.network.count("still trades")
 
     def _until_quiet(self) -> None:
-        """Check what holds at rest; a heartbeat may just be on its way, so look thrice."""
-        for _ in range(2):
+        """
+        Check what holds at rest; a heartbeat may just be on its way, so look six times.
+
+        Outside of a small mesh each one is asked for a second or two after it was announced.
+        """
+        for _ in range(5):
             try:
                 self.checker.quiet(self.peers)
                 return

@@ -5,7 +5,8 @@ Shell: owns a node, the store's commits and one timer. Lines are carried out in 
 while a commit runs, what comes in waits for the next batch, which is group commit: the busier
 the daemon, the more orders share one write to the disk. Everything that leaves goes through
 here, in order, so nothing is visible before what it depends on is durable
-(docs/design/distributed-core.rst#i6).
+(docs/design/distributed-core.rst#i6). What others signed depends on nothing here, and goes on at
+once.
 
 When a commit fails, what was not released is forgotten: clients are told, links are closed,
 and the node is made again from the store, exactly as at start. There is one way to recover. It
@@ -33,6 +34,7 @@ from grenache_py.exchange.daemon.connections.connection_sets import ConnectionSe
 from grenache_py.exchange.daemon.connections.link_refusals import LinkRefusals
 from grenache_py.exchange.daemon.connections.peer_connection import PeerConnection
 from grenache_py.exchange.daemon.loop.answer_queue import AnswerQueue, QueuedAnswers
+from grenache_py.exchange.daemon.loop.egress import Egress
 from grenache_py.exchange.daemon.loop.guarded_node import UNDONE, GuardedNode
 from grenache_py.exchange.daemon.loop.loop_states import (
     TURN_TRANSITIONS,
@@ -43,7 +45,7 @@ from grenache_py.exchange.daemon.loop.peer_input import PeerInput
 from grenache_py.exchange.daemon.loop.record_reads import RecordReads
 from grenache_py.exchange.daemon.loop.recovery import Recovery
 from grenache_py.exchange.daemon.loop.timings import Began, Timings
-from grenache_py.exchange.effects.batch import Batch, CloseLink, Dial, Send
+from grenache_py.exchange.effects.batch import Batch, Dial
 from grenache_py.exchange.errors import BUSY, StoreError
 
 if TYPE_CHECKING:
@@ -100,13 +102,15 @@ class CommitLoop:
         self._store = store
         self._clock = clock
         self._gateway = gateway
-        self._dial = dial
         self._turn_state = TurnState.IDLE
         self._background = Background(self.log)
         self._connections = ConnectionSets(clock)
         self.guarded = GuardedNode(clock, gateway, make_node, self.kick)
         self._recovery = Recovery(clock, self.start, self.guarded.elsewhere)
-        self.peer_input = PeerInput(self.guarded, self._connections, clock, LinkRefusals(clock))
+        refusals = LinkRefusals(clock)
+        self._egress = Egress(self.guarded, self._connections, clock, refusals, dial)
+        relay_soon = self._egress.relay_soon
+        self.peer_input = PeerInput(self.guarded, self._connections, clock, refusals, relay_soon)
         self._answers = AnswerQueue(self._background, self.kick, self.guarded.method_failed)
         self._reads = RecordReads(store, self.guarded, self._background)
         self._scheduled: IDelayedCall | None = None
@@ -214,6 +218,7 @@ class CommitLoop:
             self._connections.flush_clients(told)
             self._is_idle()
             return
+        self._egress.relay()
         now = self._clock.seconds()
         batch = guarded.take_batch(now)
         if batch is None or (batch.rows and self._turn_event(TurnEvent.WRITE) is None):
@@ -263,25 +268,7 @@ class CommitLoop:
         self, batch: Batch, staged: Staged, answers: QueuedAnswers, peers: list[PeerConnection]
     ) -> None:
         """Let others see what is durable now."""
-        links = self._connections.links
-        grown: dict[PeerConnection, None] = {}
-        for send in batch.sends:
-            if isinstance(send, Send):
-                connection = links.get(send.link)
-                if connection is not None and connection.send(send.line):
-                    grown[connection] = None
-            elif isinstance(send, CloseLink):
-                connection = links.get(send.link)
-                if connection is not None:
-                    self.peer_input.refusals.closed(connection.address, send.reason)
-                    connection.flush()
-                    connection.close()
-            else:
-                self._dial(send)
-        for connection in grown:
-            connection.flush()
-        if grown:
-            self._connections.bound_links()
+        self._egress.send(batch.sends)
         for connection in peers:
             connection.unreleased -= 1
         for connection in dict.fromkeys(peers):
@@ -375,6 +362,7 @@ class CommitLoop:
             await self._when_idle()
         self._connections.close()
         await self._background.stop()
+        self._egress.stop()
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None

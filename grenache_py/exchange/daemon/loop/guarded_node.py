@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from grenache_py.errors import LocalProtocolError
 from grenache_py.exchange.client_port.gateway import Gateway, StepFailed
 from grenache_py.exchange.daemon.loop.loop_states import NODE_TRANSITIONS, NodeEvent, NodeState
-from grenache_py.exchange.effects.batch import Batch
+from grenache_py.exchange.effects.batch import Batch, CloseLink, Dial, Send
 from grenache_py.exchange.errors import BUSY, SHUTTING_DOWN, STANDBY, OrderError
 
 if TYPE_CHECKING:
@@ -120,6 +120,16 @@ class GuardedNode:
         except Exception:  # no await in here: a bug of ours
             self.log.failure("{what} failed inside the daemon", what="making a batch")
             return None
+
+    def take_at_once(self) -> list[Send | CloseLink | Dial]:
+        """What may leave before anything is committed; see `Peering.at_once`."""
+        sends: list[Send | CloseLink | Dial] = []
+        if self.node is not None and self.state is not NodeState.BROKEN:
+            try:
+                sends = self.node.peering.at_once()
+            except Exception:  # no await in here: a bug of ours
+                self.failed("relaying")
+        return sends
 
     def method_failed(self, name: str, error: Exception) -> None:
         """

@@ -6,6 +6,7 @@ Shell: has the node take each, and keeps which connections wait for that to be d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
@@ -46,13 +47,19 @@ class PeerInput:
         connections: ConnectionSets,
         clock: IReactorTime,
         refusals: LinkRefusals,
+        relay_soon: Callable[[], None],
     ) -> None:
+        """
+        Args:
+            relay_soon: called when a line may have brought what waits for no commit.
+        """
         self.lines_refused = 0
         self.refusals = refusals
         self.unreleased: list[PeerConnection] = []
         self._guarded = guarded
         self._connections = connections
         self._turns = LinkTurns(clock)
+        self._relay_soon = relay_soon
 
     def link_opened(self, connection: PeerConnection) -> None:
         """A connection to a peer is there, and its key proven."""
@@ -105,6 +112,8 @@ class PeerInput:
             f"a message of peer {connection.address}",
             lambda node, now: pay(turn, *node.link_message(link, message_object, now)),
         )
+        if node.peering.has_at_once:
+            self._relay_soon()
 
     def link_lost(self, connection: PeerConnection, reason: str) -> None:
         """A connection to a peer is gone."""
