@@ -110,7 +110,7 @@ class Intake:
         home = received.origin.home
         if received.verdict == "frozen":
             self._tell_proof(home, None)  # also to who sent it: that may be the home itself
-        elif received.verdict == "waiting" and (gap := received.origin.gap) is not None:
+        elif received.verdict in ("waiting", "full") and (gap := received.origin.gap) is not None:
             # Who sends an entry holds those before it.
             head = Head(received.origin.epoch, gap[1], "")
             link.hollow.pop(home, None)  # it holds more now than when it could show nothing

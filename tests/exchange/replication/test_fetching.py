@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grenache_py.exchange.peers import link as peer_link
+from grenache_py.exchange.replication import replica
 from grenache_py.exchange.replication.fetching import LINK_FETCHES_MAX, SECOND_OPINION_S
 from tests.support.peers import Network
 
@@ -95,3 +96,25 @@ def test_a_contradiction_told_over_a_link_with_no_room_for_a_question_is_no_erro
     message = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": told}}
     net[0].link_message(link.id, message, net.now)
     assert link.heads[home].hash == "ab" * 32, "it is asked about when there is room"
+
+
+def test_a_gap_is_asked_for_though_no_more_entries_may_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A busy home's log would stand still until somebody tells its head again: for minutes."""
+    monkeypatch.setattr(replica, "WAITING_MAX", 3)
+    net = Network(2)
+    net.link(0, 1)
+    net.run(6)
+    net.lost = {"gossip.publish"}
+    net.place(1, "sell", 1, 100)
+    net.lost = {"sync.range", "gossip.want", "sync.heads"}
+    for price in range(101, 107):
+        net.place(1, "sell", 1, price)
+    net.run(5)  # what was asked for did not come
+    origin = net[0].replica.origins[net[1].key]
+    assert (len(origin.waiting), origin.seq < net[1].ledger.log.seq - 6) == (3, True)
+    net.lost = {"sync.heads"}
+    net.place(1, "sell", 1, 107)
+    net.run(6)
+    assert (origin.seq, origin.waiting) == (net[1].ledger.log.seq, {})
