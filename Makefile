@@ -87,8 +87,8 @@ mutants: $(STAMP) ## change the core a little, again and again: do the unit test
 	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED) --rooms $(ROOMS) --goal $(GOAL)
 
 EVIL_SECONDS ?= 30
-evil: $(STAMP) ## real daemons under attack by who has only sockets (EVIL_SECONDS=30, ATTACKS="silent-peer guesses")
-	$(BIN)/python -m tests.evil --seconds $(EVIL_SECONDS) $(ATTACKS)
+evil: $(STAMP) ## real daemons under attack by who has only sockets (EVIL_SECONDS=30, CPU=1, ATTACKS="silent-peer guesses")
+	$(BIN)/python -m tests.evil --seconds $(EVIL_SECONDS) $(if $(CPU),--cpu) $(ATTACKS)
 
 test-containers: $(STAMP) ## the image and the compose file under Podman (root; BASE=image, SHORT=1: not the networks)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[containers]'

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evil.__main__ import Row, Scene, main, place
+from tests.evil.__main__ import Row, Scene, main
 from tests.evil.attacks import ATTACKS, MARKER, PLACE
 from tests.support.peer import Peer
 
@@ -19,7 +19,7 @@ from tests.support.peer import Peer
 def test_a_daemon_stands_up_to_who_has_only_sockets(tmp_path: Path) -> None:
     """One after the other on one daemon, 2 s each; how long orders take is `make evil`'s."""
     with Scene(tmp_path) as scene:
-        peace = place(scene.client, 1.0, 1)
+        peace = scene.place(1.0, 1)
         rows = [scene.attacked(name, 2.0, peace) for name in ATTACKS]
     assert [str(row) for row in rows if row.faults] == []
     assert all(row.orders for row in rows)
