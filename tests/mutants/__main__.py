@@ -1,12 +1,14 @@
 """
 Change the code of the exchange's core a little, again and again: does a unit test fail?
 
-    python -m tests.mutants [--sample 1000] [--seed 1] [--rooms market,home] [--show]
+    python -m tests.mutants [--sample 1000] [--seed 1] [--first 0] [--rooms market,home]
 
 Works in a copy of the tree that is removed afterwards, so it may run beside other work. Mutants
 that are listed in ``survivors.txt`` with the reason why they change nothing, and those that change
 only the words of a text for people, are left out before the sample is drawn. What survives is
-printed as a diff. Ends with 1 when less than ``--goal`` percent of the sample is killed.
+printed as a diff. Ends with 1 when less than ``--goal`` percent of the sample is killed. A seed
+puts all mutants into one order, of which a sample is a part: ``--first 1000`` leaves out the first
+1,000, so that a sample can be judged in parts.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from tests.mutants.runner import MutantRunner
 
 ROOT = Path(__file__).parents[2]
 INSIDE = "--inside-the-copy"
+#: The table is printed after so many mutants.
+TOLD_EVERY = 100
 #: The unit tests that judge a room: its own, its neighbours', and those of the node they make.
 TESTS = (
     *(f"tests/exchange/{room}" for room in ROOMS),
@@ -41,6 +45,7 @@ def main(arguments: list[str]) -> int:
     options = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     options.add_argument("--sample", type=int, default=1000, help="0: all")
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--first", type=int, default=0, help="of the seed's order")
     options.add_argument("--rooms", default=",".join(ROOMS))
     options.add_argument("--budget", type=float, default=20.0, help="seconds of tests a mutant")
     options.add_argument("--goal", type=float, default=0.0, help="percent to be killed")
@@ -77,17 +82,19 @@ def judge(chosen: argparse.Namespace) -> int:
     prose = sum(mutant.prose for mutant in every)
     harmless = sum(mutant.name in reasons and not mutant.prose for mutant in every)
     rest = [mutant for mutant in every if not mutant.prose and mutant.name not in reasons]
-    rng = random.Random(chosen.seed)
-    sample = rng.sample(rest, min(chosen.sample or len(rest), len(rest)))
+    random.Random(chosen.seed).shuffle(rest)
+    sample = rest[chosen.first :][: chosen.sample or None]
     print(
         f"{len(every)} mutants; {prose} change words only, {harmless} are listed as harmless;"
-        f" sample of {len(sample)}, seed {chosen.seed}",
+        f" sample of {len(sample)} from {chosen.first} on, seed {chosen.seed}",
         flush=True,
     )
     counts: dict[str, Counter[str]] = {room: Counter() for room in rooms}
 
     def told(mutant: Mutant, outcome: str) -> None:
         counts[mutant.room][outcome] += 1
+        if sum(map(sum, map(Counter.values, counts.values()))) % TOLD_EVERY == 0:
+            report(counts, chosen.goal)
         if outcome in {"survived", "no test"}:
             path, function, diff = mutant.name
             print(f"\n# {outcome}\n{path} {function}", *diff, sep="\n", flush=True)
@@ -112,7 +119,7 @@ def report(counts: dict[str, Counter[str]], goal: float) -> int:
     for room, count in [*counts.items(), ("all", total)]:
         rates.append(100 * (count["killed"] + count["timeout"]) / max(1, sum(count.values())))
         cells = "".join(f"{count[outcome]:>10}" for outcome in outcomes)
-        print(f"{room:<12}{cells}{rates[-1]:>9.1f}%")
+        print(f"{room:<12}{cells}{rates[-1]:>9.1f}%", flush=True)
     return int(rates[-1] < goal)
 
 

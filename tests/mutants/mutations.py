@@ -31,6 +31,7 @@ class Mutant:
         room: the package below ``grenache_py/exchange``.
         path: of the file, from the root.
         function: its qualified name.
+        lines: the first and last of those that run when what differs runs, perhaps with others.
         diff: the lines that differ, each with ``-`` or ``+`` before it.
         prose: whether only the words of a text for people differ.
         code: makes the whole changed file.
@@ -39,6 +40,7 @@ class Mutant:
     room: str
     path: str
     function: str
+    lines: tuple[int, int]
     diff: tuple[str, ...]
     prose: bool = attrs.field(eq=False)
     code: Callable[[], str] = attrs.field(repr=False, eq=False)
@@ -60,24 +62,35 @@ def mutants_of(room: str) -> list[Mutant]:
 
 def _mutants_in(room: str, path: Path) -> list[Mutant]:
     import libcst as cst
+    from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
     from mutmut.mutation.file_mutation import create_mutations
 
     module, mutations, _, _ = create_mutations(str(path), path.read_text())
-    owners: dict[Any, tuple[str, list[str]]] = {}
-    for statement in module.body:
-        prefix = f"{statement.name.value}." if isinstance(statement, cst.ClassDef) else ""
-        for member in statement.body.body if prefix else [statement]:
+    tree = MetadataWrapper(module, unsafe_skip_copy=True)  # the mutations name its nodes
+    parents, positions = tree.resolve(ParentNodeProvider), tree.resolve(PositionProvider)
+
+    def statement_of(node: Any) -> Any:
+        while not isinstance(node, cst.SimpleStatementLine | cst.BaseCompoundStatement):
+            node = parents[node]
+        return node
+
+    owners: dict[Any, str] = {}
+    for top in module.body:
+        prefix = f"{top.name.value}." if isinstance(top, cst.ClassDef) else ""
+        for member in top.body.body if prefix else [top]:
             if isinstance(member, cst.FunctionDef):
-                lines = module.code_for_node(member).splitlines()
-                owners[member] = prefix + member.name.value, lines
+                owners[member] = prefix + member.name.value
     made = []
     for mutation in mutations:
         owner = mutation.contained_by_top_level_function
         if owner is None or owner not in owners:
             continue
-        name, before = owners[owner]
         old, new = mutation.original_node, mutation.mutated_node
-        after = module.code_for_node(owner.deep_replace(old, new)).splitlines()
+        statement = shown = statement_of(old)
+        while isinstance(parents[shown], cst.If):  # shown alone, an elif would be an if
+            shown = parents[shown]
+        before = module.code_for_node(shown).splitlines()
+        after = module.code_for_node(shown.deep_replace(old, new)).splitlines()
         diff = tuple(
             line[0] + line[1:].strip()
             for line in difflib.unified_diff(before, after, n=0, lineterm="")
@@ -88,7 +101,11 @@ def _mutants_in(room: str, path: Path) -> list[Mutant]:
         )
         if diff:
             code = partial(_whole, module, old, new)
-            made.append(Mutant(room, str(path), name, diff, prose, code))
+            # What follows in a compound statement need not run; a default may serve all of it.
+            compound = isinstance(statement, cst.BaseCompoundStatement) and statement is not owner
+            last = positions[old if compound else statement].end.line
+            lines = positions[statement].start.line, last
+            made.append(Mutant(room, str(path), owners[owner], lines, diff, prose, code))
     return made
 
 

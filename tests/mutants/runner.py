@@ -1,11 +1,12 @@
 """
 Run the mutants of a sample, each in a forked process of one pytest session.
 
-The session collects the tests once and runs them once, unchanged, to learn which test calls which
-function and how long it takes. For each mutant a child is forked, the changed function's code is
-put in place of the original's, and the tests that call it are run until one fails, the quickest
-first, and rather those of its own room. A test that kills for the first time has to pass in a child
-without a mutant too: one that may not run twice would kill them all. Nothing is written anywhere.
+The session collects the tests once and runs them once, unchanged, to learn which test runs which
+lines and how long it takes. For each mutant a child is forked, the changed function's code is put
+in place of the original's, and the tests that run the changed statement are run until one fails:
+the quickest first, and rather those of its own room and those that killed mutants of its function.
+A test that kills for the first time has to pass in a child without a mutant too: one that may not
+run twice would kill them all. Nothing is written anywhere.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ import signal
 import sys
 import time
 import types
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import coverage
 import pytest
 
 from tests.mutants.mutations import EXCHANGE, Mutant
@@ -51,7 +55,7 @@ class MutantRunner:
         self._budget_s = budget_s
         self._mutants = mutants
         self._told = told
-        self._calls: dict[tuple[str, str], set[int]] = defaultdict(set)
+        self._kills: Counter[tuple[str, str, int]] = Counter()
         self._seconds: dict[int, float] = {}
         self._repeatable: set[int] = set()  # pass a second time
         self._in_child = False
@@ -79,17 +83,11 @@ class MutantRunner:
             self.failed.append(report.nodeid)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        for number, item in enumerate(session.items):
-            began = time.process_time()
-            with _called() as called:
-                _run(item)
-            self._seconds[number] = time.process_time() - began
-            for function in called:
-                self._calls[function].add(number)
+        ran = self._unchanged(session)
         if self.failed:
             return True
         for mutant in self._mutants:
-            tests = self._ordered(session, mutant)
+            tests = self._ordered(session, mutant, ran(str(Path(mutant.path).absolute())))
             if not tests:
                 self._told(mutant, "no test")
                 continue
@@ -100,16 +98,36 @@ class MutantRunner:
                     self.failed.append(f"{again} may not run a second time")
                     return True
                 self._repeatable.add(killer)
+            if killer is not None:
+                self._kills[mutant.path, mutant.function, killer] += 1
             self._told(mutant, outcome)
         self.judged = True
         return True
 
-    def _ordered(self, session: pytest.Session, mutant: Mutant) -> list[int]:
+    def _unchanged(self, session: pytest.Session) -> Callable[[str], dict[int, list[str]]]:
+        """Run all tests; which of them ran each line of a file."""
+        lines = coverage.Coverage(None, config_file=False, source=[str(EXCHANGE)])
+        lines.set_option("run:core", "ctrace")  # sys.monitoring does not tell contexts apart
+        lines.start()
+        for number, item in enumerate(session.items):
+            lines.switch_context(str(number))
+            began = time.process_time()
+            _run(item)
+            self._seconds[number] = time.process_time() - began
+        lines.stop()
+        return cache(lines.get_data().contexts_by_lineno)
+
+    def _ordered(
+        self, session: pytest.Session, mutant: Mutant, ran: dict[int, list[str]]
+    ) -> list[int]:
         def unlikely(test: int) -> float:
             own_room = mutant.room in session.items[test].path.parts
-            return self._seconds[test] * (1 if own_room else OTHER_ROOM)
+            kills = self._kills[mutant.path, mutant.function, test]
+            return self._seconds[test] * (1 if own_room else OTHER_ROOM) / (1 + kills)
 
-        ordered = sorted(self._calls[mutant.path, mutant.function], key=unlikely)
+        first, last = mutant.lines
+        tests = {test for line in range(first, last + 1) for test in ran.get(line, ())}
+        ordered = sorted(map(int, tests - {""}), key=unlikely)
         ends = accumulate(map(self._seconds.__getitem__, ordered))
         return [test for test, end in zip(ordered, ends, strict=True) if end <= self._budget_s]
 
@@ -153,32 +171,6 @@ class MutantRunner:
 
 def _run(item: pytest.Item) -> None:
     item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-
-
-class _called:
-    """The functions of the exchange that were called meanwhile, as (path, qualified name)."""
-
-    def __enter__(self) -> set[tuple[str, str]]:
-        self._codes: set[types.CodeType] = set()
-        self._found: set[tuple[str, str]] = set()
-        codes = self._codes
-
-        def trace(frame: Any, event: str, argument: Any) -> None:
-            codes.add(frame.f_code)  # of every call, and of nothing else
-
-        sys.settrace(trace)
-        return self._found
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
-        here = str(Path.cwd() / EXCHANGE)
-        for code in self._codes:
-            if not code.co_filename.startswith(here):
-                continue
-            path = str(Path(code.co_filename).relative_to(Path.cwd()))
-            for name, first, last in functions_of(path):
-                if first <= code.co_firstlineno <= last:
-                    self._found.add((path, name))
 
 
 _FUNCTIONS: dict[str, list[tuple[str, int, int]]] = {}

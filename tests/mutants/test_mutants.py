@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from grenache_py.exchange.market.book import Level
 from tests.mutants.__main__ import report
 from tests.mutants.mutations import EXCHANGE, LISTED, Mutant, listed
-from tests.mutants.runner import functions_of, put_in_place
+from tests.mutants.runner import MutantRunner, functions_of, put_in_place
 
 
 def test_every_harmless_mutant_has_a_reason_and_a_place() -> None:
@@ -34,7 +38,7 @@ def test_a_mutant_is_put_in_the_place_of_the_living_function() -> None:
     assert changed != code
 
     def mutant(text: str) -> Mutant:
-        return Mutant("market", path, "Level.__init__", (), False, lambda: text)
+        return Mutant("market", path, "Level.__init__", (1, 1), (), False, lambda: text)
 
     put_in_place(mutant(changed))
     try:
@@ -42,6 +46,20 @@ def test_a_mutant_is_put_in_the_place_of_the_living_function() -> None:
     finally:
         put_in_place(mutant(code))
     assert Level(100).lots == 0
+
+
+def test_the_tests_that_run_a_changed_statement_come_quickest_and_deadliest_first() -> None:
+    mutant = Mutant("market", "a.py", "f", (4, 5), (), False, str)
+    runner = MutantRunner([mutant], print, budget_s=6.0)
+    runner._seconds = {0: 1.0, 1: 2.0, 2: 0.5, 3: 9.0, 4: 0.1}
+    rooms = ("market", "market", "home", "market", "market")
+    session: Any = SimpleNamespace(
+        items=[SimpleNamespace(path=Path("tests", room, "test_it.py")) for room in rooms]
+    )
+    ran = {3: ["4"], 4: ["", "0", "1"], 5: ["0", "2", "3"]}
+    assert runner._ordered(session, mutant, ran) == [0, 1, 2]
+    runner._kills["a.py", "f", 1] = 2
+    assert runner._ordered(session, mutant, ran) == [1, 0, 2]
 
 
 def test_the_goal_is_of_all_rooms_together(capsys: pytest.CaptureFixture[str]) -> None:
