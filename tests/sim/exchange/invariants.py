@@ -109,7 +109,7 @@ class Checker:
         self.hostage = False
         self._fills_seen: dict[tuple[str, str], float] = {}
         self._first_asked: dict[tuple[str, int, str], tuple[float, int]] = {}
-        self._passed_on: set[tuple[str, int, int, bytes]] = set()
+        self._passed_on: dict[tuple[str, int, int], set[bytes]] = defaultdict(set)  # by way
         self.trace = sha256()
 
     # What is durable.
@@ -296,13 +296,11 @@ class Checker:
                     ]
                 if self.evil and self._is_evil(peer, item.link):
                     continue  # it may ask for the same again and again, or be gone
-                for digest in hashes:
-                    self._once((peer.name, peer.life, item.link, digest))
+                self._once((peer.name, peer.life, item.link), hashes)
 
     def wanted(self, peer: Peer, link: int) -> None:
         """What came late over a link may be asked for there: ``peer`` sends it again."""
-        way = (peer.name, peer.life, link)
-        self._passed_on = {each for each in self._passed_on if each[:3] != way}
+        self._passed_on.pop((peer.name, peer.life, link), None)
 
     def _is_evil(self, peer: Peer, link: int) -> bool:
         known = peer.ends.get(link)
@@ -343,10 +341,12 @@ class Checker:
             raise Violation(f"I6: entry {entry.seq} of {home[:8]} left before it was durable")
         return digest
 
-    def _once(self, passed_on: tuple[str, int, int, bytes]) -> None:
-        if passed_on in self._passed_on:
-            raise Violation(f"I12: {passed_on[0]} passed an entry on twice over one link")
-        self._passed_on.add(passed_on)
+    def _once(self, way: tuple[str, int, int], hashes: list[bytes]) -> None:
+        passed_on = self._passed_on[way]
+        before = len(passed_on)
+        passed_on.update(hashes)
+        if len(passed_on) != before + len(hashes):
+            raise Violation(f"I12: {way[0]} passed an entry on twice over one link")
 
     def blamed(self, who: str, whom: str, points: float, reason: str) -> None:
         """What no honest peer sends is not held against one, whoever made it up."""
@@ -467,7 +467,8 @@ class Checker:
             hostage: Counter[str] = Counter()  # what evil homes owe an answer for
             for intent in node.taker.intents.values():
                 if intent.fill.maker_home not in self.evil:
-                    raise Violation(f"L3: {peer.name} has fills in doubt: {node.in_doubt()}")
+                    doubt = node.in_doubt()
+                    raise Violation(f"L3: {peer.name} has {len(doubt)} fills in doubt: {doubt[0]}")
                 hostage[intent.fill.order] += intent.open_lots
                 self.sometimes["fill an evil maker never answers"] += 1
             for own in node.ledger.own.values():

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -21,13 +20,14 @@ from grenache_py.exchange.effects.batch import Batch, CloseLink, Dial, ReadRecor
 from grenache_py.exchange.effects.rows import RecordRow, Row, Snapshot
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
-from grenache_py.exchange.signed_log.keys import Ed25519, Identity
+from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.storage.database import Database
 from grenache_py.exchange.storage.history import records
 from grenache_py.exchange.storage.retention import Retention, plan
 from grenache_py.steady_clock import SteadyClock
 from grenache_py.wire.jsonlines import LineSplitter
 from grenache_py.wire.jsonrpc import Malformed, decode_message
+from tests.sim.exchange.once import OnceVerified
 from tests.support.memory_database import MemoryDatabase
 from tests.support.virtual_clock import Scheduler, Timer
 
@@ -60,18 +60,6 @@ class CheapScheme:
         return signature == self.sign(bytes.fromhex(key), message)
 
 
-class OnceVerified(Ed25519):
-    """
-    ed25519, checked once for all peers of a process.
-
-    Five peers check the same bytes of the same message under the same key: that is one pure
-    function called five times. Whatever differs, in the key, message or signature, is looked
-    at for itself.
-    """
-
-    verify = lru_cache(50_000)(Ed25519.verify)
-
-
 _ONCE_VERIFIED = OnceVerified()
 
 
@@ -90,10 +78,14 @@ class Disk:
     """
     A home's store: the real schema in memory, commits that may fail, power that may fail.
 
+    What is committed is kept as it is until somebody reads it, and written to the database then,
+    one transaction after the other: most of what a home commits it never reads again.
+
     Attributes:
         latency: seconds a commit takes, drawn anew for each.
         next_fault: what happens at the next commit: "" nothing; "before": it fails; "after":
             it is done but reported as failed.
+        batches: all that was committed.
     """
 
     def __init__(self, latency: Callable[[], float]) -> None:
@@ -101,6 +93,15 @@ class Disk:
         self.next_fault = ""
         self.batches: list[list[Row]] = []
         self._database: Database = MemoryDatabase()
+        self._written = 0
+
+    @property
+    def database(self) -> Database:
+        """The database, with all that was committed in it."""
+        for rows in self.batches[self._written :]:
+            self._database.commit(rows)
+        self._written = len(self.batches)
+        return self._database
 
     def commit(self, rows: list[Row]) -> None:
         fault, self.next_fault = self.next_fault, ""
@@ -108,21 +109,20 @@ class Disk:
             raise DiskFailed("no space left")
         for row in rows:  # SQLite would take one for a number, PostgreSQL does not
             assert bool not in map(type, row), row
-        self._database.commit(rows)
         self.batches.append(rows)
         if fault == "after":
             raise DiskFailed("unknown outcome")
 
     def load(self) -> Snapshot:
-        return self._database.load()
+        return self.database.load()
 
     def records(self, order_ids: Sequence[str]) -> list[RecordRow]:
-        return records(self._database.connection, order_ids)
+        return records(self.database.connection, order_ids)
 
     def prune(self, keep: Retention, now_ms: int) -> int:
         """Forget old history as the daemon does, between two commits; how many rows went."""
-        limits = plan(self._database.connection, keep, now_ms)
-        return sum(self._database.prune(limits))
+        database = self.database
+        return sum(database.prune(plan(database.connection, keep, now_ms)))
 
     def forget(self, count: int) -> int:
         """Lose the newest commits, as a disk that lied about fsync; how many there were."""
@@ -130,9 +130,7 @@ class Disk:
         if lost:
             del self.batches[-lost:]
             self._database.close()
-            self._database = MemoryDatabase()
-            for rows in self.batches:
-                self._database.commit(rows)
+            self._database, self._written = MemoryDatabase(), 0
         return lost
 
     def close(self) -> None:

@@ -107,11 +107,12 @@ class OrderRules:
             if row.stop_ticks and row.triggered:
                 last = self._last.get((home, row.market))
                 known = [] if last is None else [last]
-                # It may have come before, between or after the trades of this commit.
+                # It may have come before, between or after the trades of this commit: the last of
+                # them let it enter at once, or any that is not older than it set it off.
                 known += [
                     trade
                     for trade in trades.get(row.market, ())
-                    if last is None or trade.time_ms >= last.time_ms
+                    if last is None or trade.time_ms >= min(last.time_ms, row.time_ms)
                 ]
                 if not any(reached(row, trade.price_ticks) for trade in known):
                     raise Broken(f"O4: {row} entered, the last trade has not reached it: {known}")

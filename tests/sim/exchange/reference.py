@@ -8,6 +8,7 @@ shares no code with the exchange, and sees nothing but what the home made durabl
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import attrs
@@ -57,7 +58,7 @@ class LocalBooks:
         self.sometimes = sometimes
         self._orders: dict[str, _Standing] = {}
         # (market, side) -> rank -> order, those with something open
-        self._sides: dict[tuple[str, str], SortedDict] = {}
+        self._sides: dict[tuple[str, str], SortedDict] = defaultdict(SortedDict)
 
     def follow(self, entry: Entry, private: Mapping[str, OrderRow]) -> int:
         """
@@ -153,7 +154,7 @@ class LocalBooks:
             self.sometimes[f"cancelled beside a new order: {taker.policy}"] += 1
 
     def _stand(self, order: _Standing, open_lots: int) -> None:
-        side = self._sides.setdefault((order.body.market, order.body.side), SortedDict())
+        side = self._sides[order.body.market, order.body.side]
         order.open = open_lots
         if open_lots:
             side[order.rank] = order
@@ -166,7 +167,7 @@ class LocalBooks:
         """
         buys = taker.body.side == "buy"
         own: list[_Standing] = []
-        for other in self._sides.get((taker.body.market, "sell" if buys else "buy"), {}).values():
+        for other in self._sides[taker.body.market, "sell" if buys else "buy"].values():
             if taker.price is not None and (
                 other.price > taker.price if buys else other.price < taker.price
             ):

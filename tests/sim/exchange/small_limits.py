@@ -33,7 +33,7 @@ from grenache_py.exchange.replication import (
 from grenache_py.exchange.signed_log import entry_sizes, own_log
 from grenache_py.exchange.storage import snapshot
 
-__all__ = ["LIMITS", "Limit", "configured", "healed", "reached", "small", "started"]
+__all__ = ["LIMITS", "STIFLING", "Limit", "configured", "healed", "reached", "small", "started"]
 
 #: A quiet seed asks a home for more fills than this in a minute.
 ANSWERS_FEW = 5
@@ -103,8 +103,12 @@ LIMITS = {
     ),
     "requests of a link": Limit(
         lambda node: any(len(link.pending) >= 3 for link in node.peering.links.values()),
-        # As ever, fetches leave room for a catch-up.
-        ((peer_link, "PENDING_MAX", 3), (fetching, "LINK_FETCHES_MAX", 2)),
+        # As ever, fetches leave room for a catch-up, and all fills of a home may be asked at once.
+        (
+            (peer_link, "PENDING_MAX", 3),
+            (fetching, "LINK_FETCHES_MAX", 2),
+            (taker, "FILLS_PER_HOME_MAX", 2),
+        ),
     ),
     "tail": Limit(
         lambda node: any(len(o.tail) >= 24 for o in node.replica.origins.values()),
@@ -173,6 +177,8 @@ LIMITS = {
         ((tape, "TAPE_MAX", 6), (snapshot, "TRADES_PER_MARKET_MAX", 6)),
     ),
 }
+#: Those with which a dense seed would stand still: what is asked again finds no place for minutes.
+STIFLING = ("requests of a link",)
 
 
 @contextmanager

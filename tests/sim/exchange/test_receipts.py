@@ -20,8 +20,8 @@ def test_after_all_faults_each_home_has_a_whole_receipt_of_each_trade(
     proven: dict[str, int] = {}
     for peer in world.peers:
         path, key = str(tmp_path / peer.name), peer.identity.key
-        copy(peer.disk._database.connection, path)
-        trades = peer.disk._database.connection.execute(
+        copy(peer.disk.database.connection, path)
+        trades = peer.disk.database.connection.execute(
             "SELECT trade_id FROM trades WHERE (?1 IN (maker_home, taker_home))"
             " AND maker_home <> taker_home",
             (key,),

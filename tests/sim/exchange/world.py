@@ -25,6 +25,7 @@ from tests.sim.exchange.invariants import Checker, Violation
 from tests.sim.exchange.kinds import KINDS, WIDE_KINDS, ready
 from tests.sim.exchange.neighbour import Liar
 from tests.sim.exchange.network import MANY_MARKETS, MARKETS, Disk, Faults, Network, Peer, identity
+from tests.sim.exchange.once import once_decoded
 from tests.sim.exchange.wide import Wide
 from tests.support.virtual_clock import Scheduler
 
@@ -35,6 +36,10 @@ QUIET_S = 75.0
 ACCOUNTS = ("alice", "bob", "carol", "dan", "eve", "fay", "gus", "hal")
 #: Of twenty seeds, the one that takes a month.
 MONTH = 10
+#: From this seed on all are of the densest shape.
+DENSE = 1_000_000
+#: One seed in so many has all that its homes committed written and read, whoever else reads it.
+WRITTEN = 5
 #: Clients change their minds about orders among so many newest ones.
 RECENT = 200
 
@@ -131,6 +136,8 @@ class World:
         if drawn and not also:
             wide = tuple(k for k in WIDE_KINDS if wide_rng.random() < 0.2 and ready(k))
             limits = _some(wide_rng, 0.07, "limit: ", tuple(small_limits.LIMITS))
+            if seed >= DENSE:
+                limits = tuple(limit for limit in limits if limit not in small_limits.STIFLING)
             if wide_rng.random() < 0.3 and peers > 2 and not evil:
                 lies = _some(wide_rng, 0.3, "neighbour: ", Liar.KINDS)
         wide = (*wide, *(kind for kind in also if kind in WIDE_KINDS))
@@ -483,7 +490,7 @@ class World:
         Raises:
             Violation: an invariant did not hold.
         """
-        with small_limits.small(self.limits):
+        with small_limits.small(self.limits), once_decoded():
             return self._run()
 
     def _run(self) -> Report:
@@ -510,6 +517,9 @@ class World:
         self._until_quiet()
         self.checker.signatures(self.peers)
         self._still_trades()
+        if self.seed % WRITTEN == 0:
+            for peer in self.peers:
+                peer.disk.load()
         return self.report()
 
     def _still_trades(self) -> None:
@@ -594,10 +604,27 @@ def shape(seed: int) -> dict[str, Any]:
     How large the world of a seed is; one in twenty signs with ed25519.
 
     Even seeds have few orders and much time between them, so that each meets its own fault.
-    Odd seeds are busy: few homes, hundreds to thousands of orders that mostly trade.
+    Odd seeds are busy: few homes, hundreds to thousands of orders that mostly trade. Seeds from
+    ``DENSE`` on are busier still: there a fault meets hundreds of trades.
     """
     rng = random.Random(f"shape {seed}")
     real = seed % 20 == 7
+    if seed >= DENSE:
+        return {
+            "peers": rng.choice((2, 2, 3)),
+            "orders": rng.choice((8_000, 16_000)) // (8 if real else 1),
+            "real": real,
+            "harshness": rng.choice((0.2, 0.5, 1.0)),
+            "flow": Flow(
+                burst=rng.choice((20, 50, 100)),
+                sweeps=rng.choice((0.0, 0.1, 0.3)),
+                spread=rng.choice((1, 2, 4)),
+                markets=rng.choice((1, 2, 6)),
+                accounts=8,
+                lean=rng.choice((0.5, 0.75, 0.95)),
+            ),
+            "evil": rng.random() < 0.25,
+        }
     if seed % 2:
         return {
             "peers": rng.choice((2, 2, 2, 3, 3, 4)),
@@ -626,7 +653,9 @@ def built(seed: int, **settings: Any) -> World:
     from tests.sim.exchange.months import Months  # it is built on this module
 
     shaped = shape(seed)
-    month = "months" in settings.get("also", ()) or (seed % 20 == MONTH and ready("months"))
+    month = "months" in settings.get("also", ()) or (
+        seed % 20 == MONTH and seed < DENSE and ready("months")
+    )
     if month and not settings.keys() - {"also"}:
         shaped |= {"peers": 3, "orders": 60, "real": False, "evil": False}
         return Months(seed, **{**shaped, **settings})
