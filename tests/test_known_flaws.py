@@ -81,7 +81,7 @@ def test_every_dependency_has_a_floor() -> None:
     for requirement in ALL:
         if canonicalize_name(requirement.name) == "grenache-py":
             continue  # an extra that is part of another
-        assert any(each.operator == ">=" for each in requirement.specifier), requirement
+        assert any(each.operator in {">=", "=="} for each in requirement.specifier), requirement
 
 
 #: They are there for a floor only; Twisted imports them for us.
