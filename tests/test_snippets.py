@@ -58,6 +58,7 @@ PARTS = {
     "docs/high-availability.rst": {
         "CREATE ROLE": "tests/exchange/storage/test_postgresql.py",
         "twistd exchange --store": "tests/exchange/daemon/test_on_postgresql.py",
+        "exchange --connect there:7070 promote": "tests/exchange/daemon/test_on_postgresql.py",
         "exchange store copy": "tests/exchange/storage/test_moving.py",
         "pg_dump": "tests/exchange/storage/test_postgresql.py",
         "psql -c": "",  # after a dump was restored elsewhere: no test takes that last step yet

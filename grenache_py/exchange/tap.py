@@ -96,6 +96,7 @@ def _daemon(options: Options) -> Daemon:
         rng,
         version("grenache-py"),
         clock=clock,
+        steady=_since_boot,
         grape=grape,
         log_level=options.levels.set,
     )
@@ -108,6 +109,11 @@ def _daemon(options: Options) -> Daemon:
     )
 
 
+def _since_boot() -> float:
+    """Seconds, also while the machine sleeps, where its system counts those."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def _introduce(status: str, exchange: ExchangeService, options: Options) -> str:
     """Say on stdout, where a person may look, how to talk to this daemon."""
     if options.log_format == "json":
@@ -117,9 +123,8 @@ def _introduce(status: str, exchange: ExchangeService, options: Options) -> str:
         return status
     lines = [f"exchange: peer {exchange.identity.key}"]
     if exchange.commit_loop.node is None:
-        lines.append("  stands by until the daemon that serves is gone")
-    else:
-        lines += _places(exchange, options)
+        lines.append("  stands by: another daemon of this home serves")
+    lines += _places(exchange, options)
     if sys.__stdout__ is not None:
         with suppress(OSError, ValueError):  # full, closed or without a reader: no reason to stop
             print("\n".join(lines), file=sys.__stdout__, flush=True)
@@ -127,7 +132,7 @@ def _introduce(status: str, exchange: ExchangeService, options: Options) -> str:
 
 
 def _places(exchange: ExchangeService, options: Options) -> Iterator[str]:
-    symbol = next(iter(exchange.gateway.node.markets))
+    symbol = next(iter(exchange.gateway.feed.markets))
     for name, ports in exchange.ports.items():
         yield from (f"  {name:<6} {place(port)}" for port in ports)
     for port in exchange.ports["client"][:1]:

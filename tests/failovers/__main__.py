@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from grenache_py.exchange.settings.secret_files import read_or_make_identity
 from grenache_py.trading import Client
 from grenache_py.trading.errors import ExchangeError
 from tests.exchange.daemon.test_daemon import Daemon
@@ -89,9 +90,10 @@ def torment(place: Path, failovers: int, seed: int, traders: int = 3) -> list[fl
         folders = [place / "a", place / "b"]
         for folder in folders:
             (folder / "data").mkdir(parents=True)
+        read_or_make_identity(str(folders[0] / "data"))
+        shutil.copy(folders[0] / "data" / "identity.key", folders[1] / "data")
         with Spare(folders[0], *store) as first:
             _until(first.answers, "a first start")
-            shutil.copy(folders[0] / "data" / "identity.key", folders[1] / "data")
             with Spare(folders[1], *store) as second:
                 return _torment([first, second], one, rng, failovers, traders)
 

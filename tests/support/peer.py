@@ -182,7 +182,7 @@ class Peer:
 
     def restart(self) -> None:
         """Begin again with what the store holds; clients that were connected are not served."""
-        self.commit_loop._cancel_timer()
+        self.commit_loop._timer.cancel()
         self.commit_loop = CommitLoop(
             self.store, self.clock, self.gateway, self._make_node, self.dialled.append
         )

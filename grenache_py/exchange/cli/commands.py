@@ -43,6 +43,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "peer-shell": (".peer_shell", "Talk to a peer port, line by line, as a stranger."),
     "doubts": (".peer", "Show fills whose answer from another peer is still awaited."),
     "decide": (".peer", "Give up on a fill in doubt, whose peer is gone for ever."),
+    "promote": (".roles", "Have the daemon that stands by here serve its home."),
+    "demote": (".roles", "Have the daemon that serves give its home to another one."),
     "backup": (".peer", "Copy the store consistently, while the daemon goes on."),
     "call": (".peer", "Call any method of the client port."),
     "load": (".load", "Place many orders, real ones, and show how long the answers took."),

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from grenache_py.alarms import PEER, Verdict
-from grenache_py.exchange.condition.symptoms import symptoms
+from grenache_py.exchange.condition.symptoms import STANDS_BY, symptoms
 
 __all__ = ["Finding", "examine", "healthy"]
 
@@ -76,6 +76,8 @@ def examine(
     """
     found = symptoms(status)
     lasting = {each["id"] for each in status.get("raised", ())}
+    if status["store"] == STANDS_BY:
+        return [*_alarms("store", found, lasting), *_standing_by(status["database"])]
     if status["store"] != "ok":  # little else is known before it works again
         return list(_alarms("store", found, lasting)) or [
             Finding("store", "note", status["store"], "Wait some seconds.")
@@ -125,12 +127,24 @@ def _identity(status: dict[str, Any]) -> Iterator[Finding]:
 def _store(status: dict[str, Any]) -> Iterator[Finding]:
     size = status.get("store_bytes")
     found = "works" if size is None else f"works, {size / 1_048_576:.1f} MiB"
-    database = status.get("database")
-    if database:
-        standbys = [f"{each['name']} ({each['sync']})" for each in database["standbys"] or ()]
-        found += f", {database['place']}, term {database['term']}"
-        found += f", standbys: {', '.join(standbys) or 'not known'}"
+    if "database" in status:
+        found += f", {_database(status['database'], status['database']['term'])}"
     yield Finding("store", "good", found)
+
+
+def _standing_by(database: dict[str, Any]) -> Iterator[Finding]:
+    """A daemon that serves nobody now, and is well."""
+    holder, term = database["holder"], database["newest_term"]
+    serves = (
+        f"{holder} serves, heard of {database['age_s']:.1f} s ago" if holder else "nobody serves"
+    )
+    yield Finding("role", "good", f"stands by: {serves}")
+    yield Finding("store", "good", _database(database, term))
+
+
+def _database(database: dict[str, Any], term: int) -> str:
+    standbys = [f"{each['name']} ({each['sync']})" for each in database["standbys"] or ()]
+    return f"{database['place']}, term {term}, standbys: {', '.join(standbys) or 'not known'}"
 
 
 def _clock(status: dict[str, Any], asked_at: float, answered_at: float) -> Iterator[Finding]:

@@ -45,7 +45,7 @@ def examine_offline(why: str, config_file: str | None, data: str | None) -> list
     if config_file:
         findings.append(Finding("settings", "good", f"{config_file} can be read"))
     directory = data or config.data
-    findings += [*_directory(directory), *_tokens(config), *_disk(directory)]
+    findings += [*_directory(directory, config.identity), *_tokens(config), *_disk(directory)]
     if not any(finding.what == "directory" and "process" in finding.found for finding in findings):
         findings += _ports(config)
     return findings
@@ -61,7 +61,7 @@ def _settings(file: str | None) -> ExchangeConfig:
     return from_settings({k: v for k, v in written.items() if k.replace("_", "-") not in LOGGING})
 
 
-def _directory(directory: str) -> Iterator[Finding]:
+def _directory(directory: str, identity: str) -> Iterator[Finding]:
     if not os.path.isdir(directory):
         yield Finding(
             "directory",
@@ -85,7 +85,7 @@ def _directory(directory: str) -> Iterator[Finding]:
             "A daemon runs: it listens elsewhere (--connect, --unix), is starting, or hangs. Its"
             " log says which.",
         )
-    key = os.path.join(directory, KEY_NAME)
+    key = identity or os.path.join(directory, KEY_NAME)
     if os.path.exists(key):
         try:
             yield Finding("identity", "good", f"peer {read_identity(Path(key)).key}")

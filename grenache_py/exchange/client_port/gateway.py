@@ -144,6 +144,22 @@ class History(Protocol):
 class Admin(Protocol):
     """What an operator asks of the daemon. All that is awaited may fail with ``StoreError``."""
 
+    def promote(self, new_epoch: bool) -> None:
+        """
+        Serve as soon as the daemon that serves has given its term up; see ``DaemonRole.promote``.
+
+        Raises:
+            OrderError: there is no other daemon, or not for a new epoch.
+        """
+
+    def demote(self) -> None:
+        """
+        Give the term up to another daemon of this home.
+
+        Raises:
+            OrderError: there is none.
+        """
+
     def backup(self, path: str) -> Awaitable[dict[str, Any]]:
         """Write a consistent copy of the store to ``path``; the result of the method."""
 
@@ -247,6 +263,10 @@ class Gateway:
         came: when each order came that was placed since the last batch, in seconds.
         numbers: for connections that tie orders to themselves.
         closed: what everybody is told while the node cannot be asked.
+        from_store: another daemon serves, and what the store holds is told all the same; ``node``
+            knows the markets then, and no order.
+        unsure: returns what everybody is told while another daemon may have taken over, so that
+            what is in memory may be old; None: nothing can be said against it.
     """
 
     feed: Feed
@@ -257,6 +277,8 @@ class Gateway:
     node: GatewayNode = attrs.field(init=False)  # set when the store is open
     check_token: Callable[[str], Grant | None] = lambda token: None
     closed: OrderError | None = None
+    from_store: bool = False
+    unsure: Callable[[], OrderError | None] = lambda: None
     guesses: TokenGuesses = attrs.Factory(TokenGuesses)
     came: list[float] = attrs.Factory(list)
     numbers: Iterator[int] = attrs.Factory(lambda: count(1))

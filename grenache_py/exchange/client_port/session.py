@@ -44,7 +44,15 @@ from grenache_py.wire.jsonrpc import (
 __all__ = ["Session"]
 
 #: Methods that are answered even while there is no store: then an operator needs them most.
-ALWAYS = frozenset({"hello", "help", "ping", "status", "status.subscribe", "status.unsubscribe"})
+ALWAYS = frozenset(
+    {"hello", "help", "ping", "status", "status.subscribe", "status.unsubscribe"}
+    | {"promote", "demote", "shutdown", "log.level"}
+)
+#: Methods that a daemon answers from the store while another one serves.
+FROM_STORE = frozenset(
+    {"markets.list", "order.get", "order.list", "trades.list", "candles.list"}
+    | {"executions.list", "positions.list"}
+)
 
 
 class Session:
@@ -168,8 +176,14 @@ class Session:
                 f"There is no method {request.method[:64]!r};"
                 f" {did_you_mean(request.method, METHODS)}help lists them.",
             )
-        if gateway.closed is not None and method.name not in ALWAYS:
-            raise gateway.closed
+        if method.name not in ALWAYS:
+            refused = gateway.closed
+            if refused is None:
+                refused = gateway.unsure()
+            elif gateway.from_store and method.name in FROM_STORE:
+                refused = None
+            if refused is not None:
+                raise refused
         if method.scope and method.scope not in client.grant.scopes:
             raise self._forbidden(method)
         params = decode_params(method.decoder, request.params)

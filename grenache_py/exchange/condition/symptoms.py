@@ -11,10 +11,12 @@ from typing import Any
 
 from grenache_py.alarms import ENDS_S_MIN, ends_on, utc
 
-__all__ = ["OPENING", "symptoms"]
+__all__ = ["OPENING", "STANDS_BY", "symptoms"]
 
 #: What ``status`` says of a store that is about to be there.
 OPENING = "is being opened"
+#: Likewise, while another daemon of the home serves.
+STANDS_BY = "standby"
 
 #: A program may hold the write-ahead log so long: a backup does.
 LOG_HELD_S_MAX = 60.0
@@ -68,7 +70,7 @@ def _of_what_ends(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _of_store(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if status["store"] not in {"ok", OPENING}:
+    if status["store"] not in {"ok", OPENING, STANDS_BY}:
         yield "store-failed", status["store"]
     wal = status.get("wal") or {}
     if (wal.get("held_s") or 0) > LOG_HELD_S_MAX:

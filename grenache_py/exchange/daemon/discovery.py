@@ -73,7 +73,7 @@ class Discovery:
         self._port: int | None = None
         self._advertise = ""
         self._error = ""
-        self._background = Background(self.log)
+        self._background = Background(self.log)  # of the newest start
 
     def start(
         self,
@@ -83,7 +83,7 @@ class Discovery:
         advertise: str,
     ) -> None:
         """
-        Announce this peer and look for others.
+        Announce this peer and look for others, also again after a stop.
 
         Args:
             grapes: their URLs.
@@ -94,6 +94,7 @@ class Discovery:
         """
         self._advertise = advertise
         self._port = port
+        self._background = Background(self.log)
         self._link = Link(grapes, self._reactor, rng=self._rng, cache_ttl_s=0)
         if port is not None:
             self._announcement = self._link.start_announcing(self._name, port)
@@ -161,6 +162,7 @@ class Discovery:
 
     async def stop(self) -> None:
         """Announce and ask no more."""
+        link, self._link, self._announcement = self._link, None, None
         await self._background.stop()
-        if self._link is not None:
-            await self._link.close()
+        if link is not None:
+            await link.close()

@@ -9,20 +9,17 @@ before it listens. Down it goes the other way round.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IReactorTime
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from grenache_py import certificates
 from grenache_py.alarm_watch import LOOK_S, AlarmWatch
 from grenache_py.alarms import PEER
 from grenache_py.deferreds import Background, DeadlinePassed, OneShot, deadline, every
@@ -34,7 +31,6 @@ from grenache_py.exchange.client_port.methods.peers import tell_status
 from grenache_py.exchange.client_port.token_guesses import TokenGuesses
 from grenache_py.exchange.daemon.address_slots import AddressSlots
 from grenache_py.exchange.daemon.admin import DaemonAdmin
-from grenache_py.exchange.daemon.connections.accept_pace import ACCEPT_RATES, AcceptPace
 from grenache_py.exchange.daemon.connections.admission import (
     ClientAdmission,
     ClientPort,
@@ -49,15 +45,20 @@ from grenache_py.exchange.daemon.http_port.page import StatusPages
 from grenache_py.exchange.daemon.loop.commit_loop import CommitLoop
 from grenache_py.exchange.daemon.loop.node_factory import NodeFactory
 from grenache_py.exchange.daemon.loop.settling import Settling
+from grenache_py.exchange.daemon.open_ports import OpenPorts
 from grenache_py.exchange.daemon.pruning import Pruning
 from grenache_py.exchange.daemon.reconfiguration import Reconfiguration
+from grenache_py.exchange.daemon.role.serving_role import ServingRole
 from grenache_py.exchange.daemon.stores import make_store
 from grenache_py.exchange.effects.batch import Dial
 from grenache_py.exchange.errors import SHUTTING_DOWN, OrderError, StoreError
 from grenache_py.exchange.rates import RateLimits
 from grenache_py.exchange.settings.config import ExchangeConfig
 from grenache_py.exchange.settings.secret_files import read_or_make_identity
-from grenache_py.service import Reread, place
+from grenache_py.service import Reread
+
+if TYPE_CHECKING:
+    from grenache_py.exchange.storage.postgresql.postgresql_store import PostgreSQLStore
 
 __all__ = ["EmbeddedGrape", "ExchangeService"]
 
@@ -65,8 +66,6 @@ __all__ = ["EmbeddedGrape", "ExchangeService"]
 STATUS_S = 1.0
 #: How often it is looked how late the reactor is.
 TIMING_S = 0.5
-#: Between two tries of a daemon that stands by; each looks for some seconds itself.
-TAKE_OVER_AGAIN_S = 0.1
 #: How long a stop waits for clients and peers to take what was written for them.
 CLOSE_TIMEOUT_S = 2.0
 
@@ -75,6 +74,7 @@ class EmbeddedGrape(Protocol):
     """A grape that runs in this process; made by ``tap.py``, the only one who may know it."""
 
     api_port: int | None
+    running: Any
 
     def startService(self) -> None: ...
     def stopService(self) -> Any: ...
@@ -101,12 +101,15 @@ class ExchangeService(Service):
         version: str,
         *,
         clock: IReactorTime | None = None,
+        steady: Callable[[], float] | None = None,
         grape: EmbeddedGrape | None = None,
         log_level: Callable[[str, str], None] = lambda level, namespace: None,
     ) -> None:
         """
         Args:
             clock: the time that orders are stamped with; None: the reactor's.
+            steady: seconds of a clock that also goes on while the machine sleeps; None: the
+                reactor's.
             grape: started and stopped with this service, and asked for other peers.
             log_level: changes what is logged.
 
@@ -119,16 +122,37 @@ class ExchangeService(Service):
         self._grape = grape
         self._ready: OneShot[str] = OneShot()
         self._background = Background(self.log)
-        self.identity = read_or_make_identity(config.data)
-        self.ports: dict[str, list[IListeningPort]] = {"client": [], "peer": [], "http": []}
-        self._paces: list[AcceptPace] = []
+        self.identity = read_or_make_identity(
+            config.data, config.identity, may_make=not config.standby
+        )
+        self._open_ports = OpenPorts(reactor)
+        self.ports = self._open_ports.by_name
         self.store = make_store(config, self.identity.key, reactor, clock, rng)
         self._settings = Reconfiguration.of(config, self.ports)
+        self._settings.certificates = self._open_ports.certificate_ends
         self.gateway = self._make_gateway(version, log_level)
         self._nodes = NodeFactory(
-            config, self.identity, rng, version, lambda: self.peer_port, self._look, self._term
+            config,
+            self.identity,
+            rng,
+            version,
+            lambda: self._open_ports.number("peer"),
+            self._look,
+            lambda: None if self._role is None else self._role.load,
         )
         self.commit_loop = CommitLoop(self.store, clock, self.gateway, self._nodes.make, self._dial)
+        self._role: ServingRole | None = None
+        if config.store:
+            self._role = ServingRole(
+                cast("PostgreSQLStore", self.store),
+                self.commit_loop,
+                self.gateway,
+                reactor,
+                steady or reactor.seconds,
+                stands_by=config.standby,
+                new_epoch=config.new_epoch,
+                cannot=self._cannot,
+            )
         peer_input = self.commit_loop.peer_input
         self._peers = PeerAdmission(reactor, self.commit_loop, self.identity.seed)
         self._dialler = Dialler(reactor, self._peers.dialled, peer_input.link_failed)
@@ -158,11 +182,12 @@ class ExchangeService(Service):
             self.gateway.feed,
             self.gateway.guesses,
             self._discovery,
-            self._listening,
+            self._open_ports.places,
             config.advertise,
             self._peers.door.counters,
             self._settings.expiring,
             AlarmWatch(clock, PEER),
+            dict if self._role is None else self._role.facts,
         )
 
     def _make_gateway(self, version: str, log_level: Callable[[str, str], None]) -> Gateway:
@@ -176,6 +201,7 @@ class ExchangeService(Service):
                 self._counters,
                 log_level,
                 lambda: reactor.callLater(0, reactor.stop),
+                lambda: self._role,
             ),
             facts=Facts(
                 self.identity.key,
@@ -203,9 +229,6 @@ class ExchangeService(Service):
 
     def _look(self) -> None:
         self._pages.look()
-
-    def _term(self) -> int:
-        return int(self.store.facts.get("database", {}).get("term", 0))
 
     async def _look_on(self) -> None:
         self._look()
@@ -256,11 +279,10 @@ class ExchangeService(Service):
         except Exception:
             self._cannot(Failure())  # a bug: it must not leave a daemon that lives on deaf
         else:
-            if not self._ready.happened:
-                self._ready.fire(self.describe())
+            self._ready.fire(self.describe())
 
     def _cannot(self, reason: Failure) -> None:
-        """It does not come to serve; one that stood by has been ready for that already."""
+        """It does not come to serve, or cannot take over."""
         if self._ready.happened:
             self.log.failure("cannot take over, and stops", reason)
             self._reactor.callLater(0, self._reactor.stop)
@@ -268,26 +290,17 @@ class ExchangeService(Service):
             self._ready.fail(reason)
 
     async def _open(self) -> None:
-        config, reactor = self._config, self._reactor
-        await self._listen("peer", config.peer, PeerPort(self._peers.accept))
-        await self._begin_to_serve()
-        await self._listen("client", config.client, ClientPort(self._clients.accept))
-        pages = HTTPPort(
-            reactor, self._pages.pages(), self._clients.accept_stream, config.http_names
-        )
-        await self._listen("http", config.http, pages)
-        grapes = list(config.grapes)
-        if self._grape is not None:
-            self._grape.startService()
-            grapes.append(f"http://127.0.0.1:{self._grape.api_port}")
-        # Who is to be reached at another port is looked for there.
-        advertised = config.advertise.rpartition(":")[2]
-        self._discovery.start(
-            grapes,
-            int(advertised) if advertised else self.peer_port,
-            self.commit_loop.peer_input.own_record,
-            config.advertise,
-        )
+        config = self._config
+        await self._open_ports.listen("peer", config.peer, PeerPort(self._peers.accept))
+        if self._role is None:
+            await self.commit_loop.start()
+            await self._listen_to_clients()
+            self._announce()
+        else:
+            # Who stands by answers clients, too; and the term names where they reach this daemon.
+            await self._listen_to_clients()
+            self._role.on_serving, self._role.on_standby = self._announce, self._withdraw
+            await self._role.begin(self._open_ports.clients_reach(config.advertise))
         pruning = Pruning(self.store, self._clock, lambda: self.commit_loop.requests)
         self._background.spawn("forgetting old history", pruning.run())
         looking = every(lambda: LOOK_S, self._clock, self.log, "looking for alarms", self._look_on)
@@ -296,52 +309,39 @@ class ExchangeService(Service):
         self._background.spawn("telling the status", telling)
         self._background.spawn("timing the reactor", self._time_reactor())
 
-    async def _begin_to_serve(self) -> None:
-        """Open the store; a daemon that stands by does so once the one that serves is gone."""
-        while True:
-            try:
-                await self.commit_loop.start()
-            except StoreError as error:
-                if not self._config.standby or (
-                    error.fault != "locked" and not self._ready.happened
-                ):
-                    raise
-                if not self._ready.happened:
-                    self.log.info("stands by: {reason}", reason=error.message)
-                    self._ready.fire(f"peer {self.identity.key[:8]} stands by")
-                await deferLater(self._reactor, TAKE_OVER_AGAIN_S)
-            else:
-                break
-        if self._ready.happened:
-            self.log.info("has taken over, and serves")
-
-    async def _listen(self, name: str, endpoints: Iterable[str], factory: Factory) -> None:
-        for description in endpoints:
-            context = certificates.read(description)  # whose errors are readable
-            try:
-                endpoint = serverFromString(self._reactor, description)
-            except (ValueError, TypeError, KeyError, OSError) as error:
-                raise ConfigError(f"{name} endpoint {description!r}: {error}") from None
-            port = await endpoint.listen(factory)
-            self.ports[name].append(port)
-            self._paces.append(AcceptPace(port, self._reactor, ACCEPT_RATES[name]))
-            if context is not None:
-                self._settings.certificates[port] = certificates.ends(context)
-
-    @property
-    def peer_port(self) -> int | None:
-        """The TCP port other peers are told of."""
-        return next(
-            (port for each in self.ports["peer"] if (port := _port(each)) is not None), None
+    async def _listen_to_clients(self) -> None:
+        config = self._config
+        await self._open_ports.listen("client", config.client, ClientPort(self._clients.accept))
+        pages = HTTPPort(
+            self._reactor, self._pages.pages(), self._clients.accept_stream, config.http_names
         )
+        await self._open_ports.listen("http", config.http, pages)
+
+    def _announce(self) -> None:
+        """Tell grapes where this peer is, and ask them for others."""
+        grapes = list(self._config.grapes)
+        if self._grape is not None:
+            if not self._grape.running:
+                self._grape.startService()
+            grapes.append(f"http://127.0.0.1:{self._grape.api_port}")
+        # Who is to be reached at another port is looked for there.
+        advertised = self._config.advertise.rpartition(":")[2]
+        self._discovery.start(
+            grapes,
+            int(advertised) if advertised else self._open_ports.number("peer"),
+            self.commit_loop.peer_input.own_record,
+            self._config.advertise,
+        )
+
+    def _withdraw(self) -> None:
+        self._background.spawn("asking grapes no more", self._discovery.stop())
 
     def describe(self) -> str:
         """Where it listens, on one line."""
-        places = [f"{name} {each}" for name, places in self._listening().items() for each in places]
-        return f"peer {self.identity.key[:8]}, {', '.join(places)}"
-
-    def _listening(self) -> dict[str, list[str]]:
-        return {name: [place(port) for port in ports] for name, ports in self.ports.items()}
+        places = self._open_ports.places().items()
+        return f"peer {self.identity.key[:8]}, " + ", ".join(
+            f"{name} {each}" for name, all_ in places for each in all_
+        )
 
     def follow(self, fresh: ExchangeConfig) -> Reread:
         """
@@ -366,11 +366,7 @@ class ExchangeService(Service):
         super().stopService()
         self._dialler.refuse()
         await self._background.stop()
-        for pace in self._paces:
-            pace.stop()
-        for ports in self.ports.values():
-            for port in ports:
-                await maybeDeferred(port.stopListening)
+        await self._open_ports.close()
         await self._discovery.stop()
         self._dialler.stop()
         self._peers.stop()
@@ -386,11 +382,9 @@ class ExchangeService(Service):
         self.commit_loop.abort_connections()
         if self._grape is not None:
             await maybeDeferred(self._grape.stopService)
+        if self._role is not None:
+            await self._role.stop()
         try:
             await self.store.close()
         except StoreError as error:
             self.log.error("closing the store: {error}", error=str(error))
-
-
-def _port(listening: IListeningPort) -> int | None:
-    return getattr(listening.getHost(), "port", None)

@@ -54,7 +54,6 @@ def make_store(
             clock.seconds,
             alone=config.single_database,
             accept_copy=config.new_epoch,
-            stands_by=config.standby,
         )
     except StoreError as error:
         raise ConfigError(error.message) from None

@@ -40,8 +40,9 @@ class ExchangeConfig:
 
     Attributes:
         data: directory of identity and database.
+        identity: file of the key; "" for ``identity.key`` in ``data``.
         store: address of a PostgreSQL database that is the store; "" for a file in ``data``.
-        standby: wait until the daemon that has the database is gone, and take its home over.
+        standby: begin without the term of that database, and take it when it is free.
         single_database: that database may be one server, without a synchronous standby.
         markets: what can be traded here.
         client, peer, http: Twisted endpoint strings to listen on; empty: not at all.
@@ -59,6 +60,7 @@ class ExchangeConfig:
     """
 
     data: str = "exchange-data"
+    identity: str = ""
     store: str = ""
     single_database: bool = False
     standby: bool = False
@@ -138,6 +140,13 @@ _OPTIONS = (
         about="where identity and database are kept [default: ./exchange-data]",
     ),
     Option(
+        name="identity",
+        field="identity",
+        read=text,
+        takes="FILE",
+        about="the key of this peer, made if there is none [default: identity.key in --data]",
+    ),
+    Option(
         name="store",
         field="store",
         read=_store,
@@ -149,7 +158,8 @@ _OPTIONS = (
         field="standby",
         read=flag,
         takes="",
-        about="with --store: wait until the daemon that serves is gone, then take over",
+        about="with --store: stand by while another daemon of this home serves, and take over "
+        "when that one is gone",
     ),
     Option(
         name="single-database",

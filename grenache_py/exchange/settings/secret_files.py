@@ -30,14 +30,18 @@ SECRET_FILE_BYTES_MAX = 16 * 1024 * 1024
 CONTAINER_SECRETS = "/run/secrets/"
 
 
-def read_or_make_identity(directory: str) -> Identity:
+def read_or_make_identity(directory: str, file: str = "", may_make: bool = True) -> Identity:
     """
     Return the identity kept in ``directory``, making both at the first start.
+
+    Args:
+        file: where it is kept; "" for `KEY_NAME` there.
+        may_make: a new identity is wanted where there is none.
 
     Raises:
         ConfigError: the file or the directory cannot be used; the message says what to do.
     """
-    path = Path(directory) / KEY_NAME
+    path = Path(file or Path(directory) / KEY_NAME)
     try:
         Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
@@ -46,6 +50,12 @@ def read_or_make_identity(directory: str) -> Identity:
         raise ConfigError(f"data directory {directory}: {_reason(error, path)}") from None
     try:
         if not path.exists():
+            if not may_make:
+                raise ConfigError(
+                    f"{path} is not there: a daemon that stands by has the key of the one that"
+                    " serves; copy it here, or name it with --identity (to make a new one, start"
+                    " once without --standby)"
+                )
             _make(path)
     except OSError as error:
         raise ConfigError(f"{path}: {_reason(error, path)}") from None

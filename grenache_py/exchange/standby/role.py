@@ -23,7 +23,7 @@ from grenache_py.exchange.standby.role_effects import (
 from grenache_py.exchange.standby.role_states import ROLE_TRANSITIONS, RoleEvent, RoleState
 from grenache_py.exchange.standby.term import Sight, Watch
 
-__all__ = ["LOOK_S", "SILENT_S", "STEP_S", "DaemonRole"]
+__all__ = ["LOAD_S", "LOOK_PATIENCE_S", "LOOK_S", "SILENT_S", "STEP_S", "DaemonRole"]
 
 #: The database is looked at so often, and by its holder told so often that it lives.
 LOOK_S = 0.25

@@ -58,10 +58,9 @@ class Daemon:
     def serves(self) -> bool:
         try:
             with self.client() as client:
-                client.call("status")
+                return bool(client.call("status")["store"] != "is being opened")
         except AWAY:
             return False
-        return True
 
     def __enter__(self) -> Daemon:
         return self

@@ -6,16 +6,26 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from grenache_py.trading.errors import ExchangeError
-from tests.exchange.daemon.test_daemon import DEADLINE_S, Daemon, place, refusal, start_in_vain
+from grenache_py.trading import Client
+from grenache_py.trading.errors import ExchangeError, Standby, Unavailable
+from tests.exchange.daemon.test_daemon import (
+    DEADLINE_S,
+    Daemon,
+    place,
+    refusal,
+    start_in_vain,
+    tool,
+)
 from tests.support.postgresql import MISSING, Server, primary, standby
 
 pytestmark = [pytest.mark.network, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
@@ -85,80 +95,188 @@ def test_open_orders_outlive_the_daemon_and_its_machine(
             assert report["status"] == "cancelled"
 
 
-def test_a_daemon_that_wakes_after_a_takeover_serves_nothing_more(
+def spare(daemon: Daemon, url: str, folder: Path, *options: str) -> Daemon:
+    """Another daemon of the same home, which stands by."""
+    return Daemon(elsewhere(daemon, folder), "--store", url, "--standby", *options)
+
+
+def becomes(daemon: Daemon, role: str, term: int) -> dict[str, Any]:
+    """Wait until the daemon has that role, and the home that term; its status."""
+    ends, found = time.monotonic() + DEADLINE_S, dict[str, Any]()
+    while time.monotonic() < ends:
+        with suppress(ExchangeError), daemon.client() as client:
+            found = client.call("status")
+            if (found["role"], found["database"].get("newest_term")) == (role, term):
+                return found
+        time.sleep(0.05)
+    raise AssertionError(found)
+
+
+def address(daemon: Daemon) -> str:
+    """Where clients reach it by TCP."""
+    with daemon.client() as client:
+        return str(client.call("status")["listen"]["client"][0])
+
+
+def test_a_daemon_that_stands_by_answers_reads_and_serves_when_the_other_is_killed(
     pair: tuple[Server, Server], tmp_path: Path
 ) -> None:
     one, two = pair
     one.ask("CREATE DATABASE home")
     url = one.url("home", two)
-    with on(url, tmp_path / "here") as daemon:
+    with on(url, tmp_path / "here") as daemon, spare(daemon, url, tmp_path / "there") as other:
         with daemon.client() as client:
-            kept = place(client, "buy", "90")
-        daemon.process.send_signal(signal.SIGSTOP)
-        # As the server does when it hears nothing of the machine any more.
-        one.ask(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE application_name LIKE 'grenache%'"
-        )
-        with on(url, elsewhere(daemon, tmp_path / "there")) as another:
-            with another.client() as client:
-                client.call("order.cancel", order_id=kept["order_id"])
-            daemon.process.send_signal(signal.SIGCONT)
-            with suppress(ExchangeError), daemon.client() as client:
-                place(client, "buy", "91")
-            until(daemon, "has taken over this home (term 2)")
-            with daemon.client() as client, pytest.raises(ExchangeError):
-                place(client, "buy", "92")
-            with another.client() as client:
-                assert client.call("order.list", status="open")["orders"] == []
+            kept = place(client, "buy", "90", client_order_id="c")["order_id"]
+            place(client, "sell", "90", quantity="0.5")
+            listed = client.call("order.list"), client.call("markets.list")
+            order = client.call("order.get", order_id=kept)
+        found = becomes(other, "standby", 1)
+        assert found["store"] == "standby" and found["raised"] == []
+        assert found["database"]["holder"] == address(daemon)
+        assert found["database"]["age_s"] < DEADLINE_S
+        with other.client() as client:
+            assert (client.call("order.list"), client.call("markets.list")) == listed
+            assert client.call("order.get", order_id=kept) == order
+            assert client.call("order.get", client_order_id="c") == order
+            assert len(client.call("trades.list", market="BTC-USD")["trades"]) == 1
+            assert client.call("positions.list")["positions"]
+            with pytest.raises(Standby) as refused:
+                place(client, "buy", "80")
+            assert refused.value.serving == address(daemon)
+            with pytest.raises(Standby):
+                client.call("book.get", market="BTC-USD")
+            assert client.call("hello")["serving"] == address(daemon)
+        with daemon.client() as client:
+            place(client, "buy", "91")  # the one that serves is not hurt
+        daemon.kill()
+        found = becomes(other, "serving", 2)
+        assert found["store"] == "ok" and found["database"]["holder"] == address(other)
+        with other.client() as client:
+            assert client.call("order.get", order_id=kept) == order
+            assert place(client, "buy", "90", client_order_id="c")["order_id"] == kept
 
 
-class Spare(Daemon):
-    """One that stands by; it has started when it says so."""
-
-    def serves(self) -> bool:
-        return "stands by" in self.log.read_text() or super().serves()
-
-
-def test_a_daemon_that_stands_by_serves_when_the_other_is_killed(
+def test_a_frozen_daemon_is_replaced_and_stands_by_when_it_wakes(
     pair: tuple[Server, Server], tmp_path: Path
 ) -> None:
     one, two = pair
     one.ask("CREATE DATABASE home")
     url = one.url("home", two)
-    options = ("--store", url, "--standby")
-    with on(url, tmp_path / "here") as daemon:
+    with on(url, tmp_path / "here") as daemon, spare(daemon, url, tmp_path / "there") as other:
+        becomes(other, "standby", 1)
         with daemon.client() as client:
             kept = place(client, "buy", "90")["order_id"]
-        with Spare(elsewhere(daemon, tmp_path / "there"), *options) as spare:
-            assert "in use by another exchange" in spare.log.read_text()
-            with pytest.raises(ExchangeError):
-                spare.client()
-            with daemon.client() as client:
-                place(client, "buy", "91")  # the one that serves is not hurt
-            daemon.kill()
-            assert until(spare)["database"]["term"] == 2
-            with spare.client() as client:
-                assert client.call("order.get", order_id=kept)["status"] == "new"
-            daemon.options += ("--standby",)
-            with Spare(daemon.folder, *options) as former:
-                assert former.log.read_text().count("stands by") >= 1
-                assert former.stop() in (0, -signal.SIGTERM)
-            # Frozen, and its sessions ended: it stands by again, and does not stay closed for ever.
-            with Spare(daemon.folder, *options) as former:
-                spare.process.send_signal(signal.SIGSTOP)
-                one.ask(
-                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                    " WHERE application_name LIKE 'grenache %'"
-                )
-                assert until(former)["database"]["term"] == 3
-                spare.process.send_signal(signal.SIGCONT)
-                with suppress(ExchangeError), spare.client() as client:
-                    place(client, "buy", "92")
-                taken = until(spare, "in use by another exchange")["database"]
-                assert (taken["role"], taken["term"]) == ("standby", 0)
-                former.kill()
-                assert until(spare)["database"]["term"] == 4
+            daemon.process.send_signal(signal.SIGSTOP)
+            becomes(other, "serving", 2)
+            with other.client() as another:
+                another.call("order.cancel", order_id=kept)
+            daemon.process.send_signal(signal.SIGCONT)
+            # What it has in memory is old: it does not tell that, and takes no order.
+            with suppress(Unavailable):
+                assert client.call("order.get", order_id=kept)["status"] == "cancelled"
+            with pytest.raises(Unavailable):
+                place(client, "buy", "91")
+        found = becomes(daemon, "standby", 2)
+        assert found["database"]["holder"] == address(other)
+        other.kill()
+        becomes(daemon, "serving", 3)
+        with daemon.client() as client:
+            assert client.call("order.get", order_id=kept)["status"] == "cancelled"
+            place(client, "buy", "91")
+
+
+def test_of_two_daemons_that_start_at_once_one_serves(
+    pair: tuple[Server, Server], tmp_path: Path
+) -> None:
+    one, two = pair
+    one.ask("CREATE DATABASE home")
+    url = one.url("home", two)
+    with on(url, tmp_path / "here") as daemon:
+        pass
+    folders = [elsewhere(daemon, tmp_path / name) for name in ("first", "second")]
+    with ThreadPoolExecutor() as threads:
+        starting = [
+            threads.submit(Daemon, folder, "--store", url, "--standby") for folder in folders
+        ]
+        both = [each.result() for each in starting]
+    try:
+        ends = time.monotonic() + DEADLINE_S
+        while True:
+            roles = []
+            for each in both:
+                with each.client() as client:
+                    roles.append(client.call("status")["role"])
+            assert roles != ["serving", "serving"]
+            if sorted(roles) == ["serving", "standby"]:
+                break
+            assert time.monotonic() < ends, roles
+            time.sleep(0.05)
+    finally:
+        for each in both:
+            each.kill()
+
+
+class Trader(threading.Thread):
+    """
+    A client that knows both daemons, and places orders one by one until it is told to end.
+
+    Attributes:
+        placed: the order's id by client_order_id, as it was acknowledged.
+        problem: what it was told that it cannot simply send again; None for nothing.
+    """
+
+    def __init__(self, *daemons: Daemon) -> None:
+        super().__init__(daemon=True)
+        self.placed: dict[str, str] = {}
+        self.problem: ExchangeError | None = None
+        self.ends = threading.Event()
+        self._addresses = [daemon.path for daemon in daemons]
+
+    def run(self) -> None:
+        try:
+            with Client(self._addresses, timeout_s=DEADLINE_S) as client:
+                while not self.ends.is_set():
+                    name = f"t{len(self.placed)}"
+                    order = client.buy("BTC-USD", 1, 50, client_order_id=name)
+                    self.placed[name] = order.order_id
+        except ExchangeError as error:
+            self.problem = error
+
+    def goes_on(self) -> None:
+        """Wait for some more orders."""
+        enough, ends = len(self.placed) + 5, time.monotonic() + DEADLINE_S
+        while len(self.placed) < enough:
+            assert self.problem is None and time.monotonic() < ends, self.problem
+            time.sleep(0.02)
+
+
+def test_daemons_change_over_by_plan_while_a_client_trades(
+    pair: tuple[Server, Server], tmp_path: Path
+) -> None:
+    one, two = pair
+    one.ask("CREATE DATABASE home")
+    url = one.url("home", two)
+    with on(url, tmp_path / "here") as daemon, spare(daemon, url, tmp_path / "there") as other:
+        trader = Trader(daemon, other)
+        trader.start()
+        trader.goes_on()
+        assert tool(other, "promote") == "serves, in term 2\n"
+        trader.goes_on()
+        becomes(daemon, "standby", 2)
+        assert tool(other, "demote") == "stands by\n"
+        becomes(daemon, "serving", 3)
+        trader.goes_on()
+        assert other.stop() in (0, -signal.SIGTERM)  # who stands by stops as any daemon
+        other.start()
+        daemon.stop()  # at once, and without a silence that is waited for
+        becomes(other, "serving", 4)
+        trader.goes_on()
+        trader.ends.set()
+        trader.join(DEADLINE_S)
+        assert trader.problem is None
+        stored = one.ask("SELECT client_order_id, order_id FROM exchange.orders", "home")
+        assert len(stored) == len(dict(stored))
+        assert trader.placed.items() <= dict(stored).items()
 
 
 def test_a_failover_of_the_database_costs_a_moment_and_nothing_else(

@@ -11,7 +11,7 @@ import pytest
 
 from grenache_py.trading import Client, Standby
 from tests.exchange.daemon.test_daemon import DEADLINE_S, Daemon, place
-from tests.exchange.daemon.test_on_postgresql import elsewhere, pair, until
+from tests.exchange.daemon.test_on_postgresql import becomes, elsewhere, pair
 from tests.support.postgresql import MISSING, Server
 
 __all__ = ["pair"]
@@ -34,15 +34,11 @@ def test_neighbours_follow_a_takeover_and_do_not_take_it_for_a_copy(
                 linked(near, *client.call("status")["listen"]["peer"])
                 kept = place(client, "sell", "90")
             daemon.process.send_signal(signal.SIGSTOP)
-            one.ask(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE application_name LIKE 'grenache%'"
-            )
             with Daemon(elsewhere(daemon, tmp_path / "there"), *options) as another:
-                there = until(another)["listen"]["peer"]
+                there = becomes(another, "serving", 2)["listen"]["peer"]
                 linked(near, *there)
                 daemon.process.send_signal(signal.SIGCONT)
-                until(daemon, "has taken over this home (term 2)")
+                becomes(daemon, "standby", 2)
                 linked(near, *there)
                 assert near.call("status")["raised"] == []
                 bought = place(near, "buy", "90")

@@ -224,7 +224,7 @@ def test_a_frozen_daemon_that_wakes_after_a_takeover_adds_no_row(
             child.send_signal(signal.SIGCONT)
             rest = child.stdout.read().split()
         acknowledged = max([told, *(int(word) for word in rest if word.isdigit())])
-        assert [word for word in rest if not word.isdigit()] == ["io", *["fenced"] * 3]
+        assert [word for word in rest if not word.isdigit()] == ["io", *["locked"] * 3]
     finally:
         child.kill()
         child.wait()

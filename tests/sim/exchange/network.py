@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from grenache_py.exchange.daemon.loop.commit_loop import TICK_S_MAX
+from grenache_py.exchange.daemon.loop.node_timer import TICK_S_MAX
 from grenache_py.exchange.effects.batch import Batch, CloseLink, Dial, ReadRecords, Send
 from grenache_py.exchange.effects.rows import RecordRow, Row, Snapshot
 from grenache_py.exchange.market.instrument import Market

@@ -172,6 +172,10 @@ class PeerBan(PeerKey):
     seconds: Annotated[int, Meta(ge=1, le=31_536_000)] = 600
 
 
+class Promote(Params):
+    new_epoch: bool = False
+
+
 class LogLevel(Params):
     level: Literal["debug", "info", "warn", "error", "critical"]
     namespace: Annotated[str, Meta(max_length=200)] = ""

@@ -49,6 +49,9 @@ def hello(gateway: Gateway, client: Principal, params: p.Hello, now: float) -> M
     if params.cancel_on_disconnect is not None:
         _tie(gateway, client, params.cancel_on_disconnect)
     facts, closed = gateway.facts, gateway.closed
+    elsewhere = {}
+    if closed is not None and closed.code == STANDBY:
+        elsewhere = {"role": "standby", **closed.data}
     return {
         "peer": facts.peer,
         "network": facts.network,
@@ -60,7 +63,7 @@ def hello(gateway: Gateway, client: Principal, params: p.Hello, now: float) -> M
         "account": client.grant.account,
         "token_needed": facts.tokens_wanted and not client.grant.scopes,
         "cancel_on_disconnect": client.ties,
-        **({"role": "standby"} if closed is not None and closed.code == STANDBY else {}),
+        **elsewhere,
     }
 
 
@@ -217,6 +220,20 @@ async def backup(
         return await gateway.admin.backup(params.path)
     except StoreError as error:
         raise OrderError(INVALID_PARAMS, f"There is no copy: {error}", field="path") from None
+
+
+@METHODS.method("promote", p.Promote, "admin")
+def promote(gateway: Gateway, client: Principal, params: p.Promote, now: float) -> MethodResult:
+    """Have this daemon serve, and the one that does give way; nothing is lost by that."""
+    gateway.admin.promote(params.new_epoch)
+    return {"wanted": True}
+
+
+@METHODS.method("demote", p.Nothing, "admin")
+def demote(gateway: Gateway, client: Principal, params: p.Nothing, now: float) -> MethodResult:
+    """Have this daemon finish what it took, and leave its home to another one."""
+    gateway.admin.demote()
+    return {"demoted": True}
 
 
 @METHODS.method("shutdown", p.Nothing, "admin")

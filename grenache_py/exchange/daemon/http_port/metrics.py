@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from grenache_py.alarms import PEER
+from grenache_py.exchange.condition.symptoms import STANDS_BY
 from grenache_py.metrics import Exposition, Histogram
 
 __all__ = ["TIMINGS", "exposition", "health"]
@@ -39,12 +40,14 @@ def health(status: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
     Whether this peer serves, and why (not): for load balancers and ``docker`` checks.
 
     A peer without links serves: it is a market of one. A peer whose store failed, or that must
-    not serve because of an alarm, does not.
+    not serve because of an alarm, does not. Nor does one that stands by for another daemon.
     """
     alarms = [each["text"] for each in status["raised"] if each["level"] == "alarm"]
-    ok = status["store"] == "ok" and not alarms
+    role = status.get("role", "serving")
+    ok = status["store"] == "ok" and role == "serving" and not alarms
     return ok, {
         "ok": ok,
+        "role": role,
         "store": status["store"],
         "alarms": alarms,
         "raised": status["raised"],
@@ -69,12 +72,14 @@ def exposition(status: Mapping[str, Any], timings: Mapping[str, Histogram]) -> s
         "1 while this is wrong: docs/operator.rst#alarms.",
         [({"id": id, "level": kind.level}, int(id in now)) for id, kind in PEER.items()],
     )
-    if "fills" not in status:  # there is no node while the store cannot be used
-        out.gauge("exchange_store_ok", "0 while the store cannot be used.", 0)
+    if "database" in status:
+        _add_database(out, status["role"], status["database"])
+    store_ok = status["store"] in {"ok", STANDS_BY}
+    out.gauge("exchange_store_ok", "0 while the store cannot be used.", int(store_ok))
+    if "fills" not in status:  # there is no node while the store cannot be used, or is another's
         return out.text()
     fills, gossip, grapes = status["fills"], status["gossip"], status["grapes"]
     out.gauge("exchange_uptime_seconds", "Since the node was made.", status["uptime_s"])
-    out.gauge("exchange_store_ok", "0 while the store cannot be used.", status["store"] == "ok")
     out.gauge("exchange_store_bytes", "Size of the database.", status["store_bytes"])
     if status["store_free_bytes"] is not None:
         out.gauge("exchange_store_free_bytes", "Free on its disk.", status["store_free_bytes"])
@@ -85,16 +90,6 @@ def exposition(status: Mapping[str, Any], timings: Mapping[str, Histogram]) -> s
             "Since a program's transaction has kept the log from beginning anew; 0: none does.",
             status["wal"]["held_s"] or 0,
         )
-    if "database" in status:
-        out.gauge(
-            "exchange_term", "The term in which this daemon serves.", status["database"]["term"]
-        )
-        lags = [
-            ({"standby": each["name"], "sync": each["sync"]}, each["lag_s"] or 0)
-            for each in status["database"]["standbys"] or ()
-        ]
-        if lags:
-            out.gauge("exchange_standby_lag_seconds", "Of each standby of the database.", lags)
     out.counter("exchange_commits_total", "Transactions written.", status["commits"])
     out.counter("exchange_commit_rows_total", "Rows written.", status["commit_rows"])
     for name, (metric, about) in TIMINGS.items():
@@ -160,3 +155,23 @@ def exposition(status: Mapping[str, Any], timings: Mapping[str, Histogram]) -> s
         [({"who": who}, met[who]) for who in ("itself", "another", "nobody")],
     )
     return out.text()
+
+
+def _add_database(out: Exposition, role: str, database: Mapping[str, Any]) -> None:
+    out.gauge("exchange_serving", "0 while this daemon stands by.", int(role == "serving"))
+    out.gauge("exchange_term", "The term in which this daemon serves.", database["term"])
+    if "newest_term" in database:
+        out.gauge(
+            "exchange_newest_term", "The term that the database has.", database["newest_term"]
+        )
+        out.gauge(
+            "exchange_holder_silent_seconds",
+            "Since the daemon that serves is known to have said that it lives.",
+            database["age_s"],
+        )
+    lags = [
+        ({"standby": each["name"], "sync": each["sync"]}, each["lag_s"] or 0)
+        for each in database["standbys"] or ()
+    ]
+    if lags:
+        out.gauge("exchange_standby_lag_seconds", "Of each standby of the database.", lags)

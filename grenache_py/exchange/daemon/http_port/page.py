@@ -42,6 +42,7 @@ class StatusPages:
         advertise: the address that other peers are told, "" for the one they see.
         expiring: returns what of the settings ends by itself: certificates and tokens.
         watch: told what is wrong by all of it.
+        of_role: returns what is known of this daemon's role, by member of ``status``.
     """
 
     clock: IReactorTime
@@ -55,6 +56,7 @@ class StatusPages:
     door: Callable[[], dict[str, object]]
     expiring: Callable[[], dict[str, Any]]
     watch: AlarmWatch
+    of_role: Callable[[], dict[str, Any]] = dict
 
     def pages(self) -> Pages:
         """Every page of the HTTP port, by path."""
@@ -93,6 +95,7 @@ class StatusPages:
             "store_free_bytes": self.store.free_bytes,
             "wal": self.store.wal,
             **self.store.facts,
+            **self.of_role(),
             "grapes": self.discovery.status(),
             **self.expiring(),
         }

@@ -35,37 +35,29 @@ from grenache_py.exchange.daemon.connections.link_refusals import LinkRefusals
 from grenache_py.exchange.daemon.connections.peer_connection import PeerConnection
 from grenache_py.exchange.daemon.loop.answer_queue import AnswerQueue, QueuedAnswers
 from grenache_py.exchange.daemon.loop.egress import Egress
-from grenache_py.exchange.daemon.loop.guarded_node import UNDONE, GuardedNode
+from grenache_py.exchange.daemon.loop.guarded_node import LOST, MOVED, UNDONE, GuardedNode
 from grenache_py.exchange.daemon.loop.loop_states import (
     TURN_TRANSITIONS,
     TurnEvent,
     TurnState,
 )
+from grenache_py.exchange.daemon.loop.node_timer import NodeTimer
 from grenache_py.exchange.daemon.loop.peer_input import PeerInput
 from grenache_py.exchange.daemon.loop.record_reads import RecordReads
 from grenache_py.exchange.daemon.loop.recovery import Recovery
 from grenache_py.exchange.daemon.loop.timings import Began, Timings
 from grenache_py.exchange.effects.batch import Batch, Dial
-from grenache_py.exchange.errors import BUSY, StoreError
+from grenache_py.exchange.errors import BUSY, OrderError, StoreError
 
 if TYPE_CHECKING:
     from grenache_py.exchange.effects.rows import Snapshot
     from grenache_py.exchange.node import ExchangeNode
     from grenache_py.exchange.storage.store import Store
 
-__all__ = ["TICK_S_MAX", "CommitLoop"]
-
-#: The node is called so often at least, whatever its deadlines say.
-TICK_S_MAX = 2.0
+__all__ = ["CommitLoop"]
 
 # Members of an enumeration are looked up slowly, and these for each line.
 _SCHEDULED, _COMMITTING_MORE = TurnState.SCHEDULED, TurnState.COMMITTING_MORE
-
-#: What a client is told whose request was on its way to the disk when that failed.
-LOST = (
-    "The store failed while this was under way, so it may not have happened. Ask again; with the"
-    " same client_order_id an order is never placed twice."
-)
 
 
 class CommitLoop:
@@ -73,6 +65,8 @@ class CommitLoop:
     Drives one `ExchangeNode`.
 
     Attributes:
+        lost: called, with the reason, when a node was dropped of which only the store knows what
+            is true; then whoever is called begins anew. By default the store is opened again.
         guarded: the node, and whether it may be asked.
         peer_input: takes what comes from peers.
         commits, commit_rows: how many commits, and their rows.
@@ -106,7 +100,8 @@ class CommitLoop:
         self._background = Background(self.log)
         self._connections = ConnectionSets(clock)
         self.guarded = GuardedNode(clock, gateway, make_node, self.kick)
-        self._recovery = Recovery(clock, self.start, self.guarded.elsewhere)
+        self._recovery = Recovery(clock, self.start)
+        self.lost: Callable[[str], None] = self._recover
         refusals = LinkRefusals(clock)
         self._egress = Egress(self.guarded, self._connections, clock, refusals, dial)
         relay_soon = self._egress.relay_soon
@@ -114,8 +109,7 @@ class CommitLoop:
         self._answers = AnswerQueue(self._background, self.kick, self.guarded.method_failed)
         self._reads = RecordReads(store, self.guarded, self._background)
         self._scheduled: IDelayedCall | None = None
-        self._timer: IDelayedCall | None = None
-        self._armed_for = 0.0
+        self._timer = NodeTimer(clock, self.guarded)
         self._idle: list[Deferred[None]] = []
 
     @property
@@ -144,7 +138,10 @@ class CommitLoop:
         Fails with:
             StoreError: the store cannot be opened.
         """
-        snapshot = await self._store.open()
+        self.begin(await self._store.open())
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Make the node from what the store holds. Raises ConfigError when it cannot be."""
         self.guarded.make(snapshot)
         connected = self._connections.clients.values()
         self.guarded.clients_lost_but({each.session.client.number for each in connected})
@@ -242,7 +239,7 @@ class CommitLoop:
                 errbackArgs=(answers,),
             )
             committing.addErrback(lambda why: self.log.failure("releasing a batch failed", why))
-        self._arm()
+        self._timer.arm()
 
     def _committed(
         self,
@@ -279,32 +276,16 @@ class CommitLoop:
         self._reads.begin(batch.reads)
         self._is_idle()
 
-    def _arm(self) -> None:
-        """Have the one timer go off at the node's next deadline."""
-        node = self.guarded.node
-        if node is None:
-            return
-        deadline = node.next_deadline()
-        timer = self._timer
-        if timer is not None and timer.active():
-            if self._armed_for <= deadline:
-                return  # too early does no harm: it will be armed again then
-            timer.cancel()
-        self._armed_for = deadline
-        # Deadlines are wall time, which may be put back.
-        delay = min(max(0.0, deadline - self._clock.seconds()), TICK_S_MAX)
-        self._timer = self._clock.callLater(delay, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        self.guarded.ask("clock work", lambda node, now: node.tick(now))  # its turn arms it again
-
     # Failure.
 
     def _commit_failed(self, failure: Failure, answers: QueuedAnswers) -> None:
         self._turn_event(TurnEvent.WRITE_FAILED)
         if not failure.check(StoreError):
             self.log.failure("a commit failed as it must not", failure)
+        if self.guarded.node is None:  # it was dropped while the disk was at work
+            self._answers.refuse(answers, BUSY, LOST, outcome="unknown")
+            self.kick()  # for those that came since
+            return
         self._drop_node(failure.getErrorMessage(), answers, LOST)
 
     def begin_anew(self) -> None:
@@ -323,7 +304,7 @@ class CommitLoop:
         if told is LOST:
             self.log.error("store failed, orders are refused: {reason}", reason=reason)
         recovers = self.guarded.drop()
-        self._cancel_timer()
+        self._timer.cancel()
         self.peer_input.unreleased.clear()
         self._connections.drop_links()
         self._connections.flush_clients(self._gateway.feed.gap_all())
@@ -331,7 +312,15 @@ class CommitLoop:
         self._answers.refuse([*answers, *self._answers.take()], BUSY, told, outcome=outcome)
         self._is_idle()
         if recovers:
-            self._background.spawn("open the store again", self._recovery.run())
+            self.lost(reason)
+
+    def _recover(self, reason: str) -> None:
+        self._background.spawn("open the store again", self._recovery.run())
+
+    def drop(self, reason: str) -> None:
+        """Forget the node, if there is one; what is being written has an unknown outcome."""
+        if self.guarded.node is not None:
+            self._drop_node(reason, [], MOVED)
 
     # The end.
 
@@ -349,17 +338,25 @@ class CommitLoop:
         self.kick()
         return waiting
 
+    async def finish(self, told: OrderError) -> None:
+        """Refuse what comes from now on, finish what came before, say goodbye to the peers."""
+        self.guarded.refuse(told)
+        await self._finish()
+
+    async def _finish(self) -> None:
+        await self._when_idle()
+        node = self.guarded.node
+        if node is not None:
+            node.goodbye(self._clock.seconds())
+            await self._when_idle()
+
     async def stop(self) -> None:
         """Refuse what comes from now on, finish what came before, say goodbye to the peers."""
         if self.guarded.stops:
             return
         self.guarded.stop()
         self.guarded.clients_lost_but(())  # their orders end while peers can still be told
-        await self._when_idle()
-        node = self.guarded.node
-        if node is not None:
-            node.goodbye(self._clock.seconds())
-            await self._when_idle()
+        await self._finish()
         self._connections.close()
         await self._background.stop()
         self._egress.stop()
@@ -367,12 +364,7 @@ class CommitLoop:
             self._scheduled.cancel()
             self._scheduled = None
             self._turn_event(TurnEvent.CANCELLED)
-        self._cancel_timer()
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+        self._timer.cancel()
 
     def when_all_closed(self) -> Deferred[None]:
         """

@@ -18,19 +18,25 @@ from grenache_py.errors import LocalProtocolError
 from grenache_py.exchange.client_port.gateway import Gateway, StepFailed
 from grenache_py.exchange.daemon.loop.loop_states import NODE_TRANSITIONS, NodeEvent, NodeState
 from grenache_py.exchange.effects.batch import Batch, CloseLink, Dial, Send
-from grenache_py.exchange.errors import BUSY, SHUTTING_DOWN, STANDBY, OrderError
+from grenache_py.exchange.errors import BUSY, SHUTTING_DOWN, OrderError
 
 if TYPE_CHECKING:
     from grenache_py.exchange.effects.rows import Snapshot
     from grenache_py.exchange.node import ExchangeNode
 
-__all__ = ["UNDONE", "GuardedNode"]
+__all__ = ["LOST", "MOVED", "UNDONE", "GuardedNode"]
 
-#: What clients are told: after a bug, while there is no node, and while the daemon stops.
+#: What a client is told whose request was on its way to the disk when that failed.
+LOST = (
+    "The store failed while this was under way, so it may not have happened. Ask again; with the"
+    " same client_order_id an order is never placed twice."
+)
+#: What clients are told: of what was not on its way yet when another daemon took over, after a bug,
+#: while there is no node, and while the daemon stops.
+MOVED = "This daemon serves no more, so this did not happen. Ask again where the home is served."
 UNDONE = "The daemon failed while this was under way, so it did not happen. Ask again."
 CLOSED = "The store has failed and is being opened again; nothing is accepted until it is back."
 STOPPING = "This daemon is shutting down."
-ELSEWHERE = "Another daemon has this home's store, and serves; ask at its address."
 
 
 class GuardedNode:
@@ -161,13 +167,18 @@ class GuardedNode:
         self._happens(NodeEvent.DROPPED)
         self.node = None
         self._gateway.take_came()
-        self._gateway.closed = OrderError(BUSY, CLOSED)
+        self._gateway.closed, self._gateway.from_store = OrderError(BUSY, CLOSED), False
         return self.state is NodeState.RECOVERING
 
-    def elsewhere(self) -> None:
-        """The store cannot be opened because another daemon has it."""
-        if self.state is NodeState.RECOVERING:
-            self._gateway.closed = OrderError(STANDBY, ELSEWHERE)
+    def refuse(self, error: OrderError, from_store: bool = False) -> None:
+        """
+        Tell clients this from now on, until there is a node again.
+
+        Args:
+            from_store: but what the store holds.
+        """
+        if not self.stops:
+            self._gateway.closed, self._gateway.from_store = error, from_store
 
     def stop(self) -> None:
         """Let what came before be finished, and refuse what clients ask from now on."""

@@ -20,6 +20,7 @@ from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.replication.remote_orders import HiddenOrders
 from grenache_py.exchange.settings.config import ExchangeConfig
 from grenache_py.exchange.signed_log.keys import Identity
+from grenache_py.exchange.standby.role_effects import LoadNode
 
 __all__ = ["NodeFactory"]
 
@@ -42,14 +43,14 @@ class NodeFactory:
         version: str,
         peer_port: Callable[[], int | None],
         alarms_changed: Callable[[], None],
-        term: Callable[[], int] = lambda: 0,
+        load: Callable[[], LoadNode | None] = lambda: None,
     ) -> None:
         """
         Args:
             version: of this program, which other peers are told.
             peer_port: returns the TCP port that other peers are told; None: there is none.
             alarms_changed: called when the node's own alarms are others than before.
-            term: returns the term under which the store was opened; 0 when it has none.
+            load: returns what the daemon's role says of the node; None where it has none.
         """
         self.config = config
         self._identity = identity
@@ -57,29 +58,36 @@ class NodeFactory:
         self._version = version
         self._peer_port = peer_port
         self._alarms_changed = alarms_changed
-        self._term = term
+        self._load = load
         self._epoch_found: int | None = None
         self._told_hidden: set[str] = set()  # markets of the configuration
 
     def make(self, snapshot: Snapshot, now: float) -> ExchangeNode:
         """The node that goes on where ``snapshot`` ends."""
-        config = self.config
+        config, load = self.config, self._load()
         # The operator asks for one new epoch. Once it is on the disk, a node that is made again
         # after a failure keeps it.
         epoch = snapshot.head.epoch if snapshot.head else 0
         if self._epoch_found is None:
             self._epoch_found = epoch
         new_epoch = config.new_epoch and epoch == self._epoch_found
+        if load is not None:
+            new_epoch = load.new_epoch
         peering = PeeringConfig(
             network=config.network,
             listen=self._listen(),
             connect=config.connect,
             grapes=self._grape_hosts(),
             software=f"grenache-py/{self._version}",
-            term=self._term(),
+            term=0 if load is None else load.term,
         )
         node = ExchangeNode(
-            NodeConfig(peering, config.markets, new_epoch=new_epoch),
+            NodeConfig(
+                peering,
+                config.markets,
+                new_epoch=new_epoch,
+                followed=load is not None and not load.listen,
+            ),
             self._identity,
             snapshot,
             self._rng,

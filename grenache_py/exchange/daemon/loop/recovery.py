@@ -16,8 +16,7 @@ from grenache_py.exchange.errors import StoreError
 
 __all__ = ["Recovery"]
 
-#: Between two tries to open a store that failed; each pause is twice as long as the one before, but
-#: when another daemon has the store.
+#: Between two tries to open a store that failed; each pause is twice as long as the one before.
 RETRY_S_MIN, RETRY_S_MAX = 0.5, 30.0
 
 
@@ -35,17 +34,14 @@ class Recovery:
         self,
         clock: IReactorTime,
         start: Callable[[], Awaitable[None]],
-        elsewhere: Callable[[], None],
     ) -> None:
         """
         Args:
             start: opens the store and makes a node; raises ``StoreError`` when it cannot.
-            elsewhere: called when it cannot because another daemon has the store.
         """
         self.reason = ""
         self._clock = clock
         self._start = start
-        self._elsewhere = elsewhere
 
     async def run(self) -> None:
         """Wait, and start again, until that works."""
@@ -58,10 +54,7 @@ class Recovery:
                 if str(error) != self.reason:
                     self.reason = str(error)
                     self.log.error("store still failed: {reason}", reason=self.reason)
-                if error.fault in {"fenced", "locked"}:
-                    self._elsewhere()
-                # Another daemon has it: who stands by takes over soon after that is gone.
-                pause = RETRY_S_MIN if error.fault == "locked" else min(RETRY_S_MAX, pause * 2)
+                pause = min(RETRY_S_MAX, pause * 2)
             else:
                 self.log.info("store is back, orders are accepted again")
                 return

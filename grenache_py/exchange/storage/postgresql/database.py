@@ -21,17 +21,30 @@ import attrs
 
 from grenache_py.exchange.effects.rows import LogRow, Row, Snapshot
 from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.standby.term import Term
 from grenache_py.exchange.storage import retention, snapshot
 from grenache_py.exchange.storage.copies import BACKUP_MARK
 from grenache_py.exchange.storage.postgresql.faults import translated
 from grenache_py.exchange.storage.postgresql.sessions import SILENT_S, DatabaseSession, place_of
 from grenache_py.exchange.storage.postgresql.statements import STATEMENTS, TableWrite, writes
+from grenache_py.exchange.storage.postgresql.stored_term import (
+    WATCHER_NAME,
+    WRITER_NAME,
+    StoredTerm,
+    in_use,
+    read_term,
+    sessions_of,
+)
 
-__all__ = ["Claimant", "PostgreSQLDatabase", "steps_of_schema"]
+__all__ = ["COPIED", "Claimant", "PostgreSQLDatabase", "steps_of_schema"]
+
+#: What is said of a database that was copied.
+COPIED = (
+    "is a backup copy, or was moved here: running on it would promise again what was traded since;"
+    " start with --new-epoch (see 'Backup and restore' in docs/high-availability.rst)"
+)
 
 ADVISORY_LOCK = 0x67725078  # "grPx": who makes or upgrades the tables
-#: A session that writes shows as this and the boot of its process.
-WRITER_NAME = "grenache "
 #: How often, a tenth of a second apart, it is looked whether another daemon's sessions have ended.
 LOOKS = 30
 END_MS = 5_000  # that the server may take to end a session
@@ -40,9 +53,8 @@ _TERM = {
     "begin": "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
     "hold": "SELECT hold_term($1::bigint, $2, $3::boolean)",
     "commit": "COMMIT",
-    "raise": "UPDATE term SET number = number + 1, holder = $1, boot = $2, since_ms = $3::bigint,"
-    " home = coalesce(nullif($4, ''), home), cluster = coalesce(nullif($5, ''), cluster)"
-    " WHERE number = $6::bigint",
+    "raise": "SELECT raise_term($1::bigint, $2::bigint, $3, $4, $5::double precision, $6, $7)",
+    "give up": "UPDATE term SET holder = '' WHERE number = $1::bigint AND boot = $2",
     "renewed": "UPDATE term SET cluster = $1::text",
 }
 
@@ -70,17 +82,6 @@ class Claimant:
     name: str
 
 
-@attrs.frozen
-class _Stored:
-    """What the database says of itself; ``number`` -1: it has no tables yet."""
-
-    number: int = -1
-    holder: str = ""
-    boot: str = ""
-    home: str = ""
-    cluster: str = ""
-
-
 class PostgreSQLDatabase:
     """
     One database, and the only session that may write to it.
@@ -91,8 +92,11 @@ class PostgreSQLDatabase:
     Attributes:
         place: where it is, for people.
         number: the term that this process holds; 0: none, or it is not open.
-        since_ms: since when, by this machine's clock.
-        holder: who had the term when it was looked at last, for people.
+        claimant: who asks for it.
+        alone: a server without a synchronous standby is enough.
+        accept_copy: open a restored backup too; the first log entry, which the caller promises
+            to be of a new epoch, makes it a home's own again.
+        steps: the schema steps that this program knows.
     """
 
     def __init__(
@@ -103,36 +107,26 @@ class PostgreSQLDatabase:
         *,
         alone: bool = False,
         accept_copy: bool = False,
-        stands_by: bool = False,
         steps: Sequence[str] | None = None,
     ) -> None:
         """
         Args:
             seconds: the time since 1970.
-            alone: a server without a synchronous standby is enough.
-            accept_copy: open a restored backup too; the first log entry, which the caller
-                promises to be of a new epoch, makes it a home's own again.
-            stands_by: who lost the term may take it again once its holder is gone.
-            steps: schema steps, for tests of upgrades.
         """
         self.place = place_of(url)
         self.number = 0
-        self.since_ms = 0
-        self.holder = ""
+        self.claimant = claimant
+        self.alone = alone
+        self.accept_copy = accept_copy
+        self.steps = steps_of_schema() if steps is None else steps
         self._url = url
-        self._claimant = claimant
         self._seconds = seconds
-        self._alone = alone
-        self._accept_copy = accept_copy
-        self._stands_by = stands_by
         self._is_copy = False
-        self._had_term = False
-        self._steps = steps_of_schema() if steps is None else steps
         self._session: DatabaseSession | None = None
 
     def connect(self, name: str = "grenache", *, writes: bool = False) -> DatabaseSession:
         """Open a session more. Raises StoreError."""
-        return DatabaseSession(self._url, name, self._alone, self._seconds(), writes=writes)
+        return DatabaseSession(self._url, name, self.alone, self._seconds(), writes=writes)
 
     @property
     def connection(self) -> DatabaseSession:
@@ -143,83 +137,76 @@ class PostgreSQLDatabase:
 
     def open(self, by_force: bool = False) -> None:
         """
-        Take the term, making or upgrading the tables where needed.
+        Take the term from a process that is gone, making or upgrading the tables where needed.
 
-        The first time, the term is taken from a daemon that is gone; later, only from this process
-        itself: who lost it meanwhile has to be started again, or stands by.
+        For who serves nobody: a daemon takes it in the steps of its role (``end_sessions``,
+        ``raise_term``).
 
         Args:
-            by_force: also from a daemon whose sessions live, which ends them.
+            by_force: also from one whose sessions live, which ends them.
 
         Raises:
-            StoreError: the database cannot be used, or is another daemon's.
+            StoreError: the database cannot be used, or is another process's.
         """
         self.close()
         with self._closing_on_error():
-            name = WRITER_NAME + self._claimant.boot
-            self._session = session = self.connect(name, writes=True)
-            stored = self._stored(session)
-            self._check(session, stored, by_force)
-            for boot in {stored.boot, self._claimant.boot}:  # which may still be committing
-                _end_sessions(session, boot)
-            self._upgrade(session)
-            session.prepare(_TERM | STATEMENTS)
-            self._raise_term(session, max(stored.number, 0))
+            session, term = self._connected()
+            if term.number > 0 and term.boot != self.claimant.boot and not by_force:
+                self._see_whether_served(session, term)
+            _end_sessions(session, term.boot, self.claimant.boot)
+            self.raise_term(term.number, term.number + 1, self.claimant.name, 0.0)
 
-    def _stored(self, session: DatabaseSession) -> _Stored:
-        """What the database says of itself. Raises StoreError when this program is too old."""
-        if session.execute("SELECT to_regclass('exchange.version')").fetchone() == (None,):
-            return _Stored()
-        (version,) = session.execute("SELECT schema FROM version").fetchone()
-        if version > len(self._steps):
-            raise StoreError(
-                "refused",
-                f"{self.place} has schema {version}, this program knows {len(self._steps)}: "
-                "run the newer grenache-py that wrote it, or name another database",
-            )
-        columns = "number, holder, boot, home, cluster"
-        return _Stored(*session.execute(f"SELECT {columns} FROM term").fetchone())
+    def end_sessions(self, silent_s: float) -> None:
+        """
+        Connect, and end the sessions of the term that is, and older ones of this process.
 
-    def _check(self, session: DatabaseSession, stored: _Stored, by_force: bool) -> None:
-        """Refuse a database that is another home's, another daemon's, or a copy."""
-        home, mine = self._claimant.home, stored.boot == self._claimant.boot
-        self.holder = stored.holder
+        Args:
+            silent_s: its holder must have been silent for so long; 0: whatever it has said.
+
+        Raises:
+            StoreError: ``fenced``: the holder lives; otherwise it is not known what was done.
+        """
+        self.close()
+        with self._closing_on_error():
+            session, term = self._connected(silent_s)
+            _end_sessions(session, term.boot, self.claimant.boot)
+
+    def _connected(self, silent_s: float = 0.0) -> tuple[DatabaseSession, Term]:
+        """The session that writes from now on, and the term. Raises StoreError."""
+        name = WRITER_NAME + self.claimant.boot
+        self._session = session = self.connect(name, writes=True)
+        stored = self.look(session)
+        sight = stored.sight
+        if stored.copied and not self.accept_copy:
+            raise StoreError("refused", f"{self.place} {COPIED}")
+        self._is_copy = stored.copied
+        if silent_s and sight.term.holder and sight.silent_s < silent_s:
+            raise StoreError("fenced", f"{self.place}: {sight.term.holder} lives after all")
+        return session, sight.term
+
+    def look(self, session: DatabaseSession) -> StoredTerm:
+        """
+        Look at the term.
+
+        Raises:
+            StoreError: the database is another home's, or a newer program's.
+        """
+        stored = read_term(session, len(self.steps), self.alone)
+        home = self.claimant.home
         if home and stored.home not in {"", home}:
             raise StoreError(
                 "refused",
                 f"{self.place} is the store of the home {stored.home[:8]}, and this one is"
                 f" {home[:8]}: name another database, or give this daemon that identity",
             )
-        if self._had_term and not mine and not self._stands_by:
-            raise StoreError(
-                "fenced",
-                f"{self.place}: {stored.holder} has taken over this home (term {stored.number}),"
-                " so this daemon serves no more; start it again once that one has stopped",
-            )
-        if not mine and stored.number > 0 and not by_force:
-            self._see_whether_served(session, stored)
-        marked = stored.number >= 0 and session.execute(
-            "SELECT count(*) FROM meta WHERE name = ?", (BACKUP_MARK,)
-        ).fetchone() != (0,)
-        self._is_copy = marked or stored.cluster not in {"", session.facts.cluster}
-        if self._is_copy and not self._accept_copy:
-            raise StoreError(
-                "refused",
-                f"{self.place} is a backup copy, or was moved here: running on it would promise"
-                " again what was traded since; start with --new-epoch (see 'Backup and restore' in"
-                " docs/high-availability.rst)",
-            )
+        return stored
 
-    def _see_whether_served(self, session: DatabaseSession, stored: _Stored) -> None:
+    def _see_whether_served(self, session: DatabaseSession, term: Term) -> None:
         for _ in range(LOOKS):  # a daemon that just stopped leaves its sessions for a moment
-            if not _sessions(session, stored.boot):
+            if not sessions_of(session, term.boot):
                 return
             sleep(0.1)
-        raise StoreError(
-            "locked",
-            f"{self.place} is in use by another exchange ({stored.holder}, term {stored.number}):"
-            " stop that one; if its machine is gone, try again in 15 s",
-        )
+        raise StoreError("locked", f"{self.place} {in_use(term)}")
 
     def _upgrade(self, session: DatabaseSession) -> None:
         with session.transaction():
@@ -228,28 +215,43 @@ class PostgreSQLDatabase:
             version = session.execute("SELECT schema FROM version").fetchone()[0] if made else 0
             if not made:
                 session.execute("CREATE SCHEMA exchange")
-            for step in self._steps[version:]:
+            for step in self.steps[version:]:
                 session.execute(step)
-            if version < len(self._steps):
+            if version < len(self.steps):
                 session.execute("DELETE FROM version")
-                session.execute("INSERT INTO version VALUES (?)", (len(self._steps),))
+                session.execute("INSERT INTO version VALUES (?)", (len(self.steps),))
             # What waits for the standby is the commit.
             session.execute(f"SET LOCAL statement_timeout = '{SILENT_S} s'")
 
-    def _raise_term(self, session: DatabaseSession, expected: int) -> None:
-        now_ms = int(self._seconds() * 1000)
-        claimant, cluster = self._claimant, "" if self._is_copy else session.facts.cluster
-        values = [claimant.name, claimant.boot, now_ms, claimant.home, cluster, expected]
-        raised = [str(value).encode() for value in values]
-        held = self._held(expected + 1)  # which who was outrun does not find
-        try:
+    def raise_term(self, expected: int, number: int, holder: str, silent_s: float) -> None:
+        """
+        Take the term, and wait until that is replicated: what is read from then on was, too.
+
+        Args:
+            expected: the term that it must still be.
+            holder: where clients reach this process.
+            silent_s: as for ``end_sessions``.
+
+        Raises:
+            StoreError: ``fenced``: it is another one, or its holder lives; otherwise nobody
+                knows whether it was taken.
+        """
+        with self._closing_on_error():
+            session = self.connection
+            self._upgrade(session)
+            session.prepare(_TERM | STATEMENTS)
+            claimant, cluster = self.claimant, "" if self._is_copy else session.facts.cluster
+            values = [expected, number, holder, claimant.boot, silent_s, claimant.home, cluster]
+            raised = [str(value).encode() for value in values]
+            held = self._held(number)
             session.transact([("begin", []), ("raise", raised), ("hold", held), ("commit", [])])
-        except StoreError as error:
-            if error.fault != "fenced":
-                raise
-            raise StoreError("locked", f"{self.place} is being taken by another daemon") from error
-        self.number, self.since_ms, self.holder = expected + 1, now_ms, claimant.name
-        self._had_term = True
+            self.number = number
+
+    def give_up(self) -> None:
+        """Leave the term without a holder, if it is this process's still. Raises StoreError."""
+        with self._closing_on_error():
+            given_up = [str(self.number).encode(), self.claimant.boot.encode()]
+            self.connection.transact([("begin", []), ("give up", given_up), ("commit", [])])
 
     def load(self) -> Snapshot:
         """Everything a node needs to start. Raises StoreError."""
@@ -282,8 +284,8 @@ class PostgreSQLDatabase:
         ])  # fmt: skip
 
     def _held(self, number: int) -> list[bytes]:
-        alone = b"true" if self._alone else b"false"
-        return [str(number).encode(), self._claimant.boot.encode(), alone]
+        alone = b"true" if self.alone else b"false"
+        return [str(number).encode(), self.claimant.boot.encode(), alone]
 
     def barrier(self) -> None:
         """See that the term is held, and that all that is read from now on is replicated."""
@@ -301,7 +303,7 @@ class PostgreSQLDatabase:
         with self._closing_on_error():
             session = self.connection
             with session.transaction():
-                held = (self.number, self._claimant.boot, self._alone)
+                held = (self.number, self.claimant.boot, self.alone)
                 session.execute("SELECT hold_term(?, ?, ?)", held)
                 yield session
 
@@ -339,22 +341,22 @@ class PostgreSQLDatabase:
             raise
 
 
-def _sessions(session: DatabaseSession, boot: str) -> int:
-    """How many sessions of the process ``boot`` may write."""
-    (count,) = session.execute(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = ?",
-        (WRITER_NAME + boot,),
-    ).fetchone()
-    return int(count)
+def _end_sessions(session: DatabaseSession, boot: str, own: str) -> None:
+    """
+    End what the process ``boot`` may be doing, and what this one may still be doing elsewhere.
 
+    Of this one's other sessions one goes on watching the term; it is stuck when it waits for a
+    standby.
 
-def _end_sessions(session: DatabaseSession, boot: str) -> None:
-    """End the other sessions of the process ``boot`` that may write. Raises StoreError."""
+    Raises:
+        StoreError: a session does not end.
+    """
+    theirs = [] if boot == own else [WRITER_NAME + boot, WATCHER_NAME + boot]
     ended = session.execute(
-        "SELECT pg_terminate_backend(pid, ?) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = ? AND pid <> pg_backend_pid()",
-        (END_MS, WRITER_NAME + boot),
+        "SELECT pg_terminate_backend(pid, ?1) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND (application_name = ANY (?2) OR application_name = ?3 AND wait_event = 'SyncRep')",
+        (END_MS, [*theirs, WRITER_NAME + own], WATCHER_NAME + own),
     ).fetchall()
     if (False,) in ended:
         raise StoreError("io", f"{session.place} could not end the sessions of an older term")

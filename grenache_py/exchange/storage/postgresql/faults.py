@@ -13,9 +13,10 @@ import psycopg
 
 from grenache_py.exchange.errors import StoreError, StoreFault
 
-__all__ = ["NO_STANDBY", "TERM_OVER", "fault_of", "translated"]
+__all__ = ["NO_STANDBY", "TERM_HELD", "TERM_OVER", "fault_of", "translated"]
 
-TERM_OVER, NO_STANDBY = "GX001", "GX002"  # raised by hold_term, see the schema
+# Raised by hold_term and raise_term, see the schema.
+TERM_OVER, NO_STANDBY, TERM_HELD = "GX001", "GX002", "GX003"
 
 # By SQLSTATE, or its class of two characters.
 _FAULTS: dict[str, tuple[StoreFault, str]] = {
@@ -23,6 +24,7 @@ _FAULTS: dict[str, tuple[StoreFault, str]] = {
         "fenced",
         "{place}: another daemon has taken over this home, so this one serves no more",
     ),
+    TERM_HELD: ("fenced", "{place}: another daemon was faster, or lives after all"),
     NO_STANDBY: (
         "refused",
         "{place}: {error}: set synchronous_standby_names and synchronous_commit = on again",

@@ -13,8 +13,9 @@ from typing import Any, TypeVar, cast
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 
-from grenache_py.exchange.effects.rows import OrderRow, Row, Snapshot
+from grenache_py.exchange.effects.rows import LogRow, OrderRow, Row, Snapshot
 from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.standby.role import STEP_S
 from grenache_py.exchange.storage import retention, snapshot
 from grenache_py.exchange.storage.client_id_filter import UsedClientIds
 from grenache_py.exchange.storage.postgresql import queries
@@ -22,6 +23,7 @@ from grenache_py.exchange.storage.postgresql.copying import copy_to_file
 from grenache_py.exchange.storage.postgresql.database import PostgreSQLDatabase
 from grenache_py.exchange.storage.postgresql.faults import translated
 from grenache_py.exchange.storage.postgresql.sessions import DatabaseSession, size_and_standbys
+from grenache_py.exchange.storage.postgresql.term_watcher import TermWatcher
 from grenache_py.exchange.storage.retention import Retention
 from grenache_py.exchange.storage.snapshot import Counts
 from grenache_py.exchange.storage.store import HistoryReads
@@ -43,6 +45,11 @@ class PostgreSQLStore(HistoryReads):
         database: the writing side.
         reactor: brings results from the threads back to its own thread.
         keep: how much history ``prune`` leaves.
+
+    Attributes:
+        watcher: looks at the term, and says that this process lives.
+        head: epoch and number of the newest own log entry that is known to be replicated.
+        follows: another process holds the term, and what it has committed is read.
     """
 
     queries = queries
@@ -53,6 +60,9 @@ class PostgreSQLStore(HistoryReads):
         reactor: IReactorFromThreads,
         keep: Retention = Retention(),  # noqa: B008  # frozen
     ) -> None:
+        self.watcher = TermWatcher(database, reactor)
+        self.head = (0, 0)
+        self.follows = False
         self._database = database
         self._reactor = reactor
         self._clock: IReactorTime = cast("IReactorTime", reactor)  # which every reactor is too
@@ -68,16 +78,71 @@ class PostgreSQLStore(HistoryReads):
         return Deferred.fromCoroutine(self._open())
 
     async def _open(self) -> Snapshot:
-        if self._writer is None or self._reader is None:
-            self._writer = WorkerThread(self._reactor, "store writer")
-            self._reader = WorkerThread(self._reactor, "store reader")
+        await self._at_work(OPEN_S, self._database.open)
+        return await self._load()
+
+    # The term, in the steps of a daemon's role (docs/design/standby.rst#takeover).
+
+    def end_sessions(self, silent_s: float) -> Deferred[None]:
+        """See ``PostgreSQLDatabase.end_sessions``, which says how it fails."""
+        return self._at_work(STEP_S, self._database.end_sessions, silent_s)
+
+    def raise_term(
+        self, expected: int, number: int, holder: str, silent_s: float
+    ) -> Deferred[None]:
+        """See ``PostgreSQLDatabase.raise_term``, which says how it fails."""
+        return self._at_work(STEP_S, self._database.raise_term, expected, number, holder, silent_s)
+
+    def load(self) -> Deferred[Snapshot]:
+        """
+        Read what the terms before have written.
+
+        Fires with: everything a node needs to start where the last one stopped.
+        Fails with:
+            StoreError: the store cannot be read.
+        """
+        return Deferred.fromCoroutine(self._load())
+
+    async def _load(self) -> Snapshot:
+        self.follows = False
         used_ids = self._used_ids = UsedClientIds()
-        await self._reader.run(self._close_reading)
-        await self._watched(OPEN_S, self._writer.run(self._database.open))
-        found = await self._watched(OPEN_S, self._writer.run(self._database.load))
+        await self._forget_reading()
+        found = await self._at_work(OPEN_S, self._database.load)
         await self._measure()
         self._read(snapshot.client_ids).addCallbacks(used_ids.complete, lambda _: None)
         return found
+
+    def give_up(self) -> Deferred[None]:
+        """See ``PostgreSQLDatabase.give_up``, which says how it fails."""
+        return self._at_work(STEP_S, self._database.give_up)
+
+    def drop(self) -> None:
+        """Write nothing more, and end what is being written: its outcome is unknown."""
+        self._database.cut()
+        self._used_ids = UsedClientIds()
+        if self._writer is not None:
+            self._writer.run(self._database.close)
+            self._forget_reading()
+
+    def meta(self) -> Deferred[dict[str, int]]:
+        """All named integers."""
+        return self._read(snapshot.meta)
+
+    def _at_work(self, seconds: float, call: Callable[..., T], *args: object) -> Deferred[T]:
+        """Have the thread that writes do something, for which nobody waits longer."""
+        writer, _ = self._threads()
+        return self._watched(seconds, writer.run(call, *args))
+
+    def _threads(self) -> tuple[WorkerThread, WorkerThread]:
+        """The thread that writes and the one that reads."""
+        if self._writer is None or self._reader is None:
+            self._writer = WorkerThread(self._reactor, "store writer")
+            self._reader = WorkerThread(self._reactor, "store reader")
+        return self._writer, self._reader
+
+    def _forget_reading(self) -> Deferred[None]:
+        _, reader = self._threads()
+        return reader.run(self._close_reading)
 
     def _watched(
         self, seconds: float, done: Deferred[T], cut: Callable[[], None] | None = None
@@ -95,10 +160,17 @@ class PostgreSQLStore(HistoryReads):
     def commit(self, rows: Sequence[Row]) -> Deferred[None]:
         if self._writer is None:
             return fail(self._closed())
+        head = self.head
         for row in rows:
-            if type(row) is OrderRow and not row.live and row.client_order_id:
-                self._used_ids.add(row.account, row.client_order_id)
-        return self._writer.run(self._database.commit, rows)
+            if type(row) is OrderRow:
+                if not row.live and row.client_order_id:
+                    self._used_ids.add(row.account, row.client_order_id)
+            elif type(row) is LogRow:
+                head = row.epoch, row.seq
+        return self._writer.run(self._database.commit, rows).addCallback(self._written, head)
+
+    def _written(self, _: None, head: tuple[int, int]) -> None:
+        self.head = max(self.head, head)
 
     def _closed(self) -> StoreError:
         return StoreError("closed", f"{self._database.place} is not open")
@@ -109,6 +181,7 @@ class PostgreSQLStore(HistoryReads):
     async def _close(self) -> None:
         writer, reader = self._writer, self._reader
         self._writer = self._reader = None
+        self.follows = False
         if reader is not None:
             await reader.run(self._close_reading)
             reader.stop()
@@ -120,6 +193,9 @@ class PostgreSQLStore(HistoryReads):
         return Deferred.fromCoroutine(self._prune(now_ms))
 
     async def _prune(self, now_ms: int) -> int:
+        if self.follows:  # it is the other's task
+            await self._measure()
+            return 0
         used_ids = self._used_ids  # of this opening: another one begins with new ones
         already = len(used_ids)
         plan = await self._read(retention.plan, self._keep, now_ms)
@@ -166,19 +242,15 @@ class PostgreSQLStore(HistoryReads):
     @property
     def facts(self) -> dict[str, Any]:
         """
-        ``database``: where it is, this daemon's role there, its term, and since when.
+        ``database``: where it is, its term if this process holds it, and the ``standbys``.
 
-        Also who had the term when that was looked at last, and the ``standbys`` as they were a
-        minute ago or so; None: the role may not know.
+        Those as they were a minute ago or so; None: the role may not know.
         """
         database = self._database
         return {
             "database": {
                 "place": database.place,
-                "role": "serving" if database.number else "standby",
                 "term": database.number,
-                "since": database.since_ms,
-                "holder": database.holder,
                 "standbys": self._standbys,
             }
         }
@@ -197,9 +269,11 @@ class PostgreSQLStore(HistoryReads):
         return Deferred.fromCoroutine(self._reading_with(query, *args, **kwargs))
 
     async def _reading_with(self, query: Callable[..., T], *args: object, **kwargs: object) -> T:
+        if self.follows:
+            self._threads()
         if self._reader is None or self._writer is None:
             raise self._closed()
-        if self._reading is None:
+        if self._reading is None and not self.follows:
             # The server may have been started again since, with commits that no standby has yet.
             await self._watched(READ_S, self._writer.run(self._database.barrier))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import attrs
 
-__all__ = ["SELECT_FACTS", "ServerFacts", "complaint"]
+__all__ = ["SELECT_FACTS", "ServerFacts", "complaint", "waits_for_nobody"]
 
 VERSION_MIN = 140_000  # what 14.0 calls itself: pg_terminate_backend can wait since then
 #: Other homes take no entries from a clock that is further off.
@@ -90,20 +90,25 @@ def _complaints(facts: ServerFacts, process: int, alone: bool, now_s: float) -> 
     if facts.synchronous_commit == "off":
         yield "acknowledges what is not on its disk: set synchronous_commit = on"
     if not alone:
-        if not facts.synchronous_standby_names:
-            yield (
-                "names no synchronous standby, so what it acknowledges dies with it: set"
-                " synchronous_standby_names (with Patroni synchronous_mode and"
-                " synchronous_mode_strict), or start with --single-database"
-            )
-        if facts.synchronous_commit not in {"on", "remote_apply"}:
-            yield (
-                f"does not wait for its standby's disk (synchronous_commit ="
-                f" {facts.synchronous_commit}): set synchronous_commit = on"
-            )
+        yield from waits_for_nobody(facts.synchronous_commit, facts.synchronous_standby_names)
     off_s = facts.clock_s - now_s
     if abs(off_s) > CLOCK_OFF_S_MAX:
         yield (
             f"has a clock that differs from this machine's by {abs(off_s):.0f} s: run an NTP"
             " service on both"
+        )
+
+
+def waits_for_nobody(synchronous_commit: str, standby_names: str) -> Iterator[str]:
+    """Why a commit with these settings may be lost with its server, and what to set."""
+    if not standby_names:
+        yield (
+            "names no synchronous standby, so what it acknowledges dies with it: set"
+            " synchronous_standby_names (with Patroni synchronous_mode and"
+            " synchronous_mode_strict), or start with --single-database"
+        )
+    if synchronous_commit not in {"on", "remote_apply"}:
+        yield (
+            f"does not wait for its standby's disk (synchronous_commit = {synchronous_commit}):"
+            " set synchronous_commit = on"
         )

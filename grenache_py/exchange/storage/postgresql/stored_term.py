@@ -1,0 +1,133 @@
+"""
+What a database says of its home: whose it is, who holds the term, and whether a home may be there.
+
+Shell. Reads through the connection it is given. Of an older schema nobody says that it lives:
+whose sessions are there lives.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.standby.term import Sight, Term
+from grenache_py.exchange.storage.copies import BACKUP_MARK
+from grenache_py.exchange.storage.positions import SEQ_BITS, SEQ_MASK
+from grenache_py.exchange.storage.postgresql.server_checks import waits_for_nobody
+
+if TYPE_CHECKING:
+    from grenache_py.exchange.storage.postgresql.sessions import DatabaseSession
+
+__all__ = [
+    "WATCHED_SCHEMA",
+    "WATCHER_NAME",
+    "WRITER_NAME",
+    "StoredTerm",
+    "in_use",
+    "read_term",
+    "sessions_of",
+]
+
+#: A session that writes shows as this and the boot of its process; one that watches as the other.
+WRITER_NAME, WATCHER_NAME = "grenache ", "grenache watch "
+#: Holders say that they live since this schema.
+WATCHED_SCHEMA = 2
+_SILENT_S = 1e9  # for ever
+
+_SELECT = """
+SELECT number, holder, boot, since_ms, home, cluster, {watched},
+    (SELECT max(position) FROM log), (SELECT count(*) FROM meta WHERE name = '{mark}') > 0
+FROM term {beside}
+"""
+_SELECT_SERVER = """
+SELECT extract(epoch FROM clock_timestamp())::double precision,
+    current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),
+    substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || ' ' || pg_postmaster_start_time()
+"""
+_WATCHED = "extract(epoch FROM clock_timestamp() - alive)::double precision, wanted"
+
+
+@attrs.frozen
+class StoredTerm:
+    """
+    One look.
+
+    Attributes:
+        schema: -1: the database has no tables yet.
+        home: whose store it is; "" for nobody's yet.
+        copied: it is a backup, or was moved here.
+    """
+
+    sight: Sight
+    schema: int = -1
+    home: str = ""
+    copied: bool = False
+
+
+def read_term(session: DatabaseSession, schema_known: int, alone: bool) -> StoredTerm:
+    """
+    Look at the term.
+
+    Args:
+        schema_known: the newest that this program knows.
+        alone: one server is enough.
+
+    Raises:
+        StoreError: this program is too old for the database.
+    """
+    at_s, commit, names, server = session.execute(_SELECT_SERVER).fetchone()
+    unsafe = "" if alone else next(waits_for_nobody(commit, names), "")
+    unsafe = f"{session.place} {unsafe}" if unsafe else ""
+    sight = Sight(Term(), at_s, _SILENT_S, server, unsafe=unsafe)
+    if session.execute("SELECT to_regclass('exchange.version')").fetchone() == (None,):
+        return StoredTerm(sight)
+    (schema,) = session.execute("SELECT schema FROM version").fetchone()
+    if schema > schema_known:
+        raise StoreError(
+            "refused",
+            f"{session.place} has schema {schema}, this program knows {schema_known}: "
+            "run the newer grenache-py that wrote it, or name another database",
+        )
+    watched = schema >= WATCHED_SCHEMA
+    sql = _SELECT.format(
+        watched=_WATCHED if watched else f"{_SILENT_S}::double precision, ''",
+        beside=", term_watch" if watched else "",
+        mark=BACKUP_MARK,
+    )
+    row = session.execute(sql).fetchone()
+    number, holder, boot, since_ms, home, cluster, silent_s, wanted, position, marked = row
+    if not watched and sessions_of(session, boot):
+        silent_s = 0.0
+    position = position or 0
+    return StoredTerm(
+        attrs.evolve(
+            sight,
+            term=Term(number, holder, boot, since_ms),
+            silent_s=silent_s,
+            head=(position >> SEQ_BITS, position & SEQ_MASK),
+            wanted=wanted,
+        ),
+        schema,
+        home,
+        marked or cluster not in {"", session.facts.cluster},
+    )
+
+
+def in_use(term: Term) -> str:
+    """What is said of a database that another daemon has."""
+    return (
+        f"is in use by another exchange ({term.holder}, term {term.number}): stop that one; a"
+        " daemon that is to wait for that is started with --standby"
+    )
+
+
+def sessions_of(session: DatabaseSession, boot: str) -> int:
+    """How many sessions of the process ``boot`` may write."""
+    (count,) = session.execute(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = ?",
+        (WRITER_NAME + boot,),
+    ).fetchone()
+    return int(count)
