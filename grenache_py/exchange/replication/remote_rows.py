@@ -142,11 +142,6 @@ class RemoteOrder:
         return self.row.expires - 1 if self.row.expires else None
 
     @property
-    def hidden_in(self) -> str:
-        """Its market, when that is traded here with another tick or lot; else ""."""
-        return self._table.symbols[self.row.market] if self.row.flags & HIDDEN else ""
-
-    @property
     def bytes(self) -> int:
         """Of its payloads in the store."""
         return self.row.bytes
