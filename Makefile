@@ -10,7 +10,7 @@ PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types rooms dead words docs man architecture pytest trial fuzz fuzz-engine \
-    mutants evil dashboards test-containers test-systemd sim soak soak-standby soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-fairness bench-krpc \
+    mutants evil dashboards test-containers test-systemd sim soak soak-standby soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-scale bench-fairness bench-krpc \
     bench-store bench-market bench-rpc news changelog release test-release clean
 
 help: ## list the targets
@@ -135,6 +135,9 @@ soak-ring: $(STAMP) ## a ring of Node's grapes and ours, members killed at rando
 
 bench-gossip: $(STAMP) ## the exchange network at scale, on a virtual clock: gossip, bandwidth, joining, memory (10 min)
 	$(BIN)/python -m benchmarks.exchange.report --write docs/benchmarks/exchange-scale.rst --svg docs/exchange-scale.svg
+
+bench-scale: $(STAMP) ## what an idle home, an order and a quiet second cost a peer among 10,000 homes (15 min)
+	$(BIN)/python -m benchmarks.exchange.scale $(JSON_TO) --write docs/benchmarks/scale.rst --svg docs/scale.svg
 
 dashboards: $(STAMP) ## the Grafana dashboards as pictures, from a real Prometheus and real daemons (2 min)
 	$(BIN)/python -m benchmarks.dashboards --write docs

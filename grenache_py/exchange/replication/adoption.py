@@ -79,7 +79,8 @@ class Adoption:
         )
         if origin is None or origin.frozen or _early(newest, now):
             return False
-        if expired(order.expires, max(newest.time[0], origin.heard_ms), now_ms):
+        stamp_ms = max(newest.time[0], origin.heard_ms)
+        if expired(order.expires, state.open != "0", stamp_ms, now_ms):
             return False
         if newest.epoch > origin.epoch:
             table.begin_epoch(origin, newest.epoch)

@@ -12,6 +12,7 @@ from grenache_py.exchange.replication.origin import Origin
 
 __all__ = [
     "BYTES_PER_ORIGIN_MAX",
+    "EXPIRED_MS",
     "RECORD_BYTES_MAX",
     "WAITING_BYTES_MAX",
     "expired",
@@ -25,7 +26,7 @@ __all__ = [
 IDLE_MS = 600_000
 #: One with orders, and they with it.
 DEAD_MS = 7 * 86_400_000
-#: An expired order of a home that does not speak any more is dropped after.
+#: An order that expired and that its home has not closed is dropped after.
 EXPIRED_MS = 60_000
 #: Payloads of live orders of all homes together, and of one.
 RECORD_BYTES_MAX = 1 << 30
@@ -52,15 +53,17 @@ def is_over(origin: Origin, now_ms: int) -> bool:
     )
 
 
-def expired(expires_ms: int | None, stamp_ms: int, now_ms: int) -> bool:
+def expired(expires_ms: int | None, is_open: bool, stamp_ms: int, now_ms: int) -> bool:
     """
-    Whether an order is over although nobody said so: its home has been silent since it expired.
+    Whether an order is over although its home has not closed it.
 
     Args:
+        is_open: some of it may still trade. Else it waits for answers to fills, and its home closes
+            it, as long as that lives.
         stamp_ms: the newest stamp of its home that is known.
     """
     limit = now_ms - EXPIRED_MS
-    return expires_ms is not None and expires_ms < limit and stamp_ms < limit
+    return expires_ms is not None and expires_ms < limit and (is_open or stamp_ms < limit)
 
 
 def rank(origin: Origin) -> tuple[bool, bool, int]:

@@ -141,12 +141,11 @@ class OriginTable:
             earlier_ms: what is forgotten is judged by, as in ``new``: were it taken again by
                 another clock, it would be forgotten again, and passed on each time.
         """
+        self.records.expire(earlier_ms)
         for origin in list(self.origins.values()):
             self.records.show_or_hide(origin, now_ms)
-            if not origin.visible:
-                self.records.drop_expired(origin, earlier_ms)
-                if is_over(origin, earlier_ms):
-                    self.forget(origin)
+            if is_over(origin, earlier_ms):
+                self.forget(origin)
         self.bound_waiting()
 
     def take_rows(self) -> list[OriginRow | OriginGone]:

@@ -20,8 +20,10 @@ from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.replication.deadlines import Deadlines
 from grenache_py.exchange.replication.forgetting import (
     BYTES_PER_ORIGIN_MAX,
+    EXPIRED_MS,
     RECORD_BYTES_MAX,
     expired,
 )
@@ -30,6 +32,7 @@ from grenache_py.exchange.replication.record_rows import changed_row, new_row
 from grenache_py.exchange.replication.remote_rows import (
     HIDDEN,
     IN_UNITS,
+    IS_OPEN,
     RESTS,
     STANDS,
     RemoteOrder,
@@ -93,7 +96,7 @@ class RemoteOrders:
     rows: dict[str, Row] = attrs.Factory(dict)
     hidden: dict[str, HiddenOrders] = attrs.Factory(dict)
     on_hidden: Callable[[str, HiddenOrders], None] = lambda market, hidden: None
-    _expiring: dict[str, None] = attrs.Factory(dict)
+    _expiring: Deadlines = attrs.Factory(Deadlines)
 
     def insert(
         self,
@@ -127,8 +130,8 @@ class RemoteOrders:
         row = self._with_state(origin, row, state, body, state_seq)
         self._changed(origin, self.table.add(origin, row), None, row)
         self.rows[order.id] = new_row(order.id, origin.home, body.version, order_signed, state)
-        if live is not None and order.expires is not None:
-            self._expiring[order.id] = None
+        if order.expires is not None:
+            self._expiring.add(order.id, order.expires - EXPIRY_MARGIN_MS + 1)
         if hides:
             self._hide_one(origin.home, order)
 
@@ -175,8 +178,9 @@ class RemoteOrders:
                 raise RemoteProtocolError(str(error)) from None
             if lots[2] < row.filled or sum(lots) > row.quantity:
                 raise RemoteProtocolError(f"order {body.order_id} has impossible quantities")
+        flags = row.flags & ~(STANDS | IS_OPEN) | IS_OPEN * (body.open != "0")
         return row._replace(
-            flags=row.flags | STANDS if self._shows(origin, row) else row.flags & ~STANDS,
+            flags=flags | STANDS * self._shows(origin, row),
             open=lots[0],
             reserved=lots[1],
             filled=lots[2],
@@ -231,7 +235,7 @@ class RemoteOrders:
         """An order is not live any more."""
         row, order_id = self.table.row(record.number), record.order_id
         gone = element(order_id, row.version)
-        self._expiring.pop(order_id, None)
+        self._expiring.discard(order_id)
         self._count(origin, -row.bytes)
         origin.fingerprint = (origin.fingerprint - gone) % FINGERPRINT_MODULUS
         self.live_set_changed(order_id, row.key_ms, gone, None)
@@ -263,16 +267,6 @@ class RemoteOrders:
         origin.record_bytes += change
         self.bytes += change
 
-    def drop_expired(self, origin: Origin, now_ms: int) -> None:
-        """
-        Drop orders that expired while their home was silent.
-
-        Should it come back, it closes them itself before it signs its next heartbeat.
-        """
-        for record in list(origin.records.values()):
-            if expired(record.expires_ms, origin.heard_ms, now_ms):
-                self.drop(origin, record)
-
     def show_or_hide(self, origin: Origin, now_ms: int) -> None:
         """Let an origin's orders stand in the books while its lease holds and it is not frozen."""
         alive = not origin.frozen and now_ms <= origin.time[0] + origin.lease_ms + SKEW_MS
@@ -293,9 +287,23 @@ class RemoteOrders:
         """A live order of another home."""
         return self.table.find(order_id)
 
-    def expire(self) -> None:
-        """Take good-till-date orders out of the books when their time is near."""
-        for order_id in self._expiring:
+    def expire(self, earlier_ms: int) -> None:
+        """
+        Take good-till-date orders out of the books when their time is near, and drop them when it
+        is long over: should their home live or come back, it closes them before it signs its next
+        heartbeat (docs/design/sync.rst#forgetting).
+
+        Args:
+            earlier_ms: what is dropped is judged by, as in `OriginTable.show_or_hide`.
+        """
+        for order_id in self._expiring.due(self.clock.ms):
             record = self.find(order_id)
-            assert record is not None
-            self._stand_anew(self.table.origins[record.row.home], record.number)
+            assert record is not None and record.expires_ms is not None
+            origin = self.table.origins[record.row.home]
+            if expired(record.expires_ms, record.is_open, origin.heard_ms, earlier_ms):
+                self.drop(origin, record)
+                continue
+            self._stand_anew(origin, record.number)
+            over_ms = record.expires_ms + EXPIRED_MS + 1
+            wait_ms = over_ms - earlier_ms if over_ms > earlier_ms else EXPIRED_MS
+            self._expiring.add(order_id, self.clock.ms + wait_ms)

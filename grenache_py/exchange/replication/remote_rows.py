@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HIDDEN",
     "IN_UNITS",
+    "IS_OPEN",
     "RESTS",
     "STANDS",
     "HomeOrders",
@@ -39,7 +40,7 @@ __all__ = [
 _TYPES: tuple[OrderType, ...] = ("limit", "market", "stop", "stop_limit")
 _TIMES: tuple[TimeInForce, ...] = ("gtc", "ioc", "fok", "gtd")
 _TIME_BITS = 2
-_SELL, _POST_ONLY, IN_UNITS, RESTS, HIDDEN, STANDS = 16, 32, 64, 128, 256, 512
+_SELL, _POST_ONLY, IN_UNITS, RESTS, HIDDEN, IS_OPEN, STANDS = 16, 32, 64, 128, 256, 512, 1024
 
 
 class RemoteRow(NamedTuple):
@@ -53,7 +54,8 @@ class RemoteRow(NamedTuple):
         market: the number of its market there, when it is traded here.
         flags: kinds; and ``IN_UNITS``: prices and lots are those of this peer's market, else 0;
             ``RESTS``: likewise, and it is of a kind that rests in a book; ``HIDDEN``: its market is
-            traded here with another tick or lot; ``STANDS``: the book has it with its open lots.
+            traded here with another tick or lot; ``IS_OPEN``: some of it may still trade;
+            ``STANDS``: the book has it with its open lots.
         price: in ticks; 0 for none.
         expires: the time in ms + 1; 0 for none.
         version, state_seq: of the newest state.
@@ -140,6 +142,11 @@ class RemoteOrder:
     def expires_ms(self) -> int | None:
         """Of a good-till-date order."""
         return self.row.expires - 1 if self.row.expires else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether some of it may still trade."""
+        return bool(self.row.flags & IS_OPEN)
 
     @property
     def bytes(self) -> int:

@@ -216,7 +216,6 @@ class Replica:
     def tick(self, now: float) -> None:
         """Let leases run out, and orders that are about to expire leave the books."""
         self._table.show_or_hide(self._clock.read_ms(now), self._clock.earlier_ms(now))
-        self.records.expire()
 
     def flush(self) -> None:
         """Emit the rows of all that changed since the last call."""

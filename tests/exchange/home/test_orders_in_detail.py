@@ -260,3 +260,20 @@ def test_a_heartbeat_counts_the_live_orders_and_changes_with_each(net: Network) 
     assert len({one[1], partly[1], empty[1]}) == 3
     assert beat() == empty
     assert msgspec.json.decode(net[0].ledger.log.tail[-1][1].payload)["beat"]["lease_ms"] == 20_000
+
+
+def test_a_home_closes_what_expired_before_it_signs_a_heartbeat() -> None:
+    """Others drop such an order by themselves, and compare what they hold with the heartbeat."""
+    net = Network(1)
+    net.run(6)
+    expires = int(net.now * 1000) + 3_000
+    live = net.place(0, "sell", 10, 100, time_in_force="gtd", expires_ms=expires)
+    net.now += 25  # both are due
+    net[0].tick(net.now)
+    net.settle()
+    entries = [Entry.decode(draft.payload) for _, draft in net[0].ledger.log.tail]
+    closed = [
+        e.seq for e in entries for s in e.states if (s.order_id, s.open) == (live.order_id, "0")
+    ]
+    beats = [(entry.seq, entry.beat.live) for entry in entries if entry.beat is not None]
+    assert beats[-1][0] >= closed[0] and beats[-1][1] == 0

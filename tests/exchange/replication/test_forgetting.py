@@ -6,6 +6,7 @@ import pytest
 
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.replication import forgetting, forks, origin_table, remote_orders
+from grenache_py.exchange.signed_log.entries import StateBody
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.live_set import element
@@ -134,6 +135,42 @@ def test_expired_orders_of_a_silent_home_are_dropped_and_not_taken_again() -> No
     assert stored(net, "records") == 1
     assert not replica.adoption.adopt_record(day, day, net.now)
     assert len(replica.origins[ALICE.key].records) == 1
+
+
+def test_an_order_that_its_living_home_does_not_close_is_over_all_the_same() -> None:
+    net = Network(1)
+    replica, alice = net[0].replica, Author(net.now)
+    expires = int(net.now * 1000) + 10_000
+    day, good = alice.order(time_in_force="gtd", expires=expires), alice.order(price="2")
+    for signed in (day, good):
+        replica.receive(signed, net.now)
+    for _ in range(8):
+        later(net, 10)
+        alice.now = net.now
+        replica.receive(beat(alice), net.now)
+    assert stored(net, "records") == len(net[0].live.set) == 1
+    assert not replica.adoption.adopt_record(day, day, net.now)
+    later(net, 30)
+    assert not replica.adoption.adopt_record(day, day, net.now)
+
+
+def test_an_expired_order_in_doubt_is_left_to_its_home_while_that_lives() -> None:
+    net = Network(1)
+    replica, alice = net[0].replica, Author(net.now)
+    expires = int(net.now * 1000) + 10_000
+    day = alice.order(time_in_force="gtd", expires=expires)
+    in_doubt = alice.entry(states=[StateBody(alice.last, 2, "0", "1", "0", "")])
+    for signed in (day, in_doubt):
+        replica.receive(signed, net.now)
+    for _ in range(20):
+        later(net, 10)
+        alice.now = net.now
+        replica.receive(beat(alice, (alice.last, 2)), net.now)
+    assert replica.origins[ALICE.key].complete
+    assert stored(net, "records") == 1
+    later(net, 90)
+    assert stored(net, "records") == 0, "it does not live any more"
+    assert not replica.adoption.adopt_record(day, in_doubt, net.now)
 
 
 def test_who_has_most_early_entries_loses_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,7 +137,7 @@ class Both:
     def wait(self) -> None:
         self.now += self.rng.random() * 5
         self.clock.read_ms(self.now)
-        self.remote.expire()
+        self.remote.expire(0)
         self._settle_all()
 
     def check(self) -> None:
