@@ -144,9 +144,9 @@ class RemoteOrder:
         return self.row.expires - 1 if self.row.expires else None
 
     @property
-    def hidden_in(self) -> str:
-        """Its market, when that is traded here with another tick or lot; else ""."""
-        return self._table.symbols[self.row.market] if self.row.flags & HIDDEN else ""
+    def is_open(self) -> bool:
+        """Whether some of it may still trade."""
+        return bool(self.row.flags & IS_OPEN)
 
     @property
     def is_open(self) -> bool:

@@ -103,8 +103,8 @@ SAME = (
     "SELECT * FROM origins",
     # An entry that is both stands once, since schema 6.
     "SELECT number, order_id, origin, version, order_payload, order_path, order_signature,"
-    " iif(state_payload = '', order_payload, state_payload),"
-    " iif(state_payload = '', order_signature, state_signature) FROM records",
+    " coalesce(nullif(state_payload, ''), order_payload),"
+    " coalesce(nullif(state_signature, x''), order_signature) FROM records",
 )
 
 
