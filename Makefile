@@ -115,8 +115,8 @@ soak: $(STAMP) ## real peers and grapes: kill -9, SIGSTOP, restarts, network cut
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 FAILOVERS ?= 500
-soak-standby: $(STAMP) ## two daemons on a database with a standby: kill -9, SIGSTOP and waking, an audit (FAILOVERS=500, 1 h)
-	$(BIN)/python -m tests.failovers --failovers $(FAILOVERS)
+soak-standby: $(STAMP) ## two daemons on a database with a standby, all that may go wrong, an audit (FAILOVERS=500, 1 h; JSON=file)
+	$(BIN)/python -m tests.failovers --failovers $(FAILOVERS) $(JSON_TO)
 
 # JSON=file: the figures as JSON too.
 JSON_TO = $(if $(JSON),--json $(JSON))

@@ -11,16 +11,14 @@ same processors, the clients (``exchange load``) too.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import textwrap
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,6 +28,7 @@ from benchmarks.store import table
 from tests.exchange.daemon.test_daemon import Daemon
 from tests.support import postgresql
 from tests.support.postgresql import Server, primary, standby
+from tests.support.roads import Roads
 
 #: Clients, and orders of one run: a run takes a few seconds.
 LOADS = {1: 300, 16: 2_000, 128: 8_000}
@@ -37,50 +36,16 @@ DELAY_S = 0.0005
 KINDS = ("SQLite", "PostgreSQL", "with a standby", "1 ms round trip to it")
 
 
-class DelayedRoad:
-    """A UNIX socket like a server's, behind which that server answers later."""
-
-    def __init__(self, directory: Path, server: Server) -> None:
-        self.directory = directory
-        self._to = str(server.directory / ".s.PGSQL.5432")
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        path = str(directory / ".s.PGSQL.5432")
-        serving = asyncio.start_unix_server(self._connected, path)
-        asyncio.run_coroutine_threadsafe(serving, self._loop).result()
-        os.chmod(path, 0o777)  # the servers may run as another user
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_unix_connection(self._to)
-        with suppress(asyncio.CancelledError):  # at the end
-            await asyncio.gather(self._carry(reader, far_writer), self._carry(far_reader, writer))
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1 << 16):
-            self._loop.call_later(DELAY_S, writer.write, data)
-        self._loop.call_later(DELAY_S, writer.close)
-
-    async def _end(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-
 @contextmanager
 def far_standby(server: Server) -> Iterator[Server]:
     """A standby that a round trip of 1 ms lies before."""
-    with postgresql.place() as directory, standby(server) as made:
-        road = DelayedRoad(directory, server)
+    with postgresql.place() as directory, standby(server) as made, closing(Roads()) as roads:
+        sockets = (f"{place}/.s.PGSQL.5432" for place in (directory, server.directory))
+        roads.lead(*sockets, delay_s=DELAY_S)
         made.ask(f"ALTER SYSTEM SET primary_conninfo = 'host={directory} user=exchange'")
         made.ask("SELECT pg_reload_conf()")
         server.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
         yield made
-        road.close()
 
 
 @contextmanager

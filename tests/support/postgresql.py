@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MISSING", "Server", "primary", "standby"]
+__all__ = ["MISSING", "Server", "make_primary", "make_standby", "primary", "standby"]
 
 NOBODY = 65534
 START_S = 60.0
@@ -120,6 +120,9 @@ class Server:
             assert time.monotonic() < until, "a server does not start"
             time.sleep(0.05)
 
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def answers(self) -> bool:
         import psycopg
 
@@ -152,14 +155,14 @@ class Server:
 
     def stop(self) -> None:
         """End it at once; unlike ``kill`` this leaves no shared memory behind."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.runs():
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(START_S)
 
     def kill(self) -> None:
         """End it as a failing machine would: at once, all of its processes."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.runs():
             self.signal(signal.SIGKILL)
             self._process.wait()
             memory = (self.directory / "data" / "postmaster.pid").read_text().split("\n")[6]
@@ -195,31 +198,45 @@ autovacuum = off
 """
 
 
+def make_primary(directory: Path) -> Server:
+    """A new server in an empty directory, that does not run yet."""
+    run(
+        "initdb", "-D", str(directory / "data"), "-U", "exchange", "-A", "trust", "-E", "UTF8",
+        "--no-locale", "--no-sync", "--wal-segsize=1",
+    )  # fmt: skip
+    with (directory / "data" / "postgresql.conf").open("a") as file:
+        file.write(_SETTINGS.format(directory=directory))
+    return Server(directory)
+
+
+def make_standby(directory: Path, of: Server, through: Path | None = None) -> Server:
+    """
+    A standby of a primary, that does not run yet.
+
+    Args:
+        through: a directory whose socket leads to the primary.
+    """
+    run(
+        "pg_basebackup", "-h", str(through or of.directory), "-U", "exchange", "-R", "-c", "fast",
+        "--no-sync", "-D", str(directory / "data"),
+    )  # fmt: skip
+    conf = directory / "data" / "postgresql.conf"
+    conf.write_text(conf.read_text().replace(str(of.directory), str(directory)))
+    return Server(directory)
+
+
 @contextmanager
 def primary(**settings: str) -> Iterator[Server]:
     """A new server, that runs."""
     with place() as directory:
-        run(
-            "initdb", "-D", str(directory / "data"), "-U", "exchange", "-A", "trust", "-E", "UTF8",
-            "--no-locale", "--no-sync", "--wal-segsize=1",
-        )  # fmt: skip
-        with (directory / "data" / "postgresql.conf").open("a") as file:
-            file.write(_SETTINGS.format(directory=directory))
-        yield from _running(Server(directory), settings)
+        yield from _running(make_primary(directory), settings)
 
 
 @contextmanager
 def standby(of: Server) -> Iterator[Server]:
     """A standby of a primary, which waits for it from now on."""
     with place() as directory:
-        run(
-            "pg_basebackup", "-h", str(of.directory), "-U", "exchange", "-R", "-c", "fast",
-            "--no-sync", "-D", str(directory / "data"),
-        )  # fmt: skip
-        conf = directory / "data" / "postgresql.conf"
-        text = conf.read_text().replace(str(of.directory), str(directory))
-        conf.write_text(text)
-        for server in _running(Server(directory), {}):
+        for server in _running(make_standby(directory, of), {}):
             of.set(synchronous_standby_names="*")
             yield server
 
