@@ -56,12 +56,12 @@ PARTS = {
     "docs/design/fills.rst": {"taker's home": ""},
     "docs/exchange-wire.rst": {"openssl": HERE, "payload     text": ""},
     "docs/high-availability.rst": {
-        "CREATE ROLE": "tests/exchange/storage/test_postgresql.py",
+        "CREATE ROLE": "tests/exchange/storage/test_guide.py",
         "twistd exchange --store": "tests/exchange/daemon/test_on_postgresql.py",
         "exchange --connect there:7070 promote": "tests/exchange/daemon/test_on_postgresql.py",
         "exchange store copy": "tests/exchange/storage/test_moving.py",
-        "pg_dump": "tests/exchange/storage/test_postgresql.py",
-        "psql -c": "",  # after a dump was restored elsewhere: no test takes that last step yet
+        "pg_dump": "tests/exchange/storage/test_guide.py",
+        "psql -c": "tests/exchange/storage/test_guide.py",
     },
     "docs/operator.rst": {
         "python3 -m venv": "tests/systemd/test_units.py",
