@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from grenache_py.exchange.cli import exchange
 from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.settings.secret_files import read_or_make_identity
 from grenache_py.trading import Client, Refused
 from grenache_py.trading.errors import ExchangeError
 from tests.failovers.servers import DATABASE, Pair
@@ -90,10 +91,12 @@ class Scene:
     def start(self) -> None:
         """Start all, and let the clients begin."""
         first, second = self.daemons
+        for daemon in self.daemons:
+            (daemon.directory / "data").mkdir(parents=True, exist_ok=True)
+        read_or_make_identity(str(first.directory / "data"))
+        shutil.copy(first.directory / "data" / "identity.key", second.directory / "data")
         first.start()
         until("a first start", lambda: self.serves(first))
-        (second.directory / "data").mkdir()
-        shutil.copy(first.directory / "data" / "identity.key", second.directory / "data")
         for daemon in (second, *self.peers):
             daemon.start()
         for peer in self.peers:

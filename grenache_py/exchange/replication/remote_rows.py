@@ -149,11 +149,6 @@ class RemoteOrder:
         return bool(self.row.flags & IS_OPEN)
 
     @property
-    def is_open(self) -> bool:
-        """Whether some of it may still trade."""
-        return bool(self.row.flags & IS_OPEN)
-
-    @property
     def bytes(self) -> int:
         """Of its payloads in the store."""
         return self.row.bytes
