@@ -65,6 +65,7 @@ architecture: $(STAMP) ## write ARCHITECTURE.rst's list of modules anew
 	$(BIN)/python -m tests.test_architecture
 
 pytest: $(STAMP) ## the suite alone (T=tests/dht for a part, JOBS=0 for one process)
+	$(if $(CONTAINERS),$(BIN)/pip install --quiet --disable-pip-version-check -e '.[containers]')
 	$(PYTEST) -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(T)
 
 trial: $(STAMP) ## the suite's TestCases under Twisted's own runner
@@ -90,11 +91,11 @@ EVIL_SECONDS ?= 30
 evil: $(STAMP) ## real daemons under attack by who has only sockets (EVIL_SECONDS=30, CPU=1, ATTACKS="silent-peer guesses")
 	$(BIN)/python -m tests.evil --seconds $(EVIL_SECONDS) $(if $(CPU),--cpu) $(ATTACKS)
 
-test-containers: $(STAMP) ## the image and the compose file under Podman (root; BASE=image, SHORT=1: not the networks)
+test-containers: $(STAMP) ## the image and the compose file under Podman (root; BASE=image, SHORT=1: what CI runs)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[containers]'
 	CONTAINERS=1 SHORT=$(SHORT) $(PYTEST) tests/containers tests/test_container_files.py $(T)
 
-test-systemd: $(STAMP) ## the operator's guide on a machine of its own that systemd runs (root; SHORT=1: no upgrade)
+test-systemd: $(STAMP) ## the operator's guide on a machine of its own that systemd runs (root; SHORT=1: what CI runs)
 	SYSTEMD=1 SHORT=$(SHORT) $(PYTEST) tests/systemd $(T)
 
 SEQUENCES ?= 200000

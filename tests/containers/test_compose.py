@@ -39,6 +39,7 @@ CROSS = ("sell BTC-USD 0.5 @ 90", "buy BTC-USD 0.5 @ 90")
 def commands(name: str) -> list[str]:
     """The commands between two marks of the guide."""
     (block,) = re.findall(rf"(?s)\.\. begin {name}\n(.*?)\.\. end {name}\n", GUIDE)
+    block = re.sub(r" \\\n +", " ", block)  # a command on two lines
     return [line.strip() for line in block.splitlines() if line.startswith("    ")]
 
 
@@ -187,12 +188,14 @@ def test_the_guides_commands_for_the_host_work(picture: Picture) -> None:
     assert json.loads(picture.until("", health))["ok"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peer", PEERS)
 def test_the_doctor_in_a_peers_container_is_content(picture: Picture, peer: str) -> None:
     token = (picture.secrets / "trader.token").read_text()
     picture[peer].until("reachable", "env", f"EXCHANGE_TOKEN={token}", "exchange", "doctor")
 
 
+@pytest.mark.slow
 def test_without_a_token_nothing_is_shown(picture: Picture) -> None:
     done = picture.shell("unset EXCHANGE_TOKEN; exchange book BTC-USD")
     assert done.returncode == EXIT_NOT_ALLOWED and "--token-file" in done.stderr
@@ -218,6 +221,7 @@ def test_the_page_of_a_peer_trades_from_the_host(picture: Picture) -> None:
     assert picture.at("peer-a", f"cancel {placed['order_id']}")
 
 
+@pytest.mark.slow
 def test_prometheus_can_read_every_container(picture: Picture) -> None:
     jobs = yaml.safe_load((ROOT / "etc/container/prometheus.yml").read_text())["scrape_configs"]
     for job in jobs:
@@ -226,6 +230,7 @@ def test_prometheus_can_read_every_container(picture: Picture) -> None:
             picture["peer-b"].until(f"{job['job_name']}_", "python3", "-c", read)
 
 
+@pytest.mark.slow
 def test_the_prometheus_of_the_compose_file_reads_them_all_and_knows_the_rules(
     picture: Picture,
 ) -> None:

@@ -13,11 +13,13 @@ import pytest
 
 from grenache_py.exchange.cli.tool import EXIT_NOT_ALLOWED
 from tests.containers.engine import DEADLINE_S, Container, Engine, podman, until
+from tests.containers.test_compose import commands
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 DAEMON = ("twistd", "-n", "--pidfile=", "exchange", "--config", "/etc/grenache/exchange.toml")
 PUBLISHED = ("--publish", "127.0.0.1::7070", "--publish", "127.0.0.1::7080")
 TOKEN = "a token of the tests"
+pytestmark = pytest.mark.slow
 
 
 def tool(port: int, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -67,6 +69,26 @@ def test_a_peer_is_read_through_its_ports_and_traded_at_from_inside(engine: Engi
     assert "telnet 127.0.0.1 7070" in peer.log()
     seconds, code = peer.stop()
     assert (seconds < 10, code) == (True, 0)
+
+
+def test_the_guides_commands_for_one_peer(engine: Engine) -> None:
+    """As they stand, with Podman, free ports, and names of this run."""
+    _, run, book, sell, doctor = (line.split() for line in commands("one peer"))
+    name = f"{engine.name}-one"
+    assert run[:5] == ["docker", "run", "--detach", "--name", "peer"] and run.pop() == "grenache-py"
+    options = [
+        f"127.0.0.1::{word.split(':')[-1]}"
+        if word[0].isdigit()
+        else word.replace("peer:", f"{name}:")
+        for word in run[5:]
+    ]
+    peer = ready(engine.start("one", *options))
+    done = tool(peer.port(7070), *book[1:])
+    assert done.returncode == 0, done.stderr
+    for command in (sell, doctor):
+        assert command[:3] == ["docker", "exec", "peer"]
+        peer.until("", *command[3:])
+    assert "1.5" in tool(peer.port(7070), *book[1:]).stdout
 
 
 def test_a_secret_of_the_engine_is_a_token_file(engine: Engine, tmp_path: Path) -> None:
