@@ -133,6 +133,9 @@ def test_what_an_asynchronous_failover_lost_is_noticed_by_the_neighbours(tmp_pat
             one.kill()
             two.start()
             two.promote()
+            until(daemon, "it lost commits")  # it knows what it had there itself
+            daemon.kill()
+            daemon.start()  # and now knows nothing
             ends = time.monotonic() + DEADLINE_S
             while True:
                 found = until(daemon)
