@@ -14,6 +14,7 @@ import pytest
 from tests.exchange.storage.test_postgresql import opened, raises
 from tests.support.postgresql import PROGRAMS, START_S, Server
 from tests.support.store_rows import log_row, order_row
+from tests.test_docs import ROOT
 from tests.test_snippets import block
 
 GUIDE = "docs/high-availability.rst"
@@ -70,3 +71,23 @@ def test_a_backup_is_made_and_restored_with_the_commands_of_the_guide(
     with opened(elsewhere, "2") as moved:
         assert moved.load().orders == [order_row(1)]
         moved.commit([order_row(2), log_row(2)])
+
+
+def test_what_the_night_section_quotes_is_what_the_store_says() -> None:
+    """And each fault that has an error of its own is in it."""
+    guide = (ROOT / GUIDE).read_text()
+    night = guide[guide.index(".. _three-in-the-morning:") : guide.index(".. _backup-of-a")]
+    quoted = re.findall(r'^(".*")$', night, re.M)
+    room = ROOT / "grenache_py/exchange/storage/postgresql"
+    sources = [*room.glob("*.py"), *room.glob("schema/*.sql")]
+    # As Python reads strings that go on in the next line.
+    said = re.sub(r'"\s*f?"', "", "\n".join(path.read_text() for path in sources))
+    for words in re.findall(r'"(.*?)"', "\n".join(quoted)):
+        for part in re.split(r" (?:\.\.\.|\d+) ", words):
+            assert part in said, part
+    from grenache_py.exchange.storage.postgresql.faults import _FAULTS
+
+    for fault, sentence in _FAULTS.values():
+        if fault in {"full", "locked", "readonly", "refused", "fenced", "corrupt"}:
+            known = [part for part in re.findall(r'"(.*?)"', "\n".join(quoted)) if part in sentence]
+            assert known or "{error}" in sentence, sentence
