@@ -57,7 +57,7 @@ def missing() -> str | None:
     """Return what this machine lacks, or None."""
     if os.geteuid() != 0:
         return "containers need root here"
-    lacking = [program for program in ("podman", "nft") if not shutil.which(program)]
+    lacking = [program for program in ("podman", "iptables", "nft") if not shutil.which(program)]
     if lacking:
         return f"containers need {', '.join(lacking)}"
     done = podman("info", "--format", "{{.Host.NetworkBackend}}", check=False)
