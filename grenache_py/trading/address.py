@@ -7,18 +7,16 @@ Pure.
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Sequence
 
-import attrs
+from msgspec import Struct
 
 __all__ = ["DEFAULT", "DaemonAddress", "why_not_reached"]
 
 DEFAULT = "127.0.0.1:7070"
 
 
-@attrs.frozen
-class DaemonAddress:
+class DaemonAddress(Struct, frozen=True):
     """
     ``HOST:PORT``, or the path of a UNIX socket (anything with a ``/``).
 
@@ -66,6 +64,8 @@ class DaemonAddress:
 
 def why_not_reached(error: OSError) -> str:
     """What an error of connecting means, in a few words."""
+    import ssl  # not for who connects without
+
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not believed: {error.verify_message}"
     if isinstance(error, ssl.SSLError):

@@ -94,5 +94,6 @@ class _Lines(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         address = self._loop.core.address
-        why = f"{address}: {exc}" if exc else f"{address} closed the connection"
+        reason = getattr(exc, "strerror", None) or exc
+        why = f"{address}: {reason}" if exc else f"{address} closed the connection"
         self._loop.gone(self._attempt, why)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import random
 import select
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from typing_extensions import Self, Unpack
 
@@ -40,6 +39,9 @@ from grenache_py.trading.models import (
 from grenache_py.trading.opening import open_socket
 from grenache_py.trading.pending import Pending
 from grenache_py.trading.stream import Stream
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["Client"]
 
@@ -94,6 +96,11 @@ class Client(ClientFacts):
         """
         self._addresses = DaemonAddress.all_of(address)
         self._tls = tls
+        self._not_now: tuple[type[OSError], ...] = (BlockingIOError,)
+        if tls is not None:
+            import ssl
+
+            self._not_now += (ssl.SSLWantReadError, ssl.SSLWantWriteError)
         self._clock = time.monotonic
         self._socket: socket.socket | None = None
         self._unwritten = b""
@@ -345,14 +352,14 @@ class Client(ClientFacts):
             connection = open_socket(address, min(CONNECT_S, self._core.calls.timeout_s), self._tls)
         except OSError as error:  # ssl.SSLError is one
             self._core.lost(f"{address.text}: {why_not_reached(error)}", self._clock())
-            return
-        self._socket = connection
-        self._core.connected(self._clock())
+        else:
+            self._socket = connection
+            self._core.connected(self._clock())
 
     def _read(self, wait_s: float | None) -> None:
         connection = self._socket
         assert connection is not None
-        if not (isinstance(connection, ssl.SSLSocket) and connection.pending()):
+        if self._tls is None or not cast("ssl.SSLSocket", connection).pending():
             poll = select.poll()
             poll.register(connection, select.POLLIN | (select.POLLOUT if self._unwritten else 0))
             if not poll.poll(None if wait_s is None else int(wait_s * 1000 + 0.999)):
@@ -364,13 +371,12 @@ class Client(ClientFacts):
                 if not data:
                     unknown = self._core.state == "greeting"
                     hint = " before it said who it is; does it speak TLS?" if unknown else ""
-                    self._core.lost(
-                        f"{self._core.address} closed the connection{hint}", self._clock()
-                    )
+                    text = f"{self._core.address} closed the connection{hint}"
+                    self._core.lost(text, self._clock())
                     return
                 left -= len(data)
                 self._core.received(data, self._clock())
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except self._not_now:
             pass
         except OSError as error:
             self._core.lost(f"{self._core.address}: {error.strerror or error}", self._clock())
@@ -381,7 +387,7 @@ class Client(ClientFacts):
             while self._unwritten and self._socket is not None:
                 sent = self._socket.send(self._unwritten)
                 self._unwritten = self._unwritten[sent:]
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except self._not_now:
             pass
         except OSError as error:
             self._core.lost(f"{self._core.address}: {error.strerror or error}", self._clock())

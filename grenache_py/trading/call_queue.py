@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import attrs
+from msgspec import Struct
 
 from grenache_py.trading.calls import MethodCall, Resend
 from grenache_py.trading.errors import (
@@ -37,8 +37,7 @@ UNAVAILABLE_S = 0.25
 WAIT_MS = 1_000
 
 
-@attrs.define
-class CallQueue:
+class CallQueue(Struct):
     """
     The calls that have no outcome yet.
 
@@ -63,19 +62,18 @@ class CallQueue:
     bound: str | None = None
     daemon_ahead_ms: float = 0.0
     sent_again: int = 0
-    _prefix: str = attrs.field(init=False)
+    _prefix: str = ""  # of the ids that orders get here
     _number: int = 0
-    _pending: dict[int, Pending[Any]] = attrs.Factory(dict)
-    _unsent: list[Pending[Any]] = attrs.Factory(list)  # by number
-    _deadlines: list[tuple[float, int]] = attrs.Factory(list)
+    _pending: dict[int, Pending[Any]] = {}
+    _unsent: list[Pending[Any]] = []  # by number
+    _deadlines: list[tuple[float, int]] = []
     _placed: int = 0  # the number of the newest order that was sent
     _pause_until: float = 0.0
     _tokens: float = 1.0
     _tokens_at: float = 0.0
 
-    @_prefix.default
-    def _new_prefix(self) -> str:
-        return f"{self.rng.getrandbits(48):012x}-"
+    def __post_init__(self) -> None:
+        self._prefix = f"{self.rng.getrandbits(48):012x}-"
 
     def ask(
         self,

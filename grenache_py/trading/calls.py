@@ -12,7 +12,6 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Generic, TypeAlias, TypeVar
 
-import attrs
 import msgspec
 from msgspec import Raw, Struct
 from typing_extensions import TypedDict, Unpack
@@ -81,8 +80,7 @@ class Resend(Enum):
     NEVER = "never"
 
 
-@attrs.frozen
-class MethodCall(Generic[T]):
+class MethodCall(Struct, Generic[T], frozen=True):
     """
     One call of a method.
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-import attrs
+from msgspec import Struct
 
 __all__ = ["SILENT", "Due", "Line", "State"]
 
@@ -31,8 +31,7 @@ GREETING_S = 5.0
 SILENT = "it has not said who it is"
 
 
-@attrs.define
-class Line:
+class Line(Struct):
     """
     The state of the line.
 

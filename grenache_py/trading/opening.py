@@ -7,9 +7,12 @@ Shell: opens a socket.
 from __future__ import annotations
 
 import socket
-import ssl
+from typing import TYPE_CHECKING
 
 from grenache_py.trading.address import DaemonAddress
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["open_socket"]
 
