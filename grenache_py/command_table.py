@@ -7,14 +7,23 @@ Edge: prints the script for the shell's completion.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-__all__ = ["CommandTable", "completion_command"]
+__all__ = ["CommandTable", "OnDemand", "completion_command"]
+
+
+class OnDemand:
+    """A module that is imported when something of it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(self._name), name)
 
 
 class CommandTable(click.Group):
@@ -58,6 +67,8 @@ class CommandTable(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self._table and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
             like = get_close_matches(args[0].lower(), self._table, n=1)
             hint = f" Did you mean {like[0]!r}?" if like else ""
             raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)

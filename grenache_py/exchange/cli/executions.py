@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from grenache_py.exchange.cli import printing as show
+from grenache_py.exchange.cli.lines import fill_line
 from grenache_py.exchange.cli.names import MARKET
-from grenache_py.exchange.cli.tool import Tool, as_sent, tell_problem
+from grenache_py.exchange.cli.tool import Tool, as_sent, printing, tell_problem
 from grenache_py.trading import InvalidRequest
 
 __all__ = ["fills", "positions"]
@@ -46,7 +46,7 @@ def fills(
         tool.nothing("There are no fills.", found)
         return
     ids = [fill["trade_id"] for fill in found]
-    tool.out(found, lambda: show.executions_table(found), ids=ids)
+    tool.out(found, lambda: printing.executions_table(found), ids=ids)
 
 
 def _listed(
@@ -67,7 +67,7 @@ def _watch_fills(tool: Tool, market: str | None, account: str | None, since: int
         for each in fills:
             if market in {None, each.market}:
                 fill = as_sent(each)
-                line = show.fill_line(fill)
+                line = fill_line(fill)
                 tool.out(fill, lambda line=line: line, ids=[each.trade_id])  # type: ignore[misc]
                 sys.stdout.flush()
 
@@ -86,4 +86,4 @@ def positions(tool: Tool, account: str | None) -> None:
         tool.nothing("There are no fills.", result)
         return
     markets = [position["market"] for position in result["positions"]]
-    tool.out(result, lambda: show.positions_table(result), ids=markets)
+    tool.out(result, lambda: printing.positions_table(result), ids=markets)

@@ -20,8 +20,7 @@ from click.types import StringParamType
 from grenache_py.exchange.audit.export import CHANGED_AT, prove, write_csv, write_jsonl
 from grenache_py.exchange.audit.trace import trace as trace_order
 from grenache_py.exchange.audit.trace_log import with_log
-from grenache_py.exchange.cli import printing as show
-from grenache_py.exchange.cli.tool import EXIT_FAILED, EXIT_NOTHING, Tool
+from grenache_py.exchange.cli.tool import EXIT_FAILED, EXIT_NOTHING, Tool, printing
 
 __all__ = ["DATA_FILE", "export", "replay", "store_file", "trace"]
 
@@ -91,7 +90,7 @@ def replay(tool: Tool, file: str) -> None:
     database; a daemon may be using it.
     """
     proof = prove(store_file(file))
-    tool.out({"holds": proof.holds, **attrs.asdict(proof)}, lambda: show.proof_table(proof))
+    tool.out({"holds": proof.holds, **attrs.asdict(proof)}, lambda: printing.proof_table(proof))
     if not proof.holds:
         sys.exit(EXIT_FAILED)
 
@@ -124,4 +123,4 @@ def trace(tool: Tool, order: str, file: str, logs: tuple[TextIO, ...]) -> None:
     if logs:
         found = with_log(found, chain.from_iterable(logs))
     told = attrs.asdict(found)
-    tool.out(told, lambda: show.trace_table(told))
+    tool.out(told, lambda: printing.trace_table(told))

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
-from rich.live import Live
 
-from grenache_py.exchange.cli import printing as show
+from grenache_py.exchange.cli.lines import ticker_line, trade_line
 from grenache_py.exchange.cli.names import MARKET
 from grenache_py.exchange.cli.tool import (
     Harmless,
     Tool,
     as_sent,
+    printing,
     say_json,
     tell_problem,
 )
@@ -42,10 +42,12 @@ def book(tool: Tool, market: str, depth: int, watch: bool) -> None:
         _watch_book(tool, market, depth)
         return
     result = tool.call("book.get", market=market, depth=depth)
-    tool.out(result, lambda: show.book_table(result["market"], result["bids"], result["asks"]))
+    tool.out(result, lambda: printing.book_table(result["market"], result["bids"], result["asks"]))
 
 
 def _watch_book(tool: Tool, market: str, depth: int) -> None:
+    from rich.live import Live
+
     console = tool.console()
     newest: deque[dict[str, Any]] = deque(maxlen=TRADES_SHOWN)
     with Live(console=console, auto_refresh=False, transient=False) as live:
@@ -60,7 +62,7 @@ def _watch_book(tool: Tool, market: str, depth: int) -> None:
                 say_json(_snapshot(book, depth))
                 continue
             shown = _snapshot(book, depth)
-            table = show.book_table(market, shown["bids"], shown["asks"], newest)
+            table = printing.book_table(market, shown["bids"], shown["asks"], newest)
             if console.is_terminal:
                 live.update(Harmless(table), refresh=True)
             else:
@@ -112,7 +114,7 @@ def trades(tool: Tool, market: str, limit: int) -> None:
         tool.nothing(f"There are no trades in {market} yet.", result)
         return
     ids = [trade["trade_id"] for trade in result["trades"]]
-    tool.out(result, lambda: show.trades_table(result["trades"]), ids=ids)
+    tool.out(result, lambda: printing.trades_table(result["trades"]), ids=ids)
 
 
 @click.command()
@@ -121,7 +123,7 @@ def trades(tool: Tool, market: str, limit: int) -> None:
 def ticker(tool: Tool, market: str) -> None:
     """Show a market's best prices, last trade and volume of 24 hours."""
     result = tool.call("ticker.get", market=market)
-    tool.out(result, lambda: show.ticker_line(result))
+    tool.out(result, lambda: ticker_line(result))
 
 
 @click.command()
@@ -140,7 +142,7 @@ def candles(tool: Tool, market: str, interval: str, limit: int) -> None:
     if not found:
         tool.nothing(f"There are no trades in {market} yet.", found)
         return
-    tool.out(found, lambda: show.candles_table(found))
+    tool.out(found, lambda: printing.candles_table(found))
 
 
 @click.command()
@@ -151,7 +153,7 @@ def watch(tool: Tool, market: str) -> None:
     best: Any = None
     for book, trades in _followed(tool, market, tell_problem):
         for trade in trades:
-            tool.out(trade, lambda trade=trade: show.trade_line(market, trade))  # type: ignore[misc]
+            tool.out(trade, lambda trade=trade: trade_line(market, trade))  # type: ignore[misc]
         now = _snapshot(book, 1)
         sides = now["bids"], now["asks"]
         if sides != best:
@@ -168,6 +170,6 @@ def markets(tool: Tool) -> None:
     result = tool.call("markets.list")["markets"]
     tool.out(
         result,
-        lambda: show.markets_table(result),
+        lambda: printing.markets_table(result),
         ids=[each["market"] for each in result],
     )

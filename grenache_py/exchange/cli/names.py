@@ -6,11 +6,9 @@ Edge: asks the daemon, reads and writes a file of the user's cache.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import click
@@ -68,6 +66,9 @@ ORDER = _Order()
 
 def _markets(ctx: click.Context) -> list[str]:
     """The daemon's markets, from the cache while they are fresh."""
+    import hashlib
+    from pathlib import Path
+
     folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     daemon = hashlib.sha256(ctx.ensure_object(Tool).daemon.encode()).hexdigest()[:16]
     cache = Path(folder, "grenache-py", f"markets-{daemon}.json")

@@ -6,8 +6,8 @@ Edge: reads the time.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -15,13 +15,12 @@ from typing import Any
 
 import click
 from click.types import StringParamType
-from rich.console import Group
 
 from grenache_py.errors import GrenacheError
-from grenache_py.exchange.cli import printing as show
+from grenache_py.exchange.cli.lines import counted, order_line, order_update_line
 from grenache_py.exchange.cli.names import MARKET, ORDER
 from grenache_py.exchange.cli.outcomes import complain
-from grenache_py.exchange.cli.tool import Tool, as_sent, tell_problem
+from grenache_py.exchange.cli.tool import Tool, as_sent, printing, tell_problem
 from grenache_py.plain_text import harmless
 from grenache_py.trading import Refused
 
@@ -122,7 +121,7 @@ def _place(
         post_only=post_only or None,
         expires=None if expires is None else int(time.time() * 1000) + expires,
         # With a name it can be asked for when the answer is lost, and sent again.
-        client_order_id=client_order_id or f"x-{secrets.token_hex(8)}",
+        client_order_id=client_order_id or f"x-{os.urandom(8).hex()}",
         account=account,
     )
     _show_order(tool, _settled(tool, report, wait_ms))
@@ -151,7 +150,7 @@ def _settled(tool: Tool, report: dict[str, Any], wait_ms: int = IN_DOUBT_WAIT_MS
 
 
 def _show_order(tool: Tool, report: dict[str, Any]) -> None:
-    tool.out(report, lambda: show.order_line(report), ids=[report["order_id"]])
+    tool.out(report, lambda: order_line(report), ids=[report["order_id"]])
 
 
 _ORDER_ID = re.compile(r"[0-9a-f]{32}")
@@ -206,7 +205,7 @@ def cancel(
     if not result["cancelled"]:
         tool.nothing("There was no open order to cancel.", result)
         return
-    tool.out(result, lambda: show.counted(result["cancelled"], "order") + " cancelled")
+    tool.out(result, lambda: counted(result["cancelled"], "order") + " cancelled")
 
 
 def _cancelled(tool: Tool, id: str, account: str | None) -> dict[str, Any]:
@@ -227,8 +226,11 @@ def _cancel_each(tool: Tool, ids: list[str], account: str | None) -> None:
             code = code or told
             if not isinstance(error, Refused):
                 break  # there is no connection any more
-    lines = Group(*map(show.order_line, reports))
-    tool.out(reports, lambda: lines, ids=[report["order_id"] for report in reports])
+    if tool.json or tool.quiet:
+        tool.out(reports, str, ids=[report["order_id"] for report in reports])
+    else:
+        for report in reports:
+            tool.show(order_line(report))
     if code:
         sys.exit(code)
 
@@ -238,7 +240,7 @@ def _ask_about_accounts(tool: Tool, market: str | None) -> None:
     accounts = sorted({order["account"] for order in page["orders"]})
     if len(accounts) > 1:
         more = " and more" if page["next"] else ""
-        number = show.counted(len(page["orders"]), "order")
+        number = counted(len(page["orders"]), "order")
         names = harmless(", ".join(name or "the one without a name" for name in accounts))
         question = f"This cancels {number}{more} of {len(accounts)} accounts: {names}. Go on?"
         click.confirm(question, abort=True, err=True)
@@ -298,14 +300,14 @@ def orders(
         return
     if id is not None:
         report = tool.call("order.get", account=account, **_name(id))
-        tool.out(report, lambda: show.orders_table([report]), ids=[report["order_id"]])
+        tool.out(report, lambda: printing.orders_table([report]), ids=[report["order_id"]])
         return
     found = tool.pages("order.list", "orders", limit, market=market, account=account, status=status)
     if not found:
         tool.nothing(f"There are no {'' if status == 'all' else status + ' '}orders.", found)
         return
     ids = [order["order_id"] for order in found]
-    tool.out(found, lambda: show.orders_table(found), ids=ids)
+    tool.out(found, lambda: printing.orders_table(found), ids=ids)
 
 
 def _watch_orders(tool: Tool, market: str | None, account: str | None, since: int | None) -> None:
@@ -313,6 +315,6 @@ def _watch_orders(tool: Tool, market: str | None, account: str | None, since: in
         for order in changes:
             if market in {None, order.market}:
                 update = {"seq": changes.seq, "order": as_sent(order)}
-                line = show.order_update_line(update)
+                line = order_update_line(update)
                 tool.out(update, lambda line=line: line, ids=[order.order_id])  # type: ignore[misc]
                 sys.stdout.flush()

@@ -10,19 +10,16 @@ import os
 import re
 import sys
 import time
-from http.client import HTTPException
-from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
+from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 import msgspec
 
-from grenache_py.exchange.cli import printing as show
-from grenache_py.exchange.cli.diagnosis import Finding, examine, healthy
-from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool, say_json
+from grenache_py.exchange.cli.tool import EXIT_FAILED, Tool, printing, say_json
 from grenache_py.trading import AnswerTimeout, NotConnected
+
+if TYPE_CHECKING:
+    from grenache_py.exchange.cli.diagnosis import Finding
 
 __all__ = ["backup", "call", "decide", "doctor", "doubts", "peers", "status"]
 
@@ -53,7 +50,7 @@ def peers(tool: Tool) -> None:
         tool.nothing("There is no link to any other peer; `exchange doctor` says why.", result)
         return
     ids = [peer["peer"] for peer in result if peer["peer"]]
-    tool.out(result, lambda: show.peers_table(result), ids=ids)
+    tool.out(result, lambda: printing.peers_table(result), ids=ids)
 
 
 @click.command()
@@ -61,7 +58,7 @@ def peers(tool: Tool) -> None:
 def status(tool: Tool) -> None:
     """Show how the daemon is."""
     result = tool.call("status")
-    tool.out(result, lambda: show.status_table(result), fold=True)
+    tool.out(result, lambda: printing.status_table(result), fold=True)
 
 
 @click.command()
@@ -75,6 +72,10 @@ def doctor(tool: Tool, config: str | None, data: str | None) -> None:
     When the daemon does not answer, what it needs is checked: settings, data directory, ports and
     disk. The exit code is 1 when something is wrong.
     """
+    import attrs
+
+    from grenache_py.exchange.cli.diagnosis import healthy
+
     try:
         findings = _examine(tool)
     except (NotConnected, AnswerTimeout) as error:
@@ -84,12 +85,14 @@ def doctor(tool: Tool, config: str | None, data: str | None) -> None:
     if tool.json:
         say_json([attrs.asdict(finding) for finding in findings])
     else:
-        tool.show(show.findings_table(findings), fold=True)
+        tool.show(printing.findings_table(findings), fold=True)
     if not healthy(findings):
         sys.exit(EXIT_FAILED)
 
 
 def _examine(tool: Tool) -> list[Finding]:
+    from grenache_py.exchange.cli.diagnosis import examine
+
     began = time.time()
     state = tool.call("status")
     answered = time.time()
@@ -101,6 +104,10 @@ def _examine(tool: Tool) -> list[Finding]:
 
 def _find(grape: str, name: str) -> list[str] | str:
     """What a grape knows under a name; why it does not say, when it does not."""
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
     body = msgspec.json.encode({"rid": "doctor", "data": name})
     try:
         with urlopen(f"{grape}/lookup", body, GRAPE_TIMEOUT_S) as answer:  # noqa: S310  # http(s)
@@ -133,7 +140,7 @@ def doubts(tool: Tool) -> None:
     if not result:
         tool.nothing("No fill is in doubt.", result)
         return
-    tool.out(result, lambda: show.fills_table(result), ids=[fill["fill"] for fill in result])
+    tool.out(result, lambda: printing.fills_table(result), ids=[fill["fill"] for fill in result])
 
 
 @click.command()

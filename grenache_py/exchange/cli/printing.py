@@ -1,5 +1,5 @@
 """
-What the ``exchange`` tool shows to people: tables, books, lines.
+What the ``exchange`` tool shows to people: tables and books.
 
 Pure: results of methods in, things that rich can print out. Buy is green and sell is red, and
 never the colour alone says it.
@@ -8,7 +8,6 @@ never the colour alone says it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from grenache_py.exchange.cli.lines import SIDE_STYLES, date, moment
 from grenache_py.plain_text import harmless
 
 if TYPE_CHECKING:
@@ -25,47 +25,22 @@ if TYPE_CHECKING:
 __all__ = [
     "book_table",
     "candles_table",
-    "counted",
     "executions_table",
-    "fill_line",
     "fills_table",
     "findings_table",
     "markets_table",
-    "moment",
-    "order_line",
-    "order_update_line",
     "orders_table",
     "peers_table",
     "positions_table",
     "proof_table",
     "status_table",
-    "ticker_line",
     "trace_table",
-    "trade_line",
     "trades_table",
 ]
 
-SIDE_STYLES = {"buy": "green", "sell": "red"}
 BAR_WIDTH = 24
 #: Members that together are longer get a line each.
 MEMBERS_CHARS_MAX = 110
-
-
-def moment(time_ms: int) -> str:
-    """A time of day, in UTC, to the millisecond."""
-    when = datetime.fromtimestamp(time_ms / 1000, timezone.utc)
-    return when.strftime("%H:%M:%S.") + f"{time_ms % 1000:03d}"
-
-
-def _date(time_ms: int) -> str:
-    """A time of any day, in UTC."""
-    when = datetime.fromtimestamp(time_ms / 1000, timezone.utc)
-    return when.strftime("%Y-%m-%d %H:%M:%S")
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 order``, ``2 orders``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _aligned(numbers: Iterable[str | None]) -> list[str]:
@@ -87,27 +62,6 @@ def _table(*columns: str, right: Sequence[str] = ()) -> Table:
     return table
 
 
-def order_line(report: dict[str, Any]) -> Text:
-    """One line for an order just placed, cancelled or replaced."""
-    side = report["side"]
-    price = f"@ {report['price']}" if report["price"] else "at market"
-    if report.get("stop_price"):
-        price += f" once it trades at {report['stop_price']}"
-    line = Text.assemble(
-        (side, SIDE_STYLES[side]),
-        f" {report['quantity']} {report['market']} {price}: ",
-        (report["status"].replace("_", " "), "bold"),
-    )
-    if report["filled"] != "0":
-        line.append(f", {report['filled']} filled at {report['average_price']}")
-    if report["remaining"] != "0":
-        line.append(f", {report['remaining']} remaining")
-    if report["in_doubt"] != "0":
-        line.append(f", {report['in_doubt']} in doubt", "yellow")
-    line.append(f"  {report['order_id']}", "dim")
-    return line
-
-
 def orders_table(reports: Sequence[dict[str, Any]], narrow: bool = False) -> Table:
     """
     Orders, one a row; stop price and account only where there are any.
@@ -117,7 +71,7 @@ def orders_table(reports: Sequence[dict[str, Any]], narrow: bool = False) -> Tab
     """
     amounts = ("quantity", "price", "stop_price", "filled", "remaining")
     columns: dict[str, list[Any]] = {
-        "time": [_date(report["time"])[11 if narrow else 0 :] for report in reports],
+        "time": [date(report["time"])[11 if narrow else 0 :] for report in reports],
         "order": [report["order_id"][: 8 if narrow else None] for report in reports],
         "market": [report["market"] for report in reports],
         "side": [Text(report["side"], SIDE_STYLES[report["side"]]) for report in reports],
@@ -144,7 +98,7 @@ def trades_table(trades: Sequence[dict[str, Any]]) -> Table:
     prices = _aligned([trade["price"] for trade in trades])
     for trade, quantity, price in zip(trades, quantities, prices, strict=True):
         side = Text(trade["side"], SIDE_STYLES[trade["side"]])
-        table.add_row(_date(trade["time"]), side, quantity, price, trade["trade_id"])
+        table.add_row(date(trade["time"]), side, quantity, price, trade["trade_id"])
     return table
 
 
@@ -157,7 +111,7 @@ def executions_table(fills: Sequence[dict[str, Any]]) -> Table:
     for fill, quantity, price in zip(fills, quantities, prices, strict=True):
         side = Text(fill["side"], SIDE_STYLES[fill["side"]])
         named = fill["client_order_id"] or fill["order_id"]
-        when, role = _date(fill["time"]), fill["role"]
+        when, role = date(fill["time"]), fill["role"]
         table.add_row(str(fill["seq"]), when, fill["market"], side, quantity, price, role, named)
     return table
 
@@ -173,25 +127,9 @@ def positions_table(result: dict[str, Any]) -> Group:
     known = (
         []
         if result["complete"]
-        else [f"of fills since {_date(result['since'])} UTC; older are not kept"]
+        else [f"of fills since {date(result['since'])} UTC; older are not kept"]
     )
     return Group(table, *known)
-
-
-def fill_line(fill: dict[str, Any]) -> Text:
-    """One line for an own fill as it happens, its number first."""
-    return Text.assemble(
-        f"{fill['seq']:>6} {moment(fill['time'])} {fill['market']} ",
-        (fill["side"], SIDE_STYLES[fill["side"]]),
-        f" {fill['quantity']} @ {fill['price']} as {fill['role']}"
-        f"  {fill['client_order_id'] or fill['order_id']}",
-    )
-
-
-def order_update_line(update: dict[str, Any]) -> Text:
-    """One line for the change of an own order, its number first."""
-    report = update["order"]
-    return Text.assemble(f"{update['seq']:>6} {moment(report['updated'])} ", order_line(report))
 
 
 def candles_table(candles: Sequence[dict[str, Any]]) -> Table:
@@ -200,24 +138,8 @@ def candles_table(candles: Sequence[dict[str, Any]]) -> Table:
     table = _table("time", *names, right=names)
     numbers = [_aligned([candle[name] for candle in candles]) for name in names]
     for candle, *row in zip(candles, *numbers, strict=True):
-        table.add_row(_date(candle["time"]), *row)
+        table.add_row(date(candle["time"]), *row)
     return table
-
-
-def ticker_line(ticker: dict[str, Any]) -> str:
-    """Best prices, last trade, volume, on one line."""
-    bid, ask, last = (ticker[name] or "-" for name in ("bid", "ask", "last"))
-    when = f" at {_date(ticker['last_time'])}" if ticker["last_time"] else ""
-    return f"{ticker['market']} bid {bid}, ask {ask}, last {last}{when}, 24 h {ticker['volume']}"
-
-
-def trade_line(market: str, trade: dict[str, Any]) -> Text:
-    """One line for a trade as it happens."""
-    return Text.assemble(
-        f"{moment(trade['time'])} {market} ",
-        (trade["side"], SIDE_STYLES[trade["side"]]),
-        f" {trade['quantity']} @ {trade['price']}",
-    )
 
 
 def book_table(
@@ -283,7 +205,7 @@ def fills_table(fills: Iterable[dict[str, Any]]) -> Table:
             fill["market"],
             fill["quantity"],
             fill["maker_home"][:16],
-            _date(fill["deadline"]),
+            date(fill["deadline"]),
         )
     return table
 
@@ -323,7 +245,7 @@ def status_table(status: dict[str, Any]) -> Table:
         elif isinstance(value, list):
             table.add_row(name, ", ".join(map(_word, value)) or "-")
         elif name == "time":
-            table.add_row(name, f"{_date(value)} UTC")
+            table.add_row(name, f"{date(value)} UTC")
         else:
             table.add_row(name, _word(value))
     return table
@@ -358,7 +280,7 @@ def trace_table(trace: dict[str, Any]) -> Group:
     table.add_column(no_wrap=True)
     for each in trace["happenings"]:
         time_ms = each["time"]
-        table.add_row(f"{_date(time_ms)}.{time_ms % 1000:03d}", each["what"], each["text"])
+        table.add_row(f"{date(time_ms)}.{time_ms % 1000:03d}", each["what"], each["text"])
     of = f" of peer {trace['home']}" if trace["home"] else ""
     return Group(Text(f"order {trace['order']}{of}"), table)
 

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from grenache_py.exchange.cli import printing as show
+from grenache_py.exchange.cli.lines import counted, moment, ticker_line
 
 __all__ = ["peer_screen"]
 
@@ -37,7 +38,7 @@ def _parts(seen: dict[str, Any]) -> Iterable[RenderableType]:
         return
     yield from _health(seen["daemon"], seen["status"], alone=not seen["peers"])
     if seen["ticker"] is not None:
-        yield from ("", show.ticker_line(seen["ticker"]))
+        yield from ("", ticker_line(seen["ticker"]))
         book = seen["book"]
         yield show.book_table("", book["bids"], book["asks"])
     yield from ("", Text("own orders", "bold"))
@@ -50,10 +51,10 @@ def _health(daemon: str, status: dict[str, Any], alone: bool) -> Iterable[Render
     fine = status["serving"] and not status["raised"]
     word = Text("ok", "green") if fine else Text("NOT WELL", "bold red")
     synced = "in sync" if status["synced"] else "alone" if alone else "not in sync"
-    doubt = show.counted(status["fills"]["in_doubt"], "fill")
+    doubt = counted(status["fills"]["in_doubt"], "fill")
     yield Text.assemble(
         (f"peer {status['peer'][:16]}", "bold"),
-        f" at {daemon}, network {status['network']}, {show.moment(status['time'])} UTC: ",
+        f" at {daemon}, network {status['network']}, {moment(status['time'])} UTC: ",
         word,
         f", {'serving' if status['serving'] else 'not serving'}, {synced}, {doubt} in doubt",
     )

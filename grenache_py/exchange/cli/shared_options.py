@@ -7,15 +7,17 @@ Edge: reads the environment and files.
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from grenache_py.exchange.cli.tool import Tool
 from grenache_py.trading.address import DaemonAddress
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["SHARED_OPTIONS", "json_wanted"]
 
@@ -59,6 +61,8 @@ def _socket(path: str) -> str:
 
 
 def _tls(ca: Any) -> ssl.SSLContext:
+    import ssl
+
     try:
         return ssl.create_default_context(cafile=None if ca is True else ca)
     except (ssl.SSLError, OSError) as error:

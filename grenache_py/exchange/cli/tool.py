@@ -9,24 +9,31 @@ from __future__ import annotations
 
 import os
 import shutil
-import ssl
 import sys
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 import msgspec
-from msgspec import Struct
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.segment import Segment
+from msgspec import Struct, field
 
 from grenache_py import __version__
+from grenache_py.command_table import OnDemand
+from grenache_py.exchange.cli.lines import StyledLine
 from grenache_py.plain_text import harmless_json, harmless_lines
 from grenache_py.trading import Client, NotConnected, State
 from grenache_py.trading.address import DEFAULT
 from grenache_py.trading.line import SILENT
+
+if TYPE_CHECKING:
+    import ssl
+
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from grenache_py.exchange.cli import printing
+else:
+    printing = OnDemand("grenache_py.exchange.cli.printing")  # it brings rich
 
 __all__ = [
     "EXIT_FAILED",
@@ -39,6 +46,7 @@ __all__ = [
     "Harmless",
     "Tool",
     "as_sent",
+    "printing",
     "say",
     "say_json",
     "tell_problem",
@@ -86,13 +94,14 @@ def tell_problem(sentence: str) -> None:
     say(f"exchange: {sentence}", err=True)
 
 
-@attrs.frozen
-class Harmless:
+class Harmless(Struct, frozen=True):
     """What rich can print, with only such styles as rich itself gives it."""
 
     shown: Any
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment
+
         shown = (
             console.render_str(self.shown, highlight=False)
             if isinstance(self.shown, str)
@@ -105,13 +114,12 @@ class Harmless:
                 yield Segment(harmless_lines(segment.text), segment.style)
 
 
-@attrs.define
-class Tool:
+class Tool(Struct):
     """What every command needs: the connection, opened when first used, and where to print."""
 
     address: str | None = None
     json: bool = False
-    token: str = attrs.field(factory=lambda: os.environ.get("EXCHANGE_TOKEN", ""))
+    token: str = field(default_factory=lambda: os.environ.get("EXCHANGE_TOKEN", ""))
     tls: ssl.SSLContext | None = None
     unix: str | None = None
     timeout_s: float | None = None
@@ -220,11 +228,14 @@ class Tool:
 
     def show(self, shown: Any, fold: bool = False) -> None:
         """
-        Print what rich can print; a pipe gets no colours, and no blanks at the ends of lines.
+        Print lines, or what rich can print; a pipe gets no colours, and no blanks at line ends.
 
         Args:
             fold: fit it into the terminal. Not for tables with ids: those would be cut.
         """
+        if isinstance(shown, StyledLine | str) and not sys.stdout.isatty():
+            say("\n".join(line.rstrip() for line in str(shown).split("\n")))
+            return
         columns = shutil.get_terminal_size().columns
         console = self.console(width=columns if fold and sys.stdout.isatty() else WIDTH)
         with console.capture() as captured:
@@ -234,6 +245,8 @@ class Tool:
 
     def console(self, **settings: Any) -> Console:
         """A console to which ``[red]`` and ``:smile:`` in a text are just text."""
+        from rich.console import Console
+
         no_color = True if self.no_color else None  # None: as NO_COLOR says
         return Console(markup=False, emoji=False, no_color=no_color, **settings)
 

@@ -89,13 +89,15 @@ def test_the_daemon_of_the_environment_is_asked_only_if_none_is_named(
 
 
 def test_a_command_brings_only_what_it_needs() -> None:
-    heavy = ["twisted", "asyncio", "treq", "cryptography", "grenache_py.exchange.market"]
+    heavy = [
+        "twisted", "asyncio", "treq", "cryptography", "grenache_py.exchange.market", "rich", "attr",
+    ]  # fmt: skip
     program = (
         "import sys\nfrom grenache_py.exchange.cli import exchange\n"
         "try: exchange.main(sys.argv[1:], standalone_mode=False)\nexcept Exception: pass\n"
         f"import json; print(json.dumps([name for name in {heavy} if name in sys.modules]))"
     )
-    for words in (["orders"], ["status"], ["watch", "BTC-USD"], ["--help"]):
+    for words in (["orders"], ["buy", "X", "1@1"], ["status"], ["watch", "BTC-USD"], ["--help"]):
         done = subprocess.run(
             [sys.executable, "-c", program, *words, "--unix", "/nowhere/x"],
             capture_output=True, text=True, timeout=60, check=True,

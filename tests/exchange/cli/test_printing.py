@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from grenache_py.exchange.cli import printing as show
+from grenache_py.exchange.cli.lines import counted, order_line
 
 REPORT = {
     "order_id": "0" * 32,
@@ -65,12 +66,12 @@ def test_columns_that_say_nothing_are_left_out() -> None:
 
 
 def test_a_line_says_where_a_stop_waits_and_what_is_in_doubt() -> None:
-    line = show.order_line({**REPORT, "stop_price": "90", "in_doubt": "0.5"})
-    assert line.plain.startswith(
+    line = order_line({**REPORT, "stop_price": "90", "in_doubt": "0.5"})
+    assert str(line).startswith(
         "sell 2 BTC-USD @ 100 once it trades at 90: partially filled, 0.5 filled at 100.25,"
         " 1.5 remaining, 0.5 in doubt"
     )
 
 
 def test_a_noun_follows_its_number() -> None:
-    assert (show.counted(1, "order"), show.counted(2, "order")) == ("1 order", "2 orders")
+    assert (counted(1, "order"), counted(2, "order")) == ("1 order", "2 orders")
