@@ -14,6 +14,7 @@ puts all mutants into one order, of which a sample is a part: ``--first 1000`` l
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import subprocess
@@ -29,6 +30,8 @@ from tests.mutants.runner import MutantRunner
 
 ROOT = Path(__file__).parents[2]
 INSIDE = "--inside-the-copy"
+#: Random markets of each test that compares with the naive one: whoever survives meets them all.
+SEQUENCES = "1000"
 #: The table is printed after so many mutants.
 TOLD_EVERY = 100
 #: The unit tests that judge a room: its own, its neighbours', and those of the node they make.
@@ -56,7 +59,8 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as place:
         copy_tree(Path(place))
         command = [sys.executable, "-B", "-m", "tests.mutants", INSIDE, *arguments]
-        return subprocess.run(command, cwd=place, check=False).returncode
+        environment = {"ENGINE_SEQUENCES": SEQUENCES, **os.environ}
+        return subprocess.run(command, cwd=place, env=environment, check=False).returncode
 
 
 def copy_tree(place: Path) -> None:
