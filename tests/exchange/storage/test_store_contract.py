@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from grenache_py.exchange.effects.rows import MetaRow
+from grenache_py.exchange.effects.rows import MetaRow, RecordChanged, RecordGone, RecordRow
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage.database import Database
 from grenache_py.exchange.storage.retention import Retention
@@ -140,3 +140,28 @@ async def test_a_backup_is_one_moment_while_trading_goes_on(store: Any, tmp_path
     with pytest.raises(StoreError, match="NUL"):
         await store.backup(str(tmp_path / "a\0b"))
     await store.commit([order_row(9999)])
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_order_of_another_home_is_read_with_its_newest_state(store: Any) -> None:
+    await store.open()
+    rows = [
+        RecordRow(f"{n:032x}", "h", 1, f"order {n}", b"\1", 0, 2, b"\2", "", b"", 0, 0, b"")
+        for n in range(5)
+    ]
+    await store.commit(rows)
+    states = [
+        RecordChanged(row.order_id, 2, f"state of {row.order_payload}", b"\3", 1, 3, b"\4")
+        for row in rows[1:4]
+    ]
+    await store.commit([*states, RecordGone(rows[3].order_id)])
+    found = {row.order_id: row for row in await store.records([row.order_id for row in rows[:4]])}
+    changed = [row._replace(version=2) for row in rows[1:3]]
+    assert found == {
+        rows[0].order_id: rows[0],
+        **{
+            row.order_id: RecordRow(*row[:8], *state[2:])
+            for row, state in zip(changed, states, strict=False)
+        },
+    }
+    assert await store.records(["f" * 32]) == []
