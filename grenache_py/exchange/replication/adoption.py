@@ -182,7 +182,9 @@ class Adoption:
             table.begin_epoch(origin, entry.epoch)
         if ahead:
             self.clock.merge(*entry.time, now)
-            origin.jump(entry, beat, beat_signed, digest)
+            origin.jump(entry, beat, digest)
+            table.ring.clear(origin)
+            table.ring.keep(origin, entry.seq, digest, beat_signed, beat=True)
         origin.adopted(entry, beat)
         for number in [number for number in origin.waiting if number <= entry.seq]:
             origin.wait_no_more(number)

@@ -19,7 +19,6 @@ __all__ = [
     "is_over",
     "over_ms",
     "rank",
-    "tail_bytes_max",
     "too_old",
 ]
 
@@ -34,10 +33,6 @@ RECORD_BYTES_MAX = 1 << 30
 BYTES_PER_ORIGIN_MAX = 1 << 28
 #: Payloads of early entries of all homes together.
 WAITING_BYTES_MAX = 1 << 25
-#: Payloads of the newest entries that are kept to be served: all homes together, and the least and
-#: the most of one.
-TAILS_BYTES_MAX = 1 << 28
-TAIL_BYTES_MIN, TAIL_BYTES_MAX = 1 << 15, 1 << 24
 
 
 def too_old(stamp_ms: int, now_ms: int, with_orders: bool) -> bool:
@@ -75,8 +70,3 @@ def expired(expires_ms: int | None, is_open: bool, stamp_ms: int, now_ms: int) -
 def rank(origin: Origin) -> tuple[bool, bool, int]:
     """What goes first when there is no room: silent homes; without orders; the oldest."""
     return bool(origin.records), bool(origin.frozen), origin.heard_ms
-
-
-def tail_bytes_max(origins: int) -> int:
-    """How much of one log is kept to be served, when so many are held."""
-    return max(TAIL_BYTES_MIN, min(TAIL_BYTES_MAX, TAILS_BYTES_MAX // max(1, origins)))

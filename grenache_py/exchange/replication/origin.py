@@ -26,8 +26,8 @@ from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["LEASE_MS_DEFAULT", "Origin"]
 
-#: Applied entries of one origin kept to serve ``gossip.want``. More than a home writes between two
-#: heartbeats, so that there is always one to start from.
+#: Applied entries of one origin kept to be served (``log_ring.py``). More than a home writes
+#: between two heartbeats, so that there is always one to start from.
 TAIL_MAX = 1_024
 #: The lease of an origin whose heartbeat has not been seen yet.
 LEASE_MS_DEFAULT = 20_000
@@ -44,8 +44,9 @@ class Origin:
         lease_ms: how long after ``time`` its orders may be matched.
         waiting: early entries by seq, each with its payload and hash.
         tail: the newest applied entries: seq, hash, payload.
-        tail_bytes, waiting_bytes, record_bytes: of the payloads in ``tail``, ``waiting``,
-            ``records``.
+        waiting_bytes, record_bytes: of the payloads in ``waiting`` and ``records``.
+        beat_seq, out_of_ring, outlived_bytes: the newest heartbeat in ``tail``; up to where the
+            ring has let go of it, and how much of it that is. For ``LogRing`` only.
         heard_ms: the newest stamp of any entry of it that was believed.
         records: its live orders, by id.
         fingerprint: over ``records``, comparable with the origin's heartbeats.
@@ -76,7 +77,9 @@ class Origin:
     on_change: Callable[[Origin], None] = lambda origin: None
     jumps: int = 0
     frozen: str = ""
-    tail_bytes: int = 0
+    beat_seq: int = 0
+    out_of_ring: int = 0
+    outlived_bytes: int = 0
     waiting_bytes: int = 0
     record_bytes: int = 0
     heard_ms: int = 0
@@ -154,16 +157,6 @@ class Origin:
         self.waiting_bytes = 0
         self.on_change(self)
 
-    def keep(self, seq: int, digest: str, signed: Signed, bytes_max: int) -> None:
-        """Keep an applied entry, and of those before it as many as fit ``bytes_max``."""
-        tail = self.tail
-        if len(tail) == TAIL_MAX:
-            self.tail_bytes -= len(tail.popleft()[2].payload)
-        tail.append((seq, digest, signed))
-        self.tail_bytes += len(signed.payload)
-        while self.tail_bytes > bytes_max and len(tail) > 1:
-            self.tail_bytes -= len(tail.popleft()[2].payload)
-
     # What happens to it. Each of these raises LocalProtocolError when it may not happen now.
 
     def _happened(self, event: OriginEvent) -> None:
@@ -183,8 +176,6 @@ class Origin:
         self.epoch, self.seq, self.hash = epoch, 0, GENESIS
         self.jumps += 1
         self.stop_waiting()
-        self.tail.clear()
-        self.tail_bytes = 0
         self.published = None
 
     def chain_broke(self) -> None:
@@ -199,14 +190,11 @@ class Origin:
 
     # Jumping ahead, and seeing whether what was adopted is what the log says.
 
-    def jump(self, entry: Entry, beat: HeartbeatBody, signed: Signed, digest: str) -> None:
+    def jump(self, entry: Entry, beat: HeartbeatBody, digest: str) -> None:
         """Make a heartbeat the head; the entries before it are never applied."""
         self.seq, self.hash, self.time = entry.seq, digest, entry.time
         self.jumps += 1
         self.lease_ms = beat.lease_ms
-        self.tail.clear()
-        self.tail_bytes = 0
-        self.keep(entry.seq, digest, signed, 0)
         self.published = None
 
     def adopted(self, entry: Entry, beat: HeartbeatBody) -> None:

@@ -30,6 +30,7 @@ from grenache_py.exchange.replication.forgetting import (
     rank,
     too_old,
 )
+from grenache_py.exchange.replication.log_ring import LogRing
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.origin_sets import OriginSets
 from grenache_py.exchange.replication.record_rows import signed_pair
@@ -39,7 +40,7 @@ from grenache_py.exchange.signed_log.entries import Entry
 __all__ = ["ORIGINS_MAX", "OriginTable"]
 
 #: Homes whose logs are held.
-ORIGINS_MAX = 5_000
+ORIGINS_MAX = 10_000
 
 
 @attrs.define
@@ -51,6 +52,7 @@ class OriginTable:
         records: their live orders.
         origins: by key.
         sets: which of them are visible, unsure and so on.
+        ring: their newest entries.
         changed: keys of those whose row is to be stored; a set in a fixed order.
         moved: keys of those whose head moved since neighbours were told; likewise.
         on_forgotten: called with the key of each home that is not held any more.
@@ -64,8 +66,12 @@ class OriginTable:
     on_forgotten: list[Callable[[str], None]] = attrs.Factory(list)
     _gone: dict[str, None] = attrs.Factory(dict)
     _shares: Shares = attrs.Factory(Shares)
+    ring: LogRing = attrs.field(init=False)
     _leases: Deadlines = attrs.Factory(Deadlines)
     _silent: Deadlines = attrs.Factory(Deadlines)
+
+    def __attrs_post_init__(self) -> None:
+        self.ring = LogRing(self.origins)
 
     def new(self, home: str, epoch: int, stamp_ms: int, now_ms: int, orders: bool) -> Origin | None:
         """
@@ -121,6 +127,7 @@ class OriginTable:
         """Forget a home, in memory and on the disk."""
         for record in list(origin.records.values()):
             self.records.drop(origin, record)
+        self.ring.clear(origin)
         del self.origins[origin.home]
         self.sets.forget(origin.home)
         self._leases.discard(origin.home)
@@ -150,6 +157,7 @@ class OriginTable:
         """The home started a new log: all its orders of the old one are closed."""
         for record in list(origin.records.values()):
             self.records.drop(origin, record)
+        self.ring.clear(origin)
         origin.begin_epoch(epoch)
 
     def head_moved(self, origin: Origin) -> None:

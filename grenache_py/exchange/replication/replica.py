@@ -18,7 +18,6 @@ from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.effects.rows import Snapshot
 from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.replication.adoption import Adoption
-from grenache_py.exchange.replication.forgetting import tail_bytes_max
 from grenache_py.exchange.replication.forks import Forks
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.origin_table import OriginTable
@@ -152,7 +151,7 @@ class Replica:
             return
         self._clock.merge(*entry.time, now)
         origin.seq, origin.hash, origin.time = entry.seq, digest, entry.time
-        origin.keep(entry.seq, digest, signed, tail_bytes_max(len(self.origins)))
+        self._table.ring.keep(origin, entry.seq, digest, signed, entry.beat is not None)
         self.applied += 1
         self._table.head_moved(origin)
         # Asked before they close: trades of hidden orders are not of this peer's market.

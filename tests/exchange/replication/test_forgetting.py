@@ -188,21 +188,6 @@ def test_who_has_most_early_entries_loses_them(monkeypatch: pytest.MonkeyPatch) 
     assert (len(little.waiting), len(much.waiting), much.waiting_bytes) == (3, 0, 0)
 
 
-def test_the_entries_kept_to_be_served_are_bounded_in_bytes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(forgetting, "TAIL_BYTES_MIN", 4_000)
-    monkeypatch.setattr(forgetting, "TAILS_BYTES_MAX", 4_000)
-    net = Network(1)
-    replica, alice = net[0].replica, Author(net.now)
-    for _ in range(50):
-        replica.receive(alice.order(), net.now)
-    origin = replica.origins[ALICE.key]
-    assert origin.tail_bytes == sum(len(s.payload) for _, _, s in origin.tail) <= 4_000
-    assert origin.range(50, 50) is not None and origin.range(1, 50) is None
-    assert origin.seq == 50
-
-
 def test_orders_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_orders, "BYTES_PER_ORIGIN_MAX", 4_000)
     net = Network(1)

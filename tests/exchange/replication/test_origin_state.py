@@ -25,7 +25,6 @@ from tests.exchange.replication.test_replica import ALICE, Author
 from tests.support.peers import Network
 
 HOME = "a" * 64
-SIGNED = Signed("{}", b"", 0, 1, b"")
 
 
 @attrs.define
@@ -113,7 +112,7 @@ class Driver:
 
 def attrs_moved(origin: Origin, moved: Entry, beat: HeartbeatBody) -> Entry:
     if origin.state is not OriginState.FROZEN:
-        origin.jump(moved, beat, SIGNED, "1" * 64)
+        origin.jump(moved, beat, "1" * 64)
     return moved
 
 

@@ -24,6 +24,7 @@ from grenache_py.exchange.replication import (
     catch_up,
     fetching,
     head_exchange,
+    log_ring,
     origin,
     origin_table,
     remote_orders,
@@ -114,6 +115,7 @@ LIMITS = {
         lambda node: any(len(o.tail) >= 24 for o in node.replica.origins.values()),
         (
             (origin, "TAIL_MAX", 24),
+            (log_ring, "TAIL_MAX", 24),
             (own_log, "TAIL_ENTRIES_MAX", 24),
             (snapshot, "LOG_TAIL_MAX", 24),
             (heartbeat, "BEAT_ENTRIES", 12),
