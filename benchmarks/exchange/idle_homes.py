@@ -13,16 +13,20 @@ its batches. Each is a mean over virtual seconds.
 from __future__ import annotations
 
 import argparse
+import gc
 import random
 import time
+import tracemalloc
 from collections import deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import attrs
 import msgspec
 
-from benchmarks.exchange.joining import COMMIT_S, resident_bytes
+import grenache_py
+from benchmarks.exchange.joining import COMMIT_S
 from grenache_py.exchange.effects.batch import CloseLink, Dial, Send
 from grenache_py.exchange.effects.rows import Snapshot
 from grenache_py.exchange.home.heartbeat import BEAT_S, BEATS_PER_S_MAX, LEASE_MS
@@ -198,9 +202,11 @@ class Crowd:
             for entry in params["entries"]:
                 said = Entry.decode(entry["payload"])
                 if (home := self.homes.get(said.home)) is not None:
-                    neighbour.shared[said.home] = home.head
+                    neighbour.shared[home.identity.key] = home.head
         elif method == "sync.heads" and params is not None:
-            neighbour.shared.update((home, Head(*head)) for home, *head in params["heads"])
+            for key, *_ in params["heads"]:
+                if (home := self.homes.get(key)) is not None:
+                    neighbour.shared[home.identity.key] = home.head
         elif "id" in message and method is not None:
             raise RuntimeError(f"nobody answers {method}")
 
@@ -284,6 +290,7 @@ class Crowd:
                 self.say(self.neighbours[number % len(self.neighbours)], self.beat(home))
             self.clock.run_until(self.clock.now + 1.0)
         for neighbour in self.neighbours.values():
+            neighbour.shared.clear()
             self.tell(neighbour, "sync.heads", self.heads())
         self.clock.run_until(self.clock.now + 2 * HEADS_S)
 
@@ -318,13 +325,29 @@ class Crowd:
         return self.clock.now - at
 
 
+def bytes_of_a_home(homes: int, links: int) -> float:
+    """
+    Memory of the node for each home.
+
+    What the package allocated is counted, so that the stand-ins are not. It takes three times as
+    long.
+    """
+    crowd = Crowd(homes, links, real=False)
+    tracemalloc.start()
+    crowd.gather()
+    gc.collect()
+    ours = tracemalloc.Filter(True, f"{Path(grenache_py.__file__).parent}/*")
+    held = sum(each.size for each in tracemalloc.take_snapshot().filter_traces([ours]).traces)
+    tracemalloc.stop()
+    return held / homes
+
+
 def measure(homes: int, links: int, idle_s: float = IDLE_S, quiet_s: float = QUIET_S) -> Figures:
     """One peer among so many homes."""
     origin_table.ORIGINS_MAX = max(origin_table.ORIGINS_MAX, homes)
+    home_bytes = bytes_of_a_home(homes, links)
     crowd = Crowd(homes, links)
-    before = resident_bytes()
-    crowd.gather()
-    home_bytes = (resident_bytes() - before) / homes
+    crowd.gather(beats=2)
     crowd.live(2 * HEADS_S)
     idle_ms, idle_bytes = crowd.spent(idle_s)
     crowd.fall_silent()
