@@ -15,11 +15,13 @@ import attrs
 
 __all__ = [
     "AnswerRow",
+    "AnswerSettled",
     "EvidenceRow",
     "ExecutionRow",
     "FillForgotten",
     "FillTraded",
     "IntentRow",
+    "IntentSettled",
     "LogRow",
     "MetaGone",
     "MetaRow",
@@ -163,6 +165,12 @@ class IntentRow(NamedTuple):
     signature: bytes
 
 
+class IntentSettled(NamedTuple):
+    """Each leg of a stored fill, which may be of the same batch, has its outcome."""
+
+    fill_id: str
+
+
 class AnswerRow(NamedTuple):
     """Upsert the one final answer this home gave to a fill as maker."""
 
@@ -175,6 +183,12 @@ class AnswerRow(NamedTuple):
     leaf: int
     size: int
     signature: bytes
+
+
+class AnswerSettled(NamedTuple):
+    """The taker of a stored answer, which may be of the same batch, has shown that it knows."""
+
+    fill_id: str
 
 
 class EvidenceRow(NamedTuple):
@@ -292,7 +306,9 @@ Row: TypeAlias = (
     | ExecutionRow
     | TradeRow
     | IntentRow
+    | IntentSettled
     | AnswerRow
+    | AnswerSettled
     | EvidenceRow
     | AnswerGone
     | FillTraded

@@ -14,7 +14,7 @@ import attrs
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.effects.batch import Outbox
-from grenache_py.exchange.effects.rows import AnswerGone, AnswerRow, Snapshot
+from grenache_py.exchange.effects.rows import AnswerGone, AnswerRow, AnswerSettled, Snapshot
 from grenache_py.exchange.fills.messages import decode_answer
 from grenache_py.exchange.fills.traded import TradedFills
 from grenache_py.exchange.signed_log.merkle import Draft, Signed, leaf_hash
@@ -90,7 +90,7 @@ class Answers:
         if stored is None or stored.taker_home != taker_home or not stored.unsettled:
             return
         stored.unsettled = False
-        self.outbox.unsealed.append(lambda: _row(fill_id, stored))
+        self.outbox.rows.append(AnswerSettled(fill_id))
         heapq.heappush(self._forget, (stored.keep_ms, fill_id))
 
     @property

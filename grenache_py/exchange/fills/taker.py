@@ -17,7 +17,7 @@ import attrs
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.effects.batch import Outbox
-from grenache_py.exchange.effects.rows import Snapshot
+from grenache_py.exchange.effects.rows import IntentSettled, Snapshot
 from grenache_py.exchange.errors import UNKNOWN_ORDER, OrderError
 from grenache_py.exchange.fills.asking import Asking
 from grenache_py.exchange.fills.evidence import keep_evidence
@@ -359,7 +359,9 @@ class Taker:
             self.settled += 1
             self.asking.settled(intent, now)
             self._to_tell.setdefault(intent.fill.maker_home, []).append(intent.fill.id)
-        self.outbox.unsealed.append(lambda: intent_row(intent))
+            self.outbox.rows.append(IntentSettled(intent.fill.id))
+        else:
+            self.outbox.unsealed.append(lambda: intent_row(intent))
         if transition.touched:
             self.ledger.books[market.symbol].touched(live)
             self.ledger.finish(transition, now)

@@ -153,10 +153,12 @@ STATEMENTS: dict[str, str] = {
     "ExecutionRow": _append("executions", _columns(ExecutionRow)),
     "TradeRow": _TRADES,
     "IntentRow": _append("intents", _columns(IntentRow), _update("fill_id", IntentRow._fields[1:])),
+    "IntentSettled": "UPDATE intents SET lots = 0, done = 1 WHERE fill_id = ANY ($1::text[])",
     # The answer itself is final; only what is known about its taker changes.
     "AnswerRow": _append(
         "answers", _columns(AnswerRow), _update("fill_id", ["keep_ms", "unsettled"])
     ),
+    "AnswerSettled": "UPDATE answers SET unsettled = 0 WHERE fill_id = ANY ($1::text[])",
     "EvidenceRow": _append("evidence", _columns(EvidenceRow)),
     "AnswerGone": "DELETE FROM answers WHERE fill_id = ANY ($1::text[])",
     "FillTraded": _insert("traded_fills", _columns(FillTraded)),
