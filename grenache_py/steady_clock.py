@@ -65,5 +65,7 @@ class SteadyClock:
             self.followed += 1
         told = monotonic + self._offset
         # A small correction backwards must not turn "before" into "after".
-        self._latest = max(self._latest, told)
-        return self._latest
+        if told < self._latest:
+            return self._latest
+        self._latest = told
+        return told

@@ -75,11 +75,17 @@ class TokenBucket:
 
 
 class RateLimits:
-    """The limits of a client port: one bucket for each connection, one for each account."""
+    """
+    The limits of a client port: one bucket for each connection, one for each account.
+
+    Attributes:
+        of_accounts: whether accounts have a limit.
+    """
 
     def __init__(self, connection: Rate, account: Rate) -> None:
         self._connection = connection
         self._account = account
+        self.of_accounts = account.per_s > 0
         self._accounts: dict[str, TokenBucket] = {}  # least recently used first
 
     def connection(self, now: float) -> TokenBucket:
@@ -88,7 +94,7 @@ class RateLimits:
 
     def take_account(self, account: str, now: float) -> int:
         """`TokenBucket.take` from the bucket of ``account``."""
-        if not self._account.per_s:
+        if not self.of_accounts:
             return 0
         bucket = self._accounts.pop(account, None)
         if bucket is None:

@@ -160,38 +160,39 @@ class Serving:
     @property
     def silent(self) -> bool:
         """Whether this home must sign nothing at all."""
-        held_back = self.listening or self._superseded()
-        return held_back or bool(self._proofs) or self._own_clone()
+        return self.listening or bool(self._proofs) or self._superseded() or self._own_clone()
 
     def must_sign(self) -> None:
         """
         Raises:
             OrderError: this home must sign nothing.
         """
-        if self.listening:
-            raise OrderError(
-                BUSY,
-                "this peer was restarted and listens to its neighbours first; ask again in some"
-                " seconds",
-                retry_after_ms=1000,
-            )
-        if self._superseded():
-            raise OrderError(
-                BUSY,
-                "another daemon of this identity may serve now; ask again in a second",
-                retry_after_ms=1000,
-            )
-        if self._proofs or self._own_clone():
-            raise OrderError(BUSY, f"this peer does not serve: {self.alarms_but_clock()[0]}")
+        if self.silent:
+            raise self._refusal()
 
     def must_take(self) -> None:
         """
         Raises:
             OrderError: this home must take no new orders.
         """
-        self.must_sign()
-        for alarm in self._alarms_of_clock():
-            raise OrderError(BUSY, f"this peer does not serve: {alarm}")
+        if self.silent or self._clock_alarm or self._stamps_alarm:
+            raise self._refusal()
+
+    def _refusal(self) -> OrderError:
+        if self.listening:
+            return OrderError(
+                BUSY,
+                "this peer was restarted and listens to its neighbours first; ask again in some"
+                " seconds",
+                retry_after_ms=1000,
+            )
+        if self._superseded():
+            return OrderError(
+                BUSY,
+                "another daemon of this identity may serve now; ask again in a second",
+                retry_after_ms=1000,
+            )
+        return OrderError(BUSY, f"this peer does not serve: {self.alarms()[0]}")
 
     def raised(self) -> dict[str, str]:
         """What is wrong, by the id of its alarm."""

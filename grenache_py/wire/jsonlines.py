@@ -54,8 +54,8 @@ class LineSplitter:
             self._check_pending()
             return []
         if end + 1 == len(data) and end <= self._line_bytes_max and not self._pending:
-            line = data[:-2] if data.endswith(b"\r\n") else data[:-1]
-            if line.startswith(b"\xff"):
+            line = data[:-2] if data[-2:-1] == b"\r" else data[:-1]
+            if line[:1] == b"\xff":
                 line = _without_telnet(line)
             return [line] if line else []  # one whole line, as most come
         lines = data.split(b"\n")

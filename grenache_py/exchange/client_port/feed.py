@@ -189,6 +189,8 @@ class Feed:
 
     def follows(self, account: str) -> bool:
         """Whether somebody has to be told of the orders of ``account`` from now on."""
+        if not self._by_name:
+            return bool(self._unsettled)
         return bool(self._unsettled) or f"orders:{account}" in self._by_name
 
     def tell_at_seal(self, name: str, make: Callable[[], bytes]) -> bool:

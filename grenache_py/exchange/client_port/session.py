@@ -187,7 +187,7 @@ class Session:
         if method.scope and method.scope not in client.grant.scopes:
             raise self._forbidden(method)
         params = decode_params(method.decoder, request.params)
-        if method.scope == "trade":
+        if method.scope == "trade" and self._limits.of_accounts:
             retry_after_ms = self._limits.take_account(client.account(params.account), now)
             if retry_after_ms:
                 raise _too_fast(retry_after_ms)

@@ -161,7 +161,8 @@ def decode_answer(payload: str) -> FillAnswer:
         answer = _answer(payload)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise RemoteProtocolError(f"bad fill answer: {error}") from None
-    ids, amounts = [answer.fill, answer.taker_home, answer.maker_home], []
+    ids = [answer.fill, answer.taker_home, answer.maker_home]
+    amounts: list[str] = []
     for trade in answer.trades:
         trade.add_texts(ids, amounts)
     check_texts("fill answer", ids, amounts)

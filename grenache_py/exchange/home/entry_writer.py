@@ -195,7 +195,7 @@ class EntryWriter:
         draft = log.append(
             now,
             order_body(order, markets[order.market]) if order else None,
-            tuple([trade_body(trade, markets[trade.market]) for trade in trades]),
+            tuple([trade_body(trade, markets[trade.market]) for trade in trades]) if trades else (),
             tuple(bodies),
             stamp=stamp,
         )

@@ -365,9 +365,9 @@ class OwnOrders:
     def fire_stops(self, market: str, now: float) -> None:
         """Enter the stop orders that new trades have reached, and those that these reach."""
         new_trades = self.ledger.tape.new_trades
-        trades, stops = new_trades.get(market), self.stops.get(market)
-        if trades is None:
+        if market not in new_trades:
             return
+        trades, stops = new_trades[market], self.stops.get(market)
         while trades:
             trade = trades.popleft()
             while stops:

@@ -290,16 +290,9 @@ class Market:
         type_, tif = new.type, new.time_in_force
         if not 0 < new.quantity_lots <= COUNT_MAX:
             raise _wrong("quantity", "quantity must be more than 0 and in range")
-        for field, ticks, wanted in (
-            ("price", new.price_ticks, type_ in {"limit", "stop_limit"}),
-            ("stop_price", new.stop_ticks, type_ in {"stop", "stop_limit"}),
-        ):
-            if ticks is None and wanted:
-                raise _wrong(field, f"a {type_} order needs a {field}")
-            if ticks is not None and not wanted:
-                raise _wrong(field, f"a {type_} order has no {field}; leave it out")
-            if ticks is not None and not 0 < ticks <= COUNT_MAX:
-                raise _wrong(field, f"{field} must be more than 0 and in range")
+        price = new.price_ticks or 0
+        if type_ != "limit" or new.stop_ticks is not None or not 0 < price <= COUNT_MAX:
+            _check_ticks(new)
         if (tif == "gtd") != (new.expires_ms is not None):
             raise _wrong("expires", "time_in_force gtd and expires go together")
         if new.expires_ms is not None and new.expires_ms <= now_ms:
@@ -308,6 +301,20 @@ class Market:
             raise _wrong("time_in_force", "a market order trades at once or not at all: ioc or fok")
         if new.post_only and (type_ != "limit" or tif not in {"gtc", "gtd"}):
             raise _wrong("post_only", "only a limit order that may rest (gtc, gtd) is post_only")
+
+
+def _check_ticks(new: NewOrder) -> None:
+    type_ = new.type
+    for field, ticks, wanted in (
+        ("price", new.price_ticks, type_ in {"limit", "stop_limit"}),
+        ("stop_price", new.stop_ticks, type_ in {"stop", "stop_limit"}),
+    ):
+        if ticks is None and wanted:
+            raise _wrong(field, f"a {type_} order needs a {field}")
+        if ticks is not None and not wanted:
+            raise _wrong(field, f"a {type_} order has no {field}; leave it out")
+        if ticks is not None and not 0 < ticks <= COUNT_MAX:
+            raise _wrong(field, f"{field} must be more than 0 and in range")
 
 
 def _wrong(field: str, message: str) -> OrderError:

@@ -68,7 +68,8 @@ def order_place(
         return _placed(gateway, client, new, now, params.wait_ms)  # again, so never too late
     if name and gateway.history.may_have_used(new.account, name):
         return _place_unless_used(gateway, client, new, params, now)
-    _check_in_time(params, now)
+    if params.valid_until is not None:
+        _check_in_time(params, now)
     return _placed(gateway, client, new, now, params.wait_ms)
 
 

@@ -55,7 +55,6 @@ class ClientConnection(LineConnection):
         self._take = take
         self._lost_to = lost
         self._answers: deque[Answer] = deque()
-        self._pages: list[FollowingLines] = []
 
     def first(self, data: bytes) -> None:
         if data.startswith(TLS_HANDSHAKE):  # it has no lines: waiting for one is in vain
@@ -83,11 +82,6 @@ class ClientConnection(LineConnection):
         self.unreleased += answer.requests
         self._answers.append(answer)
 
-    def take_pages(self) -> list[FollowingLines]:
-        """What has to follow the answers that were delivered."""
-        pages, self._pages = self._pages, []
-        return pages
-
     async def follow(self, pages: FollowingLines) -> None:
         """Send ``pages``, each when the client has read most of what was sent before."""
         lines: list[bytes] | None = None
@@ -107,12 +101,17 @@ class ClientConnection(LineConnection):
             if lines is None:
                 return
 
-    def deliver(self) -> None:
-        """Send the answers that are ready and not behind one that is not; take more lines."""
+    def deliver(self) -> list[FollowingLines]:
+        """
+        Send the answers that are ready and not behind one that is not; take more lines.
+
+        Returns what has to follow those answers.
+        """
         answers = self._answers
+        pages: list[FollowingLines] = []
         while answers and (line := answers[0].ready) is not None:
             answer = answers.popleft()
-            self._pages += answer.pages
+            pages += answer.pages
             self.unreleased -= answer.requests
             if line:
                 self.send_queue.answer(line)
@@ -121,3 +120,4 @@ class ClientConnection(LineConnection):
         self.flush()
         if self._inbox or not self._reading or self._closing:
             self.work()
+        return pages

@@ -185,7 +185,8 @@ class LineConnection(Protocol):
             self._too_long_told = True
             self.too_long()
         self._read(not inbox and self.may_take() and not self._splitter.too_long)
-        self._leave_if_done()
+        if self._closing or self._input_ended:
+            self._leave_if_done()
 
     def _work_again(self) -> None:
         self._again = None
@@ -218,7 +219,8 @@ class LineConnection(Protocol):
                 if isinstance(sent, int) and sent > 0:
                     data = data[sent:]
             transport.write(data)
-        self._leave_if_done()
+        if self._closing or self._input_ended:
+            self._leave_if_done()
 
     def close(self) -> None:
         """Close once everything queued is written."""

@@ -92,8 +92,7 @@ class AnswerQueue:
         self.release(answers)
 
     def _deliver(self, connection: ClientConnection) -> None:
-        connection.deliver()
-        for pages in connection.take_pages():
+        for pages in connection.deliver():
             self._background.spawn("telling what was missed", connection.follow(pages))
 
     async def _finish(self, connection: ClientConnection, answer: Answer) -> None:
