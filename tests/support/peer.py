@@ -144,10 +144,12 @@ class Connection:
 class Peer:
     """One peer; ``commit_loop.node`` is there at once."""
 
-    def __init__(self, *, rate: Rate = NO_LIMIT, account_rate: Rate = NO_LIMIT) -> None:
+    def __init__(
+        self, *, rate: Rate = NO_LIMIT, account_rate: Rate = NO_LIMIT, store: Any = None
+    ) -> None:
         self.clock = Clock()
         self.clock.advance(START)
-        self.store: Any = MemoryStore()
+        self.store: Any = store or MemoryStore()
         self.identity = Identity.from_seed(b"\1" * 32)
         self.bugs: list[str] = []
         self.dialled: list[Dial] = []
@@ -169,8 +171,12 @@ class Peer:
         self.commit_loop = CommitLoop(
             self.store, self.clock, self.gateway, self._make_node, self.dialled.append
         )
-        Deferred.fromCoroutine(self.commit_loop.start())
+        self.begin()
         self.turn()
+
+    def begin(self) -> None:
+        """Start with what the store holds."""
+        Deferred.fromCoroutine(self.commit_loop.start())
 
     def method_failed(self, name: str, error: Exception) -> None:
         self.bugs.append(name)

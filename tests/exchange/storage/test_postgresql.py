@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -174,6 +174,64 @@ def test_a_newer_schema_is_refused_and_an_older_one_upgraded(url: str) -> None:
         pass
     with opened(url, steps=newer) as database:
         assert database.load().orders == [order_row(1)]
+
+
+def test_a_database_of_the_program_before_is_upgraded_once_that_has_ended(
+    server: Server, url: str
+) -> None:
+    """Its daemons do not say that they live: whose session is there lives."""
+    from grenache_py.exchange.storage.postgresql.database import steps_of_schema
+    from grenache_py.exchange.storage.postgresql.term_looks import TermLooks
+
+    name, old = url.removeprefix("postgresql:///").partition("?")[0], "9" * 32
+    made = "CREATE SCHEMA exchange; SET search_path = exchange, pg_catalog;" + steps_of_schema()[0]
+    server.ask(
+        f"{made}; INSERT INTO version VALUES (1); INSERT INTO meta VALUES ('clock_floor_ms', 7);"
+        f" UPDATE term SET number = 5, holder = 'an older daemon', boot = '{old}'",
+        name,
+    )
+    database = postgresql_database(url, "2" * 32)
+    looks = TermLooks(database)
+    with closing(looks), closing(database):
+        with closing(database.connect(f"grenache {old}")):
+            sight = looks.look(0)
+            assert (sight.term.number, sight.silent_s) == (5, 0.0)
+            with raises("refused", "is in use by an older program"):
+                looks.ask()
+            with raises("fenced", "an older daemon lives after all"):
+                database.end_sessions(1.25)
+        assert looks.look(0).silent_s > 1e8
+        database.end_sessions(1.25)
+        database.raise_term(5, 6, "here:7070", 1.25)
+        assert database.load().meta == {"clock_floor_ms": 7}
+        sight = looks.look(6)
+        assert (sight.term.holder, sight.silent_s < 60.0) == ("here:7070", True)
+        assert sight.term.since_ms > 0 and sight.head == (0, 0)
+        database.give_up()
+        assert looks.look(0).term.holder == ""
+
+
+def test_the_term_of_a_holder_that_speaks_is_not_taken(server: Server, url: str) -> None:
+    from grenache_py.exchange.storage.postgresql.term_looks import TermLooks
+
+    with opened(url) as first:
+        looks, second = TermLooks(first), postgresql_database(url, "2" * 32)
+        with closing(looks), closing(second):
+            second.end_sessions(0.0)  # as it was silent then; and now it speaks
+            looks.look(1)
+            with raises("fenced", "was faster, or lives after all"):
+                second.raise_term(1, 2, "here:7070", 60.0)
+            looks.ask()
+            assert looks.look(0).wanted == "1" * 32
+            second.end_sessions(0.0)
+            with raises("fenced", "was faster"):
+                second.raise_term(7, 8, "here:7070", 0.0)
+            second.end_sessions(0.0)
+            second.raise_term(1, 2, "here:7070", 0.0)
+            with raises("io", "ended the session|cannot be reached"):
+                looks.look(1)
+            assert looks.look(1).term.boot == "2" * 32  # which it says to nobody any more
+            assert looks.look(0).wanted == ""
 
 
 def test_a_server_without_a_standby_is_refused_unless_one_is_enough(url: str) -> None:

@@ -8,6 +8,7 @@ what came of that. docs/design/standby.rst has the rules.
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Event
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
@@ -39,6 +40,9 @@ __all__ = ["ServingRole"]
 GIVE_UP_S = 2.0
 #: When a client may ask again that came while nobody could say who serves.
 AGAIN_MS = 250
+
+#: What a time that was computed from two others may differ by.
+_LATER_S = 0.01
 
 _TAKING_OVER = frozenset({RoleState.ENDING, RoleState.RAISING, RoleState.LOADING})
 
@@ -88,6 +92,7 @@ class ServingRole:
         self._cannot = cannot
         self._role = DaemonRole(watcher.database.claimant.boot, "", seconds())
         self._begun: OneShot[None] = OneShot()
+        self._loaded = Event()  # of the newest node
         self._spoke_s = 0.0  # when the holder was first seen to have spoken
         self._seen_at = seconds()
         self._at_work = False
@@ -138,6 +143,7 @@ class ServingRole:
                 await deadline(self._store.give_up(), GIVE_UP_S, self._clock, "giving the term up")
             except (StoreError, DeadlinePassed) as error:
                 self.log.warn("the term is not given up: {error}", error=str(error))
+        self._loaded.set()
         await self._background.stop()
         await self._watcher.close()
 
@@ -287,7 +293,8 @@ class ServingRole:
 
     async def _load(self, load: wishes.LoadNode) -> None:
         role = self._role
-        loaded = self._watcher.stay_alive(load.term)  # while this thread makes the node
+        # While this thread makes the node.
+        loaded = self._loaded = self._watcher.stay_alive(load.term)
         try:
             snapshot = await self._store.load()
             if role.state is RoleState.LOADING and role.term == load.term:
@@ -309,7 +316,7 @@ class ServingRole:
             return
         spoke_s = sight.at_s - sight.silent_s
         self._spoke_s = self._spoke_s or spoke_s
-        if spoke_s > self._spoke_s and sight.silent_s < SILENT_S:
+        if spoke_s > self._spoke_s + _LATER_S and sight.silent_s < SILENT_S:
             place = self._watcher.database.place
             self._begun.fail(StoreError("locked", f"{place} {in_use(term)}"))
 

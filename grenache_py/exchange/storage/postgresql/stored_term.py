@@ -37,7 +37,8 @@ WATCHED_SCHEMA = 2
 _SILENT_S = 1e9  # for ever
 
 _SELECT = """
-SELECT number, holder, boot, since_ms, home, cluster, {watched},
+SELECT extract(epoch FROM clock_timestamp())::double precision,
+    number, holder, boot, since_ms, home, cluster, {watched},
     (SELECT max(position) FROM log), (SELECT count(*) FROM meta WHERE name = '{mark}') > 0
 FROM term {beside}
 """
@@ -46,7 +47,7 @@ SELECT extract(epoch FROM clock_timestamp())::double precision,
     current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),
     substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || ' ' || pg_postmaster_start_time()
 """
-_WATCHED = "extract(epoch FROM clock_timestamp() - alive)::double precision, wanted"
+_WATCHED = "extract(epoch FROM alive)::double precision, wanted"
 
 
 @attrs.frozen
@@ -92,20 +93,21 @@ def read_term(session: DatabaseSession, schema_known: int, alone: bool) -> Store
         )
     watched = schema >= WATCHED_SCHEMA
     sql = _SELECT.format(
-        watched=_WATCHED if watched else f"{_SILENT_S}::double precision, ''",
+        watched=_WATCHED if watched else "0::double precision, ''",
         beside=", term_watch" if watched else "",
         mark=BACKUP_MARK,
     )
     row = session.execute(sql).fetchone()
-    number, holder, boot, since_ms, home, cluster, silent_s, wanted, position, marked = row
+    at_s, number, holder, boot, since_ms, home, cluster, spoke_s, wanted, position, marked = row
     if not watched and sessions_of(session, boot):
-        silent_s = 0.0
+        spoke_s = at_s
     position = position or 0
     return StoredTerm(
         attrs.evolve(
             sight,
             term=Term(number, holder, boot, since_ms),
-            silent_s=silent_s,
+            at_s=at_s,
+            silent_s=at_s - spoke_s,
             head=(position >> SEQ_BITS, position & SEQ_MASK),
             wanted=wanted,
         ),
