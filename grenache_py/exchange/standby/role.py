@@ -33,7 +33,7 @@ LOOK_PATIENCE_S = 2.0
 SILENT_S = 1.25
 #: A term that was given up for a wanted daemon is left to it for so long.
 WANTED_S = 5.0
-#: Who gave the term up leaves it to others for so long.
+#: Who gave the term up leaves it to others for so long, or until one has had it.
 MODEST_S = 30.0
 #: A step of a takeover that has no answer by then has failed.
 STEP_S = 10.0
@@ -137,6 +137,8 @@ class DaemonRole:
         self._look, self._look_at = 0, now + LOOK_S
         self._watched(sight)
         self.sight = sight
+        if sight.term.boot != self._boot:
+            self._modest_until = now  # another daemon has had it since
         if self.state in _HAS_NODE:
             self._seen_as_holder(step, sight, now)
         elif self.state is RoleState.FENCED:

@@ -194,6 +194,22 @@ def test_a_holder_finishes_what_it_took_and_gives_the_term_up_to_the_one_that_is
     assert daemon.role.state is RoleState.ENDING, "there are none"
 
 
+def test_who_gave_the_term_up_takes_it_again_once_another_daemon_has_had_it() -> None:
+    for had in (False, True):
+        daemon = Daemon()
+        daemon.serve()
+        daemon.role.demote(daemon.now)
+        [finish] = daemon.effects(Finish)
+        daemon.role.finished(finish.step, daemon.now)
+        [giving] = daemon.effects(GiveUp)
+        daemon.role.given_up(giving.step, daemon.now)
+        daemon.effects(DropNode)
+        if had:
+            daemon.look(attrs.evolve(HELD, term=attrs.evolve(HELD.term, number=5)))
+        daemon.look(Sight(Term(5, "", OTHER if had else ME), 1000.0, 0.1, "s1"))
+        assert daemon.role.state is (RoleState.ENDING if had else RoleState.STANDBY)
+
+
 def test_a_term_is_left_to_the_daemon_that_is_wanted() -> None:
     daemon = Daemon()
     daemon.look(attrs.evolve(FREE, silent_s=1.0, wanted=OTHER), after=0.0)
