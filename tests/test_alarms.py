@@ -170,6 +170,22 @@ def test_the_metric_names_every_alarm_and_whether_it_is_raised() -> None:
     assert "exchange_up 0" in text and "exchange_store_ok 0" in text
 
 
+def test_a_daemon_that_stands_by_is_up_and_takes_no_orders() -> None:
+    database: dict[str, Any] = {"place": "here", "term": 0, "standbys": None}
+    stands_by = {**status(store="standby", role="standby"), "raised": []}
+    del stands_by["fills"]
+    stands_by["database"] = {**database, "newest_term": 3, "age_s": 0.2}
+    ok, said = health(stands_by)
+    assert (ok, said["role"], said["alarms"]) == (False, "standby", [])
+    text = exposition(stands_by, {})
+    for line in ("up 1", "serving 0", "store_ok 1", "newest_term 3", "holder_silent_seconds 0.2"):
+        assert f"\nexchange_{line}\n" in f"\n{text}", line
+    assert symptoms(stands_by) == {}
+    unsure = {**status(), "role": "standby", "raised": []}
+    assert not health(unsure)[0]
+    assert symptoms({**stands_by, "store": "no answer"}) == {"store-failed": "no answer"}
+
+
 def grape(contacts: int = 1, items: int = 0, **changed: Any) -> GrapeFacts:
     """A grape that is well, but for what is changed."""
     dht: Any = SimpleNamespace(contacts_good=contacts, items=items)

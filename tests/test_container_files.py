@@ -291,6 +291,10 @@ def test_who_serves_is_healthy_and_who_says_no_is_not() -> None:
     with page(b'{"ok": false, "alarms": ["an old copy"]}', 503) as url:
         done = healthy(url)
     assert done.returncode == 1 and "503" in done.stderr and "an old copy" in done.stderr
+    with page(b'{"ok": false, "store": "standby", "alarms": []}', 503) as url:
+        assert healthy(url).returncode == 0
+    with page(b"not JSON", 503) as url:
+        assert healthy(url).returncode == 1
 
 
 @pytest.mark.network

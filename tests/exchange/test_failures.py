@@ -33,6 +33,15 @@ def test_an_identity_is_made_once_and_never_replaced(tmp_path: Path) -> None:
     assert str(raised.value) == f"{file} can be used by others (mode 644): run chmod 600 {file}"
 
 
+def test_an_identity_may_be_kept_elsewhere_and_a_standby_makes_none(tmp_path: Path) -> None:
+    data, file = str(tmp_path / "data"), str(tmp_path / "the.key")
+    with pytest.raises(ConfigError, match="the key of the one that serves; copy it here"):
+        read_or_make_identity(data, file, may_make=False)
+    made = read_or_make_identity(data, file)
+    assert read_or_make_identity(data, file, may_make=False).key == made.key
+    assert [path.name for path in tmp_path.rglob("*.key")] == ["the.key"]
+
+
 def test_what_cannot_hold_secrets_is_named_once(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")

@@ -80,6 +80,18 @@ def test_a_store_in_a_database_is_told_with_its_term_and_standbys() -> None:
         assert line.endswith(f"home at db1, term 3, standbys: {told}")
 
 
+def test_a_daemon_that_stands_by_is_well() -> None:
+    database = {"place": "PostgreSQL database home at db1", "standbys": [], "newest_term": 4}
+    database |= {"holder": "one:7070", "age_s": 0.31}
+    said = {"store": "standby", "role": "standby", "raised": [], "database": database}
+    findings = found(said)
+    assert {finding.verdict for finding in findings.values()} == {"good"}
+    assert findings["role"].found == "stands by: one:7070 serves, heard of 0.3 s ago"
+    assert findings["store"].found.endswith("home at db1, term 4, standbys: not known")
+    [alone] = examine({**said, "store": "no answer"}, [], 0, 0, lambda _: "", lambda *_: [])
+    assert (alone.what, alone.verdict, alone.found) == ("store", "bad", "no answer")
+
+
 def test_a_healthy_peer_needs_no_advice() -> None:
     findings = found(status()).values()
     assert [finding.verdict for finding in findings] == ["good"] * 10

@@ -65,7 +65,9 @@ def exposition(status: Mapping[str, Any], timings: Mapping[str, Histogram]) -> s
         timings: by the keys of `TIMINGS`, as far as they are known.
     """
     out = Exposition()
-    out.gauge("exchange_up", "1 while requests are carried out.", int(health(status)[0]))
+    well, said = health(status)
+    well = well or (status["store"] == STANDS_BY and not said["alarms"])
+    out.gauge("exchange_up", "1 while requests are carried out, here or elsewhere.", int(well))
     now = {each["id"] for each in status["raised"]}
     out.gauge(
         "exchange_alarm",
