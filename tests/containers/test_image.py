@@ -104,6 +104,11 @@ def test_a_secret_of_the_engine_is_a_token_file(engine: Engine, tmp_path: Path) 
     assert tool(peer.port(7070), "book", "BTC-USD").returncode == EXIT_NOT_ALLOWED
     sold = tool(peer.port(7070), "sell", "BTC-USD", "1", "@", "100", EXCHANGE_TOKEN=TOKEN)
     assert sold.returncode == 0, sold.stderr
+    file.chmod(0o600)
+    named = (*DAEMON, "--tokens", "/run/secrets/tokens")
+    refused = engine.run(*named, options=("--volume", f"{file}:/run/secrets/tokens"))
+    assert refused.returncode == 1
+    assert "belongs to uid 0 (mode 600), and this daemon runs as uid 7071" in refused.stderr
 
 
 def test_any_user_will_do_that_owns_the_folder(engine: Engine, tmp_path: Path) -> None:

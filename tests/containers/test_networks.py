@@ -95,6 +95,12 @@ def test_peers_that_use_grapes_in_other_containers(engine: Engine) -> None:
             )
         )
     trade(*peers)
+    silent = engine.start(
+        *("apart-silent", "--no-healthcheck", "--network", network),
+        command=(*DAEMON, "--grape", f"http://{ring[0]}:30001"),
+    )
+    said = until("what is wrong", partial(_wrong, silent, "not-reachable"))
+    assert "--advertise HOST:PORT" in said
 
 
 def test_a_published_port_is_reached_from_another_bridge(engine: Engine) -> None:
@@ -149,6 +155,12 @@ def test_a_peer_made_anew_at_another_address(engine: Engine) -> None:
     assert address_of(second) != before
     until("linked", partial(_is_linked, first, address_of(second)))
     trade(second, first)
+
+
+def _wrong(container: Container, id: str) -> str | None:
+    """What the doctor says in vain of an alarm."""
+    done = container.exec("exchange", "--json", "doctor")
+    return done.stdout if done.returncode == 1 and id in done.stdout else None
 
 
 def address_of(container: Container) -> str:

@@ -213,9 +213,10 @@ def _reachable(
         address = f"127.0.0.1:{port}"
     why_not = can_connect(address)
     called = sum(link["direction"] == "inbound" for link in links)
-    if why_not and called:  # as from outside of the daemon's container
-        callers = f"{called} peer{'s' * (called > 1)}"
-        yield Finding("reachable", "good", f"called by {callers}; not from here: {why_not}")
+    met = _met_at(status["grapes"])
+    if why_not and (called or met):  # as from outside of the daemon's container
+        how = f"called by {called} peer{'s' * (called > 1)}" if called else f"met itself at {met}"
+        yield Finding("reachable", "good", f"{how}; not from here: {why_not}")
     elif why_not:
         yield Finding(
             "reachable",
@@ -233,6 +234,12 @@ def _reachable(
         )
     else:
         yield Finding("reachable", "good", f"{address} answers from here, with this peer's key")
+
+
+def _met_at(grapes: dict[str, Any]) -> str:
+    """Where the daemon, when it looked itself up, met itself, and others may too."""
+    met = (each["address"] for each in grapes.get("met") or () if each["who"] == "itself")
+    return next((address for address in met if not address.startswith("127.")), "")
 
 
 def _links(status: dict[str, Any], links: list[dict[str, Any]]) -> Iterator[Finding]:

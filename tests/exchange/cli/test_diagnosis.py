@@ -147,6 +147,20 @@ def test_who_is_called_by_others_is_reachable_though_not_from_here() -> None:
     assert finding.found == "called by 1 peer; not from here: Name or service not known"
 
 
+def test_who_meets_itself_where_lookups_lead_is_reachable_though_not_from_here() -> None:
+    """The peer in a container that has called all others, and that nobody had to call."""
+
+    def met(address: str, who: str = "itself") -> Finding:
+        grapes = {"met": [{"address": address, "who": who, "reason": ""}]}
+        return found(status(grapes=grapes), cannot_connect="another peer answers")["reachable"]
+
+    finding = met("10.89.0.5:7071")
+    assert finding.verdict == "good"
+    assert finding.found == "met itself at 10.89.0.5:7071; not from here: another peer answers"
+    assert met("127.0.0.1:7071").verdict == "bad", "its own loopback is nobody else's"
+    assert met("10.89.0.5:7071", "another").verdict == "bad"
+
+
 def test_what_lasts_is_wrong_and_what_may_be_over_in_a_moment_is_a_note() -> None:
     catching_up = status(synced=False, links=1)
     assert healthy(found(catching_up).values())
