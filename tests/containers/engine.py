@@ -118,8 +118,8 @@ def _made_base(maker: tuple[str, ...]) -> str:
     # The package index may be reached through something that this machine trusts.
     trusted = Path("etc/ssl/certs/ca-certificates.crt")
     try:
-        command = [*maker, "bookworm", str(folder)]
-        done = subprocess.run(command, capture_output=True, timeout=BUILD_S, check=False)
+        command = ["timeout", f"{BUILD_S:g}", *maker, "bookworm", str(folder)]
+        done = subprocess.run(command, capture_output=True, check=False)
         if done.returncode:
             pytest.skip(f"no base image: {maker[0]}: {done.stderr.decode(errors='replace')[-500:]}")
         compiled = ["python3", "-m", "compileall", "-q", "/usr/lib/python3.11"]
