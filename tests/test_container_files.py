@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from packaging.version import Version
 
 from grenache_py import __version__
 from grenache_py.exchange import tap as exchange_tap
+from grenache_py.exchange.settings.secret_files import read_identity
 from grenache_py.grape import tap as grape_tap
 from grenache_py.service import STOP_TIMEOUT_S
 from tests.test_known_flaws import ALL, FLAWS, came_along
@@ -148,7 +150,7 @@ def test_the_daemon_of_the_image_listens_where_others_can_reach_it() -> None:
 def test_the_image_has_one_version_of_each_package_that_comes_along() -> None:
     assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in PINS)
     pinned = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in PINS}
-    assert set(pinned) == came_along() | {"setuptools"}
+    assert set(pinned) == came_along("postgresql") | {"setuptools"}
     for requirement in ALL:
         name = canonicalize_name(requirement.name)
         if name in pinned:
@@ -205,6 +207,57 @@ def without_more(found: Any, wanted: Any) -> Any:
     if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
         return [without_more(one, other) for one, other in zip(found, wanted, strict=True)]
     return found
+
+
+# Two daemons on a database with a standby.
+
+STANDBY: dict[str, Any] = yaml.safe_load((CONTAINER / "standby/compose.yaml").read_text())
+PATRONI: dict[str, Any] = yaml.safe_load((CONTAINER / "standby/patroni.yml").read_text())
+
+
+def test_daemons_stand_by_for_each_other_at_every_database_host(tmp_path: Path) -> None:
+    services = STANDBY["services"]
+    hosts = [name for name in services if name.startswith("database")]
+    daemons = [name for name in services if name.startswith("exchange")]
+    assert sorted(services) == sorted([*hosts, *daemons, "etcd"])
+    assert (len(hosts), len(daemons)) == (2, 2)
+    subprocess.run(
+        ["sh", shutil.copy(CONTAINER / "standby/make-secrets", tmp_path)],
+        check=True, timeout=30, env={"PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    for secret in STANDBY["secrets"].values():
+        assert (tmp_path / secret["file"]).stat().st_mode & 0o777 == 0o444
+    for name in daemons:
+        *_, script, end = services[name]["entrypoint"]
+        assert end == "--" and "exec twistd -n --pidfile= exchange " in script
+        shared = script.partition(" exchange ")[2].replace('"$$@"', "").split()
+        shared[shared.index("--config") + 1] = str(CONTAINER / "exchange.toml")
+        options = exchange_tap.Options()
+        options.parseOptions([*shared, *services[name]["command"]])
+        assert options.exchange.standby
+        address = f"postgresql://exchange@{','.join(hosts)}/exchange"
+        assert options.exchange.store == address
+        for secret in services[name]["secrets"]:
+            assert f"/run/secrets/{secret}" in f"{script}{services[name]['command']}"
+        assert services[name]["read_only"] and services[name]["volumes"] == [f"{name}:/data"]
+    assert read_identity(_private(tmp_path / "secrets/identity.key"))
+
+
+def _private(key: Path) -> Path:
+    """As the container's user has it."""
+    key.chmod(0o600)
+    return key
+
+
+def test_patroni_never_lets_one_disk_acknowledge() -> None:
+    settings = PATRONI["bootstrap"]["dcs"]
+    assert settings["synchronous_mode"] and settings["synchronous_mode_strict"]
+    assert settings["ttl"] >= settings["loop_wait"] + 2 * settings["retry_timeout"]
+    assert (CONTAINER / "standby" / Path(PATRONI["bootstrap"]["post_init"]).name).exists()
+    for name in ("database-1", "database-2"):
+        environment = STANDBY["services"][name]["environment"]
+        assert environment["PATRONI_NAME"] == name
+        assert environment["PATRONI_POSTGRESQL_CONNECT_ADDRESS"] == f"{name}:5432"
 
 
 # Kubernetes.

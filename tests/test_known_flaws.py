@@ -37,10 +37,12 @@ def admits(requirement: Requirement, fixed: str) -> bool:
     return not floors or max(floors) < Version(fixed)
 
 
-def came_along() -> set[str]:
-    """What a plain installation brings: our dependencies, and theirs."""
+def came_along(*extras: str) -> set[str]:
+    """What an installation brings, a plain one or with extras: our dependencies, and theirs."""
     found: set[str] = set()
-    waiting = [(each.name, each.extras) for each in RUNTIME]
+    optional = PROJECT["project"]["optional-dependencies"]
+    asked = [*RUNTIME, *(Requirement(each) for extra in extras for each in optional[extra])]
+    waiting = [(each.name, each.extras) for each in asked]
     while waiting:
         name, extras = waiting.pop()
         if canonicalize_name(name) in found:

@@ -66,6 +66,7 @@ PARTS = {
         "twistd exchange --store": "tests/exchange/daemon/test_on_postgresql.py",
         "exchange --connect there:7070 promote": "tests/exchange/daemon/test_on_postgresql.py",
         "exchange store copy": "tests/exchange/storage/test_moving.py",
+        "etc/container/standby": "tests/containers/test_standby.py",
         "pg_dump": "tests/exchange/storage/test_guide.py",
         "psql -c": "tests/exchange/storage/test_guide.py",
     },

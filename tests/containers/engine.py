@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 PREFIX = "gpyctr"
 #: Kept between runs.
 OWN_BASE = "localhost/grenache-py-base:bookworm"
+OWN_DEBIAN = "localhost/grenache-py-debian:bookworm"
 #: What makes a folder with Debian's Python. The first only unpacks packages: 7 s of CPU, not 40.
 PACKAGES = (
     "base-files,base-passwd,coreutils,dash,debianutils,findutils,grep,libc-bin,python3-venv,sed"
@@ -35,6 +36,11 @@ PACKAGES = (
 MAKERS = (
     ("mmdebstrap", "--quiet", "--variant=extract", f"--include={PACKAGES}"),
     ("debootstrap", "--variant=minbase", "--include=python3,python3-venv"),
+)
+#: And what one with apt.
+DEBIAN_MAKERS = (
+    ("mmdebstrap", "--quiet", "--variant=apt"),
+    ("debootstrap", "--variant=minbase", "--include=apt"),
 )
 DEADLINE_S = 120.0
 BUILD_S = 600.0
@@ -93,13 +99,12 @@ def free_port() -> int:
 
 def base_image() -> str:
     """Return a base that is there; make one where no registry is reached."""
-    named = os.environ.get("BASE")
-    if named:
-        return named
-    (default,) = re.findall(
-        "^ARG BASE=(.*)$", (ROOT / "etc/container/Dockerfile").read_text(), re.M
-    )
-    for image in (default, OWN_BASE):
+    return os.environ.get("BASE") or _base_of("etc/container/Dockerfile", OWN_BASE, MAKERS)
+
+
+def _base_of(file: str, own: str, makers: tuple[tuple[str, ...], ...]) -> str:
+    (default,) = re.findall("^ARG BASE=(.*)$", (ROOT / file).read_text(), re.M)
+    for image in (default, own):
         if podman("image", "exists", image, check=False).returncode == 0:
             return str(image)
     try:
@@ -107,13 +112,13 @@ def base_image() -> str:
             return str(default)
     except subprocess.TimeoutExpired:
         pass
-    makers = [maker for maker in MAKERS if shutil.which(maker[0])]
-    if not makers:
+    found = [maker for maker in makers if shutil.which(maker[0])]
+    if not found:
         pytest.skip("no registry is reached, and there is no mmdebstrap; BASE names an image")
-    return _made_base(makers[0])
+    return _made_base(found[0], own)
 
 
-def _made_base(maker: tuple[str, ...]) -> str:
+def _made_base(maker: tuple[str, ...], image: str) -> str:
     folder = Path("/var/tmp", f"{PREFIX}{os.getpid()}")
     # The package index may be reached through something that this machine trusts.
     trusted = Path("etc/ssl/certs/ca-certificates.crt")
@@ -123,11 +128,12 @@ def _made_base(maker: tuple[str, ...]) -> str:
         if done.returncode:
             pytest.skip(f"no base image: {maker[0]}: {done.stderr.decode(errors='replace')[-500:]}")
         compiled = ["python3", "-m", "compileall", "-q", "/usr/lib/python3.11"]
-        subprocess.run(["chroot", folder, *compiled], check=True, timeout=DEADLINE_S)
+        if (folder / "usr/bin/python3").exists():
+            subprocess.run(["chroot", folder, *compiled], check=True, timeout=DEADLINE_S)
         (folder / trusted).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy("/" / trusted, folder / trusted)
         packed = subprocess.run(
-            f"tar -C {folder} -c . | podman import --change 'ENV PIP_CERT=/{trusted}' - {OWN_BASE}",
+            f"tar -C {folder} -c . | podman import --change 'ENV PIP_CERT=/{trusted}' - {image}",
             shell=True,
             capture_output=True,
             text=True,
@@ -137,7 +143,7 @@ def _made_base(maker: tuple[str, ...]) -> str:
         assert packed.returncode == 0, packed.stderr
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return OWN_BASE
+    return image
 
 
 class Engine:
@@ -153,19 +159,20 @@ class Engine:
         self.image = f"localhost/{self.name}"
 
     def build(self) -> None:
+        self._build(self.image, "etc/container/Dockerfile", base_image())
+
+    def database(self) -> str:
+        """An image of a database host."""
+        image, file = f"{self.image}-database", "etc/container/standby/Dockerfile"
+        self._build(image, file, _base_of(file, OWN_DEBIAN, DEBIAN_MAKERS))
+        return image
+
+    @staticmethod
+    def _build(image: str, file: str, base: str) -> None:
         podman(
-            *(
-                "build",
-                "--isolation",
-                "chroot",
-                "--network",
-                "host",
-                "--format",
-                "docker",
-                "--layers=false",
-            ),
-            *("--build-arg", f"BASE={base_image()}", "--tag", self.image),
-            *("--file", str(ROOT / "etc/container/Dockerfile"), str(ROOT)),
+            *("build", "--isolation", "chroot", "--network", "host", "--format", "docker"),
+            *("--layers=false", "--build-arg", f"BASE={base}", "--tag", image),
+            *("--file", str(ROOT / file), str(ROOT)),
             timeout_s=BUILD_S,
         )
 

@@ -48,20 +48,28 @@ def commands(name: str) -> list[str]:
 class Picture:
     """What ``compose up`` makes, with free ports in the place of the file's."""
 
-    def __init__(self, engine: Engine, folder: Path) -> None:
+    def __init__(
+        self, engine: Engine, folder: Path, place: str = "etc/container", **images: str
+    ) -> None:
+        """
+        Args:
+            images: those of this run, by the name that the file has for them.
+        """
         self.engine = engine
         self.folder = folder
+        self.name = f"{engine.name}-{Path(place).name}"
+        self._images = {"grenache-py": engine.image} | images
         shutil.copytree(ROOT / "etc", folder / "etc", ignore=shutil.ignore_patterns("secrets"))
-        subprocess.run(["sh", folder / "etc/container/make-secrets"], check=True, timeout=30)
-        self.secrets = folder / "etc/container/secrets"
-        self.file = folder / "etc/container/compose.yaml"
+        subprocess.run(["sh", folder / place / "make-secrets"], check=True, timeout=30)
+        self.secrets = folder / place / "secrets"
+        self.file = folder / place / "compose.yaml"
         self.ports: dict[str, str] = {}
         self.file.write_text(yaml.safe_dump(self._fitted(yaml.safe_load(self.file.read_text()))))
         self.up()
 
     def _fitted(self, compose: dict[str, Any]) -> dict[str, Any]:
         """Our image, free ports, limits that may be set here, and only images that are there."""
-        compose["name"] = f"{self.engine.name}-compose"
+        compose["name"] = self.name
         for name, service in list(compose["services"].items()):
             if "build" not in service:
                 if podman("image", "exists", service["image"], check=False).returncode:
@@ -71,7 +79,7 @@ class Picture:
                         continue
                     service["image"] = image
             else:
-                service["image"] = self.engine.image
+                service["image"] = self._images[service["image"]]
                 del service["build"]
             service["ulimits"] = limits()
             service["ports"] = [self._moved(port) for port in service.get("ports", ())]
@@ -104,7 +112,7 @@ class Picture:
         self.compose("up", "--detach", "--no-build")
 
     def __getitem__(self, name: str) -> Container:
-        return Container(f"{self.engine.name}-compose_{name}_1")
+        return Container(f"{self.name}_{name}_1")
 
     def shell(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the guide on this machine."""
@@ -272,7 +280,7 @@ def test_a_peer_that_is_killed_comes_back_with_its_orders(whole: Picture) -> Non
 
 @pytest.mark.slow
 def test_a_peer_that_was_cut_off_finds_its_way_back(whole: Picture) -> None:
-    network = f"{whole.engine.name}-compose_default"
+    network = f"{whole.name}_default"
     podman("network", "disconnect", network, whole["peer-b"].name)
     whole.linked("peer-a", to=1)
     podman("network", "connect", "--alias", "peer-b", network, whole["peer-b"].name)
@@ -284,7 +292,7 @@ def test_a_peer_that_is_made_anew_at_another_address_is_found_again(whole: Pictu
     addresses = ".NetworkSettings.Networks"
     before = whole["peer-c"].inspect(addresses)
     podman("rm", "--force", "--time", "0", whole["peer-c"].name)
-    network = f"{whole.engine.name}-compose_default"
+    network = f"{whole.name}_default"
     whole.engine.start("squatter", "--network", network, "--no-healthcheck")  # takes the address
     whole.up()
     assert whole["peer-c"].inspect(addresses) != before
