@@ -47,7 +47,6 @@ def _stopped(point: Point, scene: Scene, rng: random.Random) -> float:
     road = scene.caught(holder, point)
     began = time.monotonic()
     holder.freeze()
-    scene.end_sessions()
     unserved = scene.unserved(began)
     holder.thaw()
     road.release(lost=False)
@@ -68,11 +67,10 @@ def _both_killed(scene: Scene, rng: random.Random) -> float:
 
 
 def _both_stopped(scene: Scene, rng: random.Random) -> float:
-    """And woken at once, without their sessions."""
+    """And woken at once, when the holder has been silent for long enough, or nearly."""
     for daemon in scene.daemons:
         daemon.freeze()
-    scene.end_sessions()
-    time.sleep(rng.uniform(0, 3))
+    time.sleep(rng.uniform(0.5, 3))
     began = time.monotonic()
     for daemon in rng.sample(scene.daemons, 2):
         daemon.thaw()

@@ -90,14 +90,11 @@ class Scene:
 
     def start(self) -> None:
         """Start all, and let the clients begin."""
-        first, second = self.daemons
-        for daemon in self.daemons:
-            (daemon.directory / "data").mkdir(parents=True, exist_ok=True)
-        read_or_make_identity(str(first.directory / "data"))
-        shutil.copy(first.directory / "data" / "identity.key", second.directory / "data")
-        first.start()
-        until("a first start", lambda: self.serves(first))
-        for daemon in (second, *self.peers):
+        first, second = (daemon.directory / "data" for daemon in self.daemons)
+        read_or_make_identity(str(first))
+        second.mkdir()
+        shutil.copy(first / "identity.key", second)
+        for daemon in (*self.daemons, *self.peers):
             daemon.start()
         for peer in self.peers:
             peer.wait()
@@ -127,7 +124,7 @@ class Scene:
 
     def serves(self, daemon: Daemon) -> bool:
         found = self._says(daemon)
-        return bool(found) and found["store"] == "ok" and found["database"]["role"] == "serving"
+        return bool(found) and (found["role"], found["store"]) == ("serving", "ok")
 
     def holder(self) -> Daemon:
         """The daemon that serves, waiting for one."""
@@ -150,26 +147,9 @@ class Scene:
     def _waits(self) -> bool:
         """Whether the other daemon does; started again, as systemd does, if it has ended."""
         for daemon in self.daemons:
-            if daemon.died:  # it was started while no server answered
+            if daemon.died:
                 daemon.start()
-        return self._claimants() > 0
-
-    def _claimants(self) -> int:
-        """How many daemons look whether they may take over."""
-        found = self.pair.primary.ask(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'grenache %'"
-            " AND application_name <> 'grenache ' || (SELECT boot FROM exchange.term)",
-            DATABASE,
-        )
-        return int(found[0][0])
-
-    def end_sessions(self) -> None:
-        """As the server does by itself when it hears nothing of the holder's machine."""
-        self.pair.primary.ask(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE application_name = 'grenache ' || (SELECT boot FROM exchange.term)",
-            DATABASE,
-        )
+        return any(self._says(daemon).get("role") == "standby" for daemon in self.daemons)
 
     # Roads.
 
