@@ -291,6 +291,8 @@ class Gateway:
             OrderError: it was refused, and nothing has changed.
             StepFailed: a bug of ours; what was done so far must not reach the disk.
         """
+        if self.closed is not None:  # who waited for a read would change a node that is gone
+            raise self.closed
         try:
             return change(self.node)
         except OrderError:

@@ -15,7 +15,7 @@ from grenache_py.exchange.client_port.methods import METHODS
 from grenache_py.exchange.client_port.methods.registry import AtSeal
 from grenache_py.exchange.daemon.connections.dialler import Dialler
 from grenache_py.exchange.daemon.loop.loop_states import NodeState
-from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.errors import BUSY, StoreError
 from grenache_py.exchange.node import ExchangeNode
 from tests.support.peer import Connection, Peer
 
@@ -156,6 +156,26 @@ def test_an_order_whose_client_id_has_to_be_looked_up_is_a_step_too(
     peer.turn()
     assert peer.commit_loop.node not in (None, node)
     assert len(logged_failures.flush(ZeroDivisionError)) == 1
+
+
+def test_an_order_that_waited_for_a_read_is_not_placed_in_a_node_that_is_gone() -> None:
+    """Nobody would write it, and its answer would say that it is there."""
+    peer = Peer()
+    waits, other = peer.connect(), peer.connect()
+    found: Deferred[None] = Deferred()
+    peer.store.may_have_used = lambda *_: True
+    peer.store.order_by_client_id = lambda *_: found
+    waits.send(b"buy BTC-USD 1 @ 100 id=a\n")
+    peer.store.broken = StoreError("full", "no space is left")
+    assert other.place("buy", "1", "90")["code"] == BUSY
+    found.callback(None)
+    peer.turn()
+    [answer] = waits.received()
+    assert answer["error"]["code"] == BUSY
+    peer.store.broken = None
+    peer.clock.advance(1)
+    peer.turn()
+    assert other.call("order.list")["orders"] == []
 
 
 def test_a_store_that_cannot_be_read_is_said_so() -> None:
