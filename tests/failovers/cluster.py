@@ -112,13 +112,15 @@ class Cluster:
         return self._folder / f"host{host}"
 
     def _run(self, name: str, *command: str, **environment: str) -> None:
+        # Libpq would prefer a password of the environment, which is the daemons', to Patroni's own.
+        inherited = {key: value for key, value in os.environ.items() if key != "PGPASSWORD"}
         with (self._folder / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
                 command,
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
-                env=os.environ | {"HOME": str(self._folder)} | environment,
+                env=inherited | {"HOME": str(self._folder)} | environment,
                 user=self._account.pw_uid,
                 group=self._account.pw_gid,
                 extra_groups=[],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -174,6 +175,27 @@ def test_a_newer_schema_is_refused_and_an_older_one_upgraded(url: str) -> None:
         pass
     with opened(url, steps=newer) as database:
         assert database.load().orders == [order_row(1)]
+
+
+def test_of_two_that_make_the_tables_at_once_the_second_finds_them(server: Server) -> None:
+    """Both get to the end of it, whoever has the term then; it took chance to meet the fault."""
+
+    def taken(database: Any) -> str:
+        ready.wait()
+        try:
+            database.end_sessions(0.0)
+            database.raise_term(0, 1, database.claimant.name, 0.0)
+        except StoreError as error:
+            return error.fault
+        return "taken"
+
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(12):
+            url, ready = server.database(), threading.Barrier(2)
+            both = [postgresql_database(url, boot * 32) for boot in "12"]
+            assert sorted(threads.map(taken, both)) == ["fenced", "taken"]
+            for database in both:
+                database.close()
 
 
 def test_a_database_of_the_program_before_is_upgraded_once_that_has_ended(

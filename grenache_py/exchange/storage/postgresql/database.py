@@ -211,7 +211,11 @@ class PostgreSQLDatabase:
     def _upgrade(self, session: DatabaseSession) -> None:
         with session.transaction():
             session.execute("SELECT pg_advisory_xact_lock(?)", (ADVISORY_LOCK,))
-            made = session.execute("SELECT to_regclass('exchange.version')").fetchone() != (None,)
+            # Not to_regclass: that may remember what was so before this one waited for the lock.
+            (made,) = session.execute(
+                "SELECT count(*) FROM pg_tables WHERE (schemaname, tablename) = (?, ?)",
+                ("exchange", "version"),
+            ).fetchone()
             version = session.execute("SELECT schema FROM version").fetchone()[0] if made else 0
             if not made:
                 session.execute("CREATE SCHEMA exchange")
