@@ -23,10 +23,10 @@ def test_no_acknowledged_order_is_lost_or_doubled(tmp_path: Path) -> None:
     from tests.failovers.faults import FAULTS
 
     kinds = [kind for kind in FAULTS if kind not in SLOW]
-    audit, unserved = torment(tmp_path, failovers=10, seed=5, kinds=kinds)
+    audit, unserved = torment(tmp_path, failovers=20, seed=5, kinds=kinds)
     assert not audit.wrong
     assert audit.between, "trades between homes"
-    assert sum(map(len, unserved.values())) == 10
+    assert sum(map(len, unserved.values())) == 20
 
 
 def test_a_road_is_cut_blocked_and_mended(tmp_path: Path) -> None:

@@ -334,13 +334,7 @@ def execution_page(
     after: int | None,
     market: str | None,
 ) -> ExecutionPage | None:
-    """
-    As ``executions``, on either database.
-
-    Args:
-        numbered: a statement that finds the executions of an account from one number to another,
-            to which more conditions may be added.
-    """
+    """As ``executions``; ``numbered`` finds those of an account from one number to another."""
     found = connection.execute(
         "SELECT execution_seq FROM accounts WHERE account = ?", (account,)
     ).fetchone()
