@@ -21,6 +21,7 @@ import textwrap
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from typing import NoReturn
 
@@ -80,7 +81,7 @@ def _deck(rng: random.Random, kinds: list[str], count: int) -> Iterator[str]:
 
 
 def _percentile(values: Sequence[float], share: float) -> float:
-    return sorted(values)[int((len(values) - 1) * share)]
+    return sorted(values)[ceil((len(values) - 1) * share)]
 
 
 def _figures(unserved: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
