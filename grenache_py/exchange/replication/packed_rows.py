@@ -21,6 +21,8 @@ KEY_BYTES = 16
 #: Parts of the index, and slots that a part has at first; both are powers of two.
 _PARTS, _SLOTS = 64, 8
 _PART_BITS = _PARTS.bit_length() - 1
+#: A table that becomes empty is given back when it took more than this.
+GIVEN_BACK_BYTES = 1 << 16
 
 
 class PackedRows:
@@ -101,8 +103,8 @@ class PackedRows:
         part = hashed % _PARTS
         self._count -= 1
         self._used[part] -= 1
-        if not self._count:
-            self._clear()  # what was taken for very many is given back
+        if not self._count and len(self._bytes) > GIVEN_BACK_BYTES:
+            self._clear()
             return
         self._free.append(number)
         slots, place = self._parts[part], hashed >> _PART_BITS
