@@ -179,15 +179,11 @@ class RemoteOrders:
             if lots[2] < row.filled or sum(lots) > row.quantity:
                 raise RemoteProtocolError(f"order {body.order_id} has impossible quantities")
         flags = row.flags & ~(STANDS | IS_OPEN) | IS_OPEN * (body.open != "0")
-        return row._replace(
-            flags=flags | STANDS * self._shows(origin, row),
-            open=lots[0],
-            reserved=lots[1],
-            filled=lots[2],
-            version=body.version,
-            state_seq=seq,
-            state_bytes=0 if seq == row.order_seq else len(signed.payload),
-        )
+        flags |= STANDS * self._shows(origin, row)
+        size = 0 if seq == row.order_seq else len(signed.payload)
+        state = (body.version, seq, row.order_seq, row.order_bytes, size, row.place)
+        # All fields by place: ``_replace`` takes three times as long.
+        return RemoteRow._make((*row[:5], flags, *row[6:8], *lots, row.expires, *state))
 
     def _changed(
         self, origin: Origin, number: int, before: RemoteRow | None, row: RemoteRow
@@ -233,7 +229,7 @@ class RemoteOrders:
 
     def drop(self, origin: Origin, record: RemoteOrder) -> None:
         """An order is not live any more."""
-        row, order_id = self.table.row(record.number), record.order_id
+        row, order_id = record.row, record.order_id
         gone = element(order_id, row.version)
         self._expiring.discard(order_id)
         self._count(origin, -row.bytes)

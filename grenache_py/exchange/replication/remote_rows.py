@@ -156,7 +156,7 @@ class RemoteOrder:
     @property
     def live(self) -> LiveOrder | None:
         """In this peer's units; None when its market is not traded here."""
-        return self._table.order(self.number) if self.row.flags & IN_UNITS else None
+        return self._table.order_of(self.row) if self.row.flags & IN_UNITS else None
 
 
 class RemoteRows:
@@ -268,7 +268,10 @@ class RemoteRows:
 
     def order(self, number: int) -> LiveOrder:
         """An order in this peer's units: a copy, for whoever trades with it."""
-        row = self.row(number)
+        return self.order_of(self.row(number))
+
+    def order_of(self, row: RemoteRow) -> LiveOrder:
+        """The same of a row that was read."""
         order_id, side, flags = row.id.hex(), row.side, row.flags
         home = self.origins[row.home].home
         order = Order(
@@ -325,7 +328,12 @@ class HomeOrders(Mapping[str, RemoteOrder]):
         return (self.table.row(number).id.hex() for number in self.numbers)
 
     def __getitem__(self, order_id: str) -> RemoteOrder:
-        order = self.table.find(order_id) if self.numbers else None
-        if order is None or order.row.home != self.home:
+        order = self.find(order_id)
+        if order is None:
             raise KeyError(order_id)
         return order
+
+    def find(self, order_id: str) -> RemoteOrder | None:
+        """As ``get``, and faster."""
+        order = self.table.find(order_id) if self.numbers else None
+        return order if order is not None and order.row.home == self.home else None

@@ -175,7 +175,7 @@ class Replica:
         self.on_entry(origin.home, entry.time[0], now)
 
     def _state(self, origin: Origin, entry: Entry, signed: Signed, state: StateBody) -> None:
-        record = origin.records.get(state.order_id)
+        record = origin.records.find(state.order_id)
         terminal = state.open == "0" and state.reserved == "0"
         published = origin.published
         if published is not None:
