@@ -108,11 +108,13 @@ class OrderRules:
                 last = self._last.get((home, row.market))
                 known = [] if last is None else [last]
                 # It may have come before, between or after the trades of this commit: the last of
-                # them let it enter at once, or any that is not older than it set it off.
+                # them let it enter at once, or one that was made since it came set it off, though
+                # another home's trade has a later stamp.
                 known += [
                     trade
                     for trade in trades.get(row.market, ())
-                    if last is None or trade.time_ms >= min(last.time_ms, row.time_ms)
+                    if last is None
+                    or trade.time_ms >= min(last.time_ms, row.time_ms - CLOCKS_MS)
                 ]
                 if not any(reached(row, trade.price_ticks) for trade in known):
                     raise Broken(f"O4: {row} entered, the last trade has not reached it: {known}")

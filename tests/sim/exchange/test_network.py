@@ -266,7 +266,7 @@ def test_a_joiner_fetches_all_that_followed_the_last_heartbeat_at_once() -> None
 
 def test_a_heartbeat_that_comes_while_a_joiner_catches_up_does_not_keep_it_waiting() -> None:
     """Over a slow link a catch-up outlasts heartbeats; what came early follows at once."""
-    world = quiet_world(2)
+    world = quiet_world(1)
     old = world.peers[0]
     for i in range(200):
         place(old, "buy", 10, 500 + i)
