@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from sqlite3 import Connection
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -65,17 +65,19 @@ _NULLABLE = ("maker_position", "taker_position")
 
 
 class Statement(NamedTuple):
-    """``before`` + n times ``each``, by commas, + ``after``."""
+    """``before`` + n times ``each``, by commas, + ``after``; which of its parameters are bytes."""
 
     before: str
     each: str
     after: str
+    bytes_at: tuple[int, ...] = ()
 
 
 def _insert(table: str, names: Sequence[str], conflict: str = "") -> Statement:
     marks = ("nullif(?, 0)" if name in _NULLABLE else "?" for name in names)
     each = "(" + ", ".join(marks) + ")"
-    return Statement(f"INSERT INTO {table} ({', '.join(names)}) VALUES ", each, conflict)
+    bytes_at = tuple(at for at, name in enumerate(names) if name.endswith(("path", "signature")))
+    return Statement(f"INSERT INTO {table} ({', '.join(names)}) VALUES ", each, conflict, bytes_at)
 
 
 def _update(key: str, names: Sequence[str]) -> str:
@@ -132,11 +134,6 @@ STATEMENTS: dict[type, Statement] = {
         _update("order_id", _CHANGED[1:]),
     ),
     RecordGone: Statement("DELETE FROM records WHERE order_id IN (", "?", ")"),
-}
-#: Which fields of a row are bytes.
-_BYTES = {
-    kind: [place for place, type in enumerate(get_type_hints(kind).values()) if type is bytes]
-    for kind in STATEMENTS
 }
 _ACCOUNTS = _insert("accounts", ("account", "event_seq"), _update("account", ["event_seq"]))
 # An execution comes with an event of its order, in the same batch: its account is there by then.
@@ -214,10 +211,7 @@ def _parameters(
     kind: type, rows: list[Any], positions: Mapping[str, int], shelf: int
 ) -> list[tuple[Any, ...]]:
     if kind is LogRow:
-        return [
-            (epoch << SEQ_BITS | seq, hash, payload, bytearray(path), leaf, size, bytearray(by))
-            for epoch, seq, hash, payload, path, leaf, size, by in rows
-        ]
+        return [(row.epoch << SEQ_BITS | row.seq, *row[2:]) for row in rows]
     if kind is OrderRow:
         return [
             (positions[row.order_id], shelf, *(row if row.value <= INTEGER_MAX else _as_text(row)))
@@ -231,15 +225,7 @@ def _parameters(
     if kind is TradeRow:
         at = positions.get
         return [(at(row.maker_order, 0), at(row.taker_order, 0), *row) for row in rows]
-    places = _BYTES[kind]
-    return [_with_bytearrays(row, places) for row in rows] if places else rows
-
-
-def _with_bytearrays(row: tuple[Any, ...], places: list[int]) -> tuple[Any, ...]:
-    values = list(row)
-    for place in places:
-        values[place] = bytearray(values[place])
-    return tuple(values)
+    return rows
 
 
 def _as_text(row: Any) -> Any:
@@ -258,6 +244,9 @@ def _execute(
     start, left = 0, len(parameters)
     while left:
         size = min(left, ROWS_MAX) // DOZEN * DOZEN or left
-        part = parameters[start : start + size]
-        connection.execute(_sql(statement, size), list(chain.from_iterable(part)))
+        values = list(chain.from_iterable(parameters[start : start + size]))
+        for at in statement.bytes_at:
+            column = slice(at, None, len(values) // size)
+            values[column] = list(map(bytearray, values[column]))
+        connection.execute(_sql(statement, size), values)
         start, left = start + size, left - size

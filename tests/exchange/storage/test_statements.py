@@ -111,6 +111,22 @@ def test_what_is_settled_or_gone_is_not_loaded(database: Any) -> None:
     assert (snapshot.intents, snapshot.answers, snapshot.records) == ([], [], [])
 
 
+def test_a_fill_is_settled_in_the_batch_that_asked_for_it_or_later(database: Any) -> None:
+    first, second = (sample(rows.IntentRow, number, done=0) for number in (1, 2))
+    database.commit([rows.IntentSettled(first.fill_id), first, second])
+    assert database.load().intents == [second]
+    database.commit([rows.IntentSettled(second.fill_id)])
+    assert database.load().intents == []
+
+
+def test_an_answer_is_settled_in_the_batch_that_gave_it_or_later(database: Any) -> None:
+    first, second = (sample(rows.AnswerRow, number, unsettled=1) for number in (1, 2))
+    database.commit([rows.AnswerSettled(first.fill_id), first, second])
+    assert database.load().answers == [first._replace(unsettled=0), second]
+    database.commit([rows.AnswerSettled(second.fill_id)])
+    assert [answer.unsettled for answer in database.load().answers] == [0, 0]
+
+
 def test_an_answer_never_changes_but_for_its_taker(database: Any) -> None:
     answer = sample(rows.AnswerRow, unsettled=1)
     database.commit([answer])
