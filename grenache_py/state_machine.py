@@ -29,11 +29,13 @@ class Transitions(Generic[_State, _Event]):
         table: the state that follows, by (state, event). A pair that is missing is illegal.
     """
 
-    __slots__ = ("_table", "name")
+    __slots__ = ("_after", "_table", "name")
 
     def __init__(self, name: str, table: Mapping[tuple[_State, _Event], _State]) -> None:
         self.name = name
         self._table = dict(table)
+        # Members hash by their name, in Python. Here they are kept, so their ids will do.
+        self._after = {(id(before), id(event)): after for (before, event), after in table.items()}
 
     def next(self, state: _State, event: _Event) -> _State:
         """
@@ -44,7 +46,7 @@ class Transitions(Generic[_State, _Event]):
                 the state and the event.
         """
         try:
-            return self._table[state, event]
+            return self._after[id(state), id(event)]
         except KeyError:
             raise LocalProtocolError(
                 f"{self.name}: {event.name} cannot happen in state {state.name}"

@@ -373,7 +373,7 @@ class ExchangeNode:
         self._settle_down(now)
         self.taker.tell_settled()
         self.ledger.writer.close()
-        if not self.serving.silent and self._heartbeat.due_by_entries():
+        if self._heartbeat.due_by_entries() and not self.serving.silent:
             self._heartbeat.beat(now)
         outbox = self.outbox
         messages, outbox.messages = outbox.messages, []

@@ -34,24 +34,21 @@ __all__ = [
 ]
 
 
-@attrs.frozen
-class Send:
+class Send(Struct, frozen=True, gc=False):
     """Put ``line`` (one JSON object, newline included) on a link."""
 
     link: int
     line: bytes
 
 
-@attrs.frozen
-class CloseLink:
+class CloseLink(Struct, frozen=True, gc=False):
     """Close a link once what was sent before is out. ``reason`` is for the log."""
 
     link: int
     reason: str
 
 
-@attrs.frozen
-class Dial:
+class Dial(Struct, frozen=True, gc=False):
     """
     Open a connection to ``host:port``; answered by ``link_opened`` or ``link_failed``.
 
@@ -85,8 +82,7 @@ class Traded(Struct, frozen=True, gc=False):
     trade: Trade
 
 
-@attrs.frozen
-class BookChanged:
+class BookChanged(Struct, frozen=True):
     """
     Levels of one market's book as they are now: (side, price ticks, open lots, orders).
 
@@ -119,8 +115,7 @@ class ReadRecords:
     done: Callable[[Mapping[str, RecordRow] | None, float], None]
 
 
-@attrs.frozen
-class Batch:
+class Batch(Struct, frozen=True):
     """
     One transaction and what becomes visible with it.
 

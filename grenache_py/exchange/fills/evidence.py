@@ -17,4 +17,4 @@ __all__ = ["keep_evidence"]
 def keep_evidence(outbox: Outbox, times: set[int], *proofs: Signed) -> None:
     """Keep ``proofs``, found again by the times of the trades that they are about, in ms."""
     for time_ms in sorted(times):
-        outbox.rows += (EvidenceRow(time_ms, *signed.row()) for signed in proofs)
+        outbox.rows += [EvidenceRow(time_ms, *signed.row()) for signed in proofs]

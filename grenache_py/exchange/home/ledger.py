@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from copy import copy
 
 import attrs
+from msgspec.structs import replace
 
 from grenache_py.exchange.effects.batch import Executed, OrderChanged, Outbox
 from grenache_py.exchange.effects.rows import ExecutionRow, OrderEventRow, Snapshot
@@ -152,7 +152,7 @@ class Ledger:
             )
         )
         if outbox.followed(account):
-            outbox.events.append(OrderChanged(account, seq, copy(live), time_ms))
+            outbox.events.append(OrderChanged(account, seq, replace(live), time_ms))
 
     def _execute(self, live: LiveOrder, trade: Trade) -> None:
         """The account's stream of own fills: a row, so that it survives, and an event."""

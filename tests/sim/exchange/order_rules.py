@@ -113,8 +113,7 @@ class OrderRules:
                 known += [
                     trade
                     for trade in trades.get(row.market, ())
-                    if last is None
-                    or trade.time_ms >= min(last.time_ms, row.time_ms - CLOCKS_MS)
+                    if last is None or trade.time_ms >= min(last.time_ms, row.time_ms - CLOCKS_MS)
                 ]
                 if not any(reached(row, trade.price_ticks) for trade in known):
                     raise Broken(f"O4: {row} entered, the last trade has not reached it: {known}")
