@@ -183,6 +183,7 @@ def test_a_frozen_daemon_is_replaced_and_stands_by_when_it_wakes(
         with daemon.client() as client:
             assert client.call("order.get", order_id=kept)["status"] == "cancelled"
             place(client, "buy", "91")
+        assert "Traceback" not in daemon.log.read_text() + other.log.read_text()
 
 
 def test_of_two_daemons_that_start_at_once_one_serves(
@@ -277,6 +278,7 @@ def test_daemons_change_over_by_plan_while_a_client_trades(
         stored = one.ask("SELECT client_order_id, order_id FROM exchange.orders", "home")
         assert len(stored) == len(dict(stored))
         assert trader.placed.items() <= dict(stored).items()
+        assert "Traceback" not in daemon.log.read_text() + other.log.read_text()
 
 
 def test_a_failover_of_the_database_costs_a_moment_and_nothing_else(

@@ -250,8 +250,6 @@ def test_the_term_of_a_holder_that_speaks_is_not_taken(server: Server, url: str)
                 second.raise_term(7, 8, "here:7070", 0.0)
             second.end_sessions(0.0)
             second.raise_term(1, 2, "here:7070", 0.0)
-            with raises("io", "ended the session|cannot be reached"):
-                looks.look(1)
             assert looks.look(1).term.boot == "2" * 32  # which it says to nobody any more
             assert looks.look(0).wanted == ""
 

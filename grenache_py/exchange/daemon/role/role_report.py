@@ -17,7 +17,7 @@ __all__ = ["RoleReport"]
 
 _SAID = {
     RoleState.STANDBY: "stands by: {reason}",
-    RoleState.ENDING: "takes over, in the place of {holder}",
+    RoleState.ENDING: "takes the term, which {holder} has",
     RoleState.SERVING: "serves, in term {term}",
     RoleState.DEMOTING: "finishes what it took, and gives term {term} up",
     RoleState.FENCED: "serves no more: {reason}",
@@ -45,10 +45,8 @@ class RoleReport:
             return
         self._said = said
         if role.state is not RoleState.FENCED or role.reason != known:
-            holder = "" if role.sight is None else role.sight.term.holder
-            self.log.info(
-                _SAID[role.state], reason=role.reason, term=role.term, holder=holder or "nobody"
-            )
+            holder = role.sight.term.holder or "nobody"
+            self.log.info(_SAID[role.state], reason=role.reason, term=role.term, holder=holder)
 
     def facts(self, role: DaemonRole, now: float, seen_at: float) -> dict[str, Any]:
         """

@@ -41,9 +41,7 @@ GIVE_UP_S = 2.0
 #: When a client may ask again that came while nobody could say who serves.
 AGAIN_MS = 250
 
-#: What a time that was computed from two others may differ by.
-_LATER_S = 0.01
-
+_LATER_S = 0.01  # what a time that was computed from two others may differ by
 _TAKING_OVER = frozenset({RoleState.ENDING, RoleState.RAISING, RoleState.LOADING})
 
 
@@ -90,7 +88,8 @@ class ServingRole:
         self._stands_by = stands_by
         self._new_epoch = new_epoch
         self._cannot = cannot
-        self._role = DaemonRole(watcher.database.claimant.boot, "", seconds())
+        self._boot = watcher.database.claimant.boot
+        self._role = DaemonRole(self._boot, "", seconds())
         self._begun: OneShot[None] = OneShot()
         self._loaded = Event()  # of the newest node
         self._spoke_s = 0.0  # when the holder was first seen to have spoken
@@ -100,7 +99,7 @@ class ServingRole:
         self._report = RoleReport()
         self._serves = False
         self._answered = False  # the newest look was
-        self._reading = False
+        self._asking = self._reading = False
         self._background = Background(self.log)
 
     async def begin(self, holder: str) -> None:
@@ -117,9 +116,7 @@ class ServingRole:
         sight = await self._watcher.look()
         if sight.unsafe:
             raise StoreError("refused", sight.unsafe)
-        role = self._role = DaemonRole(
-            self._watcher.database.claimant.boot, holder, self._seconds()
-        )
+        role = self._role = DaemonRole(self._boot, holder, self._seconds())
         self._commit_loop.lost = self._lost
         self._gateway.unsure = self._unsure
         if self._new_epoch:
@@ -136,8 +133,7 @@ class ServingRole:
         role, term = self._role, self._role.term
         role.stop()
         role.take_effects()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._arm()
         if term:
             try:
                 await deadline(self._store.give_up(), GIVE_UP_S, self._clock, "giving the term up")
@@ -253,7 +249,8 @@ class ServingRole:
         elif isinstance(effect, wishes.GiveUp):
             self._step(store.give_up(), role.given_up, effect.step)
         elif isinstance(effect, wishes.Ask):
-            if self._begun.happened:  # who starts takes nothing from a daemon that lives
+            # Who starts takes nothing from a daemon that lives.
+            if self._begun.happened and not self._asking:
                 self._background.spawn("asking for the term", self._ask())
         else:
             self._commit_loop.guarded.ask("two databases", _two_databases(effect.number))
@@ -286,10 +283,13 @@ class ServingRole:
         doing.addErrback(lambda failure: self.log.failure("playing the role failed", failure))
 
     async def _ask(self) -> None:
+        self._asking = True
         try:
             await self._watcher.ask()
         except StoreError as error:
             self.log.warn("cannot ask for the term: {reason}", reason=error.message)
+        finally:
+            self._asking = False
 
     async def _load(self, load: wishes.LoadNode) -> None:
         role = self._role
@@ -312,7 +312,7 @@ class ServingRole:
     def _see_whether_served(self, sight: Sight) -> None:
         """A daemon that may not stand by does not begin while another one speaks."""
         term = sight.term
-        if not term.holder or term.boot == self._watcher.database.claimant.boot:
+        if not term.holder or term.boot == self._boot:
             return
         spoke_s = sight.at_s - sight.silent_s
         self._spoke_s = self._spoke_s or spoke_s
@@ -348,7 +348,7 @@ class ServingRole:
         """Send clients to the daemon that serves, and let them read here what is stored."""
         gateway, sight = self._gateway, self._role.sight
         serving = ""
-        if sight is not None and sight.term.boot != self._watcher.database.claimant.boot:
+        if sight is not None and sight.term.boot != self._boot:
             serving = sight.term.holder
         if self._store.follows and not (gateway.from_store or self._reading):
             self._background.spawn("reading the markets", self._read_markets())

@@ -349,18 +349,19 @@ def _end_sessions(session: DatabaseSession, boot: str, own: str) -> None:
     """
     End what the process ``boot`` may be doing, and what this one may still be doing elsewhere.
 
-    Of this one's other sessions one goes on watching the term; it is stuck when it waits for a
-    standby.
+    Sessions that watch the term are ended when they may hold its row: this process's own, while a
+    standby is waited for.
 
     Raises:
         StoreError: a session does not end.
     """
-    theirs = [] if boot == own else [WRITER_NAME + boot, WATCHER_NAME + boot]
     ended = session.execute(
         "SELECT pg_terminate_backend(pid, ?1) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        " AND (application_name = ANY (?2) OR application_name = ?3 AND wait_event = 'SyncRep')",
-        (END_MS, [*theirs, WRITER_NAME + own], WATCHER_NAME + own),
-    ).fetchall()
+        " AND (application_name IN (?2, ?3) OR application_name = ?4 AND wait_event = 'SyncRep'"
+        " OR application_name = ?5 AND application_name <> ?4 AND state <> 'idle')",
+        (END_MS, *(WRITER_NAME + each for each in (boot, own)), WATCHER_NAME + own,
+         WATCHER_NAME + boot),
+    ).fetchall()  # fmt: skip
     if (False,) in ended:
         raise StoreError("io", f"{session.place} could not end the sessions of an older term")

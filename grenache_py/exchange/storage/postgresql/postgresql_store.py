@@ -126,7 +126,12 @@ class PostgreSQLStore(HistoryReads):
 
     def meta(self) -> Deferred[dict[str, int]]:
         """All named integers."""
-        return self._read(snapshot.meta)
+        return Deferred.fromCoroutine(self._meta())
+
+    async def _meta(self) -> dict[str, int]:
+        found = await self._read(snapshot.meta)
+        await self._measure()
+        return found
 
     def _at_work(self, seconds: float, call: Callable[..., T], *args: object) -> Deferred[T]:
         """Have the thread that writes do something, for which nobody waits longer."""
