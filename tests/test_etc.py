@@ -247,7 +247,8 @@ def test_the_exchanges_unit_starts_one_with_every_metric_that_is_read(tmp_path: 
     )
     with started(command, tmp_path) as exchange:
         assert metrics_read("exchange") <= metric_names(port) | {
-            "exchange_clock_offset_seconds"  # there once a neighbour has told its clock
+            "exchange_clock_offset_seconds",  # there once a neighbour has told its clock
+            "exchange_holder_silent_seconds",  # with its store in a database
         }
         exchange.reload()
         assert "exchange_alarm" in metric_names(port)
