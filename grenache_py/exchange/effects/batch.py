@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
-from msgspec import Struct
+from msgspec import Struct, field
 
 from grenache_py.exchange.effects.rows import ExecutionRow, RecordRow, Row
 from grenache_py.exchange.market.book import Change
@@ -129,7 +129,7 @@ class Batch(Struct, frozen=True):
     rows: list[Row]
     sends: list[Send | CloseLink | Dial]
     events: list[Event]
-    reads: list[ReadRecords] = attrs.Factory(list)
+    reads: list[ReadRecords] = field(default_factory=list)
 
 
 @attrs.define
