@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from grenache_py.exchange.market.book import Level
+from grenache_py.exchange.market.book import _NO_ROWS, Level
 from tests.mutants.__main__ import report
 from tests.mutants.mutations import EXCHANGE, LISTED, Mutant, listed
 from tests.mutants.runner import MutantRunner, functions_of, put_in_place
@@ -42,10 +42,10 @@ def test_a_mutant_is_put_in_the_place_of_the_living_function() -> None:
 
     put_in_place(mutant(changed))
     try:
-        assert Level(100).lots == 7
+        assert Level(100, _NO_ROWS).lots == 7
     finally:
         put_in_place(mutant(code))
-    assert Level(100).lots == 0
+    assert Level(100, _NO_ROWS).lots == 0
 
 
 def test_the_tests_that_run_a_changed_statement_come_quickest_and_deadliest_first() -> None:

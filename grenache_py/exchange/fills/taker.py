@@ -1,11 +1,9 @@
 """
 The taker's side of a fill: reserve, ask, settle.
 
-Pure. See docs/design/fills.rst#taker. The taker's quantity moves from open to reserved in a durable
-step *before* the fill leaves, and only the maker's signed answer moves it on: a time-out never
-releases it. Fills are asked for again with the same bytes until their deadline, after that the
-maker's home is asked what became of them, which makes an unknown fill impossible. So a fill in
-doubt resolves as soon as its maker's home can be reached, whatever crashed in between.
+Pure. See docs/design/fills.rst#taker. The taker's quantity moves from open to reserved in a
+durable step *before* the fill leaves, and only the maker's signed answer or log moves it on, never
+a time-out. A fill in doubt is asked about until its maker's home can be reached.
 """
 
 from __future__ import annotations
@@ -350,8 +348,8 @@ class Taker:
                 live.open += released
             elif released:
                 live.reason = "cancelled"  # immediate-or-cancel: never left standing
-        times = {body.time for body in outcomes.values() if body is not None}
-        if times:  # else it may be given up before it was even asked
+        # Without a trade it may be given up before it was even asked.
+        if times := {body.time for body in outcomes.values() if body is not None}:
             keep_evidence(self.outbox, times, *intent.statements)
         if intent.all_settled:
             del self.intents[intent.fill.id]
