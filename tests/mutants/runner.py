@@ -127,7 +127,7 @@ class MutantRunner:
 
         first, last = mutant.lines
         tests = {test for line in range(first, last + 1) for test in ran.get(line, ())}
-        ordered = sorted(map(int, tests - {""}), key=unlikely)
+        ordered = sorted(map(int, tests - {""}), key=lambda test: (unlikely(test), test))
         ends = accumulate(map(self._seconds.__getitem__, ordered))
         return [test for test, end in zip(ordered, ends, strict=True) if end <= self._budget_s]
 

@@ -86,7 +86,7 @@ class Fetching:
         same = theirs.position == mine.position
         if (
             theirs.position < mine.position
-            or (same and theirs.hash in {"", mine.hash})
+            or (same and theirs.hash == mine.hash)
             or self._held_logs.frozen(origin)
         ):
             del link.heads[origin]  # there is nothing to be got

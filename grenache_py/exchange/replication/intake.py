@@ -111,8 +111,10 @@ class Intake:
         if received.verdict == "frozen":
             self._tell_proof(home, None)  # also to who sent it: that may be the home itself
         elif received.verdict in ("waiting", "full") and (gap := received.origin.gap) is not None:
-            # Who sends an entry holds those before it.
-            head = Head(received.origin.epoch, gap[1], "")
+            # Who sends an entry holds those before it, and it names the one right before it: what
+            # is missing, or, when that does not follow, another entry with the head's number.
+            before = received.origin.waiting[gap[1] + 1][0].prev
+            head = Head(received.origin.epoch, gap[1], before)
             link.hollow.pop(home, None)  # it holds more now than when it could show nothing
             if head.position > link.heads.get(home, NO_HEAD).position and has_room(link, home):
                 link.heads[home] = head

@@ -92,6 +92,20 @@ def test_another_entry_under_a_known_number_is_asked_for_as_proof() -> None:
     assert told.of("sync.range") == [{"origin": told.key, "epoch": 1, "first": seq, "last": seq}]
 
 
+def test_an_entry_that_follows_another_history_leads_to_the_entry_before_it() -> None:
+    told = Told()
+    told.net.lost = {"gossip.publish", "gossip.have", "sync.heads"}
+    log = told.net[1].ledger.log
+    log.hash = HASH  # as of a disk that lost its last entry and wrote another
+    told.net.place(1, "buy", 1, 51)
+    drafts = log.range(log.seq, log.seq)
+    assert drafts is not None
+    told.says("gossip.publish", entries=[_wire(drafts[0].proof)])
+    seq = told.head.seq
+    assert seq == log.seq - 1
+    assert told.of("sync.range") == [{"origin": told.key, "epoch": 1, "first": seq, "last": seq}]
+
+
 def test_an_announced_entry_has_a_second_to_come_and_is_wanted_then() -> None:
     told = Told()
     before = told.head
