@@ -19,6 +19,7 @@ DATABASE = "home"
 #: Why no disk can be filled here; "" where one can.
 NO_DISKS = "" if os.geteuid() == 0 and shutil.which("mount") else "mounting a disk needs root"
 DISK_BYTES = 8 << 30  # of memory, and only what is used of it
+_LOOKS = 100
 _SETTINGS = """
 synchronous_standby_names = '*'
 wal_retrieve_retry_interval = 200ms
@@ -98,9 +99,20 @@ class Pair:
         self.standby.start()
 
     def fill(self) -> None:
-        """Leave nothing of the primary's disk."""
-        found = os.statvfs(self.primary.directory)
-        _resize(self.primary.directory, (found.f_blocks - found.f_bfree) * found.f_frsize)
+        """
+        Leave nothing of the primary's disk.
+
+        A disk is not made smaller than what is on it, and the server may write after we looked.
+        """
+        for attempt in range(_LOOKS):
+            found = os.statvfs(self.primary.directory)
+            used = (found.f_blocks - found.f_bfree) * found.f_frsize
+            try:
+                _resize(self.primary.directory, used)
+                break
+            except subprocess.CalledProcessError:
+                if attempt == _LOOKS - 1:
+                    raise
 
     def make_room(self) -> None:
         """Give it back, and start the primary if that ended it."""
