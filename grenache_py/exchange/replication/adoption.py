@@ -57,7 +57,8 @@ class Adoption:
         It is refused when its newest state is not newer than our head of its origin: we have
         applied that entry, and if the order is not here, it is closed (docs/failure-modes.rst#f11).
         When the origin is unsure it may be missing here all the same. So it is taken then, unless
-        an entry that the neighbour had not applied yet may have closed it.
+        it was held in a newer state, or an entry that the neighbour had not applied yet may have
+        closed it.
 
         Args:
             upto: epoch and number of the newest entry of each log that the neighbour showed.
@@ -95,6 +96,8 @@ class Adoption:
         record = origin.records.get(order.id)
         try:
             if record is None:
+                if not records.dropped.may_return(origin, order.id, state.version, newest.seq):
+                    return False
                 if not records.has_room(origin):
                     return False
                 records.insert(origin, order_signed, published, state_signed, state, newest.seq)

@@ -56,6 +56,7 @@ class Origin:
         expected: in state ADOPTED only: fingerprint and size of the live set by the log, from the
             heartbeat that was adopted on.
         on_change: called when its state or ``visible`` changed, or ``waiting`` began or ended.
+        agreed: epoch and number of the last entry after which its home agreed with ``records``.
         jumps: how often entries were left out: a new epoch, or a heartbeat that was jumped to.
         frozen: in state FROZEN only: why nothing of this origin is believed any more; else "".
     """
@@ -75,6 +76,7 @@ class Origin:
     expected: tuple[int, int] | None = None
     _visible: bool = False
     on_change: Callable[[Origin], None] = lambda origin: None
+    agreed: tuple[int, int] = (0, 0)
     jumps: int = 0
     frozen: str = ""
     beat_seq: int = 0
@@ -162,6 +164,8 @@ class Origin:
     def _happened(self, event: OriginEvent) -> None:
         self.state = ORIGIN_TRANSITIONS.next(self.state, event)
         self.expected = None
+        if event in (OriginEvent.BEAT_AGREED, OriginEvent.LOG_AGREED):
+            self.agreed = self.epoch, self.seq
         self.on_change(self)
 
     def freeze(self, why: str) -> None:
@@ -174,6 +178,7 @@ class Origin:
         """Its home started a new log. The caller has dropped the orders of the old one."""
         self._happened(OriginEvent.EPOCH_BEGAN)
         self.epoch, self.seq, self.hash = epoch, 0, GENESIS
+        self.agreed = epoch, 0
         self.jumps += 1
         self.stop_waiting()
         self.published = None

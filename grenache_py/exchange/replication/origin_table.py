@@ -127,6 +127,7 @@ class OriginTable:
         """Forget a home, in memory and on the disk."""
         for record in list(origin.records.values()):
             self.records.drop(origin, record)
+        self.records.dropped.forget(origin.home)
         self.ring.clear(origin)
         del self.origins[origin.home]
         self.sets.forget(origin.home)

@@ -21,6 +21,7 @@ from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder
 from grenache_py.exchange.replication.deadlines import Deadlines
+from grenache_py.exchange.replication.dropped_orders import DroppedOrders
 from grenache_py.exchange.replication.forgetting import (
     BYTES_PER_ORIGIN_MAX,
     EXPIRED_MS,
@@ -83,6 +84,7 @@ class RemoteOrders:
         on_order: called with id and market of each order that came into a book or changed there.
         live_set_changed: called with each change of the set that peers reconcile.
         bytes: of all payloads that are stored.
+        dropped: those that are not held any more.
         rows: what changed since they were last taken, by order, at most one row each.
     """
 
@@ -93,6 +95,7 @@ class RemoteOrders:
     on_order: Callable[[str, str], None]
     live_set_changed: LiveSetChanged
     bytes: int = 0
+    dropped: DroppedOrders = attrs.Factory(DroppedOrders)
     rows: dict[str, Row] = attrs.Factory(dict)
     hidden: dict[str, HiddenOrders] = attrs.Factory(dict)
     on_hidden: Callable[[str, HiddenOrders], None] = lambda market, hidden: None
@@ -227,9 +230,15 @@ class RemoteOrders:
             if shows:
                 self.on_order(row.id.hex(), self.table.symbols[row.market])
 
-    def drop(self, origin: Origin, record: RemoteOrder) -> None:
-        """An order is not live any more."""
+    def drop(self, origin: Origin, record: RemoteOrder, closed: int = 0) -> None:
+        """
+        An order is not held any more.
+
+        Args:
+            closed: the version in which its home closed it; 0: perhaps it did not.
+        """
         row, order_id = record.row, record.order_id
+        self.dropped.note(origin, order_id, closed + 1 if closed else row.version)
         gone = element(order_id, row.version)
         self._expiring.discard(order_id)
         self._count(origin, -row.bytes)

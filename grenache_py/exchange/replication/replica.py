@@ -189,8 +189,13 @@ class Replica:
         if record is not None and record.state_seq >= entry.seq:
             return  # adopted from a neighbour that was further than this entry
         if record is None:
-            if published is None or terminal:
-                return  # without an order it was closed in the live set that was adopted
+            dropped = self.records.dropped
+            if published is None:  # it was closed in the live set that was adopted, or left out
+                if terminal:
+                    dropped.note(origin, state.order_id, state.version + 1)
+                return
+            if terminal or not dropped.may_return(origin, state.order_id, state.version, entry.seq):
+                return  # or it was adopted from a neighbour that was further, and is over
             if not self.records.has_room(origin):
                 return  # not held; the next heartbeat shows it
             self.records.insert(origin, *published, signed, state, entry.seq)
@@ -198,7 +203,7 @@ class Replica:
         if state.version <= record.version:
             raise RemoteProtocolError(f"order {state.order_id} went back to an older version")
         if terminal:
-            self.records.drop(origin, record)
+            self.records.drop(origin, record, state.version)
             return
         self.records.advance(origin, record, signed, state, entry.seq)
 

@@ -42,6 +42,7 @@ from grenache_py.exchange.market.stops import Stops
 from grenache_py.exchange.peers.dialling import Dialling
 from grenache_py.exchange.peers.neighbour_clocks import NeighbourClocks
 from grenache_py.exchange.replication.catch_up import CatchUp
+from grenache_py.exchange.replication.dropped_orders import DroppedOrders
 from grenache_py.exchange.replication.fetching import Fetching
 from grenache_py.exchange.replication.intake import Intake
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
@@ -636,6 +637,18 @@ ABLATIONS = (
         ((OrderBody, "differs", lambda self, market: False),),
         faults=("markets differ",),
         orders=300,
+    ),
+    Ablation(
+        "a dropped order is taken back in an older state",
+        20,
+        ("I9",),
+        ((DroppedOrders, "may_return", lambda self, *args: True),),
+        faults=("loss", "partition"),
+        also=("neighbour: old orders", "neighbour: pruned records", "limit: early entries"),
+        peers=3,
+        orders=2_000,
+        flow=Flow(burst=20, sweeps=0.3, spread=2, accounts=8),
+        first=8,
     ),
     Ablation(
         "gaps are never fetched",

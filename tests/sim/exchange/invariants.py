@@ -45,6 +45,8 @@ __all__ = ["Checker", "Violation"]
 
 #: What a neighbour reads; a longer line ends the link.
 LINE_BYTES_MAX = 65_536
+#: In peace a fill is in doubt for this long at most (L3).
+DOUBT_S = 30.0
 #: After so many seconds without an answer a home is asked for nothing more (O9).
 PATIENCE_S = 5.0
 
@@ -90,7 +92,7 @@ class Checker:
         self._units: dict[str, Units] = {}
         self._writers: dict[tuple[str, int], str] = {}
         self.process_of: Callable[[Peer], str] = lambda peer: peer.name  # of several that may write
-        self._held: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+        self._held: dict[tuple[str, int, str], dict[str, int]] = defaultdict(dict)
         self.orders: dict[str, OrderRow] = {}
         self.home_of: dict[str, str] = {}
         self.trades: dict[tuple[str, str], TradeRow] = {}
@@ -109,6 +111,7 @@ class Checker:
         self.hostage = False
         self._fills_seen: dict[tuple[str, str], float] = {}
         self._first_asked: dict[tuple[str, int, str], tuple[float, int]] = {}
+        self._in_doubt: dict[tuple[str, str], float] = {}
         self._passed_on: dict[tuple[str, int, int], set[bytes]] = defaultdict(set)  # by way
         self.trace = sha256()
 
@@ -355,6 +358,10 @@ class Checker:
 
     # What replicas believe.
 
+    def forgotten(self, peer: Peer, home: str) -> None:
+        """``peer`` knows nothing of ``home`` any more, and may learn of it from anybody."""
+        self._held.pop((peer.name, peer.life, home), None)
+
     def replicas(self, peers: list[Peer]) -> None:
         """I1, I9, I13, I14 and O8, of every node as it stands."""
         for peer in peers:
@@ -371,7 +378,7 @@ class Checker:
             for origin in node.replica.origins.values():
                 if origin.home in self.amnesia or origin.home in self.evil:
                     continue
-                held = self._held[peer.name, peer.life]
+                held = self._held[peer.name, peer.life, origin.home]
                 for record in origin.records.values():
                     if record.live is not None:
                         self._same_steps(peer, origin.home, record.live.order.market)
@@ -499,6 +506,16 @@ class Checker:
             lots = sum(self.traded[order_id].values())
             if lots != row.filled:
                 raise Violation(f"I2: {order_id} filled {row.filled}, its trades say {lots}")
+
+    def doubts_end(self, peers: list[Peer]) -> None:
+        """L3: in peace, no fill stays in doubt for long, however many there are."""
+        for peer in peers:
+            assert peer.node is not None
+            now = peer.network.clock.now
+            for fill_id, intent in peer.node.taker.intents.items():
+                since = self._in_doubt.setdefault((peer.name, fill_id), now)
+                if now - since > DOUBT_S and intent.fill.maker_home not in self.evil:
+                    raise Violation(f"L3: {peer.name} has fill {fill_id} in doubt since {since}")
 
     def _digest(self, node: ExchangeNode) -> bytes:
         """

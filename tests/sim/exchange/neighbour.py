@@ -23,6 +23,10 @@ from grenache_py.exchange.fills.messages import (
     encode,
 )
 from grenache_py.exchange.fills.query import FillQuery, encode_query
+from grenache_py.exchange.node import ExchangeNode
+from grenache_py.exchange.replication.origin import Origin
+from grenache_py.exchange.replication.remote_orders import RemoteOrders
+from grenache_py.exchange.replication.remote_rows import RemoteOrder
 from grenache_py.exchange.signed_log.merkle import Sealer
 from tests.sim.exchange.network import Network, Peer
 
@@ -46,9 +50,9 @@ class Liar:
         *("drops entries", "drops heads", "drops answers", "late", "no pong"),
         *("false heads", "pruned range", "no difference", "other differences", "pruned records"),
         *("prunes", "grafts", "wants", "says goodbye", "drops addresses"),
-        *("settles for others", "asks for others", "drops fills"),
+        *("settles for others", "asks for others", "drops fills", "old orders"),
     )
-    IN_CATCH_UPS = frozenset(("no difference", "other differences", "pruned records"))
+    IN_CATCH_UPS = frozenset(("no difference", "other differences", "pruned records", "old orders"))
     #: Which of them twist what it says anyway, and which method or member of a result.
     _OF = {
         "drops entries": "gossip.publish",
@@ -79,6 +83,14 @@ class Liar:
         self._tap = overheard
         network.twist = self._twist
         network.clock.at(rng.uniform(1.0, 3.0), self._speak)
+        if "old orders" in kinds:
+            started = peer.on_start
+
+            def begun(node: ExchangeNode) -> None:
+                started(node)
+                node.replica.records.__class__ = self._keeping()
+
+            peer.on_start = begun
 
     def _overhear(self, source: Peer, target: Peer, line: bytes) -> None:
         self._tap(source, target, line)
@@ -88,6 +100,25 @@ class Liar:
             if message["method"] == "fill.relay":
                 params = params["params"]
             self.fills.append(decode_fill(params["fill"]["payload"]))
+
+    def _keeping(self) -> type[RemoteOrders]:
+        """Orders of others that stay when they are closed, and often as they were."""
+        liar = self
+
+        class Keeping(RemoteOrders):
+            __slots__ = ()
+
+            def drop(self, origin: Origin, record: RemoteOrder, closed: int = 0) -> None:
+                if closed:
+                    liar._count("old orders")
+                else:
+                    super().drop(origin, record)
+
+            def advance(self, origin: Origin, record: RemoteOrder, *state: Any) -> None:
+                if liar.rng.random() < 0.5:
+                    super().advance(origin, record, *state)
+
+        return Keeping
 
     def _count(self, kind: str) -> None:
         self.network.count(f"neighbour: {kind}")
