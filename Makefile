@@ -83,9 +83,10 @@ SAMPLE ?= 1000
 SEED   ?= 1
 ROOMS  ?= market,home,fills,replication,signed_log
 GOAL   ?= 0
-mutants: $(STAMP) ## change the core a little, again and again: do the unit tests notice? (SAMPLE=1000, SEED=1, ROOMS=market,home, GOAL=92)
+mutants: $(STAMP) ## change the core a little, again and again: do the unit tests notice? (SAMPLE=1000, SEED=1, ROOMS=market,home, GOAL=92; RECORD=file to go on from)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[mutants]'
-	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED) --rooms $(ROOMS) --goal $(GOAL)
+	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED) --rooms $(ROOMS) --goal $(GOAL) \
+	    $(if $(RECORD),--record $(abspath $(RECORD)))
 
 EVIL_SECONDS ?= 30
 evil: $(STAMP) ## real daemons under attack by who has only sockets (EVIL_SECONDS=30, CPU=1, ATTACKS="silent-peer guesses")

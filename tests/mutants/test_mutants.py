@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from grenache_py.exchange.market.book import _NO_ROWS, Level
-from tests.mutants.__main__ import report
+from tests.mutants.__main__ import Record, drawn, report
 from tests.mutants.mutations import EXCHANGE, LISTED, Mutant, listed
 from tests.mutants.runner import MutantRunner, functions_of, put_in_place
 
@@ -60,6 +60,35 @@ def test_the_tests_that_run_a_changed_statement_come_quickest_and_deadliest_firs
     assert runner._ordered(session, mutant, ran) == [0, 1, 2]
     runner._kills["a.py", "f", 1] = 2
     assert runner._ordered(session, mutant, ran) == [1, 0, 2]
+
+
+def _named(*functions: str) -> list[Mutant]:
+    path = str(EXCHANGE / "market" / "book.py")
+    return [Mutant("market", path, name, (1, 1), ("-a", "+b"), False, str) for name in functions]
+
+
+def test_a_sample_is_the_beginning_of_one_order_in_which_none_moves() -> None:
+    mutants = _named("f", "g", "h", "i", "j")
+    order = drawn(mutants, seed=3, sample=0)
+    assert sorted(order, key=mutants.index) == mutants
+    assert drawn(mutants, seed=3, sample=2) == order[:2]
+    without = [mutant for mutant in mutants if mutant != order[1]]
+    assert drawn(without, seed=3, sample=0) == [order[0], *order[2:]]
+    assert any(drawn(mutants, seed, 0) != order for seed in range(4, 9))
+
+
+def test_a_run_goes_on_where_an_earlier_one_with_the_same_record_ended(tmp_path: Path) -> None:
+    killed, survivor, new = _named("f", "g", "h")
+    first = Record(tmp_path / "record")
+    first.add(killed, "timeout")
+    first.add(survivor, "survived")
+    then = Record(tmp_path / "record")
+    assert [then.killed(mutant) for mutant in (killed, survivor, new)] == [True, False, False]
+    then.add(survivor, "killed")
+    last = Record(tmp_path / "record")
+    assert last.killed(survivor)
+    assert last.outcomes[survivor.name] == ["survived", "killed"]
+    assert not Record(None).outcomes
 
 
 def test_the_goal_is_of_all_rooms_together(capsys: pytest.CaptureFixture[str]) -> None:
