@@ -23,6 +23,7 @@ from grenache_py.exchange.client_port.session import Session
 from grenache_py.exchange.daemon.admin import DaemonAdmin
 from grenache_py.exchange.daemon.connections.client_connection import ClientConnection
 from grenache_py.exchange.daemon.connections.peer_connection import PeerConnection
+from grenache_py.exchange.daemon.connections.port_turns import PortTurns
 from grenache_py.exchange.daemon.history import StoreHistory
 from grenache_py.exchange.daemon.loop.commit_loop import CommitLoop
 from grenache_py.exchange.daemon.loop.settling import Settling
@@ -97,7 +98,7 @@ class Connection:
     def __init__(self, peer: Peer, grant: Grant, transport: StringTransport | None) -> None:
         self.peer = peer
         self.lines = ClientConnection(
-            peer.clock, peer.commit_loop.client_line, peer.commit_loop.client_lost
+            peer.clock, peer.commit_loop.client_line, peer.commit_loop.client_lost, peer.turns
         )
         client = Principal(grant, self.lines.send_queue)
         self.lines.session = Session(
@@ -154,6 +155,7 @@ class Peer:
         self.bugs: list[str] = []
         self.dialled: list[Dial] = []
         self.limits = RateLimits(rate, account_rate)
+        self.turns = PortTurns(self.clock)
         self.shut_down: list[bool] = []
         self.markets: tuple[Market, ...] = (MARKET,)
         history = StoreHistory(self.store, self.identity.key)

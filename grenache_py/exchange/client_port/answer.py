@@ -113,6 +113,7 @@ class Answer:
     Attributes:
         waits: `finish` is needed; right once it was sealed.
         requests: how many it answers, at least 1.
+        lookups: those of them that somebody waits to see answered, to have more carried out.
         ready: the whole answer as a line once it may leave, empty if nobody asked for one.
         begun: subscriptions it begins: their notifications wait for it.
         pages: lines that follow it, page by page.
@@ -124,6 +125,7 @@ class Answer:
         "_batch",
         "_parts",
         "begun",
+        "lookups",
         "pages",
         "ready",
         "requests",
@@ -139,6 +141,7 @@ class Answer:
         self._parts = [_Part(id, content) for id, content in parts]
         self._batch = batch
         self.requests = max(1, len(parts))
+        self.lookups = 0
         self._after: list[AtSeal] = []
         self._at: _Part | None = None  # being worked on by `seal` or `finish`
         self.begun: Sequence[str] = ()
@@ -254,7 +257,7 @@ class Answer:
 class Known(Answer):
     """The answer to a single request whose result was known at once, as nearly all are."""
 
-    __slots__ = ("_id", "_line")
+    __slots__ = ("_id", "_line", "lookups")
     waits = False
     begun = ()
     pages = ()
@@ -263,6 +266,7 @@ class Known(Answer):
     def __init__(self, id: Id | UnsetType, line: bytes) -> None:
         self._id = id
         self._line = line
+        self.lookups = 0
         self.ready = None
 
     def seal(self) -> None:

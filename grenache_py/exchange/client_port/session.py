@@ -62,9 +62,10 @@ class Session:
     Attributes:
         client: what methods know of it.
         requests: how many were made.
+        lookups: how many of those have an answer that is dear to make.
     """
 
-    __slots__ = ("_bucket", "_gateway", "_limits", "_on_bug", "client", "requests")
+    __slots__ = ("_bucket", "_gateway", "_limits", "_on_bug", "client", "lookups", "requests")
 
     def __init__(
         self,
@@ -85,6 +86,7 @@ class Session:
         self._on_bug = on_bug
         self.client = client
         self.requests = 0
+        self.lookups = 0
 
     def receive(self, line: bytes, now: float) -> Answer:
         """Carry out one line."""
@@ -186,6 +188,8 @@ class Session:
                 raise refused
         if method.scope and method.scope not in client.grant.scopes:
             raise self._forbidden(method)
+        if method.scope != "trade" and method.name != "ping":
+            self.lookups += 1
         params = decode_params(method.decoder, request.params)
         if method.scope == "trade" and self._limits.of_accounts:
             retry_after_ms = self._limits.take_account(client.account(params.account), now)

@@ -58,6 +58,8 @@ class PauseReason(Enum):
     PIPELINED = auto()
     #: A stream's reader has as much as it may hold.
     STREAM = auto()
+    #: Other connections have their turn.
+    TURN = auto()
 
 
 _S, _E = HTTPState, HTTPEvent

@@ -20,11 +20,11 @@ from grenache_py.exchange.daemon.connections.client_connection import (
 )
 from grenache_py.exchange.daemon.connections.line_connection import (
     FAREWELL_BYTES_MAX,
-    LINES_PER_TURN_MAX,
     STALLED_S,
     UNRELEASED_MAX,
 )
 from grenache_py.exchange.daemon.connections.peer_connection import PEER_LEAVE_S, PeerConnection
+from grenache_py.exchange.daemon.connections.port_turns import ROUND_REQUESTS_MAX, PortTurns
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.turns import ANSWER_BYTES_AT_ONCE, ANSWER_BYTES_PER_S, Turn, Turns
 from tests.support.peer import Peer
@@ -63,7 +63,7 @@ def test_a_few_lines_in_one_turn_and_then_the_others() -> None:
     peer = Peer()
     greedy, other = peer.connect(), peer.connect()
     greedy.lines.dataReceived(b"ping\n" * 1_000)
-    assert greedy.lines.unreleased == LINES_PER_TURN_MAX
+    assert greedy.lines.unreleased == ROUND_REQUESTS_MAX
     other.lines.dataReceived(b"ping\n")
     peer.turn(1)
     assert len(other.received()) == 1
@@ -84,8 +84,13 @@ class Gathering:
 
 def test_a_client_is_served_when_the_others_have_been_read_too() -> None:
     sockets, taken = Gathering(), list[bytes | None]()
+    clock = Clock()
     connection = ClientConnection(
-        Clock(), lambda _, line: taken.append(line), lambda _: None, cast("EpollSet", sockets)
+        clock,
+        lambda _, line: taken.append(line),
+        lambda _: None,
+        PortTurns(clock),
+        cast("EpollSet", sockets),
     )
     connection.makeConnection(StringTransport())
     sockets.gathering = True

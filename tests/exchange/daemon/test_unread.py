@@ -18,6 +18,7 @@ from grenache_py.exchange.daemon.connections import connection_sets
 from grenache_py.exchange.daemon.connections.admission import PAGE_CONNECTIONS_MAX, HTTPPort
 from grenache_py.exchange.daemon.connections.client_connection import UNREAD_BYTES_MAX
 from grenache_py.exchange.daemon.connections.line_connection import STALLED_S
+from grenache_py.exchange.daemon.connections.port_turns import PortTurns
 from grenache_py.exchange.daemon.http_port.http import IDLE_S, HTTPConnection
 from grenache_py.exchange.daemon.http_port.static_pages import static_pages
 from tests.support.peer import Peer
@@ -32,7 +33,8 @@ CHUNK = 65_536
 
 def connect(peer: Peer) -> tuple[HTTPConnection, Undrained]:
     read = Grant(frozenset({"read"}))
-    connection = HTTPConnection(peer.clock, static_pages(), lambda _: peer.stream(read))
+    turns = PortTurns(peer.clock)
+    connection = HTTPConnection(peer.clock, static_pages(), lambda _: peer.stream(read), turns)
     transport = Undrained()
     connection.makeConnection(transport)
     return connection, transport

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from grenache_py.exchange.daemon.connections.port_turns import PortTurns
 from grenache_py.exchange.daemon.http_port.http import HTTPConnection
 from grenache_py.exchange.daemon.http_port.static_pages import static_pages
 from grenache_py.rpc.limits import ServerLimits
@@ -111,9 +112,8 @@ def test_the_rpc_server(steps: list) -> None:
 @settings(max_examples=150)
 @given(st.lists(BYTES, max_size=8))
 def test_the_exchange(steps: list) -> None:
-    connection, transport = (
-        HTTPConnection(Clock(), static_pages(), lambda _: None),
-        StringTransport(),
-    )
+    clock = Clock()
+    connection = HTTPConnection(clock, static_pages(), lambda _: None, PortTurns(clock))
+    transport = StringTransport()
     connection.makeConnection(transport)
     drive(connection, transport, steps, lambda: None, lambda: None, lambda: None)

@@ -22,6 +22,7 @@ from grenache_py.exchange.client_port.session import Session
 from grenache_py.exchange.client_port.token_guesses import guesser
 from grenache_py.exchange.daemon.connections.client_connection import ClientConnection
 from grenache_py.exchange.daemon.connections.peer_connection import PeerConnection
+from grenache_py.exchange.daemon.connections.port_turns import PortTurns
 from grenache_py.exchange.daemon.connections.secure_channel import (
     Knock,
     SecureChannel,
@@ -70,6 +71,7 @@ class ClientAdmission:
         self._clients_max = clients_max
         self._stream_scopes = stream_scopes
         self._epoll_set = epoll_set
+        self._turns = PortTurns(clock)
 
     def accept(self, address: object) -> ClientConnection | None:
         """A connection to the client port; None when there are too many."""
@@ -91,7 +93,7 @@ class ClientAdmission:
         if commit_loop.clients >= self._clients_max:
             return None
         connection = ClientConnection(
-            self._clock, commit_loop.client_line, commit_loop.client_lost, epoll_set
+            self._clock, commit_loop.client_line, commit_loop.client_lost, self._turns, epoll_set
         )
         source = guesser(getattr(address, "host", ""))
         client = Principal(grant, connection.send_queue, ceiling, source=source)
@@ -232,7 +234,7 @@ class HTTPPort(_Port):
         names: Collection[str],
     ) -> None:
         super().__init__(lambda address: self._connection())
-        self._made = (clock, pages, accept_stream, names)
+        self._made = (clock, pages, accept_stream, PortTurns(clock), names)
         self.pages_asked = 0  # connections that are no streams
 
     def _connection(self) -> HTTPConnection | None:

@@ -18,6 +18,7 @@ from grenache_py.exchange.client_port.foreign import TLS_HANDSHAKE
 from grenache_py.exchange.client_port.methods.registry import FollowingLines
 from grenache_py.exchange.client_port.session import Session
 from grenache_py.exchange.daemon.connections.line_connection import UNRELEASED_MAX, LineConnection
+from grenache_py.exchange.daemon.connections.port_turns import PortTurns
 
 __all__ = ["ClientConnection"]
 
@@ -44,16 +45,19 @@ class ClientConnection(LineConnection):
         clock: IReactorTime,
         take: Callable[[ClientConnection, bytes | None], None],
         lost: Callable[[ClientConnection], None],
+        turns: PortTurns,
         epoll_set: EpollSet | None = None,
     ) -> None:
         """
         Args:
             take: given each line; None stands for one that was too long.
+            turns: of all clients.
             epoll_set: reads the socket; None: the reactor does.
         """
         super().__init__(clock, epoll_set)
         self._take = take
         self._lost_to = lost
+        self._turns = turns
         self._answers: deque[Answer] = deque()
 
     def first(self, data: bytes) -> None:
@@ -68,12 +72,29 @@ class ClientConnection(LineConnection):
         if line:
             self._take(self, line)
 
+    def serve(self, inbox: deque[bytes]) -> None:
+        while inbox and not self._closing and self.may_take():
+            if len(inbox) == 1:  # as nearly always: nobody has to wait for it
+                self.line(inbox.popleft())
+                return
+            if not self._turns.begin(self):
+                return
+            session = self.session
+            requests, lookups = session.requests, session.lookups
+            self.line(inbox.popleft())
+            lookups = session.lookups - lookups
+            self._turns.spend(session.requests - requests, lookups)
+            if lookups:
+                self._answers[-1].lookups = lookups
+
     def too_long(self) -> None:
         self._take(self, None)
 
     def lost(self, reason: str) -> None:
+        self._turns.leave(self)
         for answer in self._answers:
             answer.discard()
+            self._turns.looked_up(answer.lookups)
         self._answers.clear()
         self._lost_to(self)
 
@@ -113,6 +134,8 @@ class ClientConnection(LineConnection):
             answer = answers.popleft()
             pages += answer.pages
             self.unreleased -= answer.requests
+            if answer.lookups:
+                self._turns.looked_up(answer.lookups)
             if line:
                 self.send_queue.answer(line)
             for name in answer.begun:

@@ -3,7 +3,8 @@ Lines in and lines out on one TCP connection, with nothing unbounded.
 
 Shell. Both directions push back: a connection whose other end does not read is not read from, one
 that sends requests faster than the disk commits waits in its own socket, and nobody gets more
-than a few lines served in one turn of the reactor while others wait.
+than a few lines served in one turn of the reactor while others wait (``port_turns.py`` for clients,
+``link_turns.py`` for peers).
 """
 
 from __future__ import annotations
@@ -28,8 +29,6 @@ from grenache_py.wire.jsonlines import LineSplitter
 
 __all__ = ["UNRELEASED_MAX", "LineConnection"]
 
-#: Lines served from one connection before the others get their turn.
-LINES_PER_TURN_MAX = 64
 #: Requests of one connection that wait for the disk; more are left in its socket.
 UNRELEASED_MAX = 512
 #: Bytes handed to the transport at a time.
@@ -76,7 +75,7 @@ class LineConnection(Protocol):
         self._spoken = False
         self._direct = False  # the transport is a plain socket
         self._at_once = False  # and holds nothing that must leave first
-        self._again: IDelayedCall | None = None
+        self._again: IDelayedCall | None = None  # no line is taken before it
         self._stalled: IDelayedCall | None = None
         self._leaving: IDelayedCall | None = None
         self._dropped = 0
@@ -98,14 +97,9 @@ class LineConnection(Protocol):
         """The connection is gone."""
         raise NotImplementedError
 
-    def serve(self, inbox: deque[bytes]) -> bool:
-        """Take lines for one turn; whether it ended with lines left, and comes again at once."""
-        left = LINES_PER_TURN_MAX
-        while inbox and left > 0 and not self._closing and self.may_take():
-            before = self.unreleased
-            self.line(inbox.popleft())
-            left -= self.unreleased - before or 1  # a batch is many requests
-        return bool(inbox) and left <= 0
+    def serve(self, inbox: deque[bytes]) -> None:
+        """Take lines for one turn; when it ends with lines left, see to the next one."""
+        raise NotImplementedError
 
     def may_take(self) -> bool:
         """Whether the next line may be taken now."""
@@ -177,20 +171,15 @@ class LineConnection(Protocol):
             self._leave_if_done()
             return
         if self._again is not None:
-            return  # it had its turn
+            return
         inbox = self._inbox
-        if self.serve(inbox):
-            self._again = self._clock.callLater(0, self._work_again)
+        self.serve(inbox)
         if not inbox and self._splitter.too_long and not self._too_long_told:
             self._too_long_told = True
             self.too_long()
         self._read(not inbox and self.may_take() and not self._splitter.too_long)
         if self._closing or self._input_ended:
             self._leave_if_done()
-
-    def _work_again(self) -> None:
-        self._again = None
-        self.work()
 
     def _read(self, wanted: bool) -> None:
         if wanted == self._reading or self._lost or self._input_ended:

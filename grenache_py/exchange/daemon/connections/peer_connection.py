@@ -162,15 +162,15 @@ class PeerConnection(LineConnection):
                     return
             self._take(self, line)
 
-    def serve(self, inbox: deque[bytes]) -> bool:
+    def serve(self, inbox: deque[bytes]) -> None:
         turns, turn = self.turns, self.turn
         if turns is None or not inbox or not self.may_take():
-            return False
+            return
         pause_s = turns.answers_wait_s(turn, self._clock.seconds())
         if pause_s:
             if self._again is None:
                 self._again = self._clock.callLater(pause_s, self._work_again)
-            return False
+            return
         if turns.begin(turn):
             while inbox and not self._closing and turns.goes_on(turn) and self.may_take():
                 line = inbox.popleft()
@@ -178,7 +178,10 @@ class PeerConnection(LineConnection):
                 self.line(line)
         if inbox and not self._closing and self.may_take():
             turns.queue(self)
-        return False
+
+    def _work_again(self) -> None:
+        self._again = None
+        self.work()
 
     def too_long(self) -> None:
         self._take(self, None)

@@ -24,6 +24,7 @@ from websockets.server import ServerProtocol
 from zope.interface import implementer
 
 from grenache_py.exchange.daemon.connections.client_connection import ClientConnection
+from grenache_py.exchange.daemon.connections.port_turns import PortTurns
 from grenache_py.exchange.daemon.http_port.market_pages import (
     MARKET_PATHS,
     MARKET_ROUTES,
@@ -45,6 +46,10 @@ HEAD_BYTES_MAX = 16_384
 #: Of what has arrived, so much is read before it is seen whether the client takes the answers:
 #: at most one request of the largest file.
 PIECE_BYTES = 32
+#: Of a stream, so much is read in one turn.
+FRAMES_BYTES = 2_048
+#: A page is worth so many requests of a round: /metrics takes 1 ms.
+PAGE_REQUESTS = 32
 IDLE_S = 30.0
 """Without a request for so long, a connection that is no stream is closed."""
 
@@ -93,6 +98,7 @@ class HTTPConnection(Protocol):
         clock: IReactorTime,
         pages: Pages,
         make_stream: Callable[[Any], ClientConnection | None],
+        turns: PortTurns,
         names: Collection[str] = (),
         no_page: Callable[[], None] = lambda: None,
     ) -> None:
@@ -100,6 +106,7 @@ class HTTPConnection(Protocol):
         Args:
             pages: by path; called for each request.
             make_stream: given the peer's address; None when there are too many clients.
+            turns: of all connections of the port.
             names: as in `same_origin.refusal`.
             no_page: called once, when no more pages will be asked for: gone, or a stream.
         """
@@ -108,6 +115,7 @@ class HTTPConnection(Protocol):
         self._clock = clock
         self._pages = pages
         self._make_stream = make_stream
+        self._turns = turns
         self._reader = TargetReader(_LIMITS, self)
         self.state = HTTPState.READING
         self._answered = False  # before the rest of its body has come
@@ -135,6 +143,7 @@ class HTTPConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._happened(HTTPEvent.LOST)
         self._reader.close()
+        self._turns.leave(self)
         self._unread = b""
         self._writable = None
         if self._socket is None:
@@ -148,21 +157,33 @@ class HTTPConnection(Protocol):
             stream.connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._socket is not None:
-            self._frames(data)
-        elif self.state is HTTPState.READING:
+        if self._socket is not None or self.state is HTTPState.READING:
             self._unread += data
             self._read_on()
 
+    def work(self) -> None:
+        """Go on: it is this connection's turn."""
+        self._hold(PauseReason.TURN, False)
+        self._read_on()
+
     def _read_on(self) -> None:
-        """Read requests, a few at a time, as long as the client takes the answers."""
-        was_stream = self._socket is not None
-        while self._unread and not self._held and self.state is HTTPState.READING:
-            piece, self._unread = self._unread[:PIECE_BYTES], self._unread[PIECE_BYTES:]
+        """Read a little at a time, as long as the client takes the answers and others may wait."""
+        while self._unread and not self._held:
+            stream = self._socket is not None
+            if not stream and self.state is not HTTPState.READING:
+                return
+            size = FRAMES_BYTES if stream else PIECE_BYTES
+            # A page may be dear; of a stream each request has its own turn.
+            if (not stream or len(self._unread) > size) and not self._turns.begin(self):
+                self._hold(PauseReason.TURN, True)
+                return
+            piece, self._unread = self._unread[:size], self._unread[size:]
+            if stream:
+                self._frames(piece)
+                continue
             self._reader.receive(piece)
-        if self._socket is not None and not was_stream:
-            frames, self._unread = self._reader.unread + self._unread, b""
-            self._frames(frames)
+            if self._socket is not None:
+                self._unread = self._reader.unread + self._unread
 
     def written(self, all_of_it: bool) -> None:
         """The client has not taken what was written (False), or now it has."""
@@ -170,7 +191,7 @@ class HTTPConnection(Protocol):
         producer = self._of_stream
         if producer is not None:
             (producer.resumeProducing if all_of_it else producer.pauseProducing)()
-        elif all_of_it:
+        if all_of_it:
             self._read_on()
 
     def _hold(self, reason: PauseReason, held: bool) -> None:
@@ -256,6 +277,7 @@ class HTTPConnection(Protocol):
     def _respond(
         self, page: Page, *, body: bool = True, close: bool = False, gzipped: bool = False
     ) -> None:
+        self._turns.spend(PAGE_REQUESTS, 0)
         self.transport.write(response(page, body=body, close=close, gzipped=gzipped))
         if close:
             self._close()
@@ -306,16 +328,16 @@ class HTTPConnection(Protocol):
     def _frames(self, data: bytes) -> None:
         socket, stream = self._socket, self._stream
         assert socket is not None and stream is not None
-        if data:
-            socket.receive_data(data)
+        socket.receive_data(data)
+        lines = b""
         for frame in socket.events_received():
             if isinstance(frame, Frame) and frame.opcode in {Opcode.TEXT, Opcode.CONT}:
                 # As it comes: the line splitter keeps no more than a line may have.
-                stream.dataReceived(bytes(frame.data))
-                if frame.fin:
-                    stream.dataReceived(b"\n")
+                lines += bytes(frame.data) + (b"\n" if frame.fin else b"")
             elif isinstance(frame, Frame) and frame.opcode is Opcode.BINARY:
                 socket.fail(1003, "text, please")
+        if lines:
+            stream.dataReceived(lines)
         self._flush()
 
     def _flush(self) -> None:
@@ -356,6 +378,7 @@ class HTTPConnection(Protocol):
     def resumeProducing(self) -> None:
         """Read again."""
         self._hold(PauseReason.STREAM, False)
+        self._read_on()
 
     def loseConnection(self) -> None:
         """Close once everything is written."""

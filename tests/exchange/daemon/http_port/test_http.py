@@ -17,6 +17,7 @@ from websockets.uri import parse_uri
 
 from grenache_py.exchange.client_port.access import Grant
 from grenache_py.exchange.daemon.connections.client_connection import ClientConnection
+from grenache_py.exchange.daemon.connections.port_turns import PortTurns
 from grenache_py.exchange.daemon.http_port.http import IDLE_S, HTTPConnection
 from grenache_py.exchange.daemon.http_port.static_pages import static_pages
 from grenache_py.wire.http.messages import Page
@@ -33,7 +34,7 @@ class Browser:
         self.peer = peer
         pages = static_pages()
         pages["/health"] = lambda: Page(b"{}\n", "application/json", 503)
-        self.connection = HTTPConnection(peer.clock, pages, self._stream)
+        self.connection = HTTPConnection(peer.clock, pages, self._stream, PortTurns(peer.clock))
         self.transport = StringTransport(
             hostAddress=IPv4Address("TCP", host, 7080),
             peerAddress=IPv4Address("TCP", "127.0.0.1", 5),
@@ -47,6 +48,7 @@ class Browser:
     def get(self, path: str, *headers: str, method: str = "GET") -> tuple[int, str]:
         lines = [f"{method} {path} HTTP/1.1", *(headers or ("Host: 127.0.0.1:7080",)), "", ""]
         self.connection.dataReceived("\r\n".join(lines).encode())
+        self.peer.clock.advance(0)  # two pages were answered in this round
         return self.answer()
 
     def answer(self) -> tuple[int, str]:
@@ -253,7 +255,8 @@ def test_every_path_is_refused_to_pages_from_elsewhere(path: str, headers: list[
 
 def test_a_name_that_the_operator_gave_is_served() -> None:
     peer = Peer()
-    connection = HTTPConnection(peer.clock, static_pages(), lambda _: None, {"peer.example"})
+    turns = PortTurns(peer.clock)
+    connection = HTTPConnection(peer.clock, static_pages(), lambda _: None, turns, {"peer.example"})
     transport = StringTransport()
     connection.makeConnection(transport)
     connection.dataReceived(b"GET / HTTP/1.1\r\nHost: peer.example\r\n\r\n")
