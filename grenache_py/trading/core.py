@@ -357,14 +357,14 @@ class Core:
             self._note(line.method, line.params)
         elif isinstance(line.id, int):
             self.calls.answered(line.id, line.result, error, now)
-            if isinstance(error, Standby) and self._reconnect:
-                self._stands_by(error.serving, now)
         elif line.id is not None:
             answered = self._own.pop(line.id, None)
             if answered is not None:
                 answered(None if line.result is UNSET else line.result, error)
         elif error is not None:
             self.lost(f"{self.address} says: {error}", now)
+        if isinstance(error, Standby) and self._reconnect:
+            self._stands_by(error.serving, now)
 
     def _note(self, method: str, params: Raw) -> None:
         kind, _, what = method.partition(".")

@@ -16,7 +16,14 @@ from msgspec import Raw, Struct
 
 from grenache_py.trading.book import Book, BookSnapshot, BookUpdate
 from grenache_py.trading.call_queue import UNAVAILABLE_S
-from grenache_py.trading.errors import ExchangeError, InvalidRequest, RateLimited, Unavailable
+from grenache_py.trading.errors import (
+    ExchangeError,
+    InvalidRequest,
+    RateLimited,
+    Standby,
+    Unavailable,
+)
+from grenache_py.trading.line import Line
 from grenache_py.trading.listener import Listener
 from grenache_py.trading.models import Fill, Order, Trade
 
@@ -32,6 +39,10 @@ HELD_BACK_MAX = 10_000
 
 class FeedLine(Protocol):
     """What a feed asks of the connection of the moment."""
+
+    @property
+    def line(self) -> Line:
+        """How it is, and to which daemons it may lead."""
 
     def request(
         self,
@@ -64,6 +75,7 @@ class Followed(Generic[T]):
 
     def __init__(self, wire: FeedLine) -> None:
         self._wire = wire
+        self._has_begun = False
         self.listeners: list[Listener[T]] = []
 
     def listen(self) -> Listener[T]:
@@ -97,11 +109,16 @@ class Followed(Generic[T]):
 
     def _answered(self, result: Raw | None, error: ExchangeError | None) -> None:
         if result is not None:
+            self._has_begun = True
             self.begun(result)
         elif isinstance(error, RateLimited):
             self._wire.begin_later(self, error.retry_after_s)
         elif isinstance(error, Unavailable):
-            self._wire.begin_later(self, UNAVAILABLE_S)
+            only_one = len(self._wire.line.addresses) == 1
+            if isinstance(error, Standby) and only_one and not self._has_begun:
+                self.fail(error)
+            else:
+                self._wire.begin_later(self, UNAVAILABLE_S)
         elif error is not None:
             self.fail(error)
 

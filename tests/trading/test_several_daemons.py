@@ -96,6 +96,40 @@ def test_what_was_in_flight_when_the_holder_went_is_asked_at_the_next_under_its_
     assert not order.done
 
 
+def test_who_only_follows_goes_to_the_one_that_serves_when_a_daemon_gave_its_term_up() -> None:
+    script = Script(A, B)
+    fills = script.core.fills(None)
+    script.core.start(script.now)
+    for request in script.greet():
+        script.answer(request, {"subscription": "executions:", "account": "", "seq": 3})
+    script.note("gap", {"subscription": "executions:"})
+    [request] = script.sent()
+    script.refuse(request, STANDBY, serving=B)
+    assert script.core.address == B
+    [request] = script.greet()
+    assert (request["method"], request["params"]["from_seq"]) == ("executions.subscribe", 3)
+    assert fills.error is None
+
+
+def test_a_subscription_at_the_only_daemon_that_is_known_says_where_the_one_is_that_serves() -> (
+    None
+):
+    script = Script(A).live()
+    trades = script.core.trades("BTC-USD")
+    [request] = script.sent()
+    script.refuse(request, STANDBY, serving=B)
+    assert isinstance(trades.error, Standby) and trades.error.serving == B
+    # Once it had begun, it waits until that daemon serves again.
+    trades = script.core.trades("BTC-USD")
+    request = script.sent()[-1]
+    script.answer(request, {"subscription": "trades:BTC-USD", "market": "BTC-USD", "trades": []})
+    script.note("gap", {"subscription": "trades:BTC-USD"})
+    script.refuse(script.sent()[-1], STANDBY, serving=B)
+    assert trades.error is None
+    script.wait(script.now + UNAVAILABLE_S)
+    assert [request["method"] for request in script.sent()] == ["trades.subscribe"]
+
+
 def test_one_address_and_one_try_is_told_that_it_asked_a_standby() -> None:
     script = Script(A, reconnect=False).live()
     pending = script.ask(calls.place("BTC-USD", "buy", 1, 100))

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from grenache_py.alarms import PEER, Verdict
+from grenache_py.exchange.cli.lines import serving_line
 from grenache_py.exchange.condition.symptoms import STANDS_BY, symptoms
 
 __all__ = ["Finding", "examine", "healthy"]
@@ -134,12 +135,8 @@ def _store(status: dict[str, Any]) -> Iterator[Finding]:
 
 def _standing_by(database: dict[str, Any]) -> Iterator[Finding]:
     """A daemon that serves nobody now, and is well."""
-    holder, term = database["holder"], database["newest_term"]
-    serves = (
-        f"{holder} serves, heard of {database['age_s']:.1f} s ago" if holder else "nobody serves"
-    )
-    yield Finding("role", "good", f"stands by: {serves}")
-    yield Finding("store", "good", _database(database, term))
+    yield Finding("role", "good", serving_line(database))
+    yield Finding("store", "good", _database(database, database["newest_term"]))
 
 
 def _database(database: dict[str, Any], term: int) -> str:

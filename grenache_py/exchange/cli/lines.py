@@ -19,6 +19,7 @@ __all__ = [
     "moment",
     "order_line",
     "order_update_line",
+    "serving_line",
     "ticker_line",
     "trade_line",
 ]
@@ -50,6 +51,14 @@ def moment(time_ms: int) -> str:
     """A time of day, in UTC, to the millisecond."""
     when = datetime.fromtimestamp(time_ms / 1000, timezone.utc)
     return when.strftime("%H:%M:%S.") + f"{time_ms % 1000:03d}"
+
+
+def serving_line(database: dict[str, Any]) -> str:
+    """Who serves a home, by a daemon that stands by."""
+    holder = database["holder"]
+    if not holder:
+        return "stands by: nobody serves"
+    return f"stands by: {holder} serves, heard of {database['age_s']:.1f} s ago"
 
 
 def date(time_ms: int) -> str:

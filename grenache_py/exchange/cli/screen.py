@@ -13,7 +13,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from grenache_py.exchange.cli import printing as show
-from grenache_py.exchange.cli.lines import counted, moment, ticker_line
+from grenache_py.exchange.cli.lines import counted, moment, serving_line, ticker_line
+from grenache_py.exchange.condition.symptoms import STANDS_BY
 
 __all__ = ["peer_screen"]
 
@@ -47,16 +48,25 @@ def _parts(seen: dict[str, Any]) -> Iterable[RenderableType]:
     yield show.peers_table(seen["peers"]) if seen["peers"] else "none"
 
 
-def _health(daemon: str, status: dict[str, Any], alone: bool) -> Iterable[RenderableType]:
-    fine = status["serving"] and not status["raised"]
-    word = Text("ok", "green") if fine else Text("NOT WELL", "bold red")
+def _role(status: dict[str, Any], alone: bool) -> str:
+    if status["store"] == STANDS_BY:
+        return serving_line(status["database"])
+    if "fills" not in status:  # there is no node
+        return f"not serving, store: {status['store']}"
+    serving = "serving" if status["serving"] else "not serving"
     synced = "in sync" if status["synced"] else "alone" if alone else "not in sync"
-    doubt = counted(status["fills"]["in_doubt"], "fill")
+    return f"{serving}, {synced}, {counted(status['fills']['in_doubt'], 'fill')} in doubt"
+
+
+def _health(daemon: str, status: dict[str, Any], alone: bool) -> Iterable[RenderableType]:
+    stands_by = status["store"] == STANDS_BY
+    fine = (status["serving"] or stands_by) and not status["raised"]
+    word = Text("ok", "green") if fine else Text("NOT WELL", "bold red")
     yield Text.assemble(
         (f"peer {status['peer'][:16]}", "bold"),
         f" at {daemon}, network {status['network']}, {moment(status['time'])} UTC: ",
         word,
-        f", {'serving' if status['serving'] else 'not serving'}, {synced}, {doubt} in doubt",
+        f", {_role(status, alone)}",
     )
     for each in status["raised"]:
         yield Text(f"{each['level']}: {each['text']} (docs/operator.rst#alarm-{each['id']})", "red")

@@ -265,6 +265,8 @@ class Gateway:
         closed: what everybody is told while the node cannot be asked.
         from_store: another daemon serves, and what the store holds is told all the same; ``node``
             knows the markets then, and no order.
+        stored: while ``from_store``: reads the books and last trades, unless that was just done;
+            what knows them, and how many seconds old that may be. May fail with ``StoreError``.
         unsure: returns what everybody is told while another daemon may have taken over, so that
             what is in memory may be old; None: nothing can be said against it.
     """
@@ -278,6 +280,7 @@ class Gateway:
     check_token: Callable[[str], Grant | None] = lambda token: None
     closed: OrderError | None = None
     from_store: bool = False
+    stored: Callable[[], Awaitable[tuple[GatewayNode, float]]] = attrs.field(init=False)
     unsure: Callable[[], OrderError | None] = lambda: None
     guesses: TokenGuesses = attrs.Factory(TokenGuesses)
     came: list[float] = attrs.Factory(list)

@@ -51,7 +51,7 @@ ALWAYS = frozenset(
 #: Methods that a daemon answers from the store while another one serves.
 FROM_STORE = frozenset(
     {"markets.list", "order.get", "order.list", "trades.list", "candles.list"}
-    | {"executions.list", "positions.list"}
+    | {"executions.list", "positions.list", "book.get", "ticker.get"}
 )
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "all_log_entries",
     "all_orders",
     "all_trades",
+    "books",
     "client_ids",
     "counts",
     "load",
@@ -50,6 +51,8 @@ __all__ = [
 LOG_TAIL_MAX = 1_024
 CLOSED_ORDERS_MAX = 10_000
 TRADES_PER_MARKET_MAX = 1_000
+#: Among which the last one is: others tell of theirs a little late.
+TRADES_BESIDE_A_BOOK_MAX = 100
 
 
 def load(connection: Connected) -> Snapshot:
@@ -75,11 +78,7 @@ def load(connection: Connected) -> Snapshot:
                 "SELECT account, execution_seq FROM accounts WHERE execution_seq > 0"
             )
         ),
-        trades=[
-            trade
-            for market in markets(connection)
-            for trade in newest_trades(connection, market, TRADES_PER_MARKET_MAX)
-        ],
+        trades=_newest(connection, TRADES_PER_MARKET_MAX),
         intents=rows_of(
             connection,
             IntentRow,
@@ -89,9 +88,36 @@ def load(connection: Connected) -> Snapshot:
         traded_fills=rows_of(
             connection, FillTraded, select(FillTraded, "traded_fills") + "ORDER BY number"
         ),
-        origins=rows_of(connection, OriginRow, select(OriginRow, "origins") + "ORDER BY origin"),
-        records=rows_of(connection, RecordRow, select(RecordRow, "records") + "ORDER BY number"),
+        origins=_origins(connection),
+        records=_records(connection),
     )
+
+
+def books(connection: Connected) -> Snapshot:
+    """As much of it as the books and the last trades are made of."""
+    return Snapshot(
+        meta=meta(connection),
+        orders=orders_where(connection, "WHERE live = 1 ORDER BY position"),
+        trades=_newest(connection, TRADES_BESIDE_A_BOOK_MAX),
+        origins=_origins(connection),
+        records=_records(connection),
+    )
+
+
+def _newest(connection: Connected, per_market: int) -> list[TradeRow]:
+    return [
+        trade
+        for market in markets(connection)
+        for trade in newest_trades(connection, market, per_market)
+    ]
+
+
+def _origins(connection: Connected) -> list[OriginRow]:
+    return rows_of(connection, OriginRow, select(OriginRow, "origins") + "ORDER BY origin")
+
+
+def _records(connection: Connected) -> list[RecordRow]:
+    return rows_of(connection, RecordRow, select(RecordRow, "records") + "ORDER BY number")
 
 
 def _order_logs(connection: Connected, epoch: int) -> dict[int, LogRow]:

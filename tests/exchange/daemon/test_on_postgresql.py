@@ -144,7 +144,7 @@ def test_a_daemon_that_stands_by_answers_reads_and_serves_when_the_other_is_kill
                 place(client, "buy", "80")
             assert refused.value.serving == address(daemon)
             with pytest.raises(Standby):
-                client.call("book.get", market="BTC-USD")
+                client.call("book.subscribe", market="BTC-USD")
             assert client.call("hello")["serving"] == address(daemon)
         with daemon.client() as client:
             place(client, "buy", "91")  # the one that serves is not hurt

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from threading import Event
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
@@ -26,10 +27,13 @@ from grenache_py.exchange.errors import (
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.peers.peering import PeeringConfig
 from grenache_py.exchange.standby.term import Sight, Term
+from grenache_py.exchange.storage import snapshot
 from tests.support.memory_database import MemoryDatabase
 from tests.support.peer import START, Connection, MemoryStore, Peer
 
 STEP_S = 0.05
+
+T = TypeVar("T")
 
 
 class Home:
@@ -67,7 +71,8 @@ class TermStore(MemoryStore):
     def __init__(self, home: Home, boot: str) -> None:
         super().__init__()
         self.home = home
-        self.number = 0
+        self.number = self.book_reads = 0
+        self.unread: StoreError | None = None
         self.head = (0, 0)
         self.follows = False
         self.facts = {"database": {"place": "the database", "standbys": []}}
@@ -146,6 +151,13 @@ class TermStore(MemoryStore):
     def meta(self) -> Deferred[dict[str, int]]:
         self._catch_up()
         return succeed(dict(self._c.execute("SELECT name, value FROM meta")))
+
+    def books(self, make: Callable[[Snapshot], T]) -> Deferred[T]:
+        self.book_reads += 1
+        if self.unread:
+            return fail(self.unread)
+        self._catch_up()
+        return succeed(make(snapshot.books(self._c)))
 
     def close(self) -> Deferred[None]:
         return succeed(None)
@@ -235,12 +247,54 @@ def test_who_stands_by_tells_what_is_stored_and_names_the_one_that_serves() -> N
     assert (hello["role"], hello["serving"]) == ("standby", "a:7070")
     assert client.call("order.get", order_id=order["order_id"]) == order
     assert client.call("order.list")["orders"] == [order]
-    for refused in (client.place("buy", "1", "100"), client.call("book.get", market="BTC-USD")):
+    for method, params in (
+        ("book.subscribe", {"market": "BTC-USD"}),
+        ("trades.subscribe", {"market": "BTC-USD"}),
+        ("orders.subscribe", {}),
+        ("executions.subscribe", {}),
+        ("order.cancel", {"order_id": order["order_id"]}),
+    ):
+        refused = client.call(method, **params)
         assert (refused["code"], refused["data"]) == (STANDBY, {"serving": "a:7070"})
+        assert "at a:7070" in refused["message"]
     facts = second.role.facts()
     assert (facts["store"], facts["database"]["holder"]) == ("standby", "a:7070")
     assert facts["database"]["age_s"] <= 0.5
     assert (first.calls, second.calls) == (["serving"], [])
+
+
+def test_who_stands_by_reads_the_books_when_it_is_asked_and_tells_their_age() -> None:
+    home, first, second = pair()
+    trader, client = first.connect(), second.connect()
+    trader.place("buy", "1", "100")
+    trader.place("buy", "1", "99", type="stop_limit", stop_price="200")  # which waits
+    trader.place("sell", "2", "100")
+    home.run(0.3)
+
+    def told() -> list[dict[str, Any]]:
+        shown = [client.call(each, market="BTC-USD") for each in ("book.get", "ticker.get")]
+        assert all(0 <= found.pop("age_s") <= 0.6 for found in shown)
+        return shown
+
+    def true() -> list[dict[str, Any]]:
+        return [trader.call(each, market="BTC-USD") for each in ("book.get", "ticker.get")]
+
+    for _ in range(2):
+        book, ticker = true()
+        assert told() == [{**book, "seq": 0}, ticker]
+        assert book["asks"] and ticker["last"] == "100"
+        trader.place("sell", "1", "103")
+        home.run(0.3)
+    told()
+    reads = second.store.book_reads
+    for _ in range(9):
+        told()
+    assert second.store.book_reads == reads  # they are kept for a moment
+    second.store.unread = StoreError("io", "the server is gone")
+    home.run(0.3)
+    assert client.call("book.get", market="BTC-USD")["code"] == BUSY
+    second.store.unread = None
+    assert told()[0]["asks"]
 
 
 def test_a_frozen_daemon_is_replaced_and_tells_nothing_old_when_it_wakes() -> None:

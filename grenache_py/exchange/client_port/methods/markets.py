@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from grenache_py.exchange.client_port.gateway import Gateway, Principal
+from grenache_py.exchange.client_port.gateway import Gateway, GatewayNode, Principal
 from grenache_py.exchange.client_port.methods import params as p
 from grenache_py.exchange.client_port.methods.registry import (
     METHODS,
     AtSeal,
     MethodResult,
     may_subscribe,
+    of_books,
     page,
     unknown_cursor,
     unsubscribe,
@@ -39,8 +40,9 @@ INTERVALS_MS = {**_MS, "1d": 86_400_000}
 def book_get(gateway: Gateway, client: Principal, params: p.BookGet, now: float) -> MethodResult:
     """Show a market's book: price, quantity and number of orders of each level."""
     market = gateway.market(params.market)
-    book = gateway.node.books[market.symbol]
-    return AtSeal(lambda: book_snapshot(book, market, params.depth))
+    return of_books(
+        gateway, lambda node: book_snapshot(node.books[market.symbol], market, params.depth)
+    )
 
 
 @METHODS.method("book.subscribe", p.OneMarket)
@@ -131,13 +133,12 @@ def ticker_get(
     """Show best bid and offer, last trade and the volume of 24 hours."""
     market = gateway.market(params.market)
     symbol = market.symbol
-    book = gateway.node.books[symbol]
 
     def price(ticks: int | None) -> str | None:
         return None if ticks is None else market.format_price(ticks)
 
-    def best() -> Coroutine[Any, Any, dict[str, Any]]:
-        last = gateway.node.last_trades.get(symbol)
+    def best(node: GatewayNode) -> Coroutine[Any, Any, dict[str, Any]]:
+        book, last = node.books[symbol], node.last_trades.get(symbol)
         return with_volume(
             {
                 "market": symbol,
@@ -152,7 +153,7 @@ def ticker_get(
         lots = await gateway.history.volume_lots(symbol, int(now * 1000) - INTERVALS_MS["1d"])
         return {**ticker, "volume": market.format_quantity(lots)}
 
-    return AtSeal(best)
+    return of_books(gateway, best)
 
 
 @METHODS.method("candles.list", p.Candles)

@@ -14,7 +14,7 @@ The first line of its docstring is its line in ``help``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias, TypeVar
 
 import attrs
@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from grenache_py.exchange.client_port.feed import SUBSCRIPTIONS_MAX
-from grenache_py.exchange.client_port.gateway import Gateway, Principal
+from grenache_py.exchange.client_port.gateway import Gateway, GatewayNode, Principal
 from grenache_py.exchange.errors import INVALID_PARAMS, OrderError
 from grenache_py.wire.jsonrpc import encode
 
@@ -35,6 +35,7 @@ __all__ = [
     "MethodResult",
     "Registry",
     "may_subscribe",
+    "of_books",
     "page",
     "unknown_cursor",
     "unsubscribe",
@@ -152,6 +153,27 @@ def unknown_cursor(after: object) -> OrderError:
         f"{after!r} is not kept here, so what comes after it is not known; begin without after.",
         field="after",
     )
+
+
+def of_books(
+    gateway: Gateway, make: Callable[[GatewayNode], dict[str, Any] | Awaitable[dict[str, Any]]]
+) -> MethodResult:
+    """
+    A result that is made of the books.
+
+    That is when the batch under way is complete; or, while another daemon serves, once the books
+    were read from the store: then it says in ``age_s`` how old they may be.
+    """
+    if not gateway.from_store:
+        return AtSeal(lambda: make(gateway.node))
+
+    async def of_stored_books() -> dict[str, Any]:
+        node, age_s = await gateway.stored()
+        result = make(node)
+        found = result if isinstance(result, dict) else await result
+        return {**found, "age_s": age_s}
+
+    return of_stored_books()
 
 
 def may_subscribe(gateway: Gateway, client: Principal, name: str) -> None:

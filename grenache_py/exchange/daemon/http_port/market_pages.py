@@ -22,6 +22,7 @@ from grenache_py.exchange.errors import (
     NOT_AUTHORISED,
     RATE_LIMITED,
     SHUTTING_DOWN,
+    STANDBY,
     UNKNOWN_MARKET,
 )
 from grenache_py.wire.http.messages import HTTPRequest, Page
@@ -53,6 +54,7 @@ _STATUS = {
     NOT_AUTHORISED: HTTPStatus.UNAUTHORIZED,
     BUSY: HTTPStatus.SERVICE_UNAVAILABLE,
     SHUTTING_DOWN: HTTPStatus.SERVICE_UNAVAILABLE,
+    STANDBY: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 

@@ -48,12 +48,12 @@ class RoleReport:
             holder = role.sight.term.holder or "nobody"
             self.log.info(_SAID[role.state], reason=role.reason, term=role.term, holder=holder)
 
-    def facts(self, role: DaemonRole, now: float, seen_at: float) -> dict[str, Any]:
+    def facts(self, role: DaemonRole, now: float, age_s: float) -> dict[str, Any]:
         """
         The role, for ``status``.
 
         Args:
-            seen_at: when ``role.sight`` was seen, by the same clock as ``now``.
+            age_s: how long ago the holder was last known to live.
         """
         found: dict[str, Any] = {
             "role": "serving" if role.certain(now) else "standby",
@@ -63,12 +63,10 @@ class RoleReport:
         }
         sight = role.sight
         if sight is not None:
-            silent_s, seen_s_ago = max(0.0, sight.silent_s), now - seen_at
             found |= {
                 "newest_term": sight.term.number,
                 "since": sight.term.since_ms,
                 "holder": sight.term.holder,
-                # All that its holder had committed by then is read here, unless it is not seen.
-                "age_s": round(silent_s + seen_s_ago, 3),
+                "age_s": round(age_s, 3),
             }
         return found

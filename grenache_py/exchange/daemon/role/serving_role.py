@@ -8,8 +8,9 @@ what came of that. docs/design/standby.rst has the rules.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from threading import Event
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -21,7 +22,7 @@ from grenache_py.errors import ConfigError
 from grenache_py.exchange.condition.symptoms import OPENING, STANDS_BY
 from grenache_py.exchange.daemon.loop.commit_loop import CommitLoop
 from grenache_py.exchange.daemon.role.role_report import RoleReport
-from grenache_py.exchange.daemon.role.stored_markets import StoredMarkets
+from grenache_py.exchange.daemon.role.stored_reads import StoredReads
 from grenache_py.exchange.errors import BUSY, INVALID_REQUEST, STANDBY, OrderError, StoreError
 from grenache_py.exchange.standby import role_effects as wishes
 from grenache_py.exchange.standby.role import SILENT_S, DaemonRole
@@ -30,7 +31,7 @@ from grenache_py.exchange.standby.term import Sight
 from grenache_py.exchange.storage.postgresql.stored_term import in_use
 
 if TYPE_CHECKING:
-    from grenache_py.exchange.client_port.gateway import Gateway, GatewayNode
+    from grenache_py.exchange.client_port.gateway import Gateway
     from grenache_py.exchange.node import ExchangeNode
     from grenache_py.exchange.storage.postgresql.postgresql_store import PostgreSQLStore
 
@@ -99,8 +100,11 @@ class ServingRole:
         self._report = RoleReport()
         self._serves = False
         self._answered = False  # the newest look was
-        self._asking = self._reading = False
+        self._asking = False
         self._background = Background(self.log)
+        self._reads = StoredReads(
+            store, gateway, clock, seconds, self._background, self._sight_age_s
+        )
 
     async def begin(self, holder: str) -> None:
         """
@@ -350,32 +354,26 @@ class ServingRole:
         serving = ""
         if sight is not None and sight.term.boot != self._boot:
             serving = sight.term.holder
-        if self._store.follows and not (gateway.from_store or self._reading):
-            self._background.spawn("reading the markets", self._read_markets())
+        if self._store.follows:
+            self._reads.begin(self._show)
         where = f"the one that serves, at {serving}" if serving else "another one, when one serves"
         self._commit_loop.guarded.refuse(
             OrderError(STANDBY, f"This daemon stands by: ask {where}.", serving=serving),
             gateway.from_store and self._store.follows,
         )
 
-    async def _read_markets(self) -> None:
-        self._reading = True
-        try:
-            meta = await self._store.meta()
-        except StoreError:
-            return  # it is tried again with the next look
-        finally:
-            self._reading = False
-        if self._store.follows:
-            stored = StoredMarkets.of(self._gateway.feed.markets, meta)
-            self._gateway.node = cast("GatewayNode", stored)
-            self._gateway.from_store = True
-            self._show()
+    def _sight_age_s(self) -> float:
+        """How long ago the holder was last known to live; for ever, before the first look."""
+        sight = self._role.sight
+        if sight is None:
+            return inf
+        # All that its holder had committed by then is read here, unless it is not seen.
+        return max(0.0, sight.silent_s) + self._seconds() - self._seen_at
 
     def facts(self) -> dict[str, Any]:
         """What ``status`` says of it, by member."""
         role = self._role
-        database = self._report.facts(role, self._seconds(), self._seen_at)
+        database = self._report.facts(role, self._seconds(), self._sight_age_s())
         found: dict[str, Any] = {
             "role": database["role"],
             "database": {**self._store.facts["database"], **database},

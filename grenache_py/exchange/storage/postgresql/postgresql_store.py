@@ -133,6 +133,26 @@ class PostgreSQLStore(HistoryReads):
         await self._measure()
         return found
 
+    def books(self, make: Callable[[Snapshot], T]) -> Deferred[T]:
+        """
+        Read what stands in the books, as of one moment.
+
+        Args:
+            make: what is made of that, on the thread that reads.
+
+        Fires with: what ``make`` returned.
+        Fails with:
+            StoreError: the store cannot be read.
+        """
+
+        def read(session: DatabaseSession) -> T:
+            with session.transaction():
+                session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                found = snapshot.books(session)
+            return make(found)
+
+        return self._read(read)
+
     def _at_work(self, seconds: float, call: Callable[..., T], *args: object) -> Deferred[T]:
         """Have the thread that writes do something, for which nobody waits longer."""
         writer, _ = self._threads()

@@ -1,4 +1,4 @@
-// The page of one peer: what is followed there, when a part is drawn, and what people do but for orders.
+// The page of one peer: what is followed and drawn, and what people do but for orders.
 import { Book, groupOf, grouped } from "./book.js";
 import * as chart from "./chart.js";
 import * as form from "./form.js";
@@ -14,7 +14,7 @@ const TICK_MS = 500;
 const GROUPS = [1n, 10n, 100n, 1000n];
 
 let markets = new Map(), trades = [], volume = 0n, rising = true;
-let fault = "", drawing = false;
+let fault = "", drawing = false, reads = false;
 
 const line = page.line = new Line({ open: () => new WebSocket("/ws"), live, told, changed: showState });
 
@@ -22,7 +22,8 @@ const line = page.line = new Line({ open: () => new WebSocket("/ws"), live, told
 
 async function live() {
   page.ready = false;
-  page.trading = line.hello.scopes.includes("trade");
+  reads = standsBy();
+  page.trading = !reads && line.hello.scopes.includes("trade");
   page.account = line.hello.account ?? "";
   $("order-form").hidden = $("mine").hidden = !page.trading;
   try {
@@ -39,26 +40,33 @@ async function live() {
   showState();
 }
 
-/** A part was not to be had: the bar says so until it is; with each word of the peer's status it is asked again. */
+/** A part was not to be had: the bar says so, and with each status it is asked for again. */
 function failed(error) {
   if (line.state === "live") fault = error.message;
 }
 
 async function watch() {
-  const before = page.market, market = page.market = markets.get($("market").value), of = { market: market.symbol };
-  for (const kind of before ? ["book", "trades"] : []) {
+  const before = page.market, market = page.market = markets.get($("market").value);
+  for (const kind of before && !reads ? ["book", "trades"] : []) {
     line.call(`${kind}.unsubscribe`, { market: before.symbol }).catch(failed);
   }
   page.book = page.last = null;
   trades = [];
   remember("market", market.symbol);
   $("group").replaceChildren(...GROUPS.map((by) => new Option(market.priceText(market.priceStep * by), by)));
-  await Promise.all([
-    page.ask("book.subscribe", of, (snapshot) => { page.book = new Book(market, snapshot); }),
-    page.ask("trades.subscribe", { ...of, limit: TRADES_SHOWN }, (answer) => traded(answer.trades)),
-    readTicker(), chart.start(), page.trading && mine.start(),
+  await Promise.all([follow(), readTicker(), chart.start(), page.trading && mine.start()]);
+}
+
+/** Where the peer stands by, this is read with each status. */
+function follow() {
+  const { market } = page, of = { market: market.symbol }, after = trades.at(-1)?.trade_id;
+  return Promise.all([
+    page.ask(reads ? "book.get" : "book.subscribe", of, (told) => { page.book = new Book(market, told); }),
+    page.ask(reads ? "trades.list" : "trades.subscribe", { ...of, limit: TRADES_SHOWN, after }, (told) => traded(told.trades)),
   ]);
 }
+
+const standsBy = () => line.status.store === "standby";
 
 const readTicker = () => page.ask("ticker.get", { market: page.market.symbol }, (ticker) => {
   volume = page.market.quantity(ticker.volume);
@@ -77,7 +85,8 @@ function traded(fresh) {
 
 function told(method, params) {
   if (method === "status.update") {
-    if (fault) live();
+    if (fault || reads !== standsBy()) live();
+    else if (reads && page.ready) follow().catch(failed);
     else if (params.uptime_s % 60 === 0) Promise.all([readTicker(), chart.start(false)]).catch(() => {});
     showState();
   } else if (method === "orders.update") mine.update(params.order);
@@ -158,8 +167,12 @@ function stateNow() {
     return ["✕ Disconnected", "off", `The peer cannot be reached. ${line.heardAt ? off : ""}`, again];
   }
   if (line.stale) return ["▲ Stale", "off", `The peer is silent. ${off}`];
-  const { raised, serving, listening, store, links, synced } = line.status;
+  const { raised, serving, listening, store, links, synced, database } = line.status;
   if (raised.some(({ level }) => level === "alarm")) return ["▲ Alarm", "alarm", ""];
+  if (reads) {
+    const by = database.holder || "nobody";
+    return ["◐ Standby", "syncing", `Orders are taken by ${by}. You see what was stored ${database.age_s} s ago.`];
+  }
   if (!serving || store !== "ok") {
     const why = listening ? "it first asks others for orders of its own" : `store: ${store}`;
     return ["▲ Alarm", "alarm", `The peer takes no orders now: ${why}.`];
@@ -189,7 +202,7 @@ function showState() {
     return [said];
   });
   document.body.classList.toggle("old", kind === "off" || kind === "token");
-  $("login").hidden = page.trading || !line.hello;
+  $("login").hidden = page.trading || reads || !line.hello;
   $("cancel-all").ariaDisabled = !page.sendable;
   showFacts();
   page.changed();

@@ -1,4 +1,4 @@
-// A market's book, and what can be read off it. Pure: no page, no clock, no connection.
+// A market's book, and what can be read off it. Pure.
 import { divide } from "./num.js";
 
 export class Book {
@@ -25,7 +25,7 @@ export class Book {
     return bid === null ? null : bid + (this.ask ?? bid);
   }
 
-  /** Take in a book.update; false when one before it is missing, and the book must begin anew. */
+  /** Take in a book.update; false when one before it is missing. */
   apply({ seq, prev_seq, changes }) {
     if (prev_seq !== this.#seq) return false;
     this.#seq = seq;

@@ -105,7 +105,7 @@ export function draw(orders, fills) {
   markers.setMarkers([...arrows.values()].filter(({ time }) => time >= first).sort((a, b) => a.time - b.time));
 }
 
-/** The depth of the book within some per cent of the middle, or all of it. */
+/** The depth within some per cent of the middle, or all of it. */
 export function drawDepth() {
   const { book, market } = page, within = $("within").value, middle2 = book?.middle2 ?? null;
   let low = 0n, high = 0n, further = 0, most = 0n;

@@ -1,4 +1,4 @@
-// The order form: what each button would do, and that a press is one order whatever happens to the line.
+// The order form: a press is one order, whatever happens to the line.
 import { protectedPrice, sweep } from "./book.js";
 import { LineLost } from "./net.js";
 import { wrongStep } from "./num.js";
@@ -134,7 +134,7 @@ function keep(next) {
   show();
 }
 
-/** Send what was pressed. After a lost line again, under the same id: the peer places it once, in time or never. */
+/** Send what was pressed; after a lost line again, under the same id: it is placed once or never. */
 export async function resume() {
   const sent = press;
   if (!sent) return;

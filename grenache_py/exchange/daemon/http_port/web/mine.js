@@ -79,7 +79,7 @@ export function here() {
   return [...open.values()].filter((order) => order.market === symbol).sort((a, b) => b.time - a.time);
 }
 
-/** The same; but while one is pointed at they stay where they are, so that no click lands on another order. */
+/** The same; while one is pointed at they stay, so that no click lands on another. */
 function settled() {
   const newest = ({ order_id: id }) => open.get(id) ?? closed.find((order) => order.order_id === id);
   const pointed = rows.length && $("mine-rows").matches(":hover, :has(:focus-visible)");

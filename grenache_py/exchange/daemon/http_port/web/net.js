@@ -1,5 +1,4 @@
-// The connection to the peer: JSON-RPC over /ws, one message a line. It is made anew when nothing is heard: the peer
-// tells its status once a second.
+// The connection to the peer, JSON-RPC over /ws: made anew when nothing is heard.
 
 const STALE_AFTER_MS = 10000;
 /** So long without a word it is given up. Who is to show a token is told nothing. */

@@ -1,4 +1,4 @@
-// Exact decimals: whole numbers (BigInt) of units of 10^-places. JavaScript's own numbers are for drawing only.
+// Exact decimals: whole numbers (BigInt) of units of 10^-places.
 
 const PLAIN = /^\d+(\.\d+)?$/;
 const CHARS_MAX = 40;

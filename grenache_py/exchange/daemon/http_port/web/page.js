@@ -20,7 +20,7 @@ export const MARK = { buy: "▲", sell: "▼" };
 
 export const $ = (id) => document.getElementById(id);
 
-/** Change a text, if it is another one: the browser then draws, and reads out, only what changed. */
+/** Change a text, if it is another one: only what changed is drawn and read out. */
 export function put(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
