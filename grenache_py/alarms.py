@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, Literal, TypeAlias
 
-import attrs
+from msgspec import Struct
 
 __all__ = ["ENDS_S_MIN", "GRAPE", "PEER", "AlarmKind", "Severity", "ends_on", "raised", "utc"]
 
@@ -25,8 +25,7 @@ Severity: TypeAlias = Literal["alarm", "warning"]
 Verdict: TypeAlias = Literal["good", "note", "warning", "bad"]
 
 
-@attrs.frozen
-class AlarmKind:
+class AlarmKind(Struct, frozen=True):
     """
     One thing that can be wrong.
 

@@ -6,6 +6,7 @@ Edge: prints the script for the shell's completion.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -59,6 +60,9 @@ class CommandTable(click.Group):
             return None
         module = import_module(self._table[cmd_name][0], self._package)
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        if not gc.isenabled():  # the console script did that
+            gc.freeze()
+            gc.enable()
         own = {name for param in command.params for name in param.opts}
         command.params += [each for each in self._shared if own.isdisjoint(each.opts)]
         return command

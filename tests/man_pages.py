@@ -14,7 +14,7 @@ import click
 from grenache_py import __version__
 from grenache_py.cli.commands import grenache
 from grenache_py.commandline import DaemonOptions
-from grenache_py.exchange.cli import exchange
+from grenache_py.exchange.cli.commands import exchange
 from grenache_py.exchange.client_port.inline import COMMANDS
 from grenache_py.exchange.tap import Options as ExchangeOptions
 from grenache_py.grape.tap import Options as GrapeOptions

@@ -11,13 +11,13 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.table import Table
 
 from grenache_py.cli.outcomes import complain
 from grenache_py.cli.output import to_json
 from grenache_py.cli.settings import Settings
 from grenache_py.exchange.cli import printing, tool
-from grenache_py.exchange.cli.tool import Tool
+from grenache_py.exchange.cli.tables import Table
+from grenache_py.exchange.cli.tool import Tool, as_rich
 from grenache_py.plain_text import harmless, harmless_json, harmless_lines
 
 ROOT = Path(__file__).parents[1] / "grenache_py"
@@ -66,15 +66,15 @@ class Screen(io.StringIO):
 
 
 def without_colours(shown: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", shown)  # what rich writes of its own
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown)  # what we and rich write of our own
 
 
 def test_the_exchange_tool_shows_no_escape_of_a_peer() -> None:
     plain = Tool()
     link = {"peer": "a", "address": "b", "listen": EVIL, "direction": "out", "ready": True,
             "synced": True, "latency_ms": 1, "score": 1}  # fmt: skip
-    table = Table(title=EVIL)
-    table.add_column(EVIL)
+    table = Table(EVIL, title=EVIL)
+    table.add_row((EVIL, "red"))
     status = {"store": EVIL, "grapes": {EVIL: [EVIL]}, "x": [EVIL]}
     with Screen(terminal=True) as screen:
         plain.show(printing.peers_table([link]))
@@ -82,6 +82,7 @@ def test_the_exchange_tool_shows_no_escape_of_a_peer() -> None:
         plain.show(EVIL)
         plain.show(f"[link=http://evil.example]{EVIL}[/link] :bomb: [/x]")
         plain.show(table)
+        plain.console().print(as_rich(table))  # as what is drawn over again and again
         tool.say(EVIL)
         tool.say_json({EVIL: EVIL})
         Tool(json=True).nothing(EVIL, EVIL)

@@ -7,6 +7,7 @@ clients' libraries.
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ def grape() -> NoReturn:
 
 def grenache() -> NoReturn:
     """Use a Grenache network, see :mod:`grenache_py.cli.commands`."""
+    gc.disable()  # until the command is there: what is imported is no garbage
     from grenache_py.cli.commands import grenache
 
     grenache()

@@ -12,7 +12,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from grenache_py.exchange.cli import exchange
+from grenache_py.exchange.cli.commands import exchange
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.settings.secret_files import read_or_make_identity
 from grenache_py.trading import Client, Refused

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import attrs
+from msgspec import Struct
 
 from grenache_py.alarms import PEER, Verdict
 from grenache_py.exchange.cli.lines import serving_line
@@ -37,8 +37,7 @@ AREAS: dict[str, tuple[str, ...]] = {
 }
 
 
-@attrs.frozen
-class Finding:
+class Finding(Struct, frozen=True):
     """
     One thing that was checked.
 

@@ -1,8 +1,7 @@
 """
 What the ``exchange`` tool shows on one line: orders, trades, fills, prices.
 
-Pure: results of methods in, lines out. A pipe gets them as text, without rich, which takes as long
-to import as most commands take for the rest.
+Pure: results of methods in, lines out.
 """
 
 from __future__ import annotations
@@ -10,9 +9,10 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
+from grenache_py.exchange.cli.tables import StyledLine
+
 __all__ = [
     "SIDE_STYLES",
-    "StyledLine",
     "counted",
     "date",
     "fill_line",
@@ -25,26 +25,6 @@ __all__ = [
 ]
 
 SIDE_STYLES = {"buy": "green", "sell": "red"}
-
-
-class StyledLine:
-    """
-    One line.
-
-    Args:
-        parts: its texts; one with a style, as rich names styles, is a pair.
-    """
-
-    def __init__(self, *parts: str | tuple[str, str]) -> None:
-        self.parts = parts
-
-    def __rich__(self) -> Any:
-        from rich.text import Text
-
-        return Text.assemble(*self.parts)
-
-    def __str__(self) -> str:
-        return "".join(part if isinstance(part, str) else part[0] for part in self.parts)
 
 
 def moment(time_ms: int) -> str:
@@ -111,7 +91,7 @@ def fill_line(fill: dict[str, Any]) -> StyledLine:
 def ticker_line(ticker: dict[str, Any]) -> str:
     """Best prices, last trade, volume, on one line."""
     bid, ask, last = (ticker[name] or "-" for name in ("bid", "ask", "last"))
-    when = f" at {date(ticker['last_time'])}" if ticker["last_time"] else ""
+    when = f" at {date(ticker['last_time'])} UTC" if ticker["last_time"] else ""
     return f"{ticker['market']} bid {bid}, ask {ask}, last {last}{when}, 24 h {ticker['volume']}"
 
 

@@ -16,8 +16,8 @@ import click
 from grenache_py.exchange.cli.lines import ticker_line, trade_line
 from grenache_py.exchange.cli.names import MARKET
 from grenache_py.exchange.cli.tool import (
-    Harmless,
     Tool,
+    as_rich,
     as_sent,
     printing,
     say_json,
@@ -54,7 +54,7 @@ def _watch_book(tool: Tool, market: str, depth: int) -> None:
 
         def problem(sentence: str) -> None:
             if not tool.json:
-                live.update(Harmless(sentence), refresh=True)
+                live.update(as_rich(sentence), refresh=True)
 
         for book, trades in _followed(tool, market, problem):
             newest += trades
@@ -64,7 +64,7 @@ def _watch_book(tool: Tool, market: str, depth: int) -> None:
             shown = _snapshot(book, depth)
             table = printing.book_table(market, shown["bids"], shown["asks"], newest)
             if console.is_terminal:
-                live.update(Harmless(table), refresh=True)
+                live.update(as_rich(table), refresh=True)
             else:
                 tool.show(table)
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["backup", "call", "decide", "doctor", "doubts", "peers", "status"]
 
 BACKUP_TIMEOUT_S = 600.0
-GRAPE_TIMEOUT_S = 5.0
-ANSWER_BYTES_MAX = 262_144
 
 
 @click.command()
@@ -72,8 +70,6 @@ def doctor(tool: Tool, config: str | None, data: str | None) -> None:
     When the daemon does not answer, what it needs is checked: settings, data directory, ports and
     disk. The exit code is 1 when something is wrong.
     """
-    import attrs
-
     from grenache_py.exchange.cli.diagnosis import healthy
 
     try:
@@ -83,7 +79,7 @@ def doctor(tool: Tool, config: str | None, data: str | None) -> None:
 
         findings = examine_offline(str(error), config, data)
     if tool.json:
-        say_json([attrs.asdict(finding) for finding in findings])
+        say_json([msgspec.structs.asdict(finding) for finding in findings])
     else:
         tool.show(printing.findings_table(findings), fold=True)
     if not healthy(findings):
@@ -92,44 +88,26 @@ def doctor(tool: Tool, config: str | None, data: str | None) -> None:
 
 def _examine(tool: Tool) -> list[Finding]:
     from grenache_py.exchange.cli.diagnosis import examine
+    from grenache_py.exchange.cli.outside import found_at
 
     began = time.time()
     state = tool.call("status")
     answered = time.time()
     links = tool.call("peers.list")["peers"] if state["store"] == "ok" else []
     return examine(
-        state, links, began, answered, lambda address: _why_not(address, state["peer"]), _find
+        state, links, began, answered, lambda address: _why_not(address, state["peer"]), found_at
     )
-
-
-def _find(grape: str, name: str) -> list[str] | str:
-    """What a grape knows under a name; why it does not say, when it does not."""
-    from http.client import HTTPException
-    from urllib.error import HTTPError
-    from urllib.request import urlopen
-
-    body = msgspec.json.encode({"rid": "doctor", "data": name})
-    try:
-        with urlopen(f"{grape}/lookup", body, GRAPE_TIMEOUT_S) as answer:  # noqa: S310  # http(s)
-            found = msgspec.json.decode(answer.read(ANSWER_BYTES_MAX))
-    except HTTPError as error:
-        return f"it answered {error.code}"
-    except (OSError, ValueError, HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        return str(getattr(reason, "strerror", None) or reason)
-    return [str(address) for address in found] if isinstance(found, list) else str(found)
 
 
 def _why_not(address: str, peer: str) -> str:
     """Why ``peer`` does not answer at ``host:port``; "" when it does."""
-    from grenache_py.exchange.cli.peer_shell import PeerTalk  # it brings TLS as peers speak it
+    from grenache_py.exchange.cli.outside import who_answers
 
     try:
-        talk = PeerTalk(address)
-    except (click.ClickException, ValueError) as error:
-        return str(getattr(error, "message", error))
-    talk.close()
-    return "" if talk.key == peer else f"another key answers: {talk.key or 'none'}"
+        key = who_answers(address)
+    except OSError as error:
+        return str(error.strerror or error)
+    return "" if key == peer else f"another key answers: {key or 'none'}"
 
 
 @click.command()

@@ -1,8 +1,8 @@
 """
 What the ``exchange`` tool shows to people: tables and books.
 
-Pure: results of methods in, things that rich can print out. Buy is green and sell is red, and
-never the colour alone says it.
+Pure: results of methods in, tables out. Buy is green and sell is red, and never the colour alone
+says it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
-
 from grenache_py.exchange.cli.lines import SIDE_STYLES, date, moment
-from grenache_py.plain_text import harmless
+from grenache_py.exchange.cli.tables import Block, Table
 
 if TYPE_CHECKING:
     from grenache_py.exchange.audit.proof import Proof
@@ -55,13 +51,6 @@ def _padded(text: str, decimals: int) -> str:
     return f"{whole}.{part:0<{decimals}}" if decimals else whole
 
 
-def _table(*columns: str, right: Sequence[str] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
-    return table
-
-
 def orders_table(reports: Sequence[dict[str, Any]], narrow: bool = False) -> Table:
     """
     Orders, one a row; stop price and account only where there are any.
@@ -71,10 +60,10 @@ def orders_table(reports: Sequence[dict[str, Any]], narrow: bool = False) -> Tab
     """
     amounts = ("quantity", "price", "stop_price", "filled", "remaining")
     columns: dict[str, list[Any]] = {
-        "time": [date(report["time"])[11 if narrow else 0 :] for report in reports],
+        "time (UTC)": [date(report["time"])[11 if narrow else 0 :] for report in reports],
         "order": [report["order_id"][: 8 if narrow else None] for report in reports],
         "market": [report["market"] for report in reports],
-        "side": [Text(report["side"], SIDE_STYLES[report["side"]]) for report in reports],
+        "side": [(report["side"], SIDE_STYLES[report["side"]]) for report in reports],
         "type": [report["type"].replace("_", " ") for report in reports],
         **{name: _aligned([report.get(name) for report in reports]) for name in amounts},
         "status": [report["status"].replace("_", " ") for report in reports],
@@ -85,7 +74,7 @@ def orders_table(reports: Sequence[dict[str, Any]], narrow: bool = False) -> Tab
             del columns[optional]
     if narrow:
         del columns["type"], columns["filled"]
-    table = _table(*(name.replace("_", " ") for name in columns), right=("stop price", *amounts))
+    table = Table(*(name.replace("_", " ") for name in columns), right=("stop price", *amounts))
     for row in zip(*columns.values(), strict=True):
         table.add_row(*row)
     return table
@@ -93,34 +82,34 @@ def orders_table(reports: Sequence[dict[str, Any]], narrow: bool = False) -> Tab
 
 def trades_table(trades: Sequence[dict[str, Any]]) -> Table:
     """Trades, one a row; the side is the taker's."""
-    table = _table("time", "side", "quantity", "price", "trade", right=("quantity", "price"))
+    table = Table("time (UTC)", "side", "quantity", "price", "trade", right=("quantity", "price"))
     quantities = _aligned([trade["quantity"] for trade in trades])
     prices = _aligned([trade["price"] for trade in trades])
     for trade, quantity, price in zip(trades, quantities, prices, strict=True):
-        side = Text(trade["side"], SIDE_STYLES[trade["side"]])
+        side = (trade["side"], SIDE_STYLES[trade["side"]])
         table.add_row(date(trade["time"]), side, quantity, price, trade["trade_id"])
     return table
 
 
 def executions_table(fills: Sequence[dict[str, Any]]) -> Table:
     """Own fills, one a row; the side is the own order's."""
-    columns = ("seq", "time", "market", "side", "quantity", "price", "role", "order")
-    table = _table(*columns, right=("seq", "quantity", "price"))
+    columns = ("seq", "time (UTC)", "market", "side", "quantity", "price", "role", "order")
+    table = Table(*columns, right=("seq", "quantity", "price"))
     quantities = _aligned([fill["quantity"] for fill in fills])
     prices = _aligned([fill["price"] for fill in fills])
     for fill, quantity, price in zip(fills, quantities, prices, strict=True):
-        side = Text(fill["side"], SIDE_STYLES[fill["side"]])
+        side = (fill["side"], SIDE_STYLES[fill["side"]])
         named = fill["client_order_id"] or fill["order_id"]
         when, role = date(fill["time"]), fill["role"]
         table.add_row(str(fill["seq"]), when, fill["market"], side, quantity, price, role, named)
     return table
 
 
-def positions_table(result: dict[str, Any]) -> Group:
+def positions_table(result: dict[str, Any]) -> Block:
     """What was bought less what was sold, one market a row, and since when it is known."""
     rows = result["positions"]
     names = ("position", "bought", "sold")
-    table = _table("market", *names, right=names)
+    table = Table("market", *names, right=names)
     numbers = [_aligned([row[name] for row in rows]) for name in names]
     for row, *cells in zip(rows, *numbers, strict=True):
         table.add_row(row["market"], *cells)
@@ -129,13 +118,13 @@ def positions_table(result: dict[str, Any]) -> Group:
         if result["complete"]
         else [f"of fills since {date(result['since'])} UTC; older are not kept"]
     )
-    return Group(table, *known)
+    return Block(table, *known)
 
 
 def candles_table(candles: Sequence[dict[str, Any]]) -> Table:
     """Candles, one a row."""
     names = ("open", "high", "low", "close", "volume")
-    table = _table("time", *names, right=names)
+    table = Table("time (UTC)", *names, right=names)
     numbers = [_aligned([candle[name] for candle in candles]) for name in names]
     for candle, *row in zip(candles, *numbers, strict=True):
         table.add_row(date(candle["time"]), *row)
@@ -149,10 +138,8 @@ def book_table(
     trades: Sequence[dict[str, Any]] = (),
 ) -> Table:
     """A book as people draw it: asks above, bids below, the best of each in the middle."""
-    table = _table("", "price", "quantity", "orders", right=("price", "quantity", "orders"))
-    table.add_column("")
-    table.title = market or None
-    table.title_style = "bold"
+    numbers = ("price", "quantity", "orders")
+    table = Table("", *numbers, "", right=numbers, title=market)
     most = max((Decimal(level[1]) for level in (*bids, *asks)), default=Decimal(1))
     levels = [("ask", *level) for level in reversed(asks)] + [("bid", *level) for level in bids]
     news = list(reversed(trades))
@@ -161,23 +148,22 @@ def book_table(
     for place, (side, _, quantity, orders) in enumerate(levels):
         if place == len(asks) and asks:
             spread = f"{Decimal(asks[0][0]) - Decimal(bids[0][0]):f}"
-            table.add_row(Text("spread", "dim"), Text(spread, "dim"), "", "", "")
+            table.add_row(("spread", "dim"), (spread, "dim"), "", "", "")
         style = SIDE_STYLES["buy" if side == "bid" else "sell"]
-        bar = Text("█" * max(1, int(Decimal(quantity) / most * BAR_WIDTH)), style)
-        table.add_row(
-            Text(side, style), Text(prices[place], style), quantities[place], str(orders), bar
-        )
+        bar = "█" * max(1, int(Decimal(quantity) / most * BAR_WIDTH))
+        price = (prices[place], style)
+        table.add_row((side, style), price, quantities[place], str(orders), (bar, style))
     if not levels:
-        table.add_row(Text("empty", "dim"), "", "", "", "")
+        table.add_row(("empty", "dim"), "", "", "", "")
     for place, trade in enumerate(news, len(levels)):
-        when = Text(f"{moment(trade['time'])} {trade['side']}", SIDE_STYLES[trade["side"]])
-        table.add_row(Text("trade", "dim"), prices[place], quantities[place], "", when)
+        when = (f"{moment(trade['time'])} {trade['side']}", SIDE_STYLES[trade["side"]])
+        table.add_row(("trade", "dim"), prices[place], quantities[place], "", when)
     return table
 
 
 def peers_table(peers: Iterable[dict[str, Any]]) -> Table:
     """Links to other peers, one a row."""
-    table = _table(
+    table = Table(
         "peer", "address", "direction", "ready", "synced", "latency", "score",
         right=("latency", "score"),
     )  # fmt: skip
@@ -185,7 +171,7 @@ def peers_table(peers: Iterable[dict[str, Any]]) -> Table:
         latency = peer["latency_ms"]
         table.add_row(
             (peer["peer"] or "not proven")[:16],
-            harmless(peer["listen"] or peer["address"]),
+            peer["listen"] or peer["address"],
             peer["direction"],
             "yes" if peer["ready"] else "no",
             "yes" if peer["synced"] else "no",
@@ -197,7 +183,9 @@ def peers_table(peers: Iterable[dict[str, Any]]) -> Table:
 
 def fills_table(fills: Iterable[dict[str, Any]]) -> Table:
     """Fills in doubt, one a row."""
-    table = _table("fill", "order", "market", "quantity", "peer", "deadline", right=("quantity",))
+    table = Table(
+        "fill", "order", "market", "quantity", "peer", "deadline (UTC)", right=("quantity",)
+    )
     for fill in fills:
         table.add_row(
             fill["fill"],
@@ -213,7 +201,7 @@ def fills_table(fills: Iterable[dict[str, Any]]) -> Table:
 def markets_table(markets: Iterable[dict[str, Any]]) -> Table:
     """Markets, one a row."""
     numbers = ("tick", "lot", "protection", "band")
-    table = _table("market", *numbers, right=numbers)
+    table = Table("market", *numbers, right=numbers)
     for market in markets:
         shares = [market["protection_bp"], market.get("band_bp")]
         percent = [f"{share / 100:g} %" if share is not None else "-" for share in shares]
@@ -223,32 +211,38 @@ def markets_table(markets: Iterable[dict[str, Any]]) -> Table:
 
 def status_table(status: dict[str, Any]) -> Table:
     """What ``status`` says, the nested parts on lines of their own."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = _facts()
+
+    def add(name: str, value: str) -> None:
+        table.add_row((name, "bold"), value)
+
     for name, value in status.items():
-        if isinstance(value, dict):
-            if name == "origins":
-                table.add_row(name, f"{len(value)}")
-                for home, origin in value.items():
-                    table.add_row(f"  {home[:16]}", _members(origin))
-            elif len(_members(value)) > MEMBERS_CHARS_MAX:
-                table.add_row(name, "")
-                for member, inner in value.items():
-                    table.add_row(f"  {member}", _word(inner))
-            else:
-                table.add_row(name, _members(value))
+        if name == "origins":
+            add(name, f"{len(value)}")
+            for home, origin in value.items():
+                add(f"  {home[:16]}", _members(origin))
+        elif isinstance(value, dict) and len(_members(value)) > MEMBERS_CHARS_MAX:
+            add(name, "")
+            for member, inner in value.items():
+                add(f"  {member}", _word(inner))
+        elif isinstance(value, dict):
+            add(name, _members(value) or "-")
         elif name == "raised":
-            table.add_row(name, "" if value else "-")
+            add(name, "" if value else "-")
             for each in value:
-                table.add_row(f"  {each['id']}", f"{each['level']}: {each['text']}")
+                add(f"  {each['id']}", f"{each['level']}: {each['text']}")
         elif isinstance(value, list):
-            table.add_row(name, ", ".join(map(_word, value)) or "-")
+            add(name, ", ".join(map(_word, value)) or "-")
         elif name == "time":
-            table.add_row(name, f"{date(value)} UTC")
+            add(name, f"{date(value)} UTC")
         else:
-            table.add_row(name, _word(value))
+            add(name, _word(value))
     return table
+
+
+def _facts() -> Table:
+    """A table of names and what they are, without a header."""
+    return Table("", "", header=False, fold=True)
 
 
 def proof_table(proof: Proof) -> Table:
@@ -263,26 +257,24 @@ def proof_table(proof: Proof) -> Table:
         }
     )
     for symbol, (orders, follows, stored) in proof.books.items():
-        table.add_row(symbol, f"{orders} standing orders, hash {follows}")
+        table.add_row((symbol, "bold"), f"{orders} standing orders, hash {follows}")
         if follows != stored:
             table.add_row("", f"but stored is the book {stored}")
     for problem in proof.problems:
-        table.add_row("problem", problem, style="red")
-    table.add_row("proven", "yes" if proof.holds else "NO")
+        table.add_row(("problem", "bold red"), (problem, "red"))
+    table.add_row(("proven", "bold"), "yes" if proof.holds else "NO")
     return table
 
 
-def trace_table(trace: dict[str, Any]) -> Group:
+def trace_table(trace: dict[str, Any]) -> Block:
     """The life of an order, as `audit.trace` tells it: a line for each thing that happened."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(no_wrap=True)
+    table = Table("", "", "", header=False)
     for each in trace["happenings"]:
         time_ms = each["time"]
-        table.add_row(f"{date(time_ms)}.{time_ms % 1000:03d}", each["what"], each["text"])
+        when = f"{date(time_ms)}.{time_ms % 1000:03d}"
+        table.add_row(when, (each["what"], "bold"), each["text"])
     of = f" of peer {trace['home']}" if trace["home"] else ""
-    return Group(Text(f"order {trace['order']}{of}"), table)
+    return Block(f"order {trace['order']}{of}", table)
 
 
 def _members(value: dict[str, Any]) -> str:
@@ -295,16 +287,17 @@ def _word(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(_word, value)) or "-"
     if isinstance(value, dict):
-        return " ".join(str(member) for member in value.values() if member != "")
+        numbers = {name for name, member in value.items() if isinstance(member, int)}
+        told = {name: str(member) for name, member in value.items() if member != ""}
+        return " ".join(
+            f"{name} {each}" if name in numbers else each for name, each in told.items()
+        )
     return "-" if value is None or value == "" else str(value)
 
 
 def findings_table(findings: Iterable[Finding]) -> Table:
     """What the doctor found, with what to do below each line that needs it."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = Table("", "", "", header=False, fold=True)
     marks = {
         "good": ("ok", "green"),
         "note": ("note", "yellow"),
@@ -312,8 +305,8 @@ def findings_table(findings: Iterable[Finding]) -> Table:
         "bad": ("BAD", "bold red"),
     }
     for finding in findings:
-        table.add_row(Text(*marks[finding.verdict]), finding.what, finding.found)
+        table.add_row(marks[finding.verdict], (finding.what, "bold"), finding.found)
         see = f" (docs/operator.rst#alarm-{finding.alarm})" if finding.alarm else ""
         if finding.advice:
-            table.add_row("", "", Text(f"{finding.advice}{see}", "dim"))
+            table.add_row("", "", (f"{finding.advice}{see}", "dim"))
     return table

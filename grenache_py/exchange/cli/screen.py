@@ -1,7 +1,7 @@
 """
 The one screen of ``exchange top``: health, links, a book and own orders.
 
-Pure: results of methods in, things that rich can print out.
+Pure: results of methods in, lines and tables out.
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
 from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.lines import counted, moment, serving_line, ticker_line
+from grenache_py.exchange.cli.tables import Block, Shown, StyledLine
 from grenache_py.exchange.condition.symptoms import STANDS_BY
 
 __all__ = ["peer_screen"]
 
 
-def peer_screen(seen: dict[str, Any]) -> Group:
+def peer_screen(seen: dict[str, Any]) -> Block:
     """
     What was seen of a peer.
 
@@ -27,14 +25,14 @@ def peer_screen(seen: dict[str, Any]) -> Group:
         seen: ``daemon``, where it is; ``problem``, while it does not answer; ``status``, ``peers``,
             ``ticker``, ``book`` and ``orders`` as the methods gave them last, if ever.
     """
-    return Group(*_parts(seen))
+    return Block(*_parts(seen))
 
 
-def _parts(seen: dict[str, Any]) -> Iterable[RenderableType]:
+def _parts(seen: dict[str, Any]) -> Iterable[Shown | str]:
     if "problem" in seen:
-        yield Text(f"{seen['daemon']}: {seen['problem']}; trying again", "bold red")
+        yield StyledLine((f"{seen['daemon']}: {seen['problem']}; trying again", "bold red"))
         if "status" in seen:
-            yield Text("What is below is what it said last.", "dim")
+            yield StyledLine(("What is below is what it said last.", "dim"))
     if "status" not in seen:
         return
     yield from _health(seen["daemon"], seen["status"], alone=not seen["peers"])
@@ -42,9 +40,9 @@ def _parts(seen: dict[str, Any]) -> Iterable[RenderableType]:
         yield from ("", ticker_line(seen["ticker"]))
         book = seen["book"]
         yield show.book_table("", book["bids"], book["asks"])
-    yield from ("", Text("own orders", "bold"))
+    yield from ("", StyledLine(("own orders", "bold")))
     yield show.orders_table(seen["orders"], narrow=True) if seen["orders"] else "none"
-    yield from ("", Text("links", "bold"))
+    yield from ("", StyledLine(("links", "bold")))
     yield show.peers_table(seen["peers"]) if seen["peers"] else "none"
 
 
@@ -58,15 +56,16 @@ def _role(status: dict[str, Any], alone: bool) -> str:
     return f"{serving}, {synced}, {counted(status['fills']['in_doubt'], 'fill')} in doubt"
 
 
-def _health(daemon: str, status: dict[str, Any], alone: bool) -> Iterable[RenderableType]:
+def _health(daemon: str, status: dict[str, Any], alone: bool) -> Iterable[Shown | str]:
     stands_by = status["store"] == STANDS_BY
     fine = (status["serving"] or stands_by) and not status["raised"]
-    word = Text("ok", "green") if fine else Text("NOT WELL", "bold red")
-    yield Text.assemble(
+    word = ("ok", "green") if fine else ("NOT WELL", "bold red")
+    yield StyledLine(
         (f"peer {status['peer'][:16]}", "bold"),
         f" at {daemon}, network {status['network']}, {moment(status['time'])} UTC: ",
         word,
         f", {_role(status, alone)}",
     )
     for each in status["raised"]:
-        yield Text(f"{each['level']}: {each['text']} (docs/operator.rst#alarm-{each['id']})", "red")
+        see = f"(docs/operator.rst#alarm-{each['id']})"
+        yield StyledLine((f"{each['level']}: {each['text']} {see}", "red"))

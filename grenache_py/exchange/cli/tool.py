@@ -20,7 +20,7 @@ from msgspec import Struct, field
 
 from grenache_py import __version__
 from grenache_py.command_table import OnDemand
-from grenache_py.exchange.cli.lines import StyledLine
+from grenache_py.exchange.cli.tables import Block, Shown
 from grenache_py.plain_text import harmless_json, harmless_lines
 from grenache_py.trading import Client, NotConnected, State
 from grenache_py.trading.address import DEFAULT
@@ -29,11 +29,12 @@ from grenache_py.trading.line import SILENT
 if TYPE_CHECKING:
     import ssl
 
-    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.console import Console
+    from rich.text import Text
 
     from grenache_py.exchange.cli import printing
 else:
-    printing = OnDemand("grenache_py.exchange.cli.printing")  # it brings rich
+    printing = OnDemand("grenache_py.exchange.cli.printing")
 
 __all__ = [
     "EXIT_FAILED",
@@ -43,8 +44,8 @@ __all__ = [
     "EXIT_UNKNOWN",
     "EXIT_UNREACHABLE",
     "EXIT_USAGE",
-    "Harmless",
     "Tool",
+    "as_rich",
     "as_sent",
     "printing",
     "say",
@@ -65,9 +66,6 @@ _QUESTIONS = frozenset({"hello", "ping", "status", "help"})
 
 #: Of a list, asked for at a time.
 PAGE = 1000
-
-#: What does not fit a terminal wraps there; squeezed by rich it would lose parts of ids.
-WIDTH = 220
 
 
 def say(text: str, err: bool = False) -> None:
@@ -94,24 +92,12 @@ def tell_problem(sentence: str) -> None:
     say(f"exchange: {sentence}", err=True)
 
 
-class Harmless(Struct, frozen=True):
-    """What rich can print, with only such styles as rich itself gives it."""
+def as_rich(shown: Shown | str) -> Text:
+    """The same for rich, which draws it over again and again."""
+    from rich.text import Text
 
-    shown: Any
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from rich.segment import Segment
-
-        shown = (
-            console.render_str(self.shown, highlight=False)
-            if isinstance(self.shown, str)
-            else self.shown
-        )
-        for segment in console.render(shown, options):
-            if segment.control or segment.text == "\n":
-                yield segment
-            else:
-                yield Segment(harmless_lines(segment.text), segment.style)
+    lines = (Text.assemble(*line.parts) for line in Block(shown).lines())
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
 
 
 class Tool(Struct):
@@ -226,22 +212,19 @@ class Tool(Struct):
         else:
             self.show(shown(), fold)
 
-    def show(self, shown: Any, fold: bool = False) -> None:
+    def show(self, shown: Shown | str, fold: bool = False) -> None:
         """
-        Print lines, or what rich can print; a pipe gets no colours, and no blanks at line ends.
+        Print lines and tables; a pipe gets no colours.
 
         Args:
-            fold: fit it into the terminal. Not for tables with ids: those would be cut.
+            fold: fold what is too long for the terminal. Not for tables with ids.
         """
-        if isinstance(shown, StyledLine | str) and not sys.stdout.isatty():
-            say("\n".join(line.rstrip() for line in str(shown).split("\n")))
-            return
-        columns = shutil.get_terminal_size().columns
-        console = self.console(width=columns if fold and sys.stdout.isatty() else WIDTH)
-        with console.capture() as captured:
-            console.print(Harmless(shown), highlight=False, soft_wrap=not fold)
-        for line in captured.get().splitlines():
-            click.echo(line.rstrip())
+        terminal = sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if fold and terminal else None
+        dumb = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        plain = not terminal or self.no_color or dumb
+        lines = Block(shown).lines(width)
+        click.echo("\n".join(str(line) if plain else line.painted() for line in lines))
 
     def console(self, **settings: Any) -> Console:
         """A console to which ``[red]`` and ``:smile:`` in a text are just text."""

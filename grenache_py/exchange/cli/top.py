@@ -15,7 +15,7 @@ from rich.live import Live
 
 from grenache_py.exchange.cli.names import MARKET
 from grenache_py.exchange.cli.screen import peer_screen
-from grenache_py.exchange.cli.tool import Harmless, Tool, say_json
+from grenache_py.exchange.cli.tool import Tool, as_rich, say_json
 from grenache_py.trading import AnswerTimeout, Client, NotConnected, Refused
 
 __all__ = ["top"]
@@ -54,7 +54,7 @@ def top(
             if tool.json:
                 say_json(seen)
             elif drawn_over:
-                live.update(Harmless(peer_screen(seen)), refresh=True)
+                live.update(as_rich(peer_screen(seen)), refresh=True)
             else:
                 tool.show(peer_screen(seen))
             sys.stdout.flush()

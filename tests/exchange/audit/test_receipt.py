@@ -21,7 +21,7 @@ from grenache_py.exchange.audit.receipt import (
     Receipt,
     prove_trade,
 )
-from grenache_py.exchange.cli import exchange
+from grenache_py.exchange.cli.commands import exchange
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.fills.messages import FillAnswer, FillRequest, encode, fill_id, trade_id
 from grenache_py.exchange.signed_log.entries import Entry, OrderBody, TradeBody, order_id

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from grenache_py.exchange.audit.export import prove, write_csv, write_jsonl
 from grenache_py.exchange.audit.proof import Proof, compare
 from grenache_py.exchange.audit.replay import LogReplay
-from grenache_py.exchange.cli import exchange
+from grenache_py.exchange.cli.commands import exchange
 from grenache_py.exchange.errors import OrderError, StoreError
 from grenache_py.exchange.market.stored_steps import markets_of
 from grenache_py.exchange.signed_log.keys import Ed25519

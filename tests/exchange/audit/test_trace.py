@@ -14,7 +14,7 @@ from twisted.logger import LogLevel
 from grenache_py.exchange.audit.happenings import Trace
 from grenache_py.exchange.audit.trace import trace
 from grenache_py.exchange.audit.trace_log import with_log
-from grenache_py.exchange.cli import exchange
+from grenache_py.exchange.cli.commands import exchange
 from grenache_py.exchange.storage.copies import copy
 from grenache_py.log_lines import json_line, text_line
 from tests.support.peers import Network

@@ -10,8 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from grenache_py.exchange.cli import exchange
-from grenache_py.exchange.cli.commands import COMMANDS
+from grenache_py.exchange.cli.commands import COMMANDS, exchange
 from grenache_py.exchange.cli.shared_options import SHARED_OPTIONS, json_wanted
 
 
@@ -93,7 +92,7 @@ def test_a_command_brings_only_what_it_needs() -> None:
         "twisted", "asyncio", "treq", "cryptography", "grenache_py.exchange.market", "rich", "attr",
     ]  # fmt: skip
     program = (
-        "import sys\nfrom grenache_py.exchange.cli import exchange\n"
+        "import sys\nfrom grenache_py.exchange.cli.commands import exchange\n"
         "try: exchange.main(sys.argv[1:], standalone_mode=False)\nexcept Exception: pass\n"
         f"import json; print(json.dumps([name for name in {heavy} if name in sys.modules]))"
     )
@@ -103,3 +102,13 @@ def test_a_command_brings_only_what_it_needs() -> None:
             capture_output=True, text=True, timeout=60, check=True,
         )  # fmt: skip
         assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_what_is_shown_and_looked_at_is_brought_as_lightly() -> None:
+    program = (
+        "import sys, grenache_py.exchange.cli.printing, grenache_py.exchange.cli.diagnosis,"
+        " grenache_py.exchange.cli.outside\n"
+        "heavy = {'rich', 'attr', 'cryptography', 'OpenSSL', 'twisted', 'http.client'}\n"
+        "sys.exit(' '.join(heavy & sys.modules.keys()) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", program], timeout=60, check=True)

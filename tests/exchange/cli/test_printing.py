@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
-
-from rich.console import Console
 
 from grenache_py.exchange.cli import printing as show
 from grenache_py.exchange.cli.lines import counted, order_line
+from grenache_py.exchange.cli.tables import Block, Shown, StyledLine, Table
 
 REPORT = {
     "order_id": "0" * 32,
@@ -28,10 +26,8 @@ REPORT = {
 }
 
 
-def text(shown: Any) -> list[str]:
-    file = io.StringIO()
-    Console(file=file, width=220).print(shown, soft_wrap=True)
-    return [line.rstrip() for line in file.getvalue().splitlines()]
+def text(shown: Shown) -> list[str]:
+    return list(map(str, shown.lines()))
 
 
 def test_prices_line_up_whatever_their_decimals() -> None:
@@ -75,3 +71,42 @@ def test_a_line_says_where_a_stop_waits_and_what_is_in_doubt() -> None:
 
 def test_a_noun_follows_its_number() -> None:
     assert (counted(1, "order"), counted(2, "order")) == ("1 order", "2 orders")
+
+
+def test_a_long_text_is_folded_in_its_column_and_only_there() -> None:
+    table = Table("what", "found", header=False, fold=True)
+    table.add_row("clock", "one two three four five")
+    table.add_row("a longer name", "0" * 30)
+    lines = [str(line) for line in table.lines(width=35)]
+    assert lines == [
+        "clock          one two three four",
+        "               five",
+        "a longer name  " + "0" * 20,
+        "               " + "0" * 10,
+    ]
+    assert len(list(table.lines(width=5))) == 4, "on the narrowest terminal too"
+    assert [len(str(line)) for line in table.lines()] == [38, 45], "a pipe gets whole lines"
+
+
+def test_columns_line_up_whatever_is_in_them() -> None:
+    table = Table("name", "n", right=("n",))
+    table.add_row("\u5e01", "1")  # which takes two columns of a terminal
+    table.add_row("ab\x1b", "100")
+    assert [str(line) for line in table.lines()] == [
+        "name      n",
+        "\u5e01        1",
+        "ab\\x1b  100",
+    ]
+
+
+def test_a_terminal_gets_colours_and_a_pipe_the_same_words() -> None:
+    line = StyledLine(("BAD", "bold red"), " and ", ("dim", "dim"))
+    assert line.painted() == "\x1b[1;31mBAD\x1b[0m and \x1b[2mdim\x1b[0m"
+    shown = Block("one\ntwo", line)
+    assert [str(each) for each in shown.lines()] == ["one", "two", "BAD and dim"]
+
+
+def test_each_number_of_a_status_has_its_name() -> None:
+    status: dict[str, Any] = {"door": {"waiting": 0, "refused": {"silent": 2, "no_key": 1}}}
+    assert text(show.status_table(status)) == ["door  waiting 0, refused silent 2 no_key 1"]
+    assert text(show.status_table({"hidden": {}, "alarms": []})) == ["hidden  -", "alarms  -"]

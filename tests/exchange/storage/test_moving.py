@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from grenache_py.exchange.cli import exchange
+from grenache_py.exchange.cli.commands import exchange
 from grenache_py.exchange.effects.rows import Snapshot
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage.copies import copy
