@@ -137,7 +137,7 @@ class Screen:
 
     def find(self, name: str) -> WebElement:
         """The element with this id, or the first that this selector finds."""
-        selector = name if set(name) & set(" [.#") else f"#{name}"
+        selector = name if set(name) & set(" [.#>") else f"#{name}"
         return self.driver.find_element("css selector", selector)
 
     def text(self, name: str) -> str:

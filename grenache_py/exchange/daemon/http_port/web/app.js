@@ -227,7 +227,10 @@ $("badge").onclick = () => {
   $("badge").ariaExpanded = !$("facts").hidden;
   showFacts();
 };
-$("market").onchange = () => watch().catch(failed);
+$("market").onchange = () => {
+  form.empty(); // a price of one market is none of another
+  watch().catch(failed);
+};
 $("group").onchange = $("within").onchange = page.changed;
 $("login").onsubmit = (event) => {
   event.preventDefault();
@@ -260,7 +263,7 @@ document.onkeydown = (event) => {
   const { target, key } = event, field = target.closest("input, select");
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (!KEYS[key] || (key !== "Escape" && $("no-keys").checked)) return;
-  // A field for a number knows no letters; in another one a key is what it always is.
+  // A field for a number knows no letters; in others a key is what it always is.
   if (field && field.inputMode !== "decimal") return;
   event.preventDefault();
   KEYS[key]();

@@ -60,7 +60,7 @@ export function sweep(levels, quantity, reaches) {
   return { filled, left, worst, average: filled ? divide(value, filled) : null };
 }
 
-/** How far a market order goes from the best price of the side that it meets. */
+/** How far a market order goes from the best price that it meets. */
 export function protectedPrice(market, side, best) {
   const ticks = best / market.priceStep, margin = (ticks * market.protection) / 10000n;
   return (side === "buy" ? ticks + margin : ticks - margin) * market.priceStep;

@@ -1,4 +1,4 @@
-// What all parts share: what the page knows of its peer, and what they do with the document.
+// What all parts share: what is known of the peer, and what they do with the document.
 
 export const page = {
   line: null, // see net.js
@@ -45,7 +45,7 @@ export function list(body, columns, items, show, none = "") {
   });
 }
 
-/** The time of day here, with the day when it is not today. */
+/** The time of day here, with the day if it is not today. */
 export function clock(ms) {
   const at = new Date(ms), day = at.toDateString(), time = at.toTimeString().slice(0, 8);
   return day === new Date().toDateString() ? time : `${day.slice(4, 10)}, ${time}`;
