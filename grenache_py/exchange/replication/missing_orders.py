@@ -1,7 +1,8 @@
 """
 Orders that are held here and that a helper does not have: it hides them, or they are closed.
 
-Pure. See docs/design/sync.rst#missing. One neighbour's word is not enough to drop an order.
+Pure. See docs/design/sync.rst#missing. One neighbour's word is not enough to drop an order, but
+for that of its home.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class MissingOrders:
     """
 
     _table: OriginTable
-    _said: dict[str, dict[str, str]] = attrs.Factory(dict)  # home -> order -> key of the helper
+    #: By home and order: who said it first, and of which version.
+    _said: dict[str, dict[str, tuple[str, int]]] = attrs.Factory(dict)
 
     def said(self, origin: Origin, records: Sequence[RemoteOrder], key: str, only: bool) -> None:
         """
@@ -41,24 +43,29 @@ class MissingOrders:
             key: of the helper.
             only: there is no other neighbour who could be asked.
         """
-        before = self._said.pop(origin.home, {})
-        if origin.state in _SETTLED or not records:
+        said = self._said.pop(origin.home, {})
+        if origin.state in _SETTLED:
             return
-        if not _agrees_without(origin, records):
+        if key != origin.home and not _agrees_without(origin, records):
             # Perhaps it hides some. Another peer is asked when the home's next heartbeat differs.
-            seen = {record.order_id: before.get(record.order_id) for record in records}
-            self._said[origin.home] = {order_id: first or key for order_id, first in seen.items()}
+            # Who has one of them after all is not believed more: it may have missed the end.
+            still = {
+                order_id: (first, version)
+                for order_id, (first, version) in said.items()
+                if (record := origin.records.find(order_id)) and record.version == version
+            }
+            news = {r.order_id: (key, r.version) for r in records if r.order_id not in still}
+            self._said[origin.home] = {**still, **news}
             records = [
                 record
                 for record in records
-                if (first := seen[record.order_id]) is not None and (first != key or only)
+                if record.order_id in still and (still[record.order_id][0] != key or only)
             ]
         for record in records:
             self._table.records.drop(origin, record)
         if records:
             self._table.changed[origin.home] = None
-            if origin.expected is not None:
-                origin.settle()
+            origin.settle()
 
     def expire(self) -> None:
         """Forget what was said of homes that are not held any more, or that are in order."""
@@ -70,8 +77,6 @@ class MissingOrders:
 
 def _agrees_without(origin: Origin, records: Sequence[RemoteOrder]) -> bool:
     """Whether the rest is what the home signed."""
-    if origin.expected is None:
-        return False
     gone = sum(element(record.order_id, record.version) for record in records)
     rest = (origin.fingerprint - gone) % FINGERPRINT_MODULUS
     return origin.expected == (rest, len(origin.records) - len(records))

@@ -53,8 +53,8 @@ class Origin:
         state: how far ``records`` are believed to be its live set.
         published: the newest entry that published an order whose first state is to come: a
             step of many trades takes several entries.
-        expected: in state ADOPTED only: fingerprint and size of the live set by the log, from the
-            heartbeat that was adopted on.
+        expected: fingerprint and size of the live set by the log, while ``records`` are not known
+            to be it; None before the first heartbeat.
         on_change: called when its state or ``visible`` changed, or ``waiting`` began or ended.
         agreed: epoch and number of the last entry after which its home agreed with ``records``.
         jumps: how often entries were left out: a new epoch, or a heartbeat that was jumped to.
@@ -163,7 +163,8 @@ class Origin:
 
     def _happened(self, event: OriginEvent) -> None:
         self.state = ORIGIN_TRANSITIONS.next(self.state, event)
-        self.expected = None
+        if event is not OriginEvent.SET_ADOPTED:
+            self.expected = None
         if event in (OriginEvent.BEAT_AGREED, OriginEvent.LOG_AGREED):
             self.agreed = self.epoch, self.seq
         self.on_change(self)
@@ -190,8 +191,12 @@ class Origin:
     def heard_beat(self, beat: HeartbeatBody) -> None:
         """A heartbeat was applied, and the states in its entry."""
         self.lease_ms = beat.lease_ms
-        agrees = beat.live == len(self.records) and int(beat.fingerprint, 16) == self.fingerprint
-        self._happened(OriginEvent.BEAT_AGREED if agrees else OriginEvent.BEAT_DIFFERED)
+        signed = int(beat.fingerprint, 16), beat.live
+        if signed == (self.fingerprint, len(self.records)):
+            self._happened(OriginEvent.BEAT_AGREED)
+        else:
+            self._happened(OriginEvent.BEAT_DIFFERED)
+            self.expected = signed
 
     # Jumping ahead, and seeing whether what was adopted is what the log says.
 
@@ -212,9 +217,9 @@ class Origin:
         if (self.epoch, self.seq) == (entry.epoch, entry.seq):
             self._happened(OriginEvent.HEAD_ADOPTED)
             self.expected = int(beat.fingerprint, 16), beat.live
-            self.settle()
         else:
             self._happened(OriginEvent.SET_ADOPTED)
+        self.settle()
 
     def follow(self, state: StateBody, first: bool, terminal: bool) -> None:
         """

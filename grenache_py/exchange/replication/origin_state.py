@@ -20,7 +20,7 @@ class OriginState(Enum):
 
     Attributes:
         FOLLOWING: entries are applied in order; no heartbeat has confirmed the live set yet.
-        VERIFIED: the newest heartbeat agreed with it, or the log that follows an adopted heartbeat.
+        VERIFIED: the newest heartbeat agreed with it, or the log that follows a heartbeat.
         UNSURE: it differs from what its home signed; it must be reconciled.
         ADOPTED: it was taken from a neighbour, with the heartbeat that is now the head; what the
             log says from there on must agree with it, or the next heartbeat.
@@ -76,7 +76,8 @@ def _transitions() -> dict[tuple[OriginState, OriginEvent], OriginState]:
         OriginEvent.RULE_BROKEN: OriginState.FROZEN,
     }
     table = {(state, event): after for event, after in from_any.items() for state in believed}
-    table[OriginState.ADOPTED, OriginEvent.LOG_AGREED] = OriginState.VERIFIED
+    for unproven in (OriginState.ADOPTED, OriginState.UNSURE, OriginState.FOLLOWING):
+        table[unproven, OriginEvent.LOG_AGREED] = OriginState.VERIFIED
     # Only a set that is known to differ is reconciled without a newer heartbeat.
     table[OriginState.UNSURE, OriginEvent.SET_ADOPTED] = OriginState.FOLLOWING
     return table

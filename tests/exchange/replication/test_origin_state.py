@@ -67,11 +67,11 @@ class Driver:
 
     def beat_differs(self) -> None:
         self.origin.heard_beat(self.beat(False))
-        self.flags.checked, self.flags.suspect, self.flags.expected = False, True, False
+        self.flags.checked, self.flags.suspect, self.flags.expected = False, True, True
 
     def chain_breaks(self) -> None:
         self.origin.chain_broke()
-        self.flags.suspect = True
+        self.flags.suspect, self.flags.expected = True, False
 
     def jumps(self, agrees: bool) -> None:
         next_one, beat = entry(self.origin, 5), self.beat(agrees)
@@ -91,7 +91,7 @@ class Driver:
         except LocalProtocolError:
             self.origin.seq -= 2
             raise
-        self.flags.suspect = self.flags.checked = self.flags.expected = False
+        self.flags.suspect = self.flags.checked = False
 
     def log_agrees(self) -> None:
         if self.origin.expected is None:
@@ -99,7 +99,7 @@ class Driver:
             return
         self.origin.expected = self.origin.fingerprint, 0
         self.origin.settle()
-        self.flags.checked, self.flags.expected = True, False
+        self.flags = Flags(checked=True)
 
     def begins_an_epoch(self) -> None:
         self.origin.begin_epoch(self.origin.epoch + 1)
@@ -107,7 +107,7 @@ class Driver:
 
     def breaks_a_rule(self) -> None:
         self.origin.freeze("it lied")
-        self.flags.frozen = True
+        self.flags.frozen, self.flags.expected = True, False
 
 
 def attrs_moved(origin: Origin, moved: Entry, beat: HeartbeatBody) -> Entry:
@@ -147,7 +147,7 @@ def test_the_states_say_what_the_flags_said(acts: list[Callable[[Driver], None]]
         assert origin.complete is flags.complete
         assert (origin.state is OriginState.UNSURE) is flags.unsure
         assert bool(origin.frozen) is (origin.state is OriginState.FROZEN) is flags.frozen
-        assert (origin.expected is not None) is (origin.state is OriginState.ADOPTED)
+        assert (origin.expected is not None) is flags.expected
 
 
 @given(st.lists(st.sampled_from(OriginEvent), max_size=20))
@@ -292,7 +292,8 @@ def test_whatever_neighbours_say_no_event_is_illegal(
             deed(story, number)
         for origin in story.replica.origins.values():
             assert bool(origin.frozen) is (origin.state is OriginState.FROZEN)
-            assert (origin.expected is not None) is (origin.state is OriginState.ADOPTED)
+            sure = (OriginState.VERIFIED, OriginState.FROZEN)
+            assert origin.expected is None or origin.state not in sure
             if origin.state is OriginState.FROZEN:
                 assert not origin.visible and not origin.waiting
 

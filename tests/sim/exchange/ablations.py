@@ -648,7 +648,7 @@ ABLATIONS = (
         peers=3,
         orders=2_000,
         flow=Flow(burst=20, sweeps=0.3, spread=2, accounts=8),
-        first=8,
+        first=24,
     ),
     Ablation(
         "gaps are never fetched",
