@@ -39,6 +39,8 @@ MODEST_S = 30.0
 STEP_S = 10.0
 #: Likewise the loading of a node: a home may be large.
 LOAD_S = 300.0
+#: Two clocks do not go at quite the same pace.
+_LATER_S = 0.005
 #: Terms are seconds since then where numbers may have been lost, as epochs are minutes.
 _BEGIN_S = 1_767_225_600  # 2026-01-01
 
@@ -147,6 +149,8 @@ class DaemonRole:
             self.reason = self._why_not(sight, now)
             if not self.reason:
                 self._take_over(RoleEvent.ELECT, sight, now)
+            elif sight.term.holder:
+                self._look_at = now + min(LOOK_S, self._elects_in_s(sight))
 
     def look_failed(self, step: int, reason: str, now: float) -> None:
         """A look has no answer. Who held the term meanwhile nobody knows."""
@@ -332,8 +336,7 @@ class DaemonRole:
 
     def _why_not(self, sight: Sight, now: float) -> str:
         """Why this daemon does not take the term now; "" when it does."""
-        term, watch = sight.term, self._watch
-        assert watch is not None
+        term = sight.term
         if unfit := self._unfit(sight):
             return unfit
         if not term.holder:
@@ -342,10 +345,15 @@ class DaemonRole:
             if sight.wanted not in ("", self._boot) and sight.silent_s < WANTED_S:
                 return "another daemon is wanted"
             return ""
-        watched_s = sight.at_s - watch.since_s
-        if sight.silent_s < SILENT_S or watched_s < SILENT_S:
+        if self._elects_in_s(sight):
             return f"{term.holder} holds term {term.number}"
         return ""
+
+    def _elects_in_s(self, sight: Sight) -> float:
+        """When to look whether the holder has been silent for long enough; 0: it has."""
+        assert self._watch is not None
+        left_s = SILENT_S - min(sight.silent_s, sight.at_s - self._watch.since_s)
+        return 0.0 if left_s <= 0 else left_s + _LATER_S
 
     # How it changes.
 

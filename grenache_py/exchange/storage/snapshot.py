@@ -49,7 +49,8 @@ __all__ = [
 
 #: What `Snapshot` promises to be bounded by.
 LOG_TAIL_MAX = 1_024
-CLOSED_ORDERS_MAX = 10_000
+#: Those that clients ask about again; a home with 10,000 would serve 0.2 s later.
+CLOSED_ORDERS_MAX = 1_000
 TRADES_PER_MARKET_MAX = 1_000
 #: Among which the last one is: others tell of theirs a little late.
 TRADES_BESIDE_A_BOOK_MAX = 100

@@ -108,8 +108,9 @@ class PostgreSQLStore(HistoryReads):
         used_ids = self._used_ids = UsedClientIds()
         await self._forget_reading()
         found = await self._at_work(OPEN_S, self._database.load)
-        await self._measure()
+        # Nobody waits for these: a home that was taken over is to serve at once.
         self._read(snapshot.client_ids).addCallbacks(used_ids.complete, lambda _: None)
+        self._measure()
         return found
 
     def give_up(self) -> Deferred[None]:
