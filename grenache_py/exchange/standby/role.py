@@ -326,7 +326,7 @@ class DaemonRole:
         if not self._is_own(sight):
             self._stand_by("another daemon has taken the term", now)
             return
-        self.reason = self._unfit(sight)
+        self.reason = self._unfit(sight) or sight.stalled
         if not self.reason:
             self._take_over(RoleEvent.HELD, sight, now)
 
@@ -344,10 +344,10 @@ class DaemonRole:
                 return "it gave the term up, and leaves it to others for now"
             if sight.wanted not in ("", self._boot) and sight.silent_s < WANTED_S:
                 return "another daemon is wanted"
-            return ""
+            return sight.stalled
         if self._elects_in_s(sight):
             return f"{term.holder} holds term {term.number}"
-        return ""
+        return sight.stalled
 
     def _elects_in_s(self, sight: Sight) -> float:
         """When to look whether the holder has been silent for long enough; 0: it has."""

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["Sight", "Term", "Watch"]
+__all__ = ["STALLED_S", "Sight", "Term", "Watch"]
+
+#: A commit that has waited for so long waits for a standby that is not there.
+STALLED_S = 1.0
+_STALLED = (
+    "commits wait for a synchronous standby that does not answer, so nobody can take the term: look"
+    " at the standby, and at the way to it"
+)
 
 
 @attrs.frozen
@@ -42,6 +49,7 @@ class Sight:
         head: epoch and number of the newest entry of the home's own log.
         unsafe: why a commit in this database may be lost; "" when it may not
             (docs/design/standby.rst#rule-6).
+        waits_s: how long a commit has waited for the synchronous standby, of whichever daemon.
     """
 
     term: Term
@@ -51,6 +59,12 @@ class Sight:
     head: tuple[int, int] = (0, 0)
     wanted: str = ""
     unsafe: str = ""
+    waits_s: float = 0.0
+
+    @property
+    def stalled(self) -> str:
+        """Why nobody can take the term now: that commit would wait as well; "" when one can."""
+        return _STALLED if self.waits_s > STALLED_S else ""
 
 
 @attrs.define

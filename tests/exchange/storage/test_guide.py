@@ -79,7 +79,8 @@ def test_what_the_night_section_quotes_is_what_the_store_says() -> None:
     night = guide[guide.index(".. _three-in-the-morning:") : guide.index(".. _backup-of-a")]
     quoted = re.findall(r'^".*', night, re.M)
     room = ROOT / "grenache_py/exchange/storage/postgresql"
-    sources = [*room.glob("*.py"), *room.glob("schema/*.sql"), room / "../../standby/role.py"]
+    roles = room.parent.parent / "standby"
+    sources = [*room.glob("*.py"), *room.glob("schema/*.sql"), *roles.glob("*.py")]
     # As Python reads strings that go on in the next line.
     said = re.sub(r'"\s*f?"', "", "\n".join(path.read_text() for path in sources))
     for words in re.findall(r'"(.*?)"', "\n".join(quoted)):

@@ -52,6 +52,7 @@ class Transaction:
     was_silent: bool = False
     visible: bool = False
     over: bool = False
+    sent_s: float = 0.0
 
     def end(self, how: str) -> None:
         if not self.over:
@@ -191,6 +192,8 @@ class SharedDatabase:
     def _sight(self, server: Server) -> Sight:
         now = self.clock.now
         unsafe = "" if server.synchronous else "no synchronous standby is named"
+        waiting = [s.transaction for s in self.sessions if s.server is server and s.transaction]
+        waits_s = [now - each.sent_s for each in waiting if each in server.log]
         sight = Sight(
             server.term,
             BEGAN_S + now,
@@ -199,6 +202,7 @@ class SharedDatabase:
             server.head,
             server.wanted,
             unsafe,
+            max(waits_s, default=0.0),
         )
         if self._old is None or now - self._old[0] > 10.0:
             self._old = now, sight
@@ -367,7 +371,7 @@ class SharedDatabase:
         """A commit is on its server; it waits for the standby."""
         session = transaction.session
         server = session.server
-        session.transaction = transaction
+        session.transaction, transaction.sent_s = transaction, self.clock.now
         server.log.append(transaction)
         if not server.synchronous:
             self._finish(server, transaction, "committed")

@@ -45,7 +45,10 @@ FROM term {beside}
 _SELECT_SERVER = """
 SELECT extract(epoch FROM clock_timestamp())::double precision,
     current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),
-    substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || ' ' || pg_postmaster_start_time()
+    substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || ' ' || pg_postmaster_start_time(),
+    (SELECT coalesce(max(extract(epoch FROM clock_timestamp() - state_change)), 0)::double precision
+        FROM pg_stat_activity WHERE datname = current_database()
+        AND starts_with(application_name, ?) AND wait_event = 'SyncRep')
 """
 _WATCHED = "extract(epoch FROM alive)::double precision, wanted"
 
@@ -78,10 +81,11 @@ def read_term(session: DatabaseSession, schema_known: int, alone: bool) -> Store
     Raises:
         StoreError: this program is too old for the database.
     """
-    at_s, commit, names, server = session.execute(_SELECT_SERVER).fetchone()
+    found = session.execute(_SELECT_SERVER, (WRITER_NAME,)).fetchone()
+    at_s, commit, names, server, waits_s = found
     unsafe = "" if alone else next(waits_for_nobody(commit, names), "")
     unsafe = f"{session.place} {unsafe}" if unsafe else ""
-    sight = Sight(Term(), at_s, _SILENT_S, server, unsafe=unsafe)
+    sight = Sight(Term(), at_s, _SILENT_S, server, unsafe=unsafe, waits_s=waits_s)
     if session.execute("SELECT to_regclass('exchange.version')").fetchone() == (None,):
         return StoredTerm(sight)
     (schema,) = session.execute("SELECT schema FROM version").fetchone()
