@@ -24,6 +24,7 @@ from packaging.version import Version
 
 from grenache_py import __version__
 from grenache_py.exchange import tap as exchange_tap
+from grenache_py.exchange.settings import secret_files
 from grenache_py.exchange.settings.secret_files import read_identity
 from grenache_py.grape import tap as grape_tap
 from grenache_py.service import STOP_TIMEOUT_S
@@ -215,7 +216,9 @@ STANDBY: dict[str, Any] = yaml.safe_load((CONTAINER / "standby/compose.yaml").re
 PATRONI: dict[str, Any] = yaml.safe_load((CONTAINER / "standby/patroni.yml").read_text())
 
 
-def test_daemons_stand_by_for_each_other_at_every_database_host(tmp_path: Path) -> None:
+def test_daemons_stand_by_for_each_other_at_every_database_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     services = STANDBY["services"]
     hosts = [name for name in services if name.startswith("database")]
     daemons = [name for name in services if name.startswith("exchange")]
@@ -240,13 +243,9 @@ def test_daemons_stand_by_for_each_other_at_every_database_host(tmp_path: Path) 
         for secret in services[name]["secrets"]:
             assert f"/run/secrets/{secret}" in f"{script}{services[name]['command']}"
         assert services[name]["read_only"] and services[name]["volumes"] == [f"{name}:/data"]
-    assert read_identity(_private(tmp_path / "secrets/identity.key"))
-
-
-def _private(key: Path) -> Path:
-    """As the container's user has it."""
-    key.chmod(0o600)
-    return key
+        assert options.exchange.identity == "/run/secrets/identity.key"
+    monkeypatch.setattr(secret_files, "CONTAINER_SECRETS", f"{tmp_path}/secrets/")
+    assert read_identity(tmp_path / "secrets/identity.key")
 
 
 def test_patroni_never_lets_one_disk_acknowledge() -> None:

@@ -3,7 +3,7 @@ Files that must stay secret: the peer's identity, and the tokens of its clients.
 
 Shell: touches the files it is named. An identity is made once and kept (docs/failure-modes.rst#f9);
 whoever can read it can trade as this peer, so a file that others may read is refused, not repaired.
-The one exception is a token file that an engine of containers put where it puts secrets.
+The one exception is a file that an engine of containers put where it puts secrets.
 """
 
 from __future__ import annotations
@@ -66,11 +66,13 @@ def read_identity(path: Path) -> Identity:
     """
     Return the identity kept in a file.
 
+    Nobody else may read it, but below `CONTAINER_SECRETS`.
+
     Raises:
         ConfigError: it cannot be used; the message says what to do.
     """
     try:
-        text = _read_secret(path, others=0o077)
+        text = _read_secret(path, others=0o033 if _of_container(path) else 0o077)
     except OSError as error:
         raise ConfigError(f"{path}: {_reason(error, path)}") from None
     except ConfigError as error:
@@ -122,6 +124,10 @@ def _reason(error: OSError, path: Path) -> str:
     return str(error.strerror)
 
 
+def _of_container(path: Path) -> bool:
+    return os.path.abspath(path).startswith(CONTAINER_SECRETS)
+
+
 def _read_secret(path: Path, others: int) -> str:
     with path.open("rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -145,9 +151,8 @@ def read_tokens(file: str) -> ClientTokens:
         ConfigError: it cannot be read, others can read it, or it makes no sense.
     """
     path = Path(file)
-    others = 0o033 if os.path.abspath(path).startswith(CONTAINER_SECRETS) else 0o037
     try:
-        return ClientTokens.of(toml(_read_secret(path, others)))
+        return ClientTokens.of(toml(_read_secret(path, 0o033 if _of_container(path) else 0o037)))
     except OSError as error:
         raise ConfigError(f"token file {file}: {_reason(error, path)}") from None
     except ConfigError as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from grenache_py.trading import Client, Standby, Stream
 from grenache_py.trading.errors import ExchangeError
-from tests.exchange.daemon.test_daemon import DEADLINE_S, Daemon, place
+from tests.exchange.daemon.test_daemon import DEADLINE_S, Daemon, place, tool
 from tests.exchange.daemon.test_on_postgresql import becomes, elsewhere, pair, spare, until
 from tests.support.postgresql import MISSING, Server, primary, standby
 from tests.support.roads import Roads
@@ -109,23 +110,29 @@ def test_subscribers_go_on_by_number_over_a_takeover(
             assert seen[-1].bids == trader.get_book(market).bids
 
 
-def test_what_an_asynchronous_failover_lost_is_noticed_by_the_neighbours(tmp_path: Path) -> None:
-    (tmp_path / "near").mkdir()
-    (tmp_path / "here").mkdir()
+@contextmanager
+def commits_lost(folder: Path) -> Iterator[tuple[Daemon, Any, str, str]]:
+    """
+    A daemon whose database has just failed over to a server that had less, and that says so.
+
+    With a client of its neighbour, an order that is stored still, and one that is lost.
+    """
+    for name in ("near", "here"):
+        (folder / name).mkdir()
     with (
         primary() as one,
         standby(one) as two,
-        Daemon(tmp_path / "near") as neighbour,
+        Daemon(folder / "near") as neighbour,
         neighbour.client() as near,
     ):
         one.set(synchronous_standby_names="")
         one.ask("CREATE DATABASE home")
         [port] = near.call("status")["listen"]["peer"]
         options = ("--store", one.url("home", two), "--single-database", "--connect", port)
-        with Daemon(tmp_path / "here", *options) as daemon:
+        with Daemon(folder / "here", *options) as daemon:
             with daemon.client() as client:
                 linked(near, *client.call("status")["listen"]["peer"])
-                place(client, "buy", "90")
+                kept = place(client, "buy", "90")["order_id"]
                 in_step(one, two)
                 two.stop()
                 lost = place(client, "buy", "91")["order_id"]
@@ -134,20 +141,55 @@ def test_what_an_asynchronous_failover_lost_is_noticed_by_the_neighbours(tmp_pat
             two.start()
             two.promote()
             until(daemon, "it lost commits")  # it knows what it had there itself
-            daemon.kill()
-            daemon.start()  # and now knows nothing
+            yield daemon, near, kept, lost
+
+
+def test_what_an_asynchronous_failover_lost_is_noticed_by_the_neighbours(tmp_path: Path) -> None:
+    with commits_lost(tmp_path) as (daemon, _, _, lost):
+        daemon.kill()
+        daemon.start()  # and now knows nothing
+        ends = time.monotonic() + DEADLINE_S
+        while True:
+            found = until(daemon)
+            if [alarm["id"] for alarm in found["raised"]] == ["own-log"]:
+                break
+            assert time.monotonic() < ends, found
+            time.sleep(0.05)
+        with daemon.client() as client:
+            with pytest.raises(ExchangeError):
+                place(client, "buy", "92")
+            with pytest.raises(ExchangeError):
+                client.call("order.get", order_id=lost)
+
+
+def test_a_new_epoch_closes_what_is_left_and_the_neighbours_follow(tmp_path: Path) -> None:
+    with commits_lost(tmp_path) as (daemon, near, kept, lost):
+        said = tool(daemon, "promote", "--new-epoch", "--yes")
+        term = int(said.removeprefix("serves, in term "))
+        assert term > 2**24, "above every term that may have been lost"
+        with daemon.client() as client:
+            assert client.call("order.get", order_id=kept)["status"] == "cancelled"
+            with pytest.raises(ExchangeError):
+                client.call("order.get", order_id=lost)
+            assert client.call("book.get", market="BTC-USD")["bids"] == []
+            sold = place(client, "sell", "95")
             ends = time.monotonic() + DEADLINE_S
-            while True:
-                found = until(daemon)
-                if [alarm["id"] for alarm in found["raised"]] == ["own-log"]:
+            while True:  # what the neighbour held of the lost log is gone there too
+                book = near.call("book.get", market="BTC-USD")
+                if (book["bids"], [ask[0] for ask in book["asks"]]) == ([], ["95"]):
                     break
-                assert time.monotonic() < ends, found
+                assert time.monotonic() < ends, book
                 time.sleep(0.05)
-            with daemon.client() as client:
-                with pytest.raises(ExchangeError):
-                    place(client, "buy", "92")
-                with pytest.raises(ExchangeError):
-                    client.call("order.get", order_id=lost)
+            bought = place(near, "buy", "95")
+            assert settled(near, bought["order_id"])["status"] == "filled"
+            assert settled(client, sold["order_id"])["status"] == "filled"
+            alarms = [each.call("status")["raised"] for each in (client, near)]
+        assert alarms == [[], []]
+        daemon.kill()
+        daemon.start()  # the epoch goes on
+        with daemon.client() as client:
+            assert until(daemon)["database"]["term"] == term + 1
+            assert client.call("order.get", order_id=sold["order_id"])["status"] == "filled"
 
 
 def in_step(one: Server, two: Server) -> None:

@@ -27,7 +27,7 @@ from grenache_py.exchange.errors import BUSY, INVALID_REQUEST, STANDBY, OrderErr
 from grenache_py.exchange.standby import role_effects as wishes
 from grenache_py.exchange.standby.role import SILENT_S, DaemonRole
 from grenache_py.exchange.standby.role_states import RoleState
-from grenache_py.exchange.standby.term import Sight
+from grenache_py.exchange.standby.term import Sight, Term
 from grenache_py.exchange.storage.postgresql.stored_term import in_use
 
 if TYPE_CHECKING:
@@ -153,8 +153,9 @@ class ServingRole:
         """See `gateway.Admin`."""
         role, sight = self._role, self._role.sight
         if new_epoch:
-            lives = sight is not None and sight.term.holder and sight.silent_s < SILENT_S
-            if role.term or lives:
+            term = Term() if sight is None else sight.term
+            other = term.holder and term.boot != self._boot
+            if role.term or (other and sight is not None and sight.silent_s < SILENT_S):
                 raise OrderError(
                     INVALID_REQUEST,
                     "A new epoch closes all open orders; it is for a database that lost what was"
