@@ -135,7 +135,7 @@ async def test_every_recorded_exchange_with_the_http_api() -> None:
                 request,
                 1 << 20 if ends else len(real(expected)),
                 half_close=name == "body_cl_then_close",
-                timeout_s=3.0,
+                timeout_s=60.0,
             )
             if normal(received) != expected:
                 wrong.append(f"{name}: {normal(received)[:300]!r}\n  not {expected[:300]!r} {why}")
@@ -185,7 +185,7 @@ async def test_the_recorded_trace_of_stored_items() -> None:
                 ports[step["http_port"]],
                 step["http_request"].replace("Host:", "Connection: close\r\nHost:").encode(),
                 1 << 20,
-                timeout_s=3.0,
+                timeout_s=60.0,
             )
             head, _, body = normal(received).partition("\r\n\r\n")
             answer = f"HTTP/1.1 {head[9:12]} \r\n\r\n{body}"

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from grenache_py.trading.errors import Unavailable
 from tests.support.wire_client import AWAY, WireClient
 
 pytestmark = pytest.mark.network
@@ -98,6 +99,17 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def place(client: WireClient, side: str, price: str, **more: Any) -> Any:
     order = {"market": "BTC-USD", "side": side, "quantity": "1", "price": price}
     return client.call("order.place", **(order | more))
+
+
+def placed(client: WireClient, side: str, price: str, **more: Any) -> Any:
+    """`place`, with a daemon that may have to look first whether it serves still."""
+    ends = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return place(client, side, price, **more)
+        except Unavailable:
+            if time.monotonic() > ends:
+                raise
 
 
 def test_everything_acknowledged_survives_kill_9(tmp_path: Path) -> None:

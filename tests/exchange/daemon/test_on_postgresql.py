@@ -22,6 +22,7 @@ from tests.exchange.daemon.test_daemon import (
     DEADLINE_S,
     Daemon,
     place,
+    placed,
     refusal,
     start_in_vain,
     tool,
@@ -70,8 +71,8 @@ def test_open_orders_outlive_the_daemon_and_its_machine(
     with on(url, tmp_path / "here") as daemon:
         with daemon.client() as client:
             peer = client.call("hello")["peer"]
-            kept = [place(client, "buy", f"{90 + n}", client_order_id=f"c{n}") for n in range(5)]
-            place(client, "sell", "94")
+            kept = [placed(client, "buy", f"{90 + n}", client_order_id=f"c{n}") for n in range(5)]
+            placed(client, "sell", "94")
             assert client.call("status")["database"]["term"] == 1
             trades = client.call("trades.list", market="BTC-USD")
             assert len(trades["trades"]) == 1
@@ -89,7 +90,7 @@ def test_open_orders_outlive_the_daemon_and_its_machine(
             database = until(another)["database"]
             assert (database["role"], database["term"]) == ("serving", 3)
             assert [each["sync"] for each in database["standbys"]] == ["sync"]
-            again = place(client, "buy", "92", client_order_id="c2")
+            again = placed(client, "buy", "92", client_order_id="c2")
             assert again["order_id"] == kept[2]["order_id"], "not placed twice"
             report = client.call("order.cancel", order_id=kept[0]["order_id"])
             assert report["status"] == "cancelled"
@@ -126,8 +127,8 @@ def test_a_daemon_that_stands_by_answers_reads_and_serves_when_the_other_is_kill
     url = one.url("home", two)
     with on(url, tmp_path / "here") as daemon, spare(daemon, url, tmp_path / "there") as other:
         with daemon.client() as client:
-            kept = place(client, "buy", "90", client_order_id="c")["order_id"]
-            place(client, "sell", "90", quantity="0.5")
+            kept = placed(client, "buy", "90", client_order_id="c")["order_id"]
+            placed(client, "sell", "90", quantity="0.5")
             listed = client.call("order.list"), client.call("markets.list")
             order = client.call("order.get", order_id=kept)
         found = becomes(other, "standby", 1)
@@ -147,13 +148,13 @@ def test_a_daemon_that_stands_by_answers_reads_and_serves_when_the_other_is_kill
                 client.call("book.subscribe", market="BTC-USD")
             assert client.call("hello")["serving"] == address(daemon)
         with daemon.client() as client:
-            place(client, "buy", "91")  # the one that serves is not hurt
+            placed(client, "buy", "91")  # the one that serves is not hurt
         daemon.kill()
         found = becomes(other, "serving", 2)
         assert found["store"] == "ok" and found["database"]["holder"] == address(other)
         with other.client() as client:
             assert client.call("order.get", order_id=kept) == order
-            assert place(client, "buy", "90", client_order_id="c")["order_id"] == kept
+            assert placed(client, "buy", "90", client_order_id="c")["order_id"] == kept
 
 
 def test_a_frozen_daemon_is_replaced_and_stands_by_when_it_wakes(
@@ -165,7 +166,7 @@ def test_a_frozen_daemon_is_replaced_and_stands_by_when_it_wakes(
     with on(url, tmp_path / "here") as daemon, spare(daemon, url, tmp_path / "there") as other:
         becomes(other, "standby", 1)
         with daemon.client() as client:
-            kept = place(client, "buy", "90")["order_id"]
+            kept = placed(client, "buy", "90")["order_id"]
             daemon.process.send_signal(signal.SIGSTOP)
             becomes(other, "serving", 2)
             with other.client() as another:
@@ -182,7 +183,7 @@ def test_a_frozen_daemon_is_replaced_and_stands_by_when_it_wakes(
         becomes(daemon, "serving", 3)
         with daemon.client() as client:
             assert client.call("order.get", order_id=kept)["status"] == "cancelled"
-            place(client, "buy", "91")
+            placed(client, "buy", "91")
         assert "Traceback" not in daemon.log.read_text() + other.log.read_text()
 
 
@@ -287,7 +288,7 @@ def test_a_failover_of_the_database_costs_a_moment_and_nothing_else(
     one, two = pair
     one.ask("CREATE DATABASE home")
     with on(one.url("home", two), tmp_path / "here") as daemon, daemon.client() as client:
-        kept = [place(client, "buy", f"{80 + n}")["order_id"] for n in range(10)]
+        kept = [placed(client, "buy", f"{80 + n}")["order_id"] for n in range(10)]
         one.kill()
         two.promote()
         two.set(synchronous_standby_names="")
@@ -298,7 +299,7 @@ def test_a_failover_of_the_database_costs_a_moment_and_nothing_else(
             until(daemon)
             listed = {order["order_id"] for order in client.call("order.list")["orders"]}
             assert listed >= set(kept)
-            place(client, "sell", "89")
+            placed(client, "sell", "89")
 
 
 def test_what_it_needs_is_said(tmp_path: Path) -> None:

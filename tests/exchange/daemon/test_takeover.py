@@ -13,7 +13,7 @@ import pytest
 
 from grenache_py.trading import Client, Standby, Stream
 from grenache_py.trading.errors import ExchangeError
-from tests.exchange.daemon.test_daemon import DEADLINE_S, Daemon, place, tool
+from tests.exchange.daemon.test_daemon import DEADLINE_S, Daemon, place, placed, tool
 from tests.exchange.daemon.test_on_postgresql import becomes, elsewhere, pair, spare, until
 from tests.support.postgresql import MISSING, Server, primary, standby
 from tests.support.roads import Roads
@@ -36,7 +36,7 @@ def test_neighbours_follow_a_takeover_and_do_not_take_it_for_a_copy(
         with Daemon(tmp_path / "here", *options) as daemon:
             with daemon.client() as client:
                 linked(near, *client.call("status")["listen"]["peer"])
-                kept = place(client, "sell", "90")
+                kept = placed(client, "sell", "90")
             daemon.process.send_signal(signal.SIGSTOP)
             with Daemon(elsewhere(daemon, tmp_path / "there"), *options) as another:
                 there = becomes(another, "serving", 2)["listen"]["peer"]
@@ -45,7 +45,7 @@ def test_neighbours_follow_a_takeover_and_do_not_take_it_for_a_copy(
                 becomes(daemon, "standby", 2)
                 linked(near, *there)
                 assert near.call("status")["raised"] == []
-                bought = place(near, "buy", "90")
+                bought = placed(near, "buy", "90")
                 assert settled(near, bought["order_id"])["status"] == "filled"
                 with another.client() as client:
                     assert settled(client, kept["order_id"])["status"] == "filled"
@@ -132,10 +132,10 @@ def commits_lost(folder: Path) -> Iterator[tuple[Daemon, Any, str, str]]:
         with Daemon(folder / "here", *options) as daemon:
             with daemon.client() as client:
                 linked(near, *client.call("status")["listen"]["peer"])
-                kept = place(client, "buy", "90")["order_id"]
+                kept = placed(client, "buy", "90")["order_id"]
                 in_step(one, two)
                 two.stop()
-                lost = place(client, "buy", "91")["order_id"]
+                lost = placed(client, "buy", "91")["order_id"]
             seen(near, "91")
             one.kill()
             two.start()
@@ -172,7 +172,7 @@ def test_a_new_epoch_closes_what_is_left_and_the_neighbours_follow(tmp_path: Pat
             with pytest.raises(ExchangeError):
                 client.call("order.get", order_id=lost)
             assert client.call("book.get", market="BTC-USD")["bids"] == []
-            sold = place(client, "sell", "95")
+            sold = placed(client, "sell", "95")
             ends = time.monotonic() + DEADLINE_S
             while True:  # what the neighbour held of the lost log is gone there too
                 book = near.call("book.get", market="BTC-USD")
@@ -180,7 +180,7 @@ def test_a_new_epoch_closes_what_is_left_and_the_neighbours_follow(tmp_path: Pat
                     break
                 assert time.monotonic() < ends, book
                 time.sleep(0.05)
-            bought = place(near, "buy", "95")
+            bought = placed(near, "buy", "95")
             assert settled(near, bought["order_id"])["status"] == "filled"
             assert settled(client, sold["order_id"])["status"] == "filled"
             alarms = [each.call("status")["raised"] for each in (client, near)]

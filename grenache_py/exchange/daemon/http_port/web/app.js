@@ -1,4 +1,4 @@
-// The page of one peer: what is followed and drawn, and what people do but for orders.
+// The page of one peer: what is followed and drawn, what people do but for orders.
 import { Book, groupOf, grouped } from "./book.js";
 import * as chart from "./chart.js";
 import * as form from "./form.js";
@@ -40,7 +40,7 @@ async function live() {
   showState();
 }
 
-/** A part was not to be had: the bar says so, and with each status it is asked for again. */
+/** A part was not to be had: the bar says so. */
 function failed(error) {
   if (line.state === "live") fault = error.message;
 }
