@@ -112,7 +112,8 @@ class Checker:
         self._fills_seen: dict[tuple[str, str], float] = {}
         self._first_asked: dict[tuple[str, int, str], tuple[float, int]] = {}
         self._in_doubt: dict[tuple[str, str], float] = {}
-        self._passed_on: dict[tuple[str, int, int], set[bytes]] = defaultdict(set)  # by way
+        #: By way: entries, each with its home.
+        self._passed_on: dict[tuple[str, int, int], dict[bytes, str]] = defaultdict(dict)
         self.trace = sha256()
 
     # What is durable.
@@ -282,7 +283,7 @@ class Checker:
         if not self.check_sends or peer.identity.key in self.amnesia:
             return
         home = peer.identity.key
-        seen: dict[bytes, list[bytes]] = {}  # links often get the same line
+        seen: dict[bytes, list[tuple[bytes, str]]] = {}  # links often get the same line
         for item in batch.sends:
             if not isinstance(item, Send):
                 continue
@@ -295,7 +296,8 @@ class Checker:
                 if hashes is None:
                     entries = msgspec.json.decode(item.line)["params"]["entries"]
                     hashes = seen[item.line] = [
-                        self._entry_left(home, signed["payload"]) for signed in entries
+                        (self._entry_left(home, signed["payload"]), signed["payload"][9:73])
+                        for signed in entries
                     ]
                 if self.evil and self._is_evil(peer, item.link):
                     continue  # it may ask for the same again and again, or be gone
@@ -344,7 +346,7 @@ class Checker:
             raise Violation(f"I6: entry {entry.seq} of {home[:8]} left before it was durable")
         return digest
 
-    def _once(self, way: tuple[str, int, int], hashes: list[bytes]) -> None:
+    def _once(self, way: tuple[str, int, int], hashes: list[tuple[bytes, str]]) -> None:
         passed_on = self._passed_on[way]
         before = len(passed_on)
         passed_on.update(hashes)
@@ -361,6 +363,10 @@ class Checker:
     def forgotten(self, peer: Peer, home: str) -> None:
         """``peer`` knows nothing of ``home`` any more, and may learn of it from anybody."""
         self._held.pop((peer.name, peer.life, home), None)
+        for (name, life, _), passed_on in self._passed_on.items():
+            if (name, life) == (peer.name, peer.life):
+                for digest in [each for each, of in passed_on.items() if of == home]:
+                    del passed_on[digest]
 
     def replicas(self, peers: list[Peer]) -> None:
         """I1, I9, I13, I14 and O8, of every node as it stands."""
@@ -510,7 +516,8 @@ class Checker:
     def doubts_end(self, peers: list[Peer]) -> None:
         """L3: in peace, no fill stays in doubt for long, however many there are."""
         for peer in peers:
-            assert peer.node is not None
+            if peer.node is None:
+                continue
             now = peer.network.clock.now
             for fill_id, intent in peer.node.taker.intents.items():
                 since = self._in_doubt.setdefault((peer.name, fill_id), now)

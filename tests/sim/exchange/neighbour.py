@@ -51,6 +51,7 @@ class Liar:
         *("false heads", "pruned range", "no difference", "other differences", "pruned records"),
         *("prunes", "grafts", "wants", "says goodbye", "drops addresses"),
         *("settles for others", "asks for others", "drops fills", "old orders"),
+        *("false time", "false announcements"),
     )
     IN_CATCH_UPS = frozenset(("no difference", "other differences", "pruned records", "old orders"))
     #: Which of them twist what it says anyway, and which method or member of a result.
@@ -60,6 +61,9 @@ class Liar:
         "drops addresses": "peer.addresses",
         "drops fills": "fill.request",
         "false heads": "sync.heads",
+        "false announcements": "gossip.have",
+        "false time": "time",
+        "no pong": "time",
         "pruned range": "entries",
         "no difference": "frame",
         "other differences": "frame",
@@ -138,8 +142,6 @@ class Liar:
             about = self._OF.get(kind, "")
             if (method and method == about) or (isinstance(result, dict) and about in result):
                 out = self._changed(kind, message)
-            elif kind == "no pong" and result == {}:
-                out = []
             elif kind == "drops answers" and "result" in message:
                 out = [] if self.rng.random() < 0.7 else out
             elif kind == "late":
@@ -154,7 +156,11 @@ class Liar:
         rng, result = self.rng, message.get("result", {})
         if kind.startswith("drops"):
             return [] if rng.random() < 0.7 else [(0.0, message)]
-        if kind == "false heads":
+        if kind == "no pong":
+            return []
+        if kind == "false time":
+            result["time"] += rng.choice((-1, 1)) * rng.randrange(10_000, 7_200_000)
+        elif kind in ("false heads", "false announcements"):
             heads = message["params"]["heads"]
             for head in heads:
                 if rng.random() < 0.5:

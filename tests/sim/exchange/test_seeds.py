@@ -45,7 +45,7 @@ def test_an_evil_peer_breaks_nothing_among_the_others() -> None:
 #: Kinds that a small world shows too seldom; large sets of seeds must show them.
 RARE = (
     *("neighbour: no difference", "neighbour: other differences", "neighbour: pruned records"),
-    *("neighbour: pruned range", "neighbour: drops answers", "neighbour: no pong"),
+    *("neighbour: pruned range", "neighbour: drops answers"),
     *("neighbour: drops fills", "limit: early entries", "limit: answers"),
 )
 EACH = (

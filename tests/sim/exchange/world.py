@@ -153,6 +153,8 @@ class World:
         catch_ups = "catch-ups" in limits or Liar.IN_CATCH_UPS.intersection(lies)
         if catch_ups and "tail" not in limits:
             limits = (*limits, "tail")  # short tails make catch-ups
+        if "false announcements" in lies and "mesh" not in limits:
+            limits = (*limits, "mesh")  # outside of which entries are announced
         self.kinds = (*faults, *wide) if drawn else (*faults, *(k for k in wide if k in also))
         self.limits = limits
         self.wide = Wide(self, wide, wide_rng)
@@ -515,7 +517,9 @@ class World:
             at += 5.0
         clock.run_until(CHAOS_S, 2_000_000)
         self.heal()
-        self.clock.run_until(CHAOS_S + QUIET_S, 2_000_000)
+        while clock.now < CHAOS_S + QUIET_S:
+            clock.run_until(min(clock.now + 5.0, CHAOS_S + QUIET_S), 2_000_000)
+            self.checker.doubts_end(self.peers)
         self.checker.replicas(self.peers)
         self._until_quiet()
         self.checker.signatures(self.peers)
