@@ -29,6 +29,10 @@ FORMAT = "format"
 
 WORDS_MAX = 32
 _ORDER_ID = re.compile(r"[0-9a-f]{32}")
+#: ``1.5 @ 100``, ``1.5@100``, ``1.5 100`` or ``1.5 market``.
+_AMOUNT = re.compile(
+    r"([^\s@]+)(?:\s*@\s*([^\s@]+)|\s+(market|[0-9.][^\s@]*))(?=\s|\Z)", re.IGNORECASE
+)
 _FLAGS: dict[str, dict[str, Any]] = {
     "gtc": {"time_in_force": "gtc"},
     "ioc": {"time_in_force": "ioc"},
@@ -50,23 +54,21 @@ class Command:
     calls: Callable[[list[str]], list[InlineCall]]
 
 
+def _market(word: str) -> str:
+    """A market as people type it: ``btc/usd`` is ``BTC-USD``."""
+    return word.upper().replace("/", "-")
+
+
 def _place(side: str) -> Callable[[list[str]], list[InlineCall]]:
     def calls(words: list[str]) -> list[InlineCall]:
-        if len(words) < 3:
+        amount = _AMOUNT.match(" ".join(words[1:]))
+        if amount is None:
             raise _Usage
-        params: dict[str, Any] = {"market": words[0].upper(), "side": side, "quantity": words[1]}
-        rest = words[2:]
-        if rest[0].lower() == "market":
-            params["type"] = "market"
-            rest = rest[1:]
-        elif rest[0] == "@" and len(rest) > 1:
-            params["price"] = rest[1]
-            rest = rest[2:]
-        elif rest[0].startswith("@") and len(rest[0]) > 1:
-            params["price"] = rest[0][1:]
-            rest = rest[1:]
-        else:
-            raise _Usage
+        quantity, at, bare = amount.groups()
+        params: dict[str, Any] = {"market": _market(words[0]), "side": side, "quantity": quantity}
+        price = at or bare
+        params |= {"type": "market"} if price.lower() == "market" else {"price": price}
+        rest = amount.string[amount.end() :].split()
         for word in rest:
             name, equals, value = word.partition("=")
             if equals and name in _OPTIONS and value:
@@ -95,7 +97,7 @@ def _cancel(words: list[str]) -> list[InlineCall]:
             elif equals and name == "account":
                 given = {"account": value}
             else:
-                given = {"market": word.upper()}
+                given = {"market": _market(word)}
             if given.keys() & params.keys():
                 raise _Usage
             params |= given
@@ -142,7 +144,7 @@ def _of_market(
     def calls(words: list[str]) -> list[InlineCall]:
         if not (1 if needed else 0) <= len(words) <= (2 if number else 1):
             raise _Usage
-        params: dict[str, Any] = {"market": words[0].upper()} if words else {}
+        params: dict[str, Any] = {"market": _market(words[0])} if words else {}
         if len(words) > 1:
             if not (words[1].isascii() and words[1].isdigit() and len(words[1]) < 10):
                 raise _Usage

@@ -178,6 +178,21 @@ def test_a_wrong_word_is_told_what_it_is_like() -> None:
         assert ("did you mean" in message, meant in message) == (bool(meant), True)
 
 
+def test_people_write_amounts_and_markets_as_they_like() -> None:
+    client = Peer().connect()
+    for amount in ("2 @ 100", "2@100", "2 @100", "2@ 100", "2 100", "2 100 gtc", "2@100 post id=a"):
+        report = client.ask(f"sell btc/usd {amount}")["result"]
+        assert (report["market"], report["quantity"], report["price"]) == ("BTC-USD", "2", "100")
+    assert client.ask("buy BTC-USD 0.5 MARKET")["result"]["type"] == "market"
+    assert client.ask("book btc/usd 1")["result"]["asks"] == [["100", "13.5", 7]]
+    for amount in ("2", "2 @", "@ 100", "2 gtc", "2 @ 100 @ 100", "2@100@100", "2 100 100"):
+        error = client.ask(f"sell BTC-USD {amount}")["error"]
+        assert (error["code"], error["data"]["field"]) == (-32602, "command"), amount
+    whose = client.ask("cancel all btc/usd")["error"]["message"]
+    assert whose.endswith("At telnet: cancel all account=NAME, or all-accounts.")
+    assert client.ask("cancel all btc/usd account=")["result"]["cancelled"] == 7
+
+
 def test_people_replace_orders_and_read_candles() -> None:
     client = Peer().connect()
     client.ask("sell BTC-USD 2 @ 100 id=mine")

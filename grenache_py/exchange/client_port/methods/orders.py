@@ -216,7 +216,8 @@ def order_cancel_all(
     if params.all_accounts == (params.account is not None) and client.grant.account is None:
         raise OrderError(
             INVALID_PARAMS,
-            'Say whose orders: account ("" is the one without a name), or all_accounts: true.',
+            'Say whose orders: account ("" is the one without a name), or all_accounts: true.'
+            " At telnet: cancel all account=NAME, or all-accounts.",
             field="account",
         )
     cancelled = gateway.step(lambda node: node.cancel_all(now, params.market, account))
