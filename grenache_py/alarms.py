@@ -86,6 +86,11 @@ PEER: dict[str, AlarmKind] = {
         "another program keeps the write-ahead log from being shortened",
         "End the program that has exchange.sqlite open (`lsof` or `fuser` shows it).",
     ),
+    "journal-behind": AlarmKind(
+        "warning",
+        "another program keeps the journal from being written into the store",
+        "End the program that writes to exchange.sqlite (`lsof` or `fuser` shows it).",
+    ),
     "grapes-silent": AlarmKind(
         "warning",
         "no grape answers",

@@ -33,6 +33,7 @@ def status(**changed: Any) -> dict[str, Any]:
         "store": "ok",
         "store_free_bytes": 1 << 40,
         "wal": {"bytes": 0, "held_s": None},
+        "journal": {"bytes": 0, "behind_s": 0.0},
         "time": 1_000_000,
         "clock_ahead_ms": 0,
         "grapes": {
@@ -87,6 +88,7 @@ CAUSES: list[tuple[str, str, dict[str, Any]]] = [
     ("clock-differs", "of 1970-01-01 00:16:42 UTC", {"clock_ahead_ms": 2_000}),
     ("disk-low", "12 MiB are free", {"store_free_bytes": 12 << 20}),
     ("log-held", "90 s", {"wal": {"bytes": 300 << 20, "held_s": 90.0}}),
+    ("journal-behind", "for 11 s", {"journal": {"bytes": 3 << 20, "behind_s": 11.0}}),
     ("grapes-silent", "http://a:1: refused", {"grapes": {"lookup_error": "refused"}}),
     ("not-announced", "nope", {"grapes": {"seen_s_ago": None, "announce_error": "nope"}}),
     ("not-announced", "not seen", {"grapes": {"seen_s_ago": 61.0}}),

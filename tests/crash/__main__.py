@@ -3,10 +3,10 @@ Kill a real daemon under load, again and again, and hold it to what it acknowled
 
     python -m tests.crash --kills 200 [--seed N]
 
-After every kill the file is read before anything may repair it: every acknowledged order,
-cancel and trade is there, none twice, quantities add up, and the log, played again, leads to
-the stored book. Then the daemon starts on it, shows that very book, and gives every order that
-is sent again under its client_order_id the id it has.
+After every kill, and some more while it starts again, the store is read: every acknowledged order,
+cancel and trade is in the tables or in the journal, none twice, quantities add up, and the log,
+played again, leads to the stored book. Then the daemon starts on it, shows that very book, and
+gives every order that is sent again under its client_order_id the id it has.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from grenache_py.exchange.errors import DUPLICATE_CLIENT_ID
 from grenache_py.exchange.home.order_rows import own_from_row
 from grenache_py.exchange.market.stored_steps import markets_of
 from grenache_py.exchange.storage import snapshot
-from grenache_py.exchange.storage.database import read_only
+from grenache_py.exchange.storage.read_only import read_only
 
 ROOT = Path(__file__).parents[2]
 MARKET = "BTC-USD"
@@ -349,6 +349,9 @@ def torment(directory: Path, kills: int, seed: int, traders: int = 6, told: Any 
                 trader.start()  # it ends, and closes its connection, when the daemon does
                 busy.callback(trader.join, 10)
             time.sleep(rng.uniform(0.02, 0.6))
+        while rng.random() < 0.3:  # and while it starts, or folds what the journal has
+            with Daemon(directory):
+                time.sleep(rng.uniform(0.0, 2.0))
         stored = check_file(directory, everybody)
         if told is not None:
             told(kill + 1, sum(len(promises.ids) for promises in everybody))

@@ -20,6 +20,8 @@ STANDS_BY = "standby"
 
 #: A program may hold the write-ahead log so long: a backup does.
 LOG_HELD_S_MAX = 60.0
+#: A batch is usually in the tables 0.2 s after it is in the journal.
+JOURNAL_BEHIND_S_MAX = 10.0
 #: What the disk of the data directory should have free.
 DISK_FREE_BYTES_MIN = 256 * 1_048_576
 #: Since a lookup last showed this peer.
@@ -78,6 +80,13 @@ def _of_store(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "log-held",
             f"a program has held a transaction open for {wal['held_s']:.0f} s; the write-ahead"
             f" log has {wal['bytes'] / 1_048_576:.1f} MiB and grows",
+        )
+    journal = status.get("journal") or {}
+    if journal.get("behind_s", 0) > JOURNAL_BEHIND_S_MAX:
+        yield (
+            "journal-behind",
+            f"for {journal['behind_s']:.0f} s the store could not take what is in its journal,"
+            f" {journal['bytes'] / 1_048_576:.1f} MiB by now",
         )
     free = status.get("store_free_bytes")
     if free is not None and free < DISK_FREE_BYTES_MIN:

@@ -74,7 +74,10 @@ def copy(connection: Connection, path: str) -> None:
 
 
 def mark_as_copy(connection: Connection) -> None:
-    """Let no daemon trade on it by mistake."""
+    """Let no daemon trade on it by mistake. The journal of the original is not its journal."""
+    journal = "SELECT count(*) FROM sqlite_master WHERE name = 'journal'"
+    if connection.execute(journal).fetchone()[0]:
+        connection.execute("DELETE FROM journal")
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, 1)", (BACKUP_MARK,))
 
 

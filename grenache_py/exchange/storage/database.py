@@ -13,21 +13,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import resources
-from pathlib import Path
+from itertools import islice
 from sqlite3 import Connection
 from typing import Any
 
 from grenache_py.exchange.effects.rows import LogRow, Row, Snapshot
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.storage import retention, snapshot
+from grenache_py.exchange.storage import journal, retention, snapshot
 from grenache_py.exchange.storage import statements as tables
 from grenache_py.exchange.storage.copies import BACKUP_MARK, copy_before_upgrade, make_private
+from grenache_py.exchange.storage.journal import Journal, Mark
 from grenache_py.exchange.storage.sqlite_errors import translated
 
-__all__ = ["Database", "checkpoint", "read_only", "schema_steps", "verify_pages"]
+__all__ = ["Database", "checkpoint", "journal_mark", "schema_steps", "verify_pages"]
 
 APPLICATION_ID = 0x67725078  # "grPx", in the file's header: this is an exchange's store
 SQLITE_MIN = (3, 32, 0)  # 32,766 parameters a statement; VACUUM INTO; upserts
@@ -40,6 +41,10 @@ CHECKPOINT_CHANGES = 80_000
 WAL_KEPT_BYTES = 128 * 1024 * 1024
 #: Beyond this the writer itself folds the log into the file, and fails when it cannot.
 WAL_BYTES_MAX = 256 * 1024 * 1024
+#: What a start folds in one transaction.
+RECOVERED_BATCHES = 256
+#: The first schema with a journal.
+JOURNAL_SCHEMA = 7
 READERS_WAIT_S = 0.05  # for a reader that needs the log; a backup may need it for minutes
 
 
@@ -122,6 +127,9 @@ class Database:
                 verify_pages(connection, self.path)
             self._upgrade(connection)
             self._shelf = tables.Shelf.of(connection)
+            if journal_mark(connection) is not None:
+                self._recover(connection)
+                self._check(connection)
 
     def load(self) -> Snapshot:
         """Everything a node needs to start. Raises StoreError."""
@@ -135,17 +143,64 @@ class Database:
         Raises:
             StoreError: nothing is known about these rows: none of them is there, or all are.
         """
-        with self._closing_on_error():
-            connection = self.connection
+        self.fold([rows], None)
+
+    def fold(self, batches: Iterable[Sequence[Row]], mark: Mark | None) -> None:
+        """
+        Write batches of a journal, and ``mark``, the place behind them, in one transaction.
+
+        Raises:
+            StoreError: another program writes to the file (``locked``), and nothing was done; or
+                nothing is known, and the database is closed.
+        """
+        connection = self.connection
+        with self._closing_on_error(but="locked"):
             self._bound_log(connection)
             connection.execute("BEGIN IMMEDIATE")
-            tables.write(connection, rows, self._shelf)
-            renewed = self._is_copy and any(isinstance(row, LogRow) for row in rows)
+        with self._closing_on_error():
+            renewed = False
+            for rows in tables.together(batches):
+                tables.write(connection, rows, self._shelf)
+                renewed = renewed or (self._is_copy and any(type(row) is LogRow for row in rows))
+            if mark is not None:
+                moved = (mark.number, mark.offset, mark.id)
+                connection.execute("UPDATE journal SET number = ?, offset = ? WHERE id = ?", moved)
             if renewed:
                 connection.execute("DELETE FROM meta WHERE name = ?", (BACKUP_MARK,))
             connection.execute("COMMIT")
             self._is_copy = self._is_copy and not renewed
             self._changed = connection.total_changes
+
+    def begin_journal(self) -> Journal:
+        """
+        Return a journal that is empty, and that the next ``open`` folds. Raises StoreError.
+
+        Batches go into the file by its journal alone from now on.
+        """
+        with self._closing_on_error():
+            made = Journal(journal.path_beside(self.path))
+            self.connection.execute("INSERT INTO journal VALUES (?, ?, ?)", made.folded)
+            return made
+
+    def end_journal(self) -> None:
+        """All of the journal is in the tables. Raises StoreError."""
+        with self._closing_on_error():
+            self.connection.execute("DELETE FROM journal")
+            with suppress(FileNotFoundError):
+                os.remove(journal.path_beside(self.path))
+
+    def _recover(self, connection: Connection) -> None:
+        """Fold what a journal has that the tables have not."""
+        mark = journal_mark(connection)
+        if mark is None:
+            return
+        verify_pages(connection, self.path)  # before anything is written
+        path = journal.path_beside(self.path)
+        if os.path.exists(path) or not self._accept_copy:
+            found = journal.unfolded(path, mark)
+            while some := list(islice(found, RECOVERED_BATCHES)):
+                self.fold([journal.unpack(data) for data, _ in some], some[-1][1])
+        self.end_journal()
 
     def _bound_log(self, connection: Connection) -> None:
         """Fold a log that grew too long: a disk that cannot take it must take no more orders."""
@@ -221,12 +276,13 @@ class Database:
                 connection.close()
 
     @contextmanager
-    def _closing_on_error(self) -> Iterator[None]:
+    def _closing_on_error(self, but: str = "") -> Iterator[None]:
         try:
             with translated(self.path):
                 yield
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            if not (isinstance(error, StoreError) and error.fault == but):
+                self.close()
             raise
 
     def _check(self, connection: Connection) -> None:
@@ -235,6 +291,12 @@ class Database:
         made = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if made and _pragma(connection, "application_id") != APPLICATION_ID:
             raise StoreError("refused", f"{self.path} is the database of another program")
+        if 0 < version < len(self._steps) and journal_mark(connection) is not None:
+            raise StoreError(
+                "refused",
+                f"{self.path} was not closed, and its journal is of schema {version}: start and"
+                " stop the grenache-py that wrote it once",
+            )
         if version > len(self._steps):
             raise StoreError(
                 "refused",
@@ -243,7 +305,7 @@ class Database:
             )
         marked = "SELECT count(*) FROM meta WHERE name = ?"
         self._is_copy = version > 0 and connection.execute(marked, (BACKUP_MARK,)).fetchone()[0] > 0
-        if self._is_copy and not self._accept_copy:
+        if self._is_copy and not self._accept_copy and journal_mark(connection) is None:
             raise StoreError(
                 "refused",
                 f"{self.path} is a backup copy: running on it would promise again what was traded "
@@ -278,6 +340,14 @@ class Database:
                 f"PRAGMA application_id = {APPLICATION_ID};"
                 f"PRAGMA user_version = {len(self._steps)}; COMMIT;"
             )
+
+
+def journal_mark(connection: Connection) -> Mark | None:
+    """How far the journal is folded; None when there is none, or all of it is."""
+    if _pragma(connection, "user_version") < JOURNAL_SCHEMA:
+        return None
+    found = connection.execute("SELECT id, number, offset FROM journal").fetchone()
+    return None if found is None else Mark(*found)
 
 
 def _pragma(connection: Connection, name: str) -> Any:
@@ -315,38 +385,6 @@ def checkpoint(connection: Connection, path: str) -> bool:
     with translated(path):
         _, pages, copied = connection.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchone()
     return bool(copied >= pages)
-
-
-@contextmanager
-def read_only(path: str) -> Iterator[Connection]:
-    """
-    Look at a store, a backup or a file that a daemon is using: at one state of it throughout.
-
-    Raises:
-        StoreError: it cannot be opened or read, or is not a store this program understands.
-    """
-    with translated(path), closing(_opened_read_only(path)) as connection:
-        connection.execute("BEGIN")
-        yield connection
-
-
-def _opened_read_only(path: str) -> Connection:
-    if not os.path.isfile(path):
-        raise StoreError("io", f"{path}: there is no such file")
-    uri = f"{Path(os.path.abspath(path)).as_uri()}?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-    try:
-        if _pragma(connection, "application_id") != APPLICATION_ID:
-            raise StoreError("refused", f"{path} is not the store of an exchange")
-        version, known = _pragma(connection, "user_version"), len(schema_steps())
-        if version != known:
-            raise StoreError(
-                "refused", f"{path} has schema {version}, this program reads schema {known}"
-            )
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _size(path: str) -> int:

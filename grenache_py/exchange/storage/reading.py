@@ -14,7 +14,7 @@ from sqlite3 import Connection
 
 from grenache_py.errors import ConfigError
 from grenache_py.exchange.storage.addresses import check_address, is_address
-from grenache_py.exchange.storage.database import read_only
+from grenache_py.exchange.storage.read_only import read_only
 
 __all__ = ["reading"]
 

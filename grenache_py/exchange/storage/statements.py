@@ -17,7 +17,7 @@ for the position of an order that is not this home's: a fifth of a commit's time
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from sqlite3 import Connection
@@ -50,7 +50,7 @@ from grenache_py.exchange.effects.rows import (
 )
 from grenache_py.exchange.storage.positions import COUNTER_BITS, INTEGER_MAX, SEQ_BITS
 
-__all__ = ["Shelf", "write"]
+__all__ = ["Shelf", "together", "write"]
 
 # Rows a statement takes at most; less are whole dozens and a rest, so that two statements do. Every
 # size is one prepared statement a type, kept by the connection.
@@ -178,6 +178,40 @@ class Shelf:
             self.orders += len(new)
             if self.orders >= ORDERS_PER_SHELF:
                 self.number, self.orders = self.number + 1, 0
+
+
+#: What is done to rows of a table after those of its first type were written: by the field that
+#: both begin with, the key.
+_LATER = frozenset({
+    MetaGone, IntentSettled, AnswerSettled, AnswerGone, FillForgotten, OriginGone, RecordChanged,
+    RecordGone,
+})  # fmt: skip
+_FIRST = frozenset({MetaRow, IntentRow, AnswerRow, FillTraded, OriginRow, RecordRow})
+
+
+def together(batches: Iterable[Sequence[Row]]) -> Iterator[list[Row]]:
+    """
+    Batches joined, as far as they leave the same behind as one after the other.
+
+    ``write`` does what is in ``_LATER`` last, so a batch that has a row anew whose key was in an
+    earlier one's is not joined with that. Of an order only its newest state is kept.
+    """
+    rows: list[Row] = []
+    orders: dict[str, OrderRow] = {}
+    changed: set[str | int] = set()
+    for batch in batches:
+        if changed and any(type(row) in _FIRST and row[0] in changed for row in batch):
+            yield [*orders.values(), *rows]
+            rows, orders, changed = [], {}, set()
+        for row in batch:
+            if type(row) is OrderRow:
+                orders[row.order_id] = row
+            else:
+                rows.append(row)
+                if type(row) in _LATER:
+                    changed.add(row[0])
+    if rows or orders:
+        yield [*orders.values(), *rows]
 
 
 def write(connection: Connection, rows: Sequence[Row], shelf: Shelf) -> None:

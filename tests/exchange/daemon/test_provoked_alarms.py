@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from grenache_py.exchange.storage.read_only import read_only
 from grenache_py.trading import Refused
 from tests.exchange.daemon.test_alarms import doctor, machine, page, raised, until, until_raised
 from tests.exchange.daemon.test_daemon import Daemon, place
@@ -56,7 +57,8 @@ def test_what_fails_on_a_machine_and_round_it_is_told_of_until_it_is_over(tmp_pa
             _, most = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
             resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (full, most))
             with pytest.raises(Refused):
-                place(client, "buy", "91")
+                while True:  # the journal has room for some
+                    place(client, "buy", "91")
             until_raised(daemon, "store-failed")
             code, findings = doctor("--unix", daemon.path, "doctor")
             assert code == 1 and findings["store-failed"]["verdict"] == "bad"
@@ -69,6 +71,22 @@ def test_what_fails_on_a_machine_and_round_it_is_told_of_until_it_is_over(tmp_pa
         place(client, "buy", "91")
         for line in ("alarm store-failed is over", "warning log-held is over"):
             until(daemon.log.read_text, lambda log, line=line: line in log)
+
+
+def test_a_program_that_writes_to_the_store_holds_its_journal_and_no_order(tmp_path: Path) -> None:
+    with machine(tmp_path / "a") as daemon, daemon.client() as client:
+        until_serving(client)
+        store = tmp_path / "a/data/exchange.sqlite"
+        with closing(sqlite3.connect(store, isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            place(client, "buy", "90")
+            assert "could not take what is in its journal" in until_raised(daemon, "journal-behind")
+            place(client, "buy", "91")
+            behind = "exchange_journal_behind_seconds 1"  # 1x seconds
+            assert behind in page(daemon, "/metrics")[1]
+        until_over(daemon, "journal-behind")
+        with read_only(str(store)) as connection:
+            assert connection.execute("SELECT count(*) FROM orders").fetchone() == (2,)
 
 
 def test_two_daemons_with_one_key_both_stop_serving(tmp_path: Path) -> None:
@@ -110,6 +128,7 @@ def test_a_home_that_is_silent_and_one_that_goes_on_from_an_old_copy_are_told_of
                 closing(sqlite3.connect(old / "exchange.sqlite")) as copy,
             ):
                 whole.backup(copy)
+                shutil.copy(tmp_path / "a/data/exchange.journal", old)
             place(near, "sell", "110")
             until(lambda: far.call("book.get", market="BTC-USD")["asks"], bool)
         home.stop()

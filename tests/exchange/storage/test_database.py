@@ -18,8 +18,9 @@ from grenache_py.exchange.errors import StoreError, StoreFault
 from grenache_py.exchange.signed_log.entries import EPOCH_MAX, SEQ_MAX
 from grenache_py.exchange.storage import history, retention, snapshot
 from grenache_py.exchange.storage.copies import copy
-from grenache_py.exchange.storage.database import APPLICATION_ID, Database, read_only, schema_steps
+from grenache_py.exchange.storage.database import APPLICATION_ID, Database, schema_steps
 from grenache_py.exchange.storage.positions import INTEGER_MAX, log_position
+from grenache_py.exchange.storage.read_only import read_only
 from tests.support.store_rows import event_row, log_row, order_row, trade_row
 
 

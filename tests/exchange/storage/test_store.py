@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -86,20 +87,48 @@ async def test_a_full_disk_fails_commits_until_there_is_room_and_loses_nothing(
     store = make_store(tmp_path, database=disk)
     await store.open()
     await store.commit([order_row(1)])
+    await store.order(order_row(1).order_id)  # it is in the tables
     await store._writer.run(disk.fill)  # type: ignore[union-attr]
-    waiting = [store.commit([order_row(n, client_order_id="x" * 5000)]) for n in range(2, 9)]
+    await store.commit([order_row(2, client_order_id="x" * 5000)])  # the journal has room
+    faults = []
+    for asked in (
+        lambda: store.order(order_row(2).order_id),
+        lambda: store.commit([order_row(3)]),
+        store.open,  # it cannot be brought into the tables yet
+    ):
+        with pytest.raises(StoreError) as error:
+            await asked()  # type: ignore[operator]
+        faults.append(error.value.fault)
+    assert faults == ["full"] * 3
+    disk.full = False
+    found = await store.open()
+    assert {row.order_id for row in found.orders} == {order_row(n).order_id for n in (1, 2)}
+    await store.commit([order_row(3)])
+    await store.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_journal_that_cannot_be_written_fails_commits_and_what_was_built_upon_them(
+    store: SQLiteStore,
+) -> None:
+    await store.open()
+    await store.commit([order_row(1)])
+    journal = store._journal
+    assert journal is not None and journal._file is not None
+    full = os.open("/dev/full", os.O_RDWR)
+    os.dup2(full, journal._file)
+    os.close(full)
+    waiting = [store.commit([order_row(n)]) for n in range(2, 9)]
     faults = []
     for commit in waiting:
         with pytest.raises(StoreError) as error:
             await commit
         faults.append(error.value.fault)
     # The first says why; what was built upon it must not be written either.
-    assert faults == ["full"] + ["closed"] * 6
-    assert await store.order(order_row(1).order_id) == order_row(1)
-    disk.full = False
+    assert faults[1:] == ["closed"] * 6
     assert (await store.open()).orders == [order_row(1)]
     await store.commit([order_row(2)])
-    await store.close()
+    assert await store.order(order_row(2).order_id) == order_row(2)
 
 
 @pytest_twisted.ensureDeferred

@@ -92,6 +92,12 @@ def exposition(status: Mapping[str, Any], timings: Mapping[str, Histogram]) -> s
             "Since a program's transaction has kept the log from beginning anew; 0: none does.",
             status["wal"]["held_s"] or 0,
         )
+    if status.get("journal"):
+        journal = status["journal"]
+        about = "In the journal and not in the tables yet."
+        out.gauge("exchange_journal_bytes", about, journal["bytes"])
+        about = "Since when the oldest batch waits there; 0: none does."
+        out.gauge("exchange_journal_behind_seconds", about, journal["behind_s"])
     out.counter("exchange_commits_total", "Transactions written.", status["commits"])
     out.counter("exchange_commit_rows_total", "Rows written.", status["commit_rows"])
     for name, (metric, about) in TIMINGS.items():

@@ -14,10 +14,11 @@ from typing import Any
 
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage.copies import BACKUP_MARK, mark_as_copy, new_file
-from grenache_py.exchange.storage.database import Database, read_only
+from grenache_py.exchange.storage.database import Database
 from grenache_py.exchange.storage.postgresql.database import PostgreSQLDatabase
 from grenache_py.exchange.storage.postgresql.faults import translated
 from grenache_py.exchange.storage.postgresql.sessions import DatabaseSession
+from grenache_py.exchange.storage.read_only import read_only
 from grenache_py.exchange.storage.statements import ORDERS_PER_SHELF
 
 __all__ = ["TABLES", "copy_from_file", "copy_to_file", "refuse_rows"]

@@ -28,6 +28,7 @@ VERSIONS = {
     3: "fda6b2002fb704a78642d87129d83e88bb92f078",
     4: "b796d555686da1ad49f375dba24f0349146b8516",
     5: "5b6f1bf58e01ec6da88ea4f0c76f60a4727de7cb",
+    6: "c552460bf2b354b54e20b4e4df4509270b67976d",
 }
 FOLDER = Path(__file__).parent
 PEERS = ("one", "other")
