@@ -64,13 +64,14 @@ class FarEnds:
         address: str = "",
         term: int = 0,
         version: int = PROTOCOL[1],
+        listen: str = "b:2",
     ) -> None:
         """A connection to peer ``who`` (3: this peer's own key) comes up; it says hello."""
         if number in self.peering.links:
             return
         identity = [*OTHERS, ME][who]
         claim = claimed(identity, f"{boot:032x}", term)
-        mine = PeerHello(f"{boot:032x}", "test", (3, version), "b:2", term=claim)
+        mine = PeerHello(f"{boot:032x}", "test", (3, version), listen, term=claim)
         self.handshakes[number] = Handshake(mine, not outbound, NOW + 1e6)
         address = address or f"10.0.0.{who}:{number}"
         self.peering.link_opened(number, outbound, address, identity.key, self.now)

@@ -150,6 +150,22 @@ def peer_link(ends: FarEnds, number: int, address: str) -> PeerLink:
     return ends.peering.links[number]
 
 
+def test_where_a_neighbour_says_that_it_listens_is_shown_and_neither_dialled_nor_told() -> None:
+    """It names a victim; nobody signed that, and nobody saw it."""
+    ends = FarEnds()
+    ends.open(0, 0, boot=1, outbound=False, address="9.9.9.9:50", listen="8.8.8.8:22")
+    ends.open(1, 1, boot=1, outbound=False, address="7.7.7.7:51")
+    settle(ends)
+    assert ends.known[0].listen == "8.8.8.8:22"
+    for _ in range(120):
+        ends.now += 1.0
+        ends.peering.tick(ends.now)
+        settle(ends)
+    assert ends.dialled == []
+    said = [each for each in ends.told[1] if each.get("method") == "peer.addresses"]
+    assert "8.8.8.8" not in str(said)
+
+
 def test_one_neighbour_cannot_say_where_this_peer_is() -> None:
     ends = FarEnds()
     ends.peering.peer_exchange._listen = ":7071"
