@@ -45,6 +45,8 @@ from grenache_py.exchange.replication.catch_up import CatchUp
 from grenache_py.exchange.replication.dropped_orders import DroppedOrders
 from grenache_py.exchange.replication.fetching import Fetching
 from grenache_py.exchange.replication.intake import Intake
+from grenache_py.exchange.replication.missing_orders import MissingOrders
+from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
 from grenache_py.exchange.signed_log.entries import OrderBody
 from grenache_py.exchange.signed_log.head import Head
@@ -105,7 +107,21 @@ _match, _maker_order = OwnOrders._match, Maker._maker_order
 _store_refusal, _maker_request = Maker._store_refusal, Maker.request
 _cancel, _queue, _read_ms = OwnOrders.cancel, Level.queue, HybridClock.read_ms
 _take = Intake.take
+_said, _heard_beat = MissingOrders.said, Origin.heard_beat
+#: Orders that trade bit by bit, and so have many states.
+_MANY_MAKERS = Flow(burst=20, sweeps=0.3, spread=2, accounts=8)
 _pop_reached, _log_reached, _trade_seen = Stops.pop_reached, Taker.log_reached, Taker.trade_seen
+
+
+def _said_by_anybody(
+    self: MissingOrders, origin: Origin, records: Any, key: str, only: bool
+) -> None:
+    _said(self, origin, records, "" if key == origin.home else key, only)
+
+
+def _fingerprint_is_forgotten(self: Origin, beat: Any) -> None:
+    _heard_beat(self, beat)
+    self.expected = None
 
 
 def _nothing_reserved(self: Taker, taker: Any, home: str, legs: list[Any], *rest: Any) -> None:
@@ -647,8 +663,23 @@ ABLATIONS = (
         also=("neighbour: old orders", "neighbour: pruned records", "limit: early entries"),
         peers=3,
         orders=2_000,
-        flow=Flow(burst=20, sweeps=0.3, spread=2, accounts=8),
+        flow=_MANY_MAKERS,
         first=24,
+    ),
+    Ablation(
+        "neither a home's own word nor its fingerprint drops an order",
+        20,
+        ("L6", "L2"),
+        (
+            (MissingOrders, "said", _said_by_anybody),
+            (Origin, "heard_beat", _fingerprint_is_forgotten),
+        ),
+        faults=("loss", "partition"),
+        also=("neighbour: old orders", "neighbour: pruned records", "limit: early entries"),
+        peers=3,
+        orders=2_000,
+        flow=_MANY_MAKERS,
+        first=17,
     ),
     Ablation(
         "gaps are never fetched",
