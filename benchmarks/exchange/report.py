@@ -118,7 +118,7 @@ An entry reaches everybody
 
 {gossip}
 
-*Copies*: how often an entry arrives at a peer. *Last peer*: mean over the entries. Up to 50 homes
+*Copies*: how often an entry arrives at a peer. *Last peer*: mean over the entries. Up to 10 homes
 everybody tells everybody; above, a mesh of about {mesh} links a peer pushes, and the others hear
 once a second which logs moved, which is what reaches the last peer when lines are lost.
 

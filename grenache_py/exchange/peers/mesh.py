@@ -30,7 +30,7 @@ from grenache_py.exchange.signed_log.merkle import Signed
 __all__ = ["Mesh"]
 
 #: Up to so many live homes every entry goes to every link.
-FLOOD_PEERS_MAX = 50
+FLOOD_PEERS_MAX = 10
 #: Links in the mesh, gossipsub's names: wanted, too few, too many; links told lazily, at least.
 D, D_LOW, D_HIGH, D_LAZY = 6, 4, 8, 6
 #: The part of the links outside the mesh that is told lazily.
