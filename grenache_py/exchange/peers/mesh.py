@@ -46,6 +46,10 @@ HEAD_BYTES_MAX = 2 * (64 + 2) + 2 * 16 + 6
 #: A heads message of so many origins stays below a line, whatever their numbers are.
 HEADS_PER_MESSAGE_MAX = LINE_BYTES // HEAD_BYTES_MAX
 
+#: Lines with one entry that are remembered once they were passed on, and their bytes at most. An
+#: order's has some 900.
+SAID_LINES_MAX, SAID_BYTES_MAX = 256, 2_048
+
 #: What comes before and after the entries in a line of ``gossip.publish``.
 _HEAD = b'{"jsonrpc":"2.0","method":"gossip.publish","params":{"entries":['
 _TAIL = b"]}}\n"
@@ -69,16 +73,19 @@ class Mesh:
         flood: whether every link gets everything.
         published: entries sent, counted once per link.
         lines: lines they travelled in.
+        repeated: lines that came and were the same, byte for byte, as one that had been sent.
     """
 
     _rng: random.Random
     flood: bool = True
     published: int = 0
     lines: int = 0
+    repeated: int = 0
     _wanting: bool = True  # the mesh is smaller than it should be
     _waiting: list[_Waiting] = attrs.Factory(list)
     _moved: dict[str, Head] = attrs.Factory(dict)  # heads that moved since the last heartbeats
     _moved_before: dict[str, Head] = attrs.Factory(dict)
+    _said: dict[bytes, None] = attrs.Factory(dict)  # without the newline, the oldest first
 
     def relay(self, entry: Signed, origin: str, head: Head, source: int) -> None:
         """Queue one entry that changed local state; ``source`` is the link it came by, or -1."""
@@ -120,10 +127,29 @@ class Mesh:
                     if index not in raws:
                         raws[index] = json.encode(waiting[index].entry.wire())
                 lines = made[chosen] = pack([raws[index] for index in chosen])
+                if len(chosen) == 1 and len(lines[0]) <= SAID_BYTES_MAX:
+                    self._said[lines[0][:-1]] = None
             self.published += len(chosen)
             self.lines += len(lines)
             out.extend((link.id, line) for line in lines)
+        while len(self._said) > SAID_LINES_MAX:
+            del self._said[next(iter(self._said))]
         return out
+
+    def repeats(self, line: bytes) -> bool:
+        """
+        Whether a line that came, without its newline, was sent from here: then its entry is held.
+
+        Of an entry's copies all but the first are such lines, and need not be read.
+        """
+        if line not in self._said:
+            return False
+        self.repeated += 1
+        return True
+
+    def forget_lines(self) -> None:
+        """A home was forgotten: entries that were passed on may not be held any more."""
+        self._said.clear()
 
     # The mesh.
 

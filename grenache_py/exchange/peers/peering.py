@@ -54,6 +54,8 @@ __all__ = ["Peering", "PeeringConfig"]
 
 #: Deadlines, pings, the mesh and dials are looked after this often.
 HEARTBEAT_S = 1.0
+#: What a copy of an entry costs that is the same, byte for byte, as one that was passed on.
+REPEATED_POINTS = 1
 #: The most expensive message of a handshake, a proof, checks one signature and makes one.
 HANDSHAKE_POINTS = 20
 
@@ -205,6 +207,24 @@ class Peering:
         elif state is _CONTESTED:
             link.points += REFUSED_POINTS
             self._clone_check.heard(link, message, now)
+        return link.bill()
+
+    def link_repeats(self, number: int, line: bytes, now: float) -> tuple[int, int] | None:
+        """
+        A line came, without its newline: see whether it brings only what was sent from here.
+
+        Returns:
+            what this link has to pay, when nothing more is to be done; None when the line is to be
+            decoded, and given to ``link_message``.
+        """
+        link = self.links.get(number)
+        if link is None or link.state is not _READY or not self.gossip.repeats(line):
+            return None
+        if link.bucket.take(now):
+            return None
+        link.heard = now
+        link.pings_missed = 0
+        link.points += REPEATED_POINTS
         return link.bill()
 
     def link_closed(self, number: int, now: float) -> None:

@@ -70,7 +70,7 @@ class Sync:
     @property
     def received(self) -> int:
         """Entries that came, however they came."""
-        return self.intake.received
+        return self.intake.received + self._peering.gossip.repeated
 
     @property
     def fetched(self) -> int:

@@ -14,6 +14,8 @@ from grenache_py.exchange.peers.mesh import (
     D_LOW,
     FLOOD_PEERS_MAX,
     LINE_BYTES,
+    SAID_BYTES_MAX,
+    SAID_LINES_MAX,
     USELESS_S,
     D,
     Mesh,
@@ -43,6 +45,35 @@ def test_an_entry_goes_to_everybody_but_its_sender_and_those_that_have_it() -> N
     talk.relay(entry(), "home", (1, 7, ""), source=0)
     assert [link for link, _ in talk.lines_for(everybody)] == [1, 3]
     assert talk.lines_for(everybody) == [], "and only once"
+
+
+def test_a_copy_of_what_was_passed_on_is_known_without_reading_it() -> None:
+    everybody, talk = links(3), gossip()
+    talk.relay(entry(), "home", (1, 7, ""), source=0)
+    (_, line), _ = talk.lines_for(everybody)
+    copy, *other = bytes(line[:-1]), bytes(line[:-2]), line.replace(b"x", b"y", 1)[:-1]
+    assert talk.repeats(copy) and talk.repeats(copy)
+    assert not any(map(talk.repeats, other))
+    assert talk.repeated == 2
+    talk.forget_lines()
+    assert not talk.repeats(copy), "its home may have been forgotten"
+
+
+def test_the_lines_that_are_remembered_are_few_and_short() -> None:
+    everybody, talk = links(1), gossip()
+    sent = []
+    for seq in range(SAID_LINES_MAX + 1):
+        talk.relay(entry(10 + seq), "home", (1, seq + 1, ""), source=-1)
+        sent += [line[:-1] for _, line in talk.lines_for(everybody)]
+    assert not talk.repeats(sent[0])
+    assert all(map(talk.repeats, sent[1:]))
+    talk.relay(entry(SAID_BYTES_MAX), "home", (1, 1_000, ""), source=-1)
+    ((_, long),) = talk.lines_for(everybody)
+    assert not talk.repeats(long[:-1])
+    for seq in (1_001, 1_002):
+        talk.relay(entry(), "home", (1, seq, ""), source=-1)
+    ((_, two),) = talk.lines_for(everybody)
+    assert not talk.repeats(two[:-1]), "each counts as one entry"
 
 
 def test_links_that_get_the_same_share_one_line() -> None:

@@ -58,6 +58,7 @@ class PeerInput:
         self.unreleased: list[PeerConnection] = []
         self._guarded = guarded
         self._connections = connections
+        self._clock = clock
         self._turns = LinkTurns(clock)
         self._relay_soon = relay_soon
 
@@ -89,6 +90,10 @@ class PeerInput:
             connection.flush()
             connection.close()
             return
+        repeats = node.peering.link_repeats(connection.link, line, self._clock.seconds())
+        if repeats is not None:
+            self._turns.pay(connection.turn, *repeats)
+            return  # nothing follows from it: no turn
         try:
             message_object = decode_message(line)
         except Malformed as error:

@@ -8,6 +8,8 @@ import msgspec
 from twisted.internet.testing import StringTransport
 
 from grenache_py.exchange.peers.handshake import PROTOCOL
+from grenache_py.exchange.peers.link import MESSAGE_RATE
+from grenache_py.exchange.replication.intake import KNOWN_POINTS
 from grenache_py.exchange.signed_log.entries import Entry
 from grenache_py.exchange.signed_log.merkle import Sealer
 from tests.exchange.replication.test_replica import ALICE, Author
@@ -67,6 +69,48 @@ def test_what_others_signed_goes_on_before_it_is_committed_and_own_words_after()
     peer.store.held = None
     peer.turn()
     assert authors(said(other)) == [], "nothing is said twice"
+
+
+def test_a_copy_of_what_was_passed_on_is_counted_and_asks_for_no_turn() -> None:
+    peer, lines, _, alice = two_links()
+    back, _ = peer.link(3)
+    line = pushed(alice)
+    lines.dataReceived(line)
+    peer.turn()
+    for happen in peer.store.held:
+        happen()
+    peer.turn()
+    node = peer.commit_loop.node
+    assert node is not None
+    came, commits = node.sync.received, peer.commit_loop.commits
+    peer.clock.advance(0.5)
+    back.dataReceived(line)
+    assert node.sync.received == came + 1
+    assert back.unreleased == 0, "there is nothing it waits for"
+    assert node.peering.links[3].heard == peer.clock.seconds()
+    peer.turn()
+    assert peer.commit_loop.commits == commits
+    # Another entry is read as ever, and so is the copy when its home was forgotten.
+    for each in node.replica.on_forgotten:
+        each(ALICE.key)
+    back.dataReceived(line)
+    assert back.unreleased == 1
+
+
+def test_a_copy_costs_its_link_as_much_as_a_known_entry_and_counts_against_its_rate() -> None:
+    peer, lines, _, alice = two_links()
+    peer.link(3)
+    line = pushed(alice)
+    lines.dataReceived(line)
+    peer.turn()
+    node = peer.commit_loop.node
+    assert node is not None
+    now = peer.clock.seconds()
+    assert node.peering.link_repeats(3, line[:-1], now) == (KNOWN_POINTS, 0)
+    for _ in range(MESSAGE_RATE.burst):
+        node.peering.links[3].bucket.take(now)
+    assert node.peering.link_repeats(3, line[:-1], now) is None, "the way of every message"
+    assert node.peering.link_repeats(9, line[:-1], now) is None, "no such link"
 
 
 def test_a_link_is_greeted_before_anything_is_relayed_to_it() -> None:
