@@ -215,8 +215,8 @@ class CommitLoop:
             self._connections.flush_clients(told)
             self._is_idle()
             return
-        self._egress.relay()
         now = self._clock.seconds()
+        at_once = self._egress.take()
         batch = guarded.take_batch(now)
         if batch is None or (batch.rows and self._turn_event(TurnEvent.WRITE) is None):
             reason = "a fault inside the daemon, see above"
@@ -224,7 +224,8 @@ class CommitLoop:
             return
         began = Began(now, self._gateway.take_came())
         committing = self._store.commit(batch.rows) if batch.rows else None
-        # The disk works while the answers and notifications are made.
+        # The disk works while copies go on, and the answers and notifications are made.
+        self._egress.send(at_once)
         staged = self._gateway.feed.stage(batch.events)
         answers = self._answers.take()
         self._answers.seal(answers)

@@ -45,8 +45,12 @@ class Egress:
 
     def relay(self) -> None:
         """Send what waits for no commit."""
+        self.send(self.take())
+
+    def take(self) -> list[Send | CloseLink | Dial]:
+        """What waits for no commit, to be sent by the caller."""
         self.stop()
-        self.send(self._guarded.take_at_once())
+        return self._guarded.take_at_once()
 
     def stop(self) -> None:
         """Send nothing more by a timer."""
