@@ -26,7 +26,7 @@ from grenache_py.exchange.storage import retention, snapshot
 from grenache_py.exchange.storage.copies import BACKUP_MARK
 from grenache_py.exchange.storage.postgresql.faults import translated
 from grenache_py.exchange.storage.postgresql.sessions import SILENT_S, DatabaseSession, place_of
-from grenache_py.exchange.storage.postgresql.statements import STATEMENTS, TableWrite, writes
+from grenache_py.exchange.storage.postgresql.statements import STATEMENTS, Array, TableWrite, writes
 from grenache_py.exchange.storage.postgresql.stored_term import (
     WATCHER_NAME,
     WRITER_NAME,
@@ -269,13 +269,12 @@ class PostgreSQLDatabase:
         Raises:
             StoreError: nothing is known about these rows: none of them is there, or all are.
         """
-        batch = writes(rows)
         renewed = self._is_copy and any(isinstance(row, LogRow) for row in rows)
         with self._closing_on_error():
-            session = self.connection
+            session, batch = self.connection, writes(rows)
             if renewed:
-                batch.append(TableWrite("MetaGone", [f"{{{BACKUP_MARK}}}".encode()]))
-                batch.append(TableWrite("renewed", [session.facts.cluster.encode()]))
+                batch.append(TableWrite("MetaGone", [Array(f"{{{BACKUP_MARK}}}".encode(), 0)]))
+                batch.append(TableWrite("renewed", [Array(session.facts.cluster.encode(), 0)]))
             self._transact(session, batch)
             self._is_copy = self._is_copy and not renewed
 
@@ -283,7 +282,7 @@ class PostgreSQLDatabase:
         session.transact([
             ("begin", []),
             ("hold", self._held(self.number)),
-            *((write.name, write.parameters) for write in batch),
+            *(write.prepared for write in batch),
             ("commit", []),
         ])  # fmt: skip
 

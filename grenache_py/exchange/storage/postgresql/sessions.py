@@ -14,7 +14,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import pq
@@ -28,7 +28,10 @@ from grenache_py.exchange.storage.postgresql.server_checks import (
     complaint,
 )
 
-__all__ = ["SILENT_S", "DatabaseSession", "place_of", "size_and_standbys"]
+__all__ = ["SILENT_S", "DatabaseSession", "Prepared", "place_of", "size_and_standbys"]
+
+#: The name of a prepared statement, its parameters, and which of them are binary (1), if any are.
+Prepared: TypeAlias = tuple[str, list[bytes]] | tuple[str, list[bytes], list[int]]
 
 #: What the address may say otherwise: who is silent for some 11 s is gone.
 _DEFAULTS = {
@@ -176,7 +179,7 @@ class DatabaseSession:
             if result.status != pq.ExecStatus.COMMAND_OK:
                 raise self._fault(result)
 
-    def transact(self, writes: Sequence[tuple[str, list[bytes]]]) -> None:
+    def transact(self, writes: Sequence[Prepared]) -> None:
         """
         Execute prepared statements in one transaction, sent and answered at once.
 
@@ -188,8 +191,8 @@ class DatabaseSession:
         pgconn, failed = self._connection.pgconn, None
         with translated(self.place):
             pgconn.enter_pipeline_mode()
-            for name, parameters in writes:
-                pgconn.send_query_prepared(name.encode(), parameters)
+            for name, *given in writes:
+                pgconn.send_query_prepared(name.encode(), *given)
             pgconn.pipeline_sync()
             while True:
                 self._await_answer(pgconn)

@@ -1,14 +1,15 @@
 """
 How rows become PostgreSQL's SQL: for a batch one statement a row type, its columns as arrays.
 
-Pure. A column of all rows goes as one array literal, in text: made with ``str.join``, it takes less
-of the interpreter than a parameter a value, and the server takes it apart in C, in a process of
-its own.
+Pure. A column of all rows goes as one array, which takes less of the interpreter than a parameter a
+value, and the server takes it apart in C, in a process of its own. Bytes, and texts that
+have quotes, go as the server itself would send them, all else as a literal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from struct import Struct
 from typing import Any, NamedTuple, get_type_hints
 
 import attrs
@@ -31,17 +32,33 @@ from grenache_py.exchange.effects.rows import (
 )
 from grenache_py.exchange.storage.positions import log_position, order_position
 
-__all__ = ["STATEMENTS", "TableWrite", "writes"]
+__all__ = ["STATEMENTS", "Array", "TableWrite", "writes"]
 
 _TYPES = {int: "bigint", str: "text", bytes: "bytea"}
 
 
+class Array(NamedTuple):
+    """A parameter: its bytes, and PostgreSQL's word for their format: 0 text, 1 binary."""
+
+    data: bytes
+    format: int
+
+
 @attrs.frozen
 class TableWrite:
-    """One prepared statement (a key of `STATEMENTS`) and its parameters, in text."""
+    """One prepared statement (a key of `STATEMENTS`) and its parameters."""
 
     name: str
-    parameters: list[bytes]
+    parameters: list[Array]
+
+    @property
+    def prepared(self) -> tuple[str, list[bytes], list[int]]:
+        """Its name, the bytes, and their formats."""
+        return (
+            self.name,
+            [each.data for each in self.parameters],
+            [each.format for each in self.parameters],
+        )
 
 
 def _given(columns: Sequence[tuple[str, type]]) -> str:
@@ -217,9 +234,9 @@ def writes(rows: Sequence[Row]) -> list[TableWrite]:
     return made
 
 
-def _parameters(name: str, rows: list[Any], positions: Mapping[str, int]) -> list[bytes]:
+def _parameters(name: str, rows: list[Any], positions: Mapping[str, int]) -> list[Array]:
     rows = _once(rows)
-    first: list[bytes] = []
+    first: list[Array] = []
     kind = type(rows[0])
     if kind is LogRow:
         first = [_numbers(log_position(row.epoch, row.seq) for row in rows)]
@@ -247,25 +264,39 @@ def _once(rows: list[Any]) -> list[Any]:
     return list({tuple(getattr(row, name) for name in key): row for row in rows}.values())
 
 
-def _array(column: tuple[Any, ...]) -> bytes:
+def _array(column: tuple[Any, ...]) -> Array:
     kind = type(column[0])
     if kind is int:
         return _numbers(column)
     if kind is str:
         return _texts(column)
-    return ('{"\\\\x' + '","\\\\x'.join([each.hex() for each in column]) + '"}').encode()
+    return _binary(_BYTEA, column)
 
 
-def _numbers(column: Iterable[int | None]) -> bytes:
-    """A bigint or text array."""
-    return (
-        "{" + ",".join(["NULL" if each is None else str(each) for each in column]) + "}"
-    ).encode()
+# An array as the server sends it: dimensions, whether there are nulls, the type of its elements,
+# how many there are, and the number of the first; then each with its length before it.
+_HEADER = Struct(">iiIii")
+_LENGTH = Struct(">i")
+_TEXT, _BYTEA = 25, 17  # PostgreSQL's numbers for these types
 
 
-def _texts(column: Iterable[str]) -> bytes:
+def _numbers(column: Iterable[int | None]) -> Array:
+    """Of bigint, or of texts that are numbers."""
+    literals = ["NULL" if each is None else str(each) for each in column]
+    return Array(("{" + ",".join(literals) + "}").encode(), 0)
+
+
+def _binary(kind: int, column: Sequence[bytes]) -> Array:
+    count = len(column)
+    parts = [b""] * (2 * count)
+    parts[::2] = [_LENGTH.pack(len(each)) for each in column]
+    parts[1::2] = column
+    return Array(_HEADER.pack(1, 0, kind, count, 1) + b"".join(parts), 1)
+
+
+def _texts(column: Iterable[str]) -> Array:
     texts = list(column)
     joined = '","'.join(texts)
     if "\\" in joined or joined.count('"') != 2 * (len(texts) - 1):
-        joined = '","'.join([each.replace("\\", "\\\\").replace('"', '\\"') for each in texts])
-    return ('{"' + joined + '"}').encode()
+        return _binary(_TEXT, [each.encode() for each in texts])
+    return Array(('{"' + joined + '"}').encode(), 0)
