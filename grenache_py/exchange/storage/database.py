@@ -16,7 +16,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
-from itertools import islice
 from sqlite3 import Connection
 from typing import Any
 
@@ -41,8 +40,6 @@ CHECKPOINT_CHANGES = 80_000
 WAL_KEPT_BYTES = 128 * 1024 * 1024
 #: Beyond this the writer itself folds the log into the file, and fails when it cannot.
 WAL_BYTES_MAX = 256 * 1024 * 1024
-#: What a start folds in one transaction.
-RECOVERED_BATCHES = 256
 #: The first schema with a journal.
 JOURNAL_SCHEMA = 7
 READERS_WAIT_S = 0.05  # for a reader that needs the log; a backup may need it for minutes
@@ -197,9 +194,9 @@ class Database:
         verify_pages(connection, self.path)  # before anything is written
         path = journal.path_beside(self.path)
         if os.path.exists(path) or not self._accept_copy:
-            found = journal.unfolded(path, mark)
-            while some := list(islice(found, RECOVERED_BATCHES)):
-                self.fold([journal.unpack(data) for data, _ in some], some[-1][1])
+            # One by one: what comes before a batch that cannot be folded is not lost with it.
+            for data, behind in journal.unfolded(path, mark):
+                self.fold([journal.unpack(data)], behind)
         self.end_journal()
 
     def _bound_log(self, connection: Connection) -> None:

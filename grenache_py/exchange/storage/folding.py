@@ -93,7 +93,7 @@ class Folding:
         """A batch of ``size`` bytes is in the journal; ``mark`` is the place behind it."""
         self._batches.append(_Waiting(rows, mark, size, self._clock.seconds()))
         self.bytes += size
-        if not self._running and self._later is None:
+        if self.failure is None and not self._running and self._later is None:
             self._later = self._clock.callLater(FOLD_AFTER_S, self._begin)
 
     def caught_up(self) -> Deferred[None]:
@@ -142,6 +142,10 @@ class Folding:
                 self.failure = self.failure or error
             pause = FOLD_AGAIN_S
             self._tell_all(error)
+        except Exception as error:  # a bug of ours: no half of a batch may be read, either
+            self.log.failure("folding the journal failed as it must not")
+            self.failure = StoreError("bug", f"a batch cannot be folded: {error!r}")
+            self._tell_all(self.failure)
         else:
             self._journal.folded = mark
             del self._batches[: len(some)]

@@ -433,3 +433,25 @@ async def test_a_backup_has_what_was_acknowledged_and_no_journal(
         Database(str(target)).open()
     with read_only(str(target)) as connection:
         assert connection.execute("SELECT count(*) FROM log").fetchone() == (1,)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_batch_that_the_tables_refuse_stops_the_store_and_stays_in_the_journal(
+    store: SQLiteStore, tmp_path: Path
+) -> None:
+    await store.commit(batch(1))
+    impossible = order_row(2)._replace(open=11)  # of 10 lots
+    await store.commit([impossible])
+    for asked in (lambda: store.order(impossible.order_id), lambda: store.commit(batch(3))):
+        with pytest.raises(StoreError, match="refused a batch"):
+            await asked()
+    with pytest.raises(StoreError, match="refused a batch"):
+        await store.open()
+    await store.close()
+    (tmp_path / "exchange.journal").rename(tmp_path / "kept")
+    with pytest.raises(StoreError, match="is missing"):
+        Database(store.path).open()
+    accepted = Database(store.path, accept_copy=True)
+    accepted.open()
+    accepted.close()
+    holds(tmp_path, [1])
