@@ -131,13 +131,14 @@ _AMOUNT = re.compile(r"([^\s@]+)(?:\s*@\s*|\s+)([^\s@]+)")
 
 
 def _amount(words: tuple[str, ...]) -> tuple[str, str, str | None]:
-    """Quantity, type and price of ``0.5 @ 98``, ``0.5@98``, ``0.5 98`` or ``0.5 market``."""
+    """Quantity, type and price of ``0.5 @ 98``, ``0.5@98``, ``.5 98`` or ``0.5 market``."""
     match = _AMOUNT.fullmatch(" ".join(words))
     if match is None:
         raise click.UsageError("Write it as `1.5 @ 100`, or `1.5 market` for the best there is.")
-    if match[2].lower() == "market":
-        return match[1], "market", None
-    return match[1], "limit", match[2]
+    quantity, price = (f"0{part}" if part.startswith(".") else part for part in match.groups())
+    if price.lower() == "market":
+        return quantity, "market", None
+    return quantity, "limit", price
 
 
 def _settled(tool: Tool, report: dict[str, Any], wait_ms: int = IN_DOUBT_WAIT_MS) -> dict[str, Any]:

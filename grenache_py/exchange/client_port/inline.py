@@ -64,9 +64,9 @@ def _place(side: str) -> Callable[[list[str]], list[InlineCall]]:
         amount = _AMOUNT.match(" ".join(words[1:]))
         if amount is None:
             raise _Usage
-        quantity, at, bare = amount.groups()
+        written, at, bare = amount.groups()
+        quantity, price = (f"0{part}" if part[0] == "." else part for part in (written, at or bare))
         params: dict[str, Any] = {"market": _market(words[0]), "side": side, "quantity": quantity}
-        price = at or bare
         params |= {"type": "market"} if price.lower() == "market" else {"price": price}
         rest = amount.string[amount.end() :].split()
         for word in rest:

@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from grenache_py.exchange.cli import orders
 from grenache_py.exchange.cli.commands import COMMANDS, exchange
 from grenache_py.exchange.cli.shared_options import SHARED_OPTIONS, json_wanted
 
@@ -112,3 +113,19 @@ def test_what_is_shown_and_looked_at_is_brought_as_lightly() -> None:
         "sys.exit(' '.join(heavy & sys.modules.keys()) or 0)"
     )
     subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "amount"),
+    [
+        ("0.5 @ 98", ("0.5", "limit", "98")),
+        ("0.5@98", ("0.5", "limit", "98")),
+        (".5 98.", ("0.5", "limit", "98.")),
+        ("0.5 @.5", ("0.5", "limit", "0.5")),
+        ("1 MARKET", ("1", "market", None)),
+    ],
+)
+def test_an_amount_is_read_as_people_type_it(
+    words: str, amount: tuple[str, str, str | None]
+) -> None:
+    assert orders._amount(tuple(words.split())) == amount

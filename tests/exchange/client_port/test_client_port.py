@@ -183,7 +183,8 @@ def test_people_write_amounts_and_markets_as_they_like() -> None:
     for amount in ("2 @ 100", "2@100", "2 @100", "2@ 100", "2 100", "2 100 gtc", "2@100 post id=a"):
         report = client.ask(f"sell btc/usd {amount}")["result"]
         assert (report["market"], report["quantity"], report["price"]) == ("BTC-USD", "2", "100")
-    assert client.ask("buy BTC-USD 0.5 MARKET")["result"]["type"] == "market"
+    report = client.ask("buy BTC-USD .5 MARKET")["result"]
+    assert (report["type"], report["quantity"]) == ("market", "0.5")
     assert client.ask("book btc/usd 1")["result"]["asks"] == [["100", "13.5", 7]]
     for amount in ("2", "2 @", "@ 100", "2 gtc", "2 @ 100 @ 100", "2@100@100", "2 100 100"):
         error = client.ask(f"sell BTC-USD {amount}")["error"]
