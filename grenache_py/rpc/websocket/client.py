@@ -64,7 +64,7 @@ class ClientSocket(WebSocketConnection):
         self._connections.discard(self)
         if not self.opened.called:
             why = self._wire.handshake_exc or "the connection was lost"
-            self.opened.errback(PeerLost(f"{self.address} refused the WebSocket: {why}"))
+            self.opened.errback(PeerLost(f"it refused the WebSocket: {why}"))
 
 
 class RPCClientSocket(ClientSocket):
