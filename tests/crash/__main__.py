@@ -39,7 +39,7 @@ from grenache_py.exchange.storage.read_only import read_only
 
 ROOT = Path(__file__).parents[2]
 MARKET = "BTC-USD"
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 #: Requests a client has under way at a time.
 PIPELINE = 8
 FINAL = ("filled", "cancelled", "expired", "rejected")

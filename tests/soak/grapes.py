@@ -16,7 +16,7 @@ from tests.network.hosts import Host
 
 __all__ = ["Grape", "Grapes"]
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 #: Says nothing and exits with 0 when the grape at the URL answers, whatever it answers.
 PROBE = """
 import sys, urllib.error, urllib.request
