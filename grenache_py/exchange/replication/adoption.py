@@ -93,7 +93,7 @@ class Adoption:
                 return False
         if not table.put(origin, newest.time[0], ""):
             return False
-        record = origin.records.get(order.id)
+        record = origin.records.find(order.id)
         try:
             if record is None:
                 if not records.dropped.may_return(origin, order.id, state.version, newest.seq):
