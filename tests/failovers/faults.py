@@ -31,8 +31,7 @@ _POINTS: dict[Point, str] = {
 
 
 def _killed(point: Point, scene: Scene, rng: random.Random) -> float:
-    holder = scene.holder()
-    road = scene.caught(holder, point)
+    holder, road = scene.caught(point)
     began = time.monotonic()
     holder.kill()
     road.release(lost=True)
@@ -43,8 +42,7 @@ def _killed(point: Point, scene: Scene, rng: random.Random) -> float:
 
 def _stopped(point: Point, scene: Scene, rng: random.Random) -> float:
     """Frozen, and woken when the other one serves."""
-    holder = scene.holder()
-    road = scene.caught(holder, point)
+    holder, road = scene.caught(point)
     began = time.monotonic()
     holder.freeze()
     unserved = scene.unserved(began)
@@ -55,7 +53,7 @@ def _stopped(point: Point, scene: Scene, rng: random.Random) -> float:
 
 def _both_killed(scene: Scene, rng: random.Random) -> float:
     """And started at once, so that both claim the term."""
-    scene.caught(scene.holder(), "sent")
+    scene.caught("sent")
     for daemon in scene.daemons:
         daemon.kill()
     for road in scene.roads():
@@ -101,9 +99,8 @@ def _peers_gone(scene: Scene, rng: random.Random) -> float:
 
 
 def _replication_gone(scene: Scene, rng: random.Random) -> float:
-    began = time.monotonic()
     scene.pair.replication.block()
-    return _without_standby(scene, began, rng, scene.pair.replication.mend)
+    return _without_standby(scene, time.monotonic(), rng, scene.pair.replication.mend)
 
 
 def _standby_gone(scene: Scene, rng: random.Random) -> float:
@@ -124,7 +121,7 @@ def _without_standby(
 
 def _primary_killed(scene: Scene, rng: random.Random) -> float:
     """With a commit in flight."""
-    road = scene.caught(scene.holder(), rng.choice(POINTS))
+    _, road = scene.caught(rng.choice(POINTS))
     return _failed_over(scene, time.monotonic(), [road])
 
 

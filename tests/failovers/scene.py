@@ -161,12 +161,25 @@ class Scene:
         """All from a daemon to a server."""
         return [road for daemon in self.daemons for road in self.database_roads(daemon)]
 
-    def caught(self, daemon: Daemon, point: Point) -> Road:
-        """Wait until it is at that point of a commit, and hold it there; the road it is on."""
-        road = self._to_database[daemon][self.pair.primary.directory]
-        trap = road.set_trap(point)
-        assert trap.sprung.wait(DEADLINE_S), "no order is committed"
-        return road
+    def caught(self, point: Point) -> tuple[Daemon, Road]:
+        """
+        Wait until the daemon that serves is at that point of a commit, and hold it there.
+
+        On a busy machine the home may change daemons by itself while that is waited for.
+
+        Returns:
+            the daemon, and the road it is on.
+        """
+        ends = time.monotonic() + DEADLINE_S
+        while True:
+            holder = self.holder()
+            road = self._to_database[holder][self.pair.primary.directory]
+            trap = road.set_trap(point)
+            while not trap.sprung.wait(LOOK_S) and self.serves(holder):
+                assert time.monotonic() < ends, "no order is committed"
+            if trap.sprung.is_set():
+                return holder, road
+            road.release(lost=False)
 
     # Acknowledgements.
 

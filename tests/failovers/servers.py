@@ -10,8 +10,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.support import postgresql
-from tests.support.postgresql import NOBODY, Server, make_primary, make_standby
+from tests.support.postgresql import NOBODY, START_S, Server, make_primary, make_standby
 from tests.support.roads import Road, Roads
+from tests.support.waiting import until
 
 __all__ = ["DATABASE", "NO_DISKS", "Pair"]
 
@@ -115,10 +116,18 @@ class Pair:
                     raise
 
     def make_room(self) -> None:
-        """Give it back, and start the primary if that ended it."""
+        """
+        Give it back, and wait until the primary answers, started again if that ended it.
+
+        It may find that it cannot go on after there is room again.
+        """
         _resize(self.primary.directory, DISK_BYTES)
+        until("the primary answers", self._primary_answers, deadline_s=START_S)
+
+    def _primary_answers(self) -> bool:
         if not self.primary.runs():
             self.primary.start()
+        return self.primary.answers()
 
 
 @contextmanager

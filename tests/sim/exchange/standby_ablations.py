@@ -145,7 +145,8 @@ STANDBY_ABLATIONS = (
         20,
         ("I", "S", "L"),
         ("unreplicated",),
-        ((DaemonRole, "ended", _renewed_without_a_commit),),
+        # And nobody waits while a commit does, which leaves this only the first second of it.
+        ((DaemonRole, "ended", _renewed_without_a_commit), (Sight, "stalled", "")),
     ),
     StandbyAblation(
         5,
