@@ -150,7 +150,7 @@ class DaemonRole:
             if not self.reason:
                 self._take_over(RoleEvent.ELECT, sight, now)
             elif sight.term.holder:
-                self._look_at = now + min(LOOK_S, self._elects_in_s(sight))
+                self._look_at = now + min(LOOK_S, self._elects_in_s(sight) or LOOK_S)
 
     def look_failed(self, step: int, reason: str, now: float) -> None:
         """A look has no answer. Who held the term meanwhile nobody knows."""

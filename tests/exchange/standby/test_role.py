@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,6 +99,36 @@ def test_a_holder_is_replaced_when_it_was_silent_in_every_look_for_so_long() -> 
         assert daemon.role.state is RoleState.STANDBY
     daemon.look(silent)
     assert daemon.role.state is RoleState.ENDING
+
+
+def test_it_looks_at_the_moment_when_a_silence_is_long_enough_and_else_every_quarter() -> None:
+    daemon = Daemon()
+    for _ in range(9):
+        daemon.look(HELD)
+    for silent_s, pause_s in ((0.9, LOOK_S), (1.15, 0.105), (1.2495, 0.0055)):
+        daemon.look(attrs.evolve(HELD, silent_s=silent_s))
+        assert daemon.role.deadline() == pytest.approx(daemon.now + pause_s)
+        assert daemon.role.state is RoleState.STANDBY
+
+
+def test_while_a_commit_waits_for_the_standby_nobody_takes_the_term() -> None:
+    watching, holding = Daemon(), Daemon()
+    for _ in range(9):
+        watching.look(HELD)
+    holding.serve()
+    holding.role.store_failed("not confirmed", holding.now)
+    holding.effects(DropNode)
+    for daemon, sight in ((watching, attrs.evolve(HELD, silent_s=9.0)), (holding, MINE)):
+        for _ in range(20):
+            daemon.look(attrs.evolve(sight, waits_s=1.5))
+            daemon.effects()
+            assert "synchronous standby that does not answer" in daemon.role.reason
+            assert daemon.role.deadline() == daemon.now + LOOK_S
+        daemon.look(attrs.evolve(sight, waits_s=0.5))  # as any commit may
+        daemon.effects(EndSessions)
+    waiting = Daemon()
+    waiting.look(attrs.evolve(FREE, waits_s=1.5), after=0.0)
+    waiting.effects()
 
 
 def test_another_server_is_watched_from_the_beginning() -> None:
