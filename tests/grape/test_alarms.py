@@ -25,12 +25,12 @@ from tests.support.dht_nodes import NOW, make_node
 DEADLINE_S = 120.0
 #: Nobody waits 20 minutes in a test.
 HASTE = """
-import attrs
+import msgspec
 from grenache_py import alarms
 from grenache_py.dht import service
 from grenache_py.grape import pages
 service.SAVE_EVERY_S, pages.UNASKED_S_MAX = 0.2, 1.0
-alarms.GRAPE["grape-names"] = attrs.evolve(alarms.GRAPE["grape-names"], hold_s=0.0)
+alarms.GRAPE["grape-names"] = msgspec.structs.replace(alarms.GRAPE["grape-names"], hold_s=0.0)
 """
 
 

@@ -27,13 +27,13 @@ EXCHANGE = Path(sysconfig.get_path("scripts"), "exchange")
 #: Another wall clock; and nobody waits for a minute in a test, nor commits 80,000 changes.
 OTHER_MACHINE = """
 import time
-import attrs
+import msgspec
 from grenache_py import alarms
 from grenache_py.exchange.condition import symptoms
 from grenache_py.exchange.storage import database, wal_checkpoints
 real = time.time
 time.time = lambda: real() + {ahead_s}
-alarms.PEER = {{id: attrs.evolve(kind, hold_s=0.0) for id, kind in alarms.PEER.items()}}
+alarms.PEER = {{id: msgspec.structs.replace(kind, hold_s=0.0) for id, kind in alarms.PEER.items()}}
 symptoms.LOG_HELD_S_MAX, database.CHECKPOINT_CHANGES, wal_checkpoints.AGAIN_S = 0.5, 3, 1.0
 """
 
