@@ -5,8 +5,9 @@ What somebody who has nothing but sockets can do to a daemon's ports.
 
 Runs until it is ended; prints a line with how often it did what it does, once a second. Each attack
 keeps its sockets in one loop without threads and opens them anew when the daemon closes them. It
-runs in a process of its own and at a low priority, so that it takes the daemon's time and not the
-machine's. What needs a link with a proven key belongs here too, behind one function that makes it.
+runs in a process of its own and at a low priority: an attacker has a machine of its own, so it is
+to take the daemon's time and not this machine's. What needs a link with a proven key is in
+``links.py``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import attrs
+
+from tests.evil.links import LINK_ATTACKS, LinkAttack, attack_links
 
 #: Connections an attack holds at a time.
 SOCKETS = 200
@@ -71,6 +74,7 @@ def request(method: str, **params: object) -> bytes:
 
 
 BOOK = request("book.get", market="BTC-USD", depth=500)
+BATCH = b"[" + b",".join([BOOK.rstrip()] * 100) + b"]\n"
 PLACE = request(
     "order.place",
     market="BTC-USD",
@@ -90,6 +94,11 @@ UPGRADE = (
 )
 
 
+FOREIGN_UPGRADE = UPGRADE.replace(b"\r\n\r\n", b"\r\nOrigin: http://evil.example\r\n\r\n")
+#: A message of WebSocket that never ends, a byte a frame.
+FRAGMENT, FRAGMENTS = b"\x01\x81\0\0\0\0{", b"\x00\x81\0\0\0\0x" * 500
+
+
 def frame(text: bytes) -> bytes:
     """A masked WebSocket frame; the mask is 0."""
     size = len(text)
@@ -102,8 +111,7 @@ def guess() -> bytes:
     return request("hello", client="guess", token=os.urandom(12).hex())
 
 
-#: All attacks, by name.
-ATTACKS = {
+_OVER_SOCKETS = {
     "silent-peer": Attack("peer connections that never speak", "peer", renew_s=2.0),
     "silent-client": Attack("client connections that never speak", "client"),
     "half-peer": Attack(
@@ -139,8 +147,22 @@ ATTACKS = {
     ),
     "page-post": Attack("a web page's POST to the client port", "client", lambda: POST,
                         sockets=4, renew_s=0.05),
+    "page-ws": Attack("a web page's order on /ws", "http",
+                      lambda: FOREIGN_UPGRADE + frame(PLACE.rstrip()), sockets=4, renew_s=0.05),
+    "rebound-host": Attack("pages asked for by a stranger's name", "http",
+                           more=lambda: GET.replace(b"127.0.0.1", b"evil.example"), sockets=4),
     "guesses": Attack("guesses of tokens", "client", more=guess, sockets=4),
+    "lookups": Attack("books without end, answers read", "client", more=lambda: BOOK * 50,
+                      sockets=8),
+    "lookup-batches": Attack("batches of 100 books, answers read", "client",
+                             more=lambda: BATCH, sockets=8),
+    "pages": Attack("pages without end, answers read", "http", more=lambda: GET * 50,
+                    sockets=100),
+    "fragments": Attack("a message in fragments without end", "http",
+                        lambda: UPGRADE + FRAGMENT, lambda: FRAGMENTS, sockets=8),
 }  # fmt: skip
+#: All attacks, by name.
+ATTACKS: dict[str, Attack | LinkAttack] = {**_OVER_SOCKETS, **LINK_ATTACKS}
 
 
 class Connections:
@@ -213,10 +235,12 @@ class Connections:
             del table[each]  # type: ignore[attr-defined]
 
 
-def seconds() -> Iterator[float]:
-    """The time, for ever."""
+def over_sockets(attack: Attack, port: int) -> Iterator[int]:
+    """Attack for ever; how often it was done so far."""
+    connections = Connections(attack, port)
     while True:
-        yield time.monotonic()
+        connections.turn(time.monotonic())
+        yield connections.done
 
 
 def main() -> None:
@@ -228,13 +252,14 @@ def main() -> None:
     chosen = options.parse_args()
     os.nice(10)
     attack = ATTACKS[chosen.name]
-    connections = Connections(attack, getattr(chosen, attack.port))
+    port = getattr(chosen, attack.port)
     told = 0.0
-    for now in seconds():
-        connections.turn(now)
+    linked = isinstance(attack, LinkAttack)
+    for done in attack_links(attack, port) if linked else over_sockets(attack, port):
+        now = time.monotonic()
         if now - told > 1:
             told = now
-            print(connections.done, flush=True)
+            print(done, flush=True)
 
 
 if __name__ == "__main__":

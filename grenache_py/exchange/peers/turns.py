@@ -22,8 +22,8 @@ __all__ = ["LINE_POINT_BYTES", "TURN_LINES_MAX", "TURN_POINTS", "Turn", "Turns"]
 
 #: Lines that are taken from a link in one turn.
 TURN_LINES_MAX = 64
-#: Points of one turn, of 10 µs each: 5 ms.
-TURN_POINTS = 500
+#: Points of one turn, of 10 µs each: 2 ms.
+TURN_POINTS = 200
 #: Bytes of answers a second for all links that owe some, in equal shares.
 ANSWER_BYTES_PER_S = 32 * 1_048_576
 #: Bytes of answers that one link may ask for before it owes, and how fast that is earned back.

@@ -7,6 +7,7 @@ announced. What is too far behind to be fetched entry by entry is handed to ``ca
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -29,6 +30,8 @@ ANNOUNCED_S = 1.0
 WANT_S = 3.0
 #: How long a second neighbour has to bring what a first one says it does not hold any more.
 SECOND_OPINION_S = 5.0
+#: Heads that are looked at again in one heartbeat: of one neighbour, and of all.
+LINK_HEADS_MAX, HEADS_MAX = 1_000, 2_000
 #: Ranges being fetched at once, in all and from one neighbour.
 FETCHES_MAX, LINK_FETCHES_MAX = 64, 8
 
@@ -72,10 +75,23 @@ class Fetching:
         self._announced.setdefault(origin, (link.id, now + ANNOUNCED_S))
 
     def consider_all(self, links: list[PeerLink], now: float) -> None:
-        """Look at every head these links told and that is not held."""
+        """
+        Look at heads these links told and that are not held; at the others of many another time.
+
+        Args:
+            links: whoever delivered most comes first, for heads can be made up.
+        """
+        left = HEADS_MAX
         for link in links:
-            for origin in [origin for origin in link.heads if origin not in self._fetches]:
-                self.consider(origin, link, now)
+            heads = link.heads
+            share = min(left, LINK_HEADS_MAX)
+            looked_at = list(islice(heads, share))
+            left -= len(looked_at)
+            for origin in looked_at:
+                if origin not in self._fetches:
+                    self.consider(origin, link, now)
+                if len(heads) > share and origin in heads:
+                    heads[origin] = heads.pop(origin)  # to the end
 
     def consider(self, origin: str, link: PeerLink, now: float) -> None:
         """Decide whether and how to get what ``link`` holds more of one log."""

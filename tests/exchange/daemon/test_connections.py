@@ -253,9 +253,9 @@ def at_each_visit(monkeypatch: pytest.MonkeyPatch, call: Callable[[], None]) -> 
 @pytest.mark.parametrize(
     ("orders", "turns"),
     [
-        (0, [5] * 8),
-        (20_000, [1] * 40),
-        (100_000, [1, 0, 0, 0] * 4),  # a debt of 1,600, then of 1,700
+        (0, [2] * 20),
+        (20_000, [1, 0, 1, 0, 0] * 8),  # a debt of 300, then of 400
+        (100_000, [1, *9 * [0], 1, *10 * [0]] * 2),  # a debt of 1,900, then of 2,000
     ],
 )
 def test_a_turn_of_a_link_ends_with_its_points(
@@ -337,7 +337,7 @@ def test_a_peer_that_does_not_read_is_given_up_when_its_queue_is_full() -> None:
     lines, transport = peer.link()
     lines.pauseProducing()
     line = b"x" * 1_000_000
-    assert all(lines.send(line) for _ in range(16))
+    assert all(lines.send(line) for _ in range(8))
     assert not lines.send(line)
     assert transport.disconnected
 
@@ -394,3 +394,16 @@ def test_a_client_that_has_left_and_stays_is_cut_off() -> None:
     assert client.transport.disconnecting
     peer.clock.advance(STALLED_S)
     assert client.transport.disconnected
+
+
+def test_what_waits_for_a_connection_is_dropped_with_it() -> None:
+    """Links that did not read and came back again and again cost 20 MB a second."""
+    peer = Peer()
+    cut, gone = peer.connect(), peer.connect()
+    for client in (cut, gone):
+        client.lines.pauseProducing()
+        client.send(b"help\n" * 100)
+        assert client.lines.send_queue.size
+    cut.lines.abort()
+    gone.lines.connectionLost()
+    assert (cut.lines.send_queue.size, gone.lines.send_queue.size) == (0, 0)

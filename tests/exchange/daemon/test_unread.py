@@ -47,10 +47,11 @@ def test_pipelined_requests_whose_answers_are_not_read_wait_in_the_socket() -> N
     assert pour(connection, transport, requests, pieces=50) == 1
     assert transport.unread < HELD_BYTES_MAX
     answers = transport.drain().count(b"HTTP/1.1 200 ")
+    peer.clock.advance(0)
     while transport.unread:
         assert transport.unread < HELD_BYTES_MAX
         answers += transport.drain().count(b"HTTP/1.1 200 ")
-        peer.turn(1)
+        peer.clock.advance(0)  # the next round
     assert answers == CHUNK // len(GET), "each is answered once it is read"
     assert transport.reads
 
@@ -83,11 +84,14 @@ def masked(opcode: int, payload: bytes) -> bytes:
 
 
 def test_pings_whose_pongs_are_not_read_wait_in_the_socket() -> None:
-    connection, transport, _ = stream(Peer())
+    peer = Peer()
+    connection, transport, _ = stream(peer)
     pings = masked(9, b"x" * 125) * (CHUNK // 131)
     assert pour(connection, transport, pings, pieces=50) <= 2
     assert transport.unread < BUFFER_BYTES + CHUNK
-    transport.drain()
+    for _ in range(20):  # rounds, which read more of it each time
+        transport.drain()
+        peer.turn()
     assert transport.reads
 
 
@@ -106,10 +110,13 @@ def test_requests_of_a_stream_that_does_not_read_wait_too_and_then_it_is_cut_off
 
 
 def test_empty_fragments_and_fragments_of_one_byte_are_no_way_to_fill_memory() -> None:
-    connection, transport, _ = stream(Peer())
+    peer = Peer()
+    connection, transport, _ = stream(peer)
     connection.dataReceived(Frame(1, b"", fin=False).serialize(mask=True))  # type: ignore[arg-type]
     one = Frame(0, b"x", fin=False).serialize(mask=True)  # type: ignore[arg-type]
-    pour(connection, transport, one * 9_000, pieces=20)
+    for _ in range(20):
+        pour(connection, transport, one * 9_000, pieces=1)
+        peer.turn(50)
     assert transport.disconnecting, "no more than a line may have, whatever its pieces"
 
 

@@ -39,10 +39,11 @@ def test_a_turn_has_so_many_lines_or_points() -> None:
 
 def test_all_links_together_get_one_turn_between_two_visits() -> None:
     turns, links = Turns(), [Turn() for _ in range(10)]
-    assert sum(work(turns, link, 10, 100) for link in links) == 5
+    line = TURN_POINTS // 5
+    assert sum(work(turns, link, 10, line) for link in links) == 5
     assert turns.visit() is links[0], "it was the first to wait"
-    assert work(turns, links[0], 5, 100) == 5
-    assert work(turns, links[1], 10, 100) == 0, "its turn is after the next visit"
+    assert work(turns, links[0], 5, line) == 5
+    assert work(turns, links[1], 10, line) == 0, "its turn is after the next visit"
     assert turns.visit() is links[1]
 
 
@@ -66,7 +67,7 @@ def test_what_was_overspent_is_owed_so_all_get_the_same_points(
 
 def test_an_only_link_that_owes_much_is_served_after_some_visits() -> None:
     turns, link = Turns(), Turn()
-    assert work(turns, link, 2, 2_100) == 1
+    assert work(turns, link, 2, 4 * TURN_POINTS + 100) == 1
     visits = [turns.visit() for _ in range(4)]
     assert visits == [None, None, None, link]
     assert work(turns, link, 1, 2_100) == 1

@@ -22,7 +22,7 @@ from grenache_py.exchange.daemon.connections.peer_connection import PeerConnecti
 __all__ = ["ConnectionSets"]
 
 #: Bytes that wait for all links together, and for all clients.
-LINKS_UNREAD_BYTES_MAX = 64 * 1_048_576
+LINKS_UNREAD_BYTES_MAX = 32 * 1_048_576
 CLIENTS_UNREAD_BYTES_MAX = 256 * 1_048_576
 #: How long to wait before looking again whether all have closed.
 CLOSED_PAUSE_S = 0.02

@@ -139,7 +139,9 @@ class LineConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = self._closing = True
+        # Some of what refers to a connection refers to itself, and goes much later.
         self._inbox.clear()
+        self.send_queue.clear()
         for call in (self._again, self._stalled, self._leaving):
             if call is not None and call.active():
                 call.cancel()
@@ -221,6 +223,7 @@ class LineConnection(Protocol):
     def abort(self) -> None:
         """Close at once, dropping what is queued."""
         self._closing = self.aborted = True
+        self.send_queue.clear()
         if not self._lost:
             transport: Any = self.transport
             transport.abortConnection()

@@ -35,8 +35,8 @@ from grenache_py.wire.jsonrpc import error_line
 
 __all__ = ["PROOF_S", "PeerConnection"]
 
-#: Bytes that may wait for one peer; about 20,000 log entries.
-PEER_QUEUE_BYTES_MAX = 16 * 1_048_576
+#: Bytes that may wait for one peer; about 10,000 log entries.
+PEER_QUEUE_BYTES_MAX = 8 * 1_048_576
 #: A link that is being closed is cut off after this time, whatever still waits.
 PEER_LEAVE_S = 2.0
 #: Seconds from the connection in which the other side must have proven a key.

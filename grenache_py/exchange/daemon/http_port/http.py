@@ -46,8 +46,8 @@ HEAD_BYTES_MAX = 16_384
 #: Of what has arrived, so much is read before it is seen whether the client takes the answers:
 #: at most one request of the largest file.
 PIECE_BYTES = 32
-#: Of a stream, so much is read in one turn.
-FRAMES_BYTES = 2_048
+#: Of a stream, so much is read at a time, and is worth so many requests: it may be 64 frames.
+FRAMES_BYTES, FRAMES_REQUESTS = 512, 16
 #: A page is worth so many requests of a round: /metrics takes 1 ms.
 PAGE_REQUESTS = 32
 IDLE_S = 30.0
@@ -179,6 +179,7 @@ class HTTPConnection(Protocol):
                 return
             piece, self._unread = self._unread[:size], self._unread[size:]
             if stream:
+                self._turns.spend(FRAMES_REQUESTS, 0)
                 self._frames(piece)
                 continue
             self._reader.receive(piece)
