@@ -29,6 +29,9 @@ from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from tests.support.peers import Network, conserved
 
 VICTIM, HONEST, EVIL = 0, 1, 2
+VICTIM_KEY, HONEST_KEY, EVIL_KEY = (
+    Identity.from_seed(bytes([number + 1]) * 32).key for number in (VICTIM, HONEST, EVIL)
+)
 LINES_MAX = 8
 #: What one line of at most 2 kB may make the victim write down, and send to all its neighbours.
 ROWS_MAX, SENT_MAX = 200, 40 * LINE_BYTES_MAX
@@ -176,9 +179,32 @@ def facts(net: Network) -> dict[str, Any]:
     }
 
 
-def run(data: bytes) -> None:
+def said(method: str, number: int | None = None, /, **params: Any) -> bytes:
+    """One line of the evil neighbour; a request when it has a number."""
+    message: dict[str, Any] = {"jsonrpc": "2.0", "method": method, "params": params}
+    return msgspec.json.encode(message if number is None else {**message, "id": number})
+
+
+def reached(seeds_of: list[bytes]) -> set[str]:
+    """The messages that these inputs have the victim carry out, past their decoders."""
+    found: set[str] = set()
+    for data in seeds_of:
+        world = World()
+        bound = world.net[VICTIM].peering.messages.bound
+        for name, (row, call) in bound.items():
+
+            def counted(*args: Any, name: str = name, call: Any = call) -> Any:
+                found.add(name)
+                return call(*args)
+
+            bound[name] = row, counted
+        run(data, world)
+    return found
+
+
+def run(data: bytes, world: World | None = None) -> None:
     """One input, in a world of its own."""
-    world = World()
+    world = world or World()
     before = facts(world.net)
     for line in data.split(b"\n")[:LINES_MAX]:
         if line.isdigit() and len(line) < 4:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from tests.fuzz.proven_link import run, seeds
+from typing import Any
 
-HOME = b"ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1"
-HEADS = b'{"heads":[["' + HOME + b'",1,9,"' + HOME + b'"]]}'
+from tests.fuzz.proven_link import EVIL_KEY, HONEST_KEY, VICTIM_KEY, run, said, seeds
+
+HEADS = [[EVIL_KEY, 1, 9, HONEST_KEY]]
 
 
-def _entry(counter: bytes) -> bytes:
-    return (
-        b'{"~":{"home":"' + HOME + b'","epoch":1,"seq":1,"prev":"' + b"0" * 64 + b'",'
-        b'"time":[1790000000000,' + counter + b"]}}"
-    )
+def _entry(counter: int) -> dict[str, Any]:
+    stamp = [1_790_000_000_000, counter]
+    return {"~": {"home": EVIL_KEY, "epoch": 1, "seq": 1, "prev": "0" * 64, "time": stamp}}
 
 
 SEEDS = [
     *seeds("gossip"),
-    b'{"jsonrpc":"2.0","method":"gossip.prune","params":{"backoff_s":60}}\n3',
-    b'{"jsonrpc":"2.0","method":"gossip.want","params":' + HEADS + b"}",
-    b'{"jsonrpc":"2.0","method":"gossip.have","params":' + HEADS + b"}\n9",
-    b'{"jsonrpc":"2.0","method":"gossip.proof","params":{"entries":['
-    + _entry(b"1")
-    + b","
-    + _entry(b"2")
-    + b"]}}",
+    said("gossip.graft"),
+    said("gossip.prune", backoff_s=60) + b"\n3",
+    said("gossip.want", origin=VICTIM_KEY, epoch=1, first=1, last=9),
+    said("gossip.have", heads=HEADS) + b"\n9",
+    said("gossip.proof", first=_entry(1), second=_entry(2)),
 ]
 
 
