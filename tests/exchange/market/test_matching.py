@@ -466,3 +466,10 @@ def test_a_stop_limit_is_replaced_by_a_limit_order_once_it_was_triggered() -> No
     result = replacement(live, 9, None)
     assert isinstance(result, NewOrder)
     assert result.type == "stop_limit"
+
+
+def test_a_price_for_an_order_without_one_is_refused_by_its_name() -> None:
+    live = live_order(1, "buy", 10, None)
+    with pytest.raises(OrderError, match="has no price") as refused:
+        replacement(live, 9, 100)
+    assert refused.value.data == {"field": "price"}
