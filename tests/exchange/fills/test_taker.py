@@ -55,6 +55,20 @@ def test_lots_that_are_asked_for_already_are_not_asked_for_twice() -> None:
     assert not net[0].taker.intents
 
 
+def test_lots_in_doubt_are_not_asked_for_again_when_another_fill_of_theirs_settles() -> None:
+    net = silent_makers(1)
+    net.lost = {"result", "gossip.publish"}
+    net.place(0, "buy", 3, 110)
+    net.place(0, "buy", 3, 110)
+    first, _ = net[0].taker.intents.values()
+    stored = net[1].maker._answers.find(first.fill.id)
+    assert stored is not None
+    net[0].taker.answer(stored.answer.proof, net.now)
+    assert len(net[0].taker.intents) == 1
+    third = net.place(0, "buy", 10, 110)
+    assert 0 < third.reserved <= 7, "three are in doubt still"
+
+
 def test_numbers_of_fills_rise_over_a_restart() -> None:
     net = silent_makers(2)
     buy = net.place(0, "buy", 20, 110)
@@ -106,6 +120,18 @@ def test_an_answer_that_does_not_fit_the_request_is_refused(change: dict[str, st
     draft = net[1]._sealer.add(msgspec.json.encode(wrong).decode())
     net[1]._sealer.seal()
     with pytest.raises(RemoteProtocolError):
+        net[0].taker.answer(draft.proof, net.now)
+    [buy] = [own.live for own in net[0].ledger.own.values()]
+    assert (buy.reserved, buy.filled) == (10, 0)
+
+
+@pytest.mark.parametrize("member", ["maker_home", "taker_home"])
+def test_an_answer_between_other_homes_is_refused_though_the_maker_signed_it(member: str) -> None:
+    answer, net = answered(silent_makers(1))
+    wrong = msgspec.structs.replace(decode_answer(answer.payload), **{member: "0" * 64})
+    draft = net[1]._sealer.add(msgspec.json.encode(wrong).decode())
+    net[1]._sealer.seal()
+    with pytest.raises(RemoteProtocolError, match="not from the fill's maker"):
         net[0].taker.answer(draft.proof, net.now)
     [buy] = [own.live for own in net[0].ledger.own.values()]
     assert (buy.reserved, buy.filled) == (10, 0)
