@@ -66,6 +66,7 @@ class OrderRules:
         """
         self._commits += 1
         orders = [row for row in rows if type(row) is OrderRow]
+        new = {order.order_id for order in orders if order.order_id not in self._rows}
         trades: dict[str, list[TradeRow]] = defaultdict(list)
         for row in rows:
             if type(row) is TradeRow and row.trade_id not in self._seen[home]:
@@ -89,7 +90,6 @@ class OrderRules:
                 owed.setdefault(market, []).extend(of_market)
         elif trades:
             owed.clear()
-            new = {order.order_id for order in orders if order.version == 1}
             for stop in self._waiting[home].values():
                 # One that came with this commit may have come after its trades.
                 of_market = trades[stop.market]
