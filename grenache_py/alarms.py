@@ -75,6 +75,7 @@ PEER: dict[str, AlarmKind] = {
         "warning",
         "the clock is more than 1 s from the neighbours'",
         "Run an NTP service on both; a peer whose clock is more than 5 s off is not heard.",
+        hold_s=10,  # stamps of a home that was restarted, or taken over, begin ahead
     ),
     "disk-low": AlarmKind(
         "warning",

@@ -40,6 +40,8 @@ CHECKPOINT_CHANGES = 80_000
 WAL_KEPT_BYTES = 128 * 1024 * 1024
 #: Beyond this the writer itself folds the log into the file, and fails when it cannot.
 WAL_BYTES_MAX = 256 * 1024 * 1024
+#: Of the write-ahead log at a start: the batches of a journal make it many times their own size.
+RECOVERY_WAL_BYTES = 1024 * 1024
 #: The first schema with a journal.
 JOURNAL_SCHEMA = 7
 READERS_WAIT_S = 0.05  # for a reader that needs the log; a backup may need it for minutes
@@ -197,6 +199,8 @@ class Database:
             # One by one: what comes before a batch that cannot be folded is not lost with it.
             for data, behind in journal.unfolded(path, mark):
                 self.fold([journal.unpack(data)], behind)
+                if self.log_bytes > RECOVERY_WAL_BYTES:  # a disk that was full has little room
+                    _fold(connection)
         self.end_journal()
 
     def _bound_log(self, connection: Connection) -> None:
