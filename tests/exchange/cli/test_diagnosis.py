@@ -102,7 +102,7 @@ def test_a_healthy_peer_needs_no_advice() -> None:
     ("what", "verdict", "says", "advice", "changed"),
     [
         ("identity", "bad", "old copy", "--new-epoch", {"raised": [OLD_COPY]}),
-        ("clock", "warning", "newest order", "NTP", {"clock_ahead_ms": 2000}),
+        ("clock", "note", "newest order", "NTP", {"clock_ahead_ms": 2000}),
         ("clock", "bad", "differs", "NTP", {"time": 1_005_000}),
         ("clock", "bad", "UTC", "5 s off", {"raised": [CLOCK]}),
         ("identity", "note", "listens", "Wait", {"listening": True}),
