@@ -107,7 +107,7 @@ class FillRelay:
     def told(self, link: PeerLink, message: _Relayed, now: float) -> None:
         """Carry out ``fill.relay``: take what is for this home, pass on the rest."""
         if message.to == self._key:
-            self._take(message, now)
+            self._take(message, link, now)
             return
         bucket = self._buckets.get(link.id)
         if bucket is None:
@@ -123,7 +123,7 @@ class FillRelay:
         """A link is over."""
         self._buckets.pop(link.id, None)
 
-    def _take(self, message: _Relayed, now: float) -> None:
+    def _take(self, message: _Relayed, source: PeerLink, now: float) -> None:
         take = self.arrived.get(message.method)
         try:
             answer = take(message.params, now) if take is not None else None
@@ -134,10 +134,8 @@ class FillRelay:
             return
         if answer is not None:
             home, params = answer
-            link = self.next_hop(home)
-            if link is None:
-                self.dropped += 1
-                return
+            # Of a home that rests no entry may have come since this peer started.
+            link = self.next_hop(home) or source
             self.sent += 1
             self._peering.notify_later(
                 link,

@@ -44,8 +44,8 @@ class Intake:
         ages: of those that were news and pushed, when they came: by the stamp, in seconds.
         illegal_transitions: events that the state of an origin or of a catch-up did not allow: each
             is a bug, and cost the entry or the catch-up in which it happened.
-        routes: the key of the neighbour that brought the newest entry of each origin first, or that
-            told of it when nothing came.
+        routes: the key of the neighbour that brought the newest entry of each origin first, or any
+            entry or word of it when nothing new came.
         helpers: whom to ask next.
         consider: called with an origin, a link that may hold more of its log, and the time.
     """
@@ -108,6 +108,9 @@ class Intake:
         if received.origin is None:
             return
         home = received.origin.home
+        if self.held_logs.holds(home):  # else there may be any number of them
+            # Who passes on what a home signed leads to it, though its time be too early here.
+            self.routes.setdefault(home, link.key)
         if received.verdict == "frozen":
             self._tell_proof(home, None)  # also to who sent it: that may be the home itself
         elif received.verdict in ("waiting", "full") and (gap := received.origin.gap) is not None:

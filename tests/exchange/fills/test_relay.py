@@ -7,6 +7,8 @@ import pytest
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.fills.relay import HOPS_MAX, RELAY_RATE, FillRelay, read_relay
 from grenache_py.exchange.peers.address_book import AddressBook
+from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX
+from tests.exchange.replication.test_replica import Author
 from tests.support.peers import Network, conserved
 
 
@@ -53,6 +55,32 @@ def test_a_question_and_its_answer_find_their_way_too() -> None:
     found = net[2].order(buy.order_id)
     assert found is not None
     assert (found.status, found.filled) == ("filled", 4)
+
+
+def test_an_answer_goes_back_the_way_the_question_came_when_nobody_leads_to_its_home() -> None:
+    net = chain(3)
+    net.place(0, "sell", 10, 100)
+    net.settle()
+    net.lost = {"gossip.publish", "sync.heads"}  # nothing of the taker's log comes
+    relay(net, 0)._routes.pop(net[2].key)  # type: ignore[attr-defined]
+    buy = net.place(2, "buy", 4, 100)
+    net.settle()
+    assert (buy.status, len(net[2].taker.intents)) == ("filled", 0)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_who_passes_on_an_entry_that_is_too_early_leads_to_its_home_if_that_is_held(
+    held: bool,
+) -> None:
+    net = chain(2)
+    link = net[0].peering.by_key[net[1].key]
+    author, intake = Author(net.now), net[0].sync.intake
+    if held:
+        intake.take(link, author.order(), net.now)
+    intake.routes.clear()
+    author.now += AHEAD_MS_MAX / 1000 + 1
+    intake.take(link, author.order(), net.now)
+    assert intake.routes == ({author.identity.key: net[1].key} if held else {})
 
 
 def test_a_message_that_goes_in_circles_ends() -> None:

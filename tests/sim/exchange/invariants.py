@@ -46,7 +46,7 @@ __all__ = ["Checker", "Violation"]
 #: What a neighbour reads; a longer line ends the link.
 LINE_BYTES_MAX = 65_536
 #: In peace a fill is in doubt for this long at most (L3).
-DOUBT_S = 120.0
+DOUBT_S = 30.0
 #: After so many seconds without an answer a home is asked for nothing more (O9).
 PATIENCE_S = 5.0
 
