@@ -16,8 +16,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
+from itertools import islice
 from sqlite3 import Connection
-from typing import Any
 
 from grenache_py.exchange.effects.rows import LogRow, Row, Snapshot
 from grenache_py.exchange.errors import StoreError
@@ -25,9 +25,10 @@ from grenache_py.exchange.storage import journal, retention, snapshot
 from grenache_py.exchange.storage import statements as tables
 from grenache_py.exchange.storage.copies import BACKUP_MARK, copy_before_upgrade, make_private
 from grenache_py.exchange.storage.journal import Journal, Mark
+from grenache_py.exchange.storage.pages import checkpoint, pragma, verify_pages
 from grenache_py.exchange.storage.sqlite_errors import translated
 
-__all__ = ["Database", "checkpoint", "journal_mark", "schema_steps", "verify_pages"]
+__all__ = ["Database", "journal_mark", "schema_steps"]
 
 APPLICATION_ID = 0x67725078  # "grPx", in the file's header: this is an exchange's store
 SQLITE_MIN = (3, 32, 0)  # 32,766 parameters a statement; VACUUM INTO; upserts
@@ -40,8 +41,8 @@ CHECKPOINT_CHANGES = 80_000
 WAL_KEPT_BYTES = 128 * 1024 * 1024
 #: Beyond this the writer itself folds the log into the file, and fails when it cannot.
 WAL_BYTES_MAX = 256 * 1024 * 1024
-#: Of the write-ahead log at a start: the batches of a journal make it many times their own size.
-RECOVERY_WAL_BYTES = 1024 * 1024
+#: Of a journal, in one transaction of a start: a page that many of them change is written once.
+BATCHES_AT_ONCE = 1_000
 #: The first schema with a journal.
 JOURNAL_SCHEMA = 7
 READERS_WAIT_S = 0.05  # for a reader that needs the log; a backup may need it for minutes
@@ -97,13 +98,16 @@ class Database:
             raise StoreError("closed", f"{self.path} is not open")
         return self._connection
 
-    def open(self, verify: bool = True) -> None:
+    def open(self, verify: bool = True) -> bool:
         """
         Open the file, making or upgrading it where needed.
 
         Args:
             verify: look for damage, which reads the whole file (1 GB/s or so); a caller that
                 says False runs ``verify_pages`` itself, beside ``load``.
+
+        Returns:
+            whether that was done; always when there was something to be written.
 
         Raises:
             StoreError: it cannot be opened, is damaged, newer than this program, or foreign.
@@ -122,13 +126,18 @@ class Database:
             self.checkpoint_begins()
             self._check(connection)
             self._configure(connection)
-            if verify or _pragma(connection, "user_version") < len(self._steps):
+            mark = journal_mark(connection)
+            verify = (
+                verify or mark is not None or pragma(connection, "user_version") < len(self._steps)
+            )
+            if verify:  # before anything is written
                 verify_pages(connection, self.path)
             self._upgrade(connection)
             self._shelf = tables.Shelf.of(connection)
-            if journal_mark(connection) is not None:
-                self._recover(connection)
+            if mark is not None:
+                self._recover(connection, mark)
                 self._check(connection)
+        return verify
 
     def load(self) -> Snapshot:
         """Everything a node needs to start. Raises StoreError."""
@@ -157,18 +166,22 @@ class Database:
             self._bound_log(connection)
             connection.execute("BEGIN IMMEDIATE")
         with self._closing_on_error():
-            renewed = False
             for rows in tables.together(batches):
-                tables.write(connection, rows, self._shelf)
-                renewed = renewed or (self._is_copy and any(type(row) is LogRow for row in rows))
-            if mark is not None:
-                moved = (mark.number, mark.offset, mark.id)
-                connection.execute("UPDATE journal SET number = ?, offset = ? WHERE id = ?", moved)
-            if renewed:
-                connection.execute("DELETE FROM meta WHERE name = ?", (BACKUP_MARK,))
-            connection.execute("COMMIT")
-            self._is_copy = self._is_copy and not renewed
-            self._changed = connection.total_changes
+                self._write(connection, rows)
+            self._commit(connection, mark)
+
+    def _write(self, connection: Connection, rows: Sequence[Row]) -> None:
+        tables.write(connection, rows, self._shelf)
+        if self._is_copy and any(type(row) is LogRow for row in rows):
+            connection.execute("DELETE FROM meta WHERE name = ?", (BACKUP_MARK,))
+            self._is_copy = False
+
+    def _commit(self, connection: Connection, mark: Mark | None) -> None:
+        if mark is not None:
+            moved = (mark.number, mark.offset, mark.id)
+            connection.execute("UPDATE journal SET number = ?, offset = ? WHERE id = ?", moved)
+        connection.execute("COMMIT")
+        self._changed = connection.total_changes
 
     def begin_journal(self) -> Journal:
         """
@@ -188,20 +201,40 @@ class Database:
             with suppress(FileNotFoundError):
                 os.remove(journal.path_beside(self.path))
 
-    def _recover(self, connection: Connection) -> None:
+    def _recover(self, connection: Connection, mark: Mark) -> None:
         """Fold what a journal has that the tables have not."""
-        mark = journal_mark(connection)
-        if mark is None:
-            return
-        verify_pages(connection, self.path)  # before anything is written
         path = journal.path_beside(self.path)
         if os.path.exists(path) or not self._accept_copy:
-            # One by one: what comes before a batch that cannot be folded is not lost with it.
-            for data, behind in journal.unfolded(path, mark):
-                self.fold([journal.unpack(data)], behind)
-                if self.log_bytes > RECOVERY_WAL_BYTES:  # a disk that was full has little room
-                    _fold(connection)
+            batches = journal.unfolded(path, mark)
+            while some := list(islice(batches, BATCHES_AT_ONCE)):
+                self._bound_log(connection)
+                self._fold_whole(connection, some)
         self.end_journal()
+
+    def _fold_whole(self, connection: Connection, some: Sequence[tuple[bytes, Mark]]) -> None:
+        """
+        Write packed batches, each with the place behind it, in one transaction.
+
+        Raises:
+            Exception: one cannot be folded; those before it are.
+        """
+        mark, failed = None, None
+        connection.execute("BEGIN IMMEDIATE")
+        for data, behind in some:
+            connection.execute("SAVEPOINT batch")
+            try:
+                self._write(connection, journal.unpack(data))
+            except Exception as error:
+                if not connection.in_transaction:  # it is lost as a whole, on a full disk
+                    raise
+                connection.execute("ROLLBACK TO batch")
+                failed = error
+                break
+            connection.execute("RELEASE batch")
+            mark = behind
+        self._commit(connection, mark)
+        if failed is not None:
+            raise failed
 
     def _bound_log(self, connection: Connection) -> None:
         """Fold a log that grew too long: a disk that cannot take it must take no more orders."""
@@ -288,9 +321,9 @@ class Database:
 
     def _check(self, connection: Connection) -> None:
         """Refuse a file that is not ours, or not for this version."""
-        version = _pragma(connection, "user_version")
+        version = pragma(connection, "user_version")
         made = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if made and _pragma(connection, "application_id") != APPLICATION_ID:
+        if made and pragma(connection, "application_id") != APPLICATION_ID:
             raise StoreError("refused", f"{self.path} is the database of another program")
         if 0 < version < len(self._steps) and journal_mark(connection) is not None:
             raise StoreError(
@@ -332,7 +365,7 @@ class Database:
         connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
 
     def _upgrade(self, connection: Connection) -> None:
-        version = _pragma(connection, "user_version")
+        version = pragma(connection, "user_version")
         if 0 < version < len(self._steps):
             copy_before_upgrade(connection, f"{self.path}.schema{version}")
         if version < len(self._steps):  # in one transaction: a new file is whole, or not there
@@ -345,26 +378,10 @@ class Database:
 
 def journal_mark(connection: Connection) -> Mark | None:
     """How far the journal is folded; None when there is none, or all of it is."""
-    if _pragma(connection, "user_version") < JOURNAL_SCHEMA:
+    if pragma(connection, "user_version") < JOURNAL_SCHEMA:
         return None
     found = connection.execute("SELECT id, number, offset FROM journal").fetchone()
     return None if found is None else Mark(*found)
-
-
-def _pragma(connection: Connection, name: str) -> Any:
-    return connection.execute(f"PRAGMA {name}").fetchone()[0]
-
-
-def verify_pages(connection: Connection, path: str) -> None:
-    """Read every page. Raises StoreError (``corrupt``) when the file is damaged."""
-    with translated(path):
-        damage = connection.execute("PRAGMA quick_check (1)").fetchone()[0]
-    if damage != "ok":
-        raise StoreError(
-            "corrupt",
-            f"{path} is damaged ({' '.join(str(damage).split())}): keep it, and see "
-            "'A damaged file' in docs/store-schema.rst",
-        )
 
 
 def _fold(connection: Connection) -> None:
@@ -372,20 +389,6 @@ def _fold(connection: Connection) -> None:
     connection.execute(f"PRAGMA busy_timeout = {READERS_WAIT_S * 1000:.0f}")
     connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
-
-
-def checkpoint(connection: Connection, path: str) -> bool:
-    """
-    Copy the write-ahead log into the file, as far as no reader needs the older pages.
-
-    Commits and reads go on meanwhile. Returns whether all of the log was copied.
-
-    Raises:
-        StoreError: the file cannot be written; the log still has everything.
-    """
-    with translated(path):
-        _, pages, copied = connection.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchone()
-    return bool(copied >= pages)
 
 
 def _size(path: str) -> int:

@@ -25,6 +25,7 @@ from grenache_py.exchange.storage.database import (
 )
 from grenache_py.exchange.storage.directory_lock import DirectoryLock
 from grenache_py.exchange.storage.journal import newest, path_beside
+from grenache_py.exchange.storage.pages import pragma
 from grenache_py.exchange.storage.sqlite_errors import translated
 
 __all__ = ["read_only"]
@@ -55,12 +56,9 @@ def _opened(path: str) -> Connection:
     uri = f"{Path(os.path.abspath(path)).as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     try:
-        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        if pragma(connection, "application_id") != APPLICATION_ID:
             raise StoreError("refused", f"{path} is not the store of an exchange")
-        version, known = (
-            connection.execute("PRAGMA user_version").fetchone()[0],
-            len(schema_steps()),
-        )
+        version, known = pragma(connection, "user_version"), len(schema_steps())
         if version != known:
             raise StoreError(
                 "refused", f"{path} has schema {version}, this program reads schema {known}"

@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from sqlite3 import Connection
 from typing import Any, TypeVar, cast
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 
@@ -25,10 +25,11 @@ from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage import history, retention, snapshot
 from grenache_py.exchange.storage.client_id_filter import UsedClientIds
 from grenache_py.exchange.storage.copies import copy
-from grenache_py.exchange.storage.database import Database, verify_pages
+from grenache_py.exchange.storage.database import Database
 from grenache_py.exchange.storage.directory_lock import DirectoryLock
 from grenache_py.exchange.storage.folding import Folding
 from grenache_py.exchange.storage.journal import Journal, Mark, path_beside
+from grenache_py.exchange.storage.pages import verify_pages
 from grenache_py.exchange.storage.retention import Retention
 from grenache_py.exchange.storage.snapshot import Counts
 from grenache_py.exchange.storage.sqlite_errors import translated
@@ -103,13 +104,13 @@ class SQLiteStore(HistoryReads):
         await self._close_journal()
         await self._reader.run(self._close_reading)
 
-        def reopen() -> None:
+        def reopen() -> bool:
             self._database.close()
-            self._database.open(verify=False)
+            return self._database.open(verify=False)
 
-        await writer.run(reopen)
+        already = await writer.run(reopen)
         # Beside each other: SQLite lets go of the interpreter while it reads pages.
-        verified = self._read(verify_pages, self.path)
+        verified = succeed(None) if already else self._read(verify_pages, self.path)
         loaded = writer.run(self._database.load)
         try:
             await verified

@@ -23,7 +23,8 @@ from twisted.logger import Logger
 
 from grenache_py.deferreds import spawn
 from grenache_py.exchange.errors import StoreError
-from grenache_py.exchange.storage.database import Database, checkpoint
+from grenache_py.exchange.storage.database import Database
+from grenache_py.exchange.storage.pages import checkpoint
 from grenache_py.exchange.storage.worker_thread import WorkerThread
 
 __all__ = ["Checkpoints"]

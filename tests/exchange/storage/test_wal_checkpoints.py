@@ -22,7 +22,8 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from grenache_py.exchange.effects.rows import Row
 from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage import database
-from grenache_py.exchange.storage.database import Database, checkpoint
+from grenache_py.exchange.storage.database import Database
+from grenache_py.exchange.storage.pages import checkpoint
 from grenache_py.exchange.storage.wal_checkpoints import (
     AGAIN_S,
     TELL_AFTER_S,
