@@ -18,6 +18,7 @@ from click.types import StringParamType
 
 from grenache_py.errors import GrenacheError
 from grenache_py.exchange.cli.tool import Tool
+from grenache_py.exchange.client_port.as_typed import market_name
 
 __all__ = ["MARKET", "ORDER"]
 
@@ -35,7 +36,7 @@ class _Market(StringParamType):
     name = "market"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value.upper().replace("/", "-")
+        return market_name(value)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

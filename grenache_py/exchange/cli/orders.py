@@ -21,6 +21,7 @@ from grenache_py.exchange.cli.lines import counted, order_line, order_update_lin
 from grenache_py.exchange.cli.names import MARKET, ORDER
 from grenache_py.exchange.cli.outcomes import complain
 from grenache_py.exchange.cli.tool import Tool, as_sent, printing, tell_problem
+from grenache_py.exchange.client_port.as_typed import amount
 from grenache_py.plain_text import harmless
 from grenache_py.trading import Refused
 
@@ -127,18 +128,13 @@ def _place(
     _show_order(tool, _settled(tool, report, wait_ms))
 
 
-_AMOUNT = re.compile(r"([^\s@]+)(?:\s*@\s*|\s+)([^\s@]+)")
-
-
 def _amount(words: tuple[str, ...]) -> tuple[str, str, str | None]:
-    """Quantity, type and price of ``0.5 @ 98``, ``0.5@98``, ``.5 98`` or ``0.5 market``."""
-    match = _AMOUNT.fullmatch(" ".join(words))
-    if match is None:
+    """Quantity, type and price of what was typed."""
+    found = amount(" ".join(words))
+    if found is None or found[2]:
         raise click.UsageError("Write it as `1.5 @ 100`, or `1.5 market` for the best there is.")
-    quantity, price = (f"0{part}" if part.startswith(".") else part for part in match.groups())
-    if price.lower() == "market":
-        return quantity, "market", None
-    return quantity, "limit", price
+    quantity, price, _ = found
+    return quantity, "market" if price is None else "limit", price
 
 
 def _settled(tool: Tool, report: dict[str, Any], wait_ms: int = IN_DOUBT_WAIT_MS) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from grenache_py.exchange.client_port.as_typed import amount, market_name
 from grenache_py.exchange.errors import INVALID_PARAMS, NO_SUCH_METHOD, OrderError
 
 __all__ = ["COMMANDS", "FORMAT", "QUIT", "InlineCall", "did_you_mean", "parse", "usage_of"]
@@ -29,10 +30,6 @@ FORMAT = "format"
 
 WORDS_MAX = 32
 _ORDER_ID = re.compile(r"[0-9a-f]{32}")
-#: ``1.5 @ 100``, ``1.5@100``, ``1.5 100`` or ``1.5 market``.
-_AMOUNT = re.compile(
-    r"([^\s@]+)(?:\s*@\s*([^\s@]+)|\s+(market|[0-9.][^\s@]*))(?=\s|\Z)", re.IGNORECASE
-)
 _FLAGS: dict[str, dict[str, Any]] = {
     "gtc": {"time_in_force": "gtc"},
     "ioc": {"time_in_force": "ioc"},
@@ -54,22 +51,17 @@ class Command:
     calls: Callable[[list[str]], list[InlineCall]]
 
 
-def _market(word: str) -> str:
-    """A market as people type it: ``btc/usd`` is ``BTC-USD``."""
-    return word.upper().replace("/", "-")
-
-
 def _place(side: str) -> Callable[[list[str]], list[InlineCall]]:
     def calls(words: list[str]) -> list[InlineCall]:
-        amount = _AMOUNT.match(" ".join(words[1:]))
-        if amount is None:
+        found = amount(" ".join(words[1:]))
+        if found is None:
             raise _Usage
-        written, at, bare = amount.groups()
-        quantity, price = (f"0{part}" if part[0] == "." else part for part in (written, at or bare))
-        params: dict[str, Any] = {"market": _market(words[0]), "side": side, "quantity": quantity}
-        params |= {"type": "market"} if price.lower() == "market" else {"price": price}
-        rest = amount.string[amount.end() :].split()
-        for word in rest:
+        quantity, price, rest = found
+        params: dict[str, Any] = {
+            "market": market_name(words[0]), "side": side, "quantity": quantity
+        }  # fmt: skip
+        params |= {"type": "market"} if price is None else {"price": price}
+        for word in rest.split():
             name, equals, value = word.partition("=")
             if equals and name in _OPTIONS and value:
                 given = {_OPTIONS[name]: value}
@@ -97,7 +89,7 @@ def _cancel(words: list[str]) -> list[InlineCall]:
             elif equals and name == "account":
                 given = {"account": value}
             else:
-                given = {"market": _market(word)}
+                given = {"market": market_name(word)}
             if given.keys() & params.keys():
                 raise _Usage
             params |= given
@@ -144,7 +136,7 @@ def _of_market(
     def calls(words: list[str]) -> list[InlineCall]:
         if not (1 if needed else 0) <= len(words) <= (2 if number else 1):
             raise _Usage
-        params: dict[str, Any] = {"market": _market(words[0])} if words else {}
+        params: dict[str, Any] = {"market": market_name(words[0])} if words else {}
         if len(words) > 1:
             if not (words[1].isascii() and words[1].isdigit() and len(words[1]) < 10):
                 raise _Usage

@@ -72,7 +72,7 @@ def read_identity(path: Path) -> Identity:
         ConfigError: it cannot be used; the message says what to do.
     """
     try:
-        text = _read_secret(path, others=0o033 if _of_container(path) else 0o077)
+        text = _read_secret(path, others=0o077)
     except OSError as error:
         raise ConfigError(f"{path}: {_reason(error, path)}") from None
     except ConfigError as error:
@@ -124,11 +124,10 @@ def _reason(error: OSError, path: Path) -> str:
     return str(error.strerror)
 
 
-def _of_container(path: Path) -> bool:
-    return os.path.abspath(path).startswith(CONTAINER_SECRETS)
-
-
 def _read_secret(path: Path, others: int) -> str:
+    """Its text, unless others have a right that is among ``others``; a container's may be read."""
+    if os.path.abspath(path).startswith(CONTAINER_SECRETS):
+        others &= 0o033
     with path.open("rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         if mode & others:
@@ -152,7 +151,7 @@ def read_tokens(file: str) -> ClientTokens:
     """
     path = Path(file)
     try:
-        return ClientTokens.of(toml(_read_secret(path, 0o033 if _of_container(path) else 0o037)))
+        return ClientTokens.of(toml(_read_secret(path, others=0o037)))
     except OSError as error:
         raise ConfigError(f"token file {file}: {_reason(error, path)}") from None
     except ConfigError as error:
