@@ -69,10 +69,13 @@ class CatchUp:
             session.abort(now)
 
     def heartbeat(self, now: float) -> None:
-        """End what brings too little: others may bring more."""
+        """End what brings too little: others may bring more. The others ask on."""
         self._missing.expire()
-        for session in [session for session in self._under_way if session.too_slow(now)]:
-            session.give_up(now)
+        for session in list(self._under_way):
+            if session.too_slow(now):
+                session.give_up(now)
+            else:
+                session.ask_again(now)
 
     def begin(self, behind: Iterable[str], now: float) -> None:
         """

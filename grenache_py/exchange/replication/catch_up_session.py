@@ -87,16 +87,33 @@ class CatchUpSession:
         self._rounds = 0
         self._adopted_at = self._window_at = 0.0
         self._window_from = 0
-        self._beats_wanted = RequestQueue(self._ask_beat, _REQUESTS_AT_ONCE, origins[::-1])
-        self._records_wanted = RequestQueue[RecordPage](self._ask_page, _REQUESTS_AT_ONCE, [])
+        self._beats_wanted = RequestQueue(
+            self._ask_beat, self._full, _REQUESTS_AT_ONCE, origins[::-1]
+        )
+        self._frames_wanted = RequestQueue[bytes](self._ask_frame, self._full, 1, [])
+        self._records_wanted = RequestQueue[RecordPage](
+            self._ask_page, self._full, _REQUESTS_AT_ONCE, []
+        )
 
     def _happened(self, event: CatchUpEvent) -> None:
         self.state = CATCH_UP_TRANSITIONS.next(self.state, event)
+
+    def _full(self) -> bool:
+        return self.link.full
 
     def begin(self, now: float) -> None:
         """Ask for the first heartbeats."""
         self._adopted_at = self._window_at = now
         self._ask_beats(now)
+
+    def ask_again(self, now: float) -> None:
+        """Ask for what could not be asked for while the link was full."""
+        if self.state is CatchUpState.BEATS:
+            self._ask_beats(now)
+        elif self.state is CatchUpState.RECONCILING:
+            self._frames_wanted.send(now)
+        elif self.state is CatchUpState.RECORDS:
+            self._ask_records(now)
 
     def slow(self, now: float) -> bool:
         """Whether it has brought nothing for a while."""
@@ -128,6 +145,7 @@ class CatchUpSession:
         self._happened(CatchUpEvent.BROKE)
         self.broke = True
         self._beats_wanted.waiting.clear()
+        self._frames_wanted.waiting.clear()
         self._records_wanted.waiting.clear()
         self._ended(self)
 
@@ -159,7 +177,8 @@ class CatchUpSession:
     def _ask_beats(self, now: float) -> None:
         if self._beats_wanted.send(now) and self.state is CatchUpState.BEATS:
             self._happened(CatchUpEvent.BEATS_CAME)
-            self._ask_frame(self._asking.begin(), now)
+            self._frames_wanted.waiting.append(self._asking.begin())
+            self._frames_wanted.send(now)
 
     def _ask_beat(self, origin: str, now: float) -> None:
         def came(result: dict[str, Any] | None, error: object, then: float) -> None:
@@ -186,12 +205,14 @@ class CatchUpSession:
         self._request("sync.reconcile", params, self._frame_came, now)
 
     def _frame_came(self, result: dict[str, Any] | None, error: object, now: float) -> None:
+        self._frames_wanted.answered()
         if result is None:
             self.abort(now)
             return
         following = self._asking.receive(read_frame(result))
         if following is not None and self._rounds <= _ROUNDS_MAX:
-            self._ask_frame(following, now)
+            self._frames_wanted.waiting.append(following)
+            self._frames_wanted.send(now)
             return
         self._happened(CatchUpEvent.DIFFERENCES_FOUND)
         self._records_wanted.waiting = pages(self._asking)

@@ -23,6 +23,8 @@ class RequestQueue(Generic[_Asked]):
 
     Args:
         ask: sends the request for one thing.
+        full: whether the neighbour may be asked nothing more now, whoever else asks it. What is
+            not sent for that reason waits; it is sent when ``send`` is called again.
         at_once: requests under way at most.
 
     Attributes:
@@ -31,16 +33,17 @@ class RequestQueue(Generic[_Asked]):
     """
 
     _ask: Callable[[_Asked, float], None]
+    _full: Callable[[], bool]
     at_once: int
     waiting: list[_Asked]
     under_way: int = 0
 
     def send(self, now: float) -> bool:
         """Send what may be sent now. Returns whether everything has been asked and answered."""
-        while self.waiting and self.under_way < self.at_once:
+        while self.waiting and self.under_way < self.at_once and not self._full():
             self.under_way += 1
             self._ask(self.waiting.pop(), now)
-        return not self.under_way
+        return not self.under_way and not self.waiting
 
     def answered(self) -> None:
         """A request came to its end."""

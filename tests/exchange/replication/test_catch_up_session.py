@@ -74,6 +74,7 @@ class OneLink:
     key: str = "b" * 64
     ready: bool = True
     closing: bool = False
+    full: bool = False
     heads: dict[str, Head] = attrs.Factory(dict)
     told: dict[str, Head] = attrs.Factory(dict)
     hollow: dict[str, Head] = attrs.Factory(dict)
@@ -194,6 +195,24 @@ def test_an_honest_neighbour_brings_everything_in_whatever_order(orders: int, se
     ours, theirs = rig.here.live.set, rig.there.live.set
     assert len(ours) == len(theirs)
     assert ours.fingerprint(0, len(ours)) == theirs.fingerprint(0, len(theirs))
+    assert rig.here.replica.origins[rig.there.key].complete
+
+
+def test_what_a_full_link_has_no_room_for_is_asked_later() -> None:
+    """Requests of others fill the link in every step: that is no fault of the neighbour."""
+    rig = Rig.of(60)
+    rig.link.full = True
+    rig.session.begin(rig.now)
+    for turn in range(1_000):
+        if rig.session.state is CatchUpState.DONE:
+            break
+        rig.link.full = bool(turn % 2)
+        asked = len(rig.wire.open)
+        rig.session.ask_again(rig.now)
+        assert not rig.link.full or len(rig.wire.open) == asked
+        rig.answer("honest", 0)
+    assert rig.session.state is CatchUpState.DONE and not rig.session.broke
+    assert rig.wire.penalties == 0
     assert rig.here.replica.origins[rig.there.key].complete
 
 

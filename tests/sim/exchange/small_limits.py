@@ -34,7 +34,7 @@ from grenache_py.exchange.replication import (
 from grenache_py.exchange.signed_log import entry_sizes, own_log
 from grenache_py.exchange.storage import snapshot
 
-__all__ = ["LIMITS", "STIFLING", "Limit", "configured", "healed", "reached", "small", "started"]
+__all__ = ["LIMITS", "Limit", "configured", "healed", "reached", "small", "started"]
 
 #: A quiet seed asks a home for more fills than this in a minute.
 ANSWERS_FEW = 5
@@ -179,8 +179,6 @@ LIMITS = {
         ((tape, "TAPE_MAX", 6), (snapshot, "TRADES_PER_MARKET_MAX", 6)),
     ),
 }
-#: Those with which a dense seed would stand still: what is asked again finds no place for minutes.
-STIFLING = ("requests of a link",)
 
 
 @contextmanager

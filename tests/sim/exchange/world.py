@@ -138,8 +138,6 @@ class World:
         if drawn and not also:
             wide = tuple(k for k in WIDE_KINDS if wide_rng.random() < 0.2 and ready(k))
             limits = _some(wide_rng, 0.07, "limit: ", tuple(small_limits.LIMITS))
-            if seed >= DENSE:
-                limits = tuple(limit for limit in limits if limit not in small_limits.STIFLING)
             if wide_rng.random() < 0.3 and peers > 2 and not evil:
                 lies = _some(wide_rng, 0.3, "neighbour: ", Liar.KINDS)
         wide = (*wide, *(kind for kind in also if kind in WIDE_KINDS))
