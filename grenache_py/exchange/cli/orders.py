@@ -51,6 +51,22 @@ class _Duration(StringParamType):
 DURATION = _Duration()
 
 
+class _OrderCommand(click.Command):
+    """A command that takes a negative number for an amount that cannot be, not for an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if not re.match(r"-[0-9.]", error.option_name):
+                raise
+            word = next(word for word in typed if word.startswith(error.option_name))
+            raise click.UsageError(
+                f"{word!r} cannot be: a quantity and a price are more than 0.", ctx
+            ) from None
+
+
 def _order_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
@@ -80,14 +96,14 @@ def _order_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command()
+@click.command(cls=_OrderCommand)
 @_order_options
 def buy(tool: Tool, **order: Any) -> None:
     """Buy: exchange buy BTC-USD 1.5 @ 100 (or 1.5@100, 1.5 100), or ... 1.5 market."""
     _place(tool, "buy", **order)
 
 
-@click.command()
+@click.command(cls=_OrderCommand)
 @_order_options
 def sell(tool: Tool, **order: Any) -> None:
     """Sell: exchange sell BTC-USD 1.5 @ 100 (or 1.5@100, 1.5 100), or ... 1.5 market."""

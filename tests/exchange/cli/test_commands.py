@@ -66,6 +66,9 @@ def test_json_is_wanted_wherever_it_stands(words: list[str], wanted: bool) -> No
         (["markets", "--timeout", "0"], "more than 0"),
         (["markets", "--tls", "--unix", "x"], "needs none"),
         (["markets", "--ca", __file__], "holds no certificate"),
+        (["buy", "BTC-USD", "1", "@", "-98"], "'-98' cannot be: a quantity and a price are more"),
+        (["sell", "--post-only", "BTC-USD", "-.5@98"], "'-.5@98' cannot be"),
+        (["sell", "BTC-USD", "1@98", "--tiff"], "No such option '--tiff'"),
     ],
 )
 def test_a_wrong_value_is_wrong_usage(words: list[str], says: str) -> None:
