@@ -16,6 +16,8 @@ from grenache_py.deferreds import DeadlinePassed, OneShot, deadline
 
 __all__ = ["Connections", "Writer", "peek", "peer_certificate"]
 
+_PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
+
 
 class Connections:
     """The open connections of one server or client, and the moment when there are none left."""
@@ -106,7 +108,7 @@ def peek(transport: Any) -> bytes | None:
     """
     tcp = getattr(transport, "transport", transport)  # below TLS, if there is any
     try:
-        first: bytes = tcp.getHandle().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        first: bytes = tcp.getHandle().recv(1, _PEEK)
     except (BlockingIOError, InterruptedError):
         return None
     except OSError:

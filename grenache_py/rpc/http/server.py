@@ -108,7 +108,9 @@ class HTTPServerConnection(Protocol):
             return  # from within: the loop below goes on
         self._receiving, reader = True, self._reader
         while self._unread and not self._held_by and self._state is _READING:
-            data, self._unread = self._unread[:PIECE_BYTES], self._unread[PIECE_BYTES:]
+            data, self._unread = self._unread, b""
+            if len(data) > PIECE_BYTES:
+                data, self._unread = data[:PIECE_BYTES], data[PIECE_BYTES:]
             reader.receive(data)
             if not reader.in_message:
                 self.began_at = None

@@ -10,10 +10,11 @@ import gzip
 import json
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
 
 from grenache_py.rpc.connecting import NotConnected, RPCReply, TransportSettings, connect
 from grenache_py.rpc.errors import BadFrame
@@ -25,7 +26,6 @@ from grenache_py.rpc.streams import ClientStream
 
 __all__ = ["HTTPTransport"]
 
-T = TypeVar("T")
 #: Below the 5 s after which Node's servers close an idle HTTP connection.
 HTTP_IDLE_S = 4.0
 
@@ -75,12 +75,11 @@ class HTTPTransport:
             frame = gzip.compress(frame, compresslevel=6, mtime=0)
         answer = connection.call(host.head % len(frame) + frame)
 
-        def free(result: T) -> T:
+        def over(result: tuple[int, bytes] | Failure) -> RPCReply | Failure:
             self._give_back(host, connection)
-            return result
+            return result if isinstance(result, Failure) else self._read(result, host.address, rid)
 
-        answer.addBoth(free)
-        return answer.addCallback(self._read, host.address, rid)
+        return answer.addBoth(over)
 
     def _read(self, answer: tuple[int, bytes], address: str, rid: str) -> RPCReply:
         status, body = answer
