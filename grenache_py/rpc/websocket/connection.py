@@ -147,14 +147,20 @@ class WebSocketConnection(Protocol):
 
     def send(self, message: bytes, binary: bool = False) -> None:
         """Send one message; a closing connection swallows it."""
-        if self._wire.state is _OPEN:
-            (self._wire.send_binary if binary else self._wire.send_text)(message)
-            self._gathered += len(message)
-            if self._call_soon is None or self._gathered >= GATHERED_BYTES_MAX or not self.busy():
-                self.flush()
-            elif not self._flush_planned and not self._receiving:
-                self._flush_planned = True
-                self._call_soon(self._planned_flush)
+        wire = self._wire
+        if wire.state is not _OPEN:
+            return
+        (wire.send_binary if binary else wire.send_text)(message)
+        self._gathered += len(message)
+        if self._gathered >= GATHERED_BYTES_MAX:
+            self.flush()
+        elif self._receiving:
+            return  # ``work`` flushes
+        elif self._call_soon is None or not self.busy():
+            self.flush()
+        elif not self._flush_planned:
+            self._flush_planned = True
+            self._call_soon(self._planned_flush)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close cleanly; a peer that does not answer is cut off after CLOSE_TIMEOUT_S."""

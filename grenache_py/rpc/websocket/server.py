@@ -72,7 +72,8 @@ class RPCServerSocket(ServerSocket):
     def _answer(self, frame: bytes) -> None:
         self.under_way -= 1
         self.send(frame)
-        self.work()
+        if not self._receiving:
+            self.work()
 
     def message_received(self, message: bytes, binary: bool) -> None:
         try:
