@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from grenache_py.exchange.effects.rows import Snapshot
+from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.node import ExchangeNode
+from grenache_py.exchange.signed_log.keys import Identity
 from tests.support.peers import Network
 
 
@@ -27,3 +38,40 @@ def test_after_a_new_epoch_only_its_own_entries_are_told_and_compared() -> None:
     net[1].peering.notify(link, "gossip.publish", {"entries": [first.proof.wire()]})
     net.settle()
     assert not net[0].alarms()
+
+
+def test_a_store_without_the_entry_of_a_live_order_is_refused_by_a_sentence() -> None:
+    net = Network(1)
+    order = net.place(0, "sell", 10, 100)
+    snapshot = net.peers[0].database.load()
+    lost = min(snapshot.order_logs)
+    del snapshot.order_logs[lost]
+    with pytest.raises(StoreError, match=f"it has order {order.order_id}, but not entry {lost} of"):
+        started_from(snapshot, net)
+
+
+def test_twenty_times_the_open_orders_take_twenty_times_the_work() -> None:
+    """And not four hundred times: a home that takes over is waited for."""
+    work = []
+    for count in (400, 8_000):
+        net = Network(1)
+        for price in range(count):
+            net.place_only(0, "sell", 10, 100 + price)
+        net.settle()
+        snapshot = net.peers[0].database.load()
+        assert len(snapshot.orders) == count
+        work.append(min(cpu_s(partial(started_from, snapshot, net)) for _ in range(3)))
+    assert work[1] < 45 * work[0]
+
+
+def started_from(snapshot: Snapshot, net: Network) -> ExchangeNode:
+    """A node made of what is stored."""
+    identity = Identity.from_seed(bytes([1]) * 32)
+    return ExchangeNode(net[0].config, identity, snapshot, random.Random(1), net.now)
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    """How long this process computes for it."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began

@@ -233,16 +233,16 @@ class Ledger:
                 continue
             self.own[live.order_id] = own
             if row.order_seq:
-                missing = {row.order_seq, row.state_seq} - drafts.keys()
-                if missing:
+                try:
+                    own.order_entry = drafts[row.order_seq]
+                    own.state_entry = drafts[row.state_seq]
+                except KeyError as missing:
                     raise StoreError(
                         "corrupt",
                         f"the store is damaged (it has order {row.order_id}, but not entry"
-                        f" {min(missing)} of the log): keep it, and see 'A damaged file' in"
+                        f" {missing} of the log): keep it, and see 'A damaged file' in"
                         " docs/store-schema.rst",
-                    )
-                own.order_entry = drafts[row.order_seq]
-                own.state_entry = drafts[row.state_seq]
+                    ) from None
                 self.writer.live_set.note(own, live.version, live.terminal)
             if live.triggered and live.open and live.order.market in self.books:
                 self.books[live.order.market].add(live)
