@@ -7,11 +7,13 @@ Edge: waits.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from grenache_py.exchange.cli.tool import Tool
+from grenache_py.trading import Unavailable
 
 __all__ = ["demote", "promote"]
 
@@ -56,7 +58,8 @@ def demote(tool: Tool) -> None:
 
     It finishes what it has taken. Where no other daemon takes the home, it does after 30 s.
     """
-    tool.call("demote")
+    with suppress(Unavailable):  # what waited for an answer when it gave its home away
+        tool.call("demote")
     state = _wait(tool, "standby")
     tool.out(state, lambda: "stands by")
 
@@ -65,12 +68,18 @@ def _wait(tool: Tool, role: str) -> dict[str, Any]:
     """What the daemon says of the database once it has that role."""
     ends = time.monotonic() + PATIENCE_S
     while True:
-        state: dict[str, Any] = tool.call("status")["database"]
-        if state["role"] == role and state["state"] == role:
-            return state
-        if time.monotonic() > ends:
-            raise click.ClickException(
-                f"The daemon is {state['state']} after {PATIENCE_S:.0f} s still"
-                f" ({state['reason'] or 'no reason is known'}); `exchange status` shows how it is."
-            )
+        try:
+            state: dict[str, Any] = tool.call("status")["database"]
+        except Unavailable:  # it drops what was asked for while it changes over
+            if time.monotonic() > ends:
+                raise
+        else:
+            if state["role"] == role and state["state"] == role:
+                return state
+            if time.monotonic() > ends:
+                raise click.ClickException(
+                    f"The daemon is {state['state']} after {PATIENCE_S:.0f} s still"
+                    f" ({state['reason'] or 'no reason is known'}); `exchange status` shows how it"
+                    " is."
+                )
         time.sleep(LOOK_S)
