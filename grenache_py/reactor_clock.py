@@ -35,7 +35,8 @@ def go_forward(
     """
     offset = wall() - monotonic()
     reactor.seconds = lambda: monotonic() + offset
-    return WallTimers(reactor, SteadyClock(wall, monotonic).seconds)
+    steady = SteadyClock(wall, monotonic)
+    return WallTimers(reactor, steady.seconds, lambda: bool(steady.jump_s))
 
 
 @attrs.frozen
@@ -45,10 +46,12 @@ class WallTimers:
 
     Attributes:
         seconds: the time, in seconds since 1970.
+        jumps: whether the wall clock says another time now, which is not followed yet.
     """
 
     _reactor: Any
     seconds: Callable[[], float]
+    jumps: Callable[[], bool]
 
     def callLater(self, delay: float, call: Callable[..., object], *args: Any) -> IDelayedCall:
         """Call in ``delay`` seconds, whatever the time is then."""

@@ -41,6 +41,7 @@ class Serving:
     Attributes:
         on_change: called with the alarms and warnings when others came, or some went.
         listening: this home was restarted and has not heard its neighbours yet.
+        wall_jumps: whether the machine's clock says another time than the one this home is told.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Serving:
         """
         self.on_change: list[Callable[[list[str], list[str]], None]] = []
         self.listening = False
+        self.wall_jumps: Callable[[], bool] = lambda: False
         self._clock = clock
         clock.may_leap = lambda: not ready()  # nobody is there to ask
         self._clocks = clocks
@@ -111,13 +113,14 @@ class Serving:
     def _believed(self, linked: bool, now: float) -> bool:
         """Whether a clock that rests is to be followed again."""
         found = self._clocks.offset(self._since)
+        agrees = found is not None and abs(found.ahead_s) <= CLOCK_ALARM_S
+        if agrees or self.wall_jumps():  # a time that is about to be put right is no better later
+            return agrees
         if found is None:
             patience_s = ALONE_S if linked else 0.0
             if self._clock.leaps(now):  # perhaps the network is not up yet
                 patience_s = DOUBT_S
             return now >= self._since + patience_s
-        if abs(found.ahead_s) <= CLOCK_ALARM_S:
-            return True
         return found.neighbours < ENOUGH and now >= self._since + DOUBT_S
 
     def _look(self, now: float) -> None:

@@ -97,6 +97,7 @@ def _daemon(options: Options) -> Daemon:
         version("grenache-py"),
         clock=clock,
         steady=_since_boot,
+        wall_jumps=clock.jumps,
         grape=grape,
         log_level=options.levels.set,
     )

@@ -210,6 +210,24 @@ def test_a_clock_that_leaps_is_followed_when_the_neighbours_agree_or_are_gone() 
     assert home.clock.read_ms(home.now) == int(home.now * 1000)
 
 
+def test_a_time_that_is_about_to_be_put_right_is_not_followed() -> None:
+    home = Neighbours()
+    before = home.clock.ms
+    home.now += HOUR  # the machine booted with a wrong clock
+    home.serving.begin(True, True, home.now)
+    home.say(HOUR)
+    home.after(30)
+    home.serving.wall_jumps = lambda: True  # it is right by now, and followed when that has lasted
+    home.after(int(DOUBT_S))
+    assert home.clock.resting and home.clock.ms == before
+    home.now -= HOUR
+    home.serving.wall_jumps = lambda: False
+    home.say(0.0)
+    home.after(10)
+    assert home.clock.read_ms(home.now) == int(home.now * 1000)
+    home.serving.must_take()
+
+
 def test_one_neighbour_alone_is_not_believed_for_ever() -> None:
     home = Neighbours()
     home.serving.begin(True, True, home.now)

@@ -102,6 +102,7 @@ class ExchangeService(Service):
         *,
         clock: IReactorTime | None = None,
         steady: Callable[[], float] | None = None,
+        wall_jumps: Callable[[], bool] = lambda: False,
         grape: EmbeddedGrape | None = None,
         log_level: Callable[[str, str], None] = lambda level, namespace: None,
     ) -> None:
@@ -110,6 +111,7 @@ class ExchangeService(Service):
             clock: the time that orders are stamped with; None: the reactor's.
             steady: seconds of a clock that also goes on while the machine sleeps; None: the
                 reactor's.
+            wall_jumps: whether the machine's clock says another time than ``clock`` does.
             grape: started and stopped with this service, and asked for other peers.
             log_level: changes what is logged.
 
@@ -139,6 +141,7 @@ class ExchangeService(Service):
             lambda: self._open_ports.number("peer"),
             self._look,
             lambda: None if self._role is None else self._role.load,
+            wall_jumps,
         )
         self.commit_loop = CommitLoop(self.store, clock, self.gateway, self._nodes.make, self._dial)
         self._role: ServingRole | None = None

@@ -451,6 +451,7 @@ class Peer:
         self.node = ExchangeNode(
             self.config, self.identity, self.disk.load(), self.rng, self.wall()
         )
+        self.node.serving.wall_jumps = lambda: bool(self.steady.jump_s)
         self.on_start(self.node)
         self._kick()
 

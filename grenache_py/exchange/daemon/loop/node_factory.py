@@ -44,6 +44,7 @@ class NodeFactory:
         peer_port: Callable[[], int | None],
         alarms_changed: Callable[[], None],
         load: Callable[[], LoadNode | None] = lambda: None,
+        wall_jumps: Callable[[], bool] = lambda: False,
     ) -> None:
         """
         Args:
@@ -51,6 +52,7 @@ class NodeFactory:
             peer_port: returns the TCP port that other peers are told; None: there is none.
             alarms_changed: called when the node's own alarms are others than before.
             load: returns what the daemon's role says of the node; None where it has none.
+            wall_jumps: as `Serving` asks it.
         """
         self.config = config
         self._identity = identity
@@ -59,6 +61,7 @@ class NodeFactory:
         self._peer_port = peer_port
         self._alarms_changed = alarms_changed
         self._load = load
+        self._wall_jumps = wall_jumps
         self._epoch_found: int | None = None
         self._told_hidden: set[str] = set()  # markets of the configuration
 
@@ -94,6 +97,7 @@ class NodeFactory:
             now,
         )
         node.peering.on_ready.append(self._log_linked)
+        node.serving.wall_jumps = self._wall_jumps
         node.serving.on_change.append(lambda alarms, warnings: self._alarms_changed())
         records = node.replica.records
         records.on_hidden = self._log_hidden
