@@ -112,6 +112,7 @@ class Checker:
         self._fills_seen: dict[tuple[str, str], float] = {}
         self._first_asked: dict[tuple[str, int, str], tuple[float, int]] = {}
         self._in_doubt: dict[tuple[str, str], float] = {}
+        self._synced: set[str] = set()
         #: By way: entries, each with its home.
         self._passed_on: dict[tuple[str, int, int], dict[bytes, str]] = defaultdict(dict)
         self.trace = sha256()
@@ -462,14 +463,20 @@ class Checker:
     # When all is quiet.
 
     def quiet(self, peers: list[Peer]) -> None:
-        """L2, L3, L4, and that both sides of every trade know it."""
+        """
+        L2, L3, L4, and that both sides of every trade know it.
+
+        L6 holds for a peer that was synced at this look or at an earlier one since `rests`: some
+        heartbeat of some home is on its way at nearly all times.
+        """
         nodes = [(peer, peer.node) for peer in peers]
+        self._synced.update(p.name for p, node in nodes if node is not None and node.sync.synced)
         digests: dict[bytes, list[str]] = defaultdict(list)
         for peer, node in nodes:
             if node is None:
                 raise Violation(f"L: {peer.name} is down")
             digests[self._digest(node)].append(peer.name)
-            if not node.sync.synced:
+            if peer.name not in self._synced:
                 incomplete = [
                     o.home for o in node.replica.origins.values() if o.visible and not o.complete
                 ]
@@ -512,6 +519,10 @@ class Checker:
             lots = sum(self.traded[order_id].values())
             if lots != row.filled:
                 raise Violation(f"I2: {order_id} filled {row.filled}, its trades say {lots}")
+
+    def rests(self) -> None:
+        """From now on nothing happens but heartbeats, or there is more trade and it begins anew."""
+        self._synced.clear()
 
     def doubts_end(self, peers: list[Peer]) -> None:
         """L3: in peace, no fill stays in doubt for long, however many there are."""

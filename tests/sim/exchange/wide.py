@@ -72,8 +72,6 @@ class Wide:
         if "few links" in self.kinds:
             self.world.network.count("few links")
             target, places = rng.randrange(1, 3), rng.randrange(2, 4)
-            if "nat" in self.kinds and name == "p0":
-                places = 8  # those who cannot be dialled have nobody else for sure
             peering = attrs.evolve(peering, outbound_target=target, inbound_max=places)
         return attrs.evolve(config, peering=peering, markets=self._markets(name, config.markets))
 

@@ -207,6 +207,10 @@ class World:
         )
         config = self.wide.config(name, config, behind_nat)
         config = small_limits.configured(self.limits, config)
+        if "nat" in self.kinds and name == "p0" and config.peering.inbound_max < 8:
+            # Those who cannot be dialled have nobody else for sure.
+            peering = attrs.evolve(config.peering, inbound_max=8)
+            config = attrs.evolve(config, peering=peering)
         disk_rng = random.Random(rng.getrandbits(64))
         slow = "slow disk" in self.kinds and rng.random() < 0.5
 
@@ -558,6 +562,7 @@ class World:
         chaos takes its time.
         """
         looks, trades, until = 5, len(self.checker.trades), self.clock.now + BACKLOG_S
+        self.checker.rests()
         while True:
             try:
                 self.checker.quiet(self.peers)
@@ -566,6 +571,8 @@ class World:
                 before, trades = trades, len(self.checker.trades)
                 rests = trades == before or self.clock.now >= until
                 looks = looks - 1 if rests else 5
+                if not rests:
+                    self.checker.rests()
                 if looks < 0:
                     raise
             self.checker.doubts_end(self.peers)
