@@ -231,3 +231,15 @@ def test_a_frozen_daemon_that_wakes_after_a_takeover_adds_no_row(
         child.stdout.close()
     assert taken in (list(range(1, acknowledged + 1)), list(range(1, acknowledged + 2)))
     assert stored(one, url) == [*taken, 10_000]
+
+
+def test_a_daemon_whose_session_was_ended_says_that_and_no_other_thing(
+    pair: tuple[Server, Server], url: str
+) -> None:
+    with opened(url) as database:
+        pair[0].ask(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE starts_with(application_name, 'grenache ')"
+        )
+        with raises("io", "ended the session"):
+            database.commit([order_row(1)])

@@ -122,6 +122,7 @@ class PostgreSQLDatabase:
         self._url = url
         self._seconds = seconds
         self._is_copy = False
+        self._schema = -1  # of the tables, when the session was opened
         self._session: DatabaseSession | None = None
 
     def connect(self, name: str = "grenache", *, writes: bool = False) -> DatabaseSession:
@@ -179,7 +180,7 @@ class PostgreSQLDatabase:
         sight = stored.sight
         if stored.copied and not self.accept_copy:
             raise StoreError("refused", f"{self.place} {COPIED}")
-        self._is_copy = stored.copied
+        self._is_copy, self._schema = stored.copied, stored.schema
         if silent_s and sight.term.holder and sight.silent_s < silent_s:
             raise StoreError("fenced", f"{self.place}: {sight.term.holder} lives after all")
         return session, sight.term
@@ -242,7 +243,8 @@ class PostgreSQLDatabase:
         """
         with self._closing_on_error():
             session = self.connection
-            self._upgrade(session)
+            if self._schema < len(self.steps):
+                self._upgrade(session)
             session.prepare(_TERM | STATEMENTS)
             claimant, cluster = self.claimant, "" if self._is_copy else session.facts.cluster
             values = [expected, number, holder, claimant.boot, silent_s, claimant.home, cluster]

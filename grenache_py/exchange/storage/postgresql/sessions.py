@@ -11,7 +11,7 @@ import os
 import re
 import select
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeAlias
@@ -54,7 +54,7 @@ SET client_connection_check_interval = '2s';
 SET statement_timeout = 0;
 SET lock_timeout = 0;
 SET idle_session_timeout = 0;
-SET idle_in_transaction_session_timeout = 0
+SET idle_in_transaction_session_timeout = 0;
 """
 _FOR_WRITING = """
 SET plan_cache_mode = force_generic_plan;
@@ -146,8 +146,7 @@ class DatabaseSession:
                     wrong = complaint(facts, connection.info.backend_pid, alone, now_s)
                     if wrong:
                         raise StoreError("refused", f"{self.place} {wrong}")
-                connection.execute(_SETTINGS)
-                connection.execute(_FOR_WRITING if writes else _FOR_READING)
+                connection.execute(_SETTINGS + (_FOR_WRITING if writes else _FOR_READING))
             except BaseException:
                 connection.close()
                 raise
@@ -172,12 +171,9 @@ class DatabaseSession:
         return self._connection.execute(marked, parameters)
 
     def prepare(self, statements: dict[str, str]) -> None:
-        """Prepare statements for ``transact``. Raises StoreError."""
-        pgconn = self._connection.pgconn
-        for name, sql in statements.items():
-            result = pgconn.prepare(name.encode(), sql.encode())
-            if result.status != pq.ExecStatus.COMMAND_OK:
-                raise self._fault(result)
+        """Prepare statements for ``transact``, in one round trip. Raises StoreError."""
+        named = [(name.encode(), sql.encode()) for name, sql in statements.items()]
+        self._send_at_once(self._connection.pgconn.send_prepare, named)
 
     def transact(self, writes: Sequence[Prepared]) -> None:
         """
@@ -188,25 +184,33 @@ class DatabaseSession:
                 when it gave up waiting for the standby.
         """
         self._warnings.clear()
+        named = [(name.encode(), *given) for name, *given in writes]
+        self._send_at_once(self._connection.pgconn.send_query_prepared, named)
+        self._check_warnings()
+
+    def _send_at_once(self, send: Callable[..., None], messages: Iterable[tuple[Any, ...]]) -> None:
         pgconn, failed = self._connection.pgconn, None
-        with translated(self.place):
-            pgconn.enter_pipeline_mode()
-            for name, *given in writes:
-                pgconn.send_query_prepared(name.encode(), *given)
-            pgconn.pipeline_sync()
-            while True:
-                self._await_answer(pgconn)
-                result = pgconn.get_result()
-                if result is None:
-                    continue
-                if result.status == pq.ExecStatus.PIPELINE_SYNC:
-                    break
-                if result.status == pq.ExecStatus.FATAL_ERROR and failed is None:
-                    failed = result
-            pgconn.exit_pipeline_mode()
+        try:
+            with translated(self.place):
+                pgconn.enter_pipeline_mode()
+                for message in messages:
+                    send(*message)
+                pgconn.pipeline_sync()
+                while True:
+                    self._await_answer(pgconn)
+                    result = pgconn.get_result()
+                    if result is None:
+                        continue
+                    if result.status == pq.ExecStatus.PIPELINE_SYNC:
+                        break
+                    if result.status == pq.ExecStatus.FATAL_ERROR and failed is None:
+                        failed = result
+                pgconn.exit_pipeline_mode()
+        except StoreError:
+            if failed is None:  # else the server has said why it ended the connection
+                raise
         if failed is not None:
             raise self._fault(failed)
-        self._check_warnings()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -48,7 +48,8 @@ SELECT extract(epoch FROM clock_timestamp())::double precision,
     substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || ' ' || pg_postmaster_start_time(),
     (SELECT coalesce(max(extract(epoch FROM clock_timestamp() - state_change)), 0)::double precision
         FROM pg_stat_activity WHERE datname = current_database()
-        AND starts_with(application_name, ?) AND wait_event = 'SyncRep')
+        AND starts_with(application_name, ?) AND wait_event = 'SyncRep'),
+    to_regclass('exchange.version') IS NOT NULL
 """
 _WATCHED = "extract(epoch FROM alive)::double precision, wanted"
 
@@ -82,11 +83,11 @@ def read_term(session: DatabaseSession, schema_known: int, alone: bool) -> Store
         StoreError: this program is too old for the database.
     """
     found = session.execute(_SELECT_SERVER, (WRITER_NAME,)).fetchone()
-    at_s, commit, names, server, waits_s = found
+    at_s, commit, names, server, waits_s, made = found
     unsafe = "" if alone else next(waits_for_nobody(commit, names), "")
     unsafe = f"{session.place} {unsafe}" if unsafe else ""
     sight = Sight(Term(), at_s, _SILENT_S, server, unsafe=unsafe, waits_s=waits_s)
-    if session.execute("SELECT to_regclass('exchange.version')").fetchone() == (None,):
+    if not made:
         return StoredTerm(sight)
     (schema,) = session.execute("SELECT schema FROM version").fetchone()
     if schema > schema_known:
