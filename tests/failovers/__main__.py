@@ -42,7 +42,7 @@ CHARTS = {
 
 
 def torment(
-    folder: Path, failovers: int, seed: int, kinds: Sequence[str] = ()
+    folder: Path, failovers: int, seed: int, kinds: Sequence[str] = (), resting: int = 0
 ) -> tuple[Audit, dict[str, list[float]]]:
     """
     Have so many things go wrong, as the seed has it.
@@ -54,7 +54,7 @@ def torment(
     scene = Scene(folder)
     unserved: dict[str, list[float]] = defaultdict(list)
     try:
-        scene.start()
+        scene.start(resting)
         for kind in _deck(rng, [*(kinds or FAULTS)], failovers):
             scene.rest()
             time.sleep(rng.uniform(0.05, 0.5))
@@ -115,6 +115,7 @@ def main() -> int:
     parser.add_argument("--failovers", type=int, default=20)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--only", action="append", choices=FAULTS, default=[], metavar="KIND")
+    parser.add_argument("--resting", type=int, default=0, help="orders that rest all the while")
     parser.add_argument("--json", type=Path, metavar="FILE", help="put the figures there")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="and a picture of them there")
     parser.add_argument("--keep", type=Path, help="where to leave files and logs")
@@ -125,7 +126,9 @@ def main() -> int:
     logging.getLogger("grenache_py.trading").setLevel(logging.ERROR)  # not each line that is lost
     with tempfile.TemporaryDirectory(prefix="failovers-") as folder:
         place = options.keep or Path(folder)
-        audit, unserved = torment(place, options.failovers, options.seed, options.only)
+        audit, unserved = torment(
+            place, options.failovers, options.seed, options.only, options.resting
+        )
     figures = _figures(unserved)
     for kind, each in figures.items():
         times = f"p50 {each['p50_s']:.2f} s, p99 {each['p99_s']:.2f} s"

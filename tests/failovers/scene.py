@@ -18,7 +18,7 @@ from grenache_py.exchange.settings.secret_files import read_or_make_identity
 from grenache_py.trading import Client, Refused
 from grenache_py.trading.errors import ExchangeError
 from tests.failovers.servers import DATABASE, Pair
-from tests.failovers.traders import DEADLINE_S, Trader
+from tests.failovers.traders import DEADLINE_S, Stock, Trader
 from tests.soak import traders as peers_traders
 from tests.soak.audit import Audit
 from tests.soak.daemons import MARKET, MARKET_STEPS, Daemon, free_port
@@ -50,6 +50,7 @@ class Scene:
         self.to_peers: list[Road] = []
         self._to_database: dict[Daemon, dict[Path, Road]] = {}
         self._halt = threading.Event()
+        self._stocks: list[Stock] = []
         try:
             self._roads = Roads()
             self._stack.callback(self._roads.close)
@@ -88,8 +89,8 @@ class Scene:
         self._stack.callback(daemon.kill)
         return daemon
 
-    def start(self) -> None:
-        """Start all, and let the clients begin."""
+    def start(self, resting: int = 0) -> None:
+        """Start all, have so many orders rest in the home's books, and let the clients begin."""
         first, second = (daemon.directory / "data" for daemon in self.daemons)
         read_or_make_identity(str(first))
         second.mkdir()
@@ -98,6 +99,8 @@ class Scene:
             daemon.start()
         for peer in self.peers:
             peer.wait()
+        if resting:
+            self._stocks.append(Stock([daemon.socket for daemon in self.daemons], resting))
         for trader in (*self.traders, *self.others):
             trader.start()
 
@@ -248,7 +251,7 @@ class Scene:
         assert done.exit_code == 0, f"{done.output}{done.exception}"
         stores = {peer.directory.name: peer.directory / "data" for peer in self.peers}
         audit = Audit({"home": home} | stores, Market.parse(f"{MARKET}:{MARKET_STEPS}"), NETWORK)
-        audit.run([*self.traders, *self.others])
+        audit.run([*self._stocks, *self.traders, *self.others])
         return audit
 
     def complaints(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 import time
@@ -11,17 +12,19 @@ from typing import Any
 
 import attrs
 
-from grenache_py.trading import Client
+from grenache_py.trading import AsyncClient, Client
 from grenache_py.trading.errors import ExchangeError
 from tests.soak.daemons import MARKET
 from tests.soak.traders import Promise
 
-__all__ = ["Told", "Trader"]
+__all__ = ["Stock", "Told", "Trader"]
 
 #: Longer than any takeover takes, on a machine that has much else to do.
 DEADLINE_S = 240.0
 #: How long a client waits for a daemon that does not answer, before it tries the other one.
 PATIENCE_S = 1.0
+#: Resting orders that are placed at once.
+AT_ONCE = 250
 #: Between an answer and the next order, on average.
 PAUSE_S = 0.05
 
@@ -95,3 +98,33 @@ class Trader(threading.Thread):
         client, self._client = self._client, None
         if client is not None:
             client.close()
+
+
+class Stock:
+    """
+    Orders that rest, too far from the others to trade.
+
+    Attributes:
+        promises, ids, replaces: as the audit of the soak wants them.
+    """
+
+    def __init__(self, addresses: Sequence[str], count: int) -> None:
+        """Place so many, at whichever daemon serves."""
+        self.promises: dict[str, Promise] = {}
+        self.ids: dict[tuple[str, str], str] = {}
+        self.replaces: Counter[str] = Counter()
+        asyncio.run(self._place(addresses, [f"stock-{n}" for n in range(count)]))
+
+    async def _place(self, addresses: Sequence[str], names: list[str]) -> None:
+        async with AsyncClient(addresses, timeout_s=DEADLINE_S) as client:
+            for begin in range(0, len(names), AT_ONCE):
+                await asyncio.gather(*(self._rest(client, n) for n in names[begin:][:AT_ONCE]))
+
+    async def _rest(self, client: AsyncClient, name: str) -> None:
+        number = int(name.rpartition("-")[2])
+        side, price = ("buy", 50 + number % 40) if number % 2 else ("sell", 110 + number % 40)
+        order = {"market": MARKET, "side": side, "quantity": "0.01", "price": f"{price}"}
+        order |= {"client_order_id": name, "account": name}
+        report = await client.call("order.place", order)
+        self.promises[report["order_id"]] = Promise.of(report)
+        self.ids[name, name] = report["order_id"]
