@@ -169,7 +169,14 @@ def _announced(grapes: dict[str, Any]) -> Iterator[Finding]:
         return
     itself = [each["address"] for each in grapes.get("met") or () if each["who"] == "itself"]
     met = f"; this peer answers at {', '.join(itself)}" if itself else ""
-    yield Finding("announced", "good", f"{grapes['name']}, and seen by a lookup of our own{met}")
+    seen = grapes["seen_s_ago"]
+    if seen is None:
+        why = grapes["announce_error"] or "not seen by a lookup of our own yet"
+        yield Finding("announced", "note", why)
+        return
+    when = f" {seen:.0f} s ago" if grapes["lookup_error"] else ""
+    found = f"{grapes['name']}, and seen by a lookup of our own{when}{met}"
+    yield Finding("announced", "good", found)
 
 
 def _rings(
