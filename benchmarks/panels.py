@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
@@ -106,6 +107,8 @@ def _figures(series: list[Series], defaults: dict[str, Any], box: Box) -> list[s
 def _lines(series: list[Series], defaults: dict[str, Any], box: Box) -> list[str]:
     left, top, width, height = box
     left, width, height = left + VALUES, width - VALUES, height - LEGEND
+    if defaults["custom"]["stacking"]["mode"] == "normal":
+        series = _stacked(series)
     values = [value for each in series for _, value in each.points]
     highest, lowest = max([*values, 0.0]), min([*values, 0.0])
     by, unit = _measure(defaults["unit"], highest)
@@ -131,6 +134,17 @@ def _lines(series: list[Series], defaults: dict[str, Any], box: Box) -> list[str
         colour = COLOURS[number % len(COLOURS)]
         parts.append(f'<path d="M{path}" stroke="{colour}" stroke-width="1.5" fill="none"/>')
     return [*parts, *_legend(series, (box[0], top + height, box[2], LEGEND))]
+
+
+def _stacked(series: list[Series]) -> list[Series]:
+    """Each line on those before it."""
+    below: defaultdict[float, float] = defaultdict(float)
+    lines = []
+    for each in series:
+        for at, value in each.points:
+            below[at] += value
+        lines.append(Series(each.name, [(at, below[at]) for at, _ in each.points]))
+    return lines
 
 
 def _legend(series: list[Series], box: Box) -> list[str]:

@@ -82,7 +82,8 @@ def exposition(status: Mapping[str, Any], timings: Mapping[str, Histogram]) -> s
         return out.text()
     fills, gossip, grapes = status["fills"], status["gossip"], status["grapes"]
     out.gauge("exchange_uptime_seconds", "Since the node was made.", status["uptime_s"])
-    out.gauge("exchange_store_bytes", "Size of the database.", status["store_bytes"])
+    about = "On the disk: the database, its write-ahead log and its journal."
+    out.gauge("exchange_store_bytes", about, status["store_bytes"])
     if status["store_free_bytes"] is not None:
         out.gauge("exchange_store_free_bytes", "Free on its disk.", status["store_free_bytes"])
     if status["wal"]:
