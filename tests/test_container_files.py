@@ -179,6 +179,8 @@ def test_grafana_is_given_the_dashboards_and_the_prometheus_that_they_ask() -> N
     (source,) = provisioned["datasources"]["datasources"]
     (port,) = COMPOSE["services"]["prometheus"]["ports"]
     assert source["isDefault"] and source["url"] == f"http://prometheus:{port.split(':')[-1]}"
+    scraping = yaml.safe_load((CONTAINER / "prometheus.yml").read_text())["global"]
+    assert source["jsonData"]["timeInterval"] == scraping["scrape_interval"]
     for file in DASHBOARDS:
         variable, *_ = json.loads(file.read_text())["templating"]["list"]
         assert (variable["type"], variable["query"]) == ("datasource", source["type"])

@@ -139,7 +139,7 @@ class Announcement:
     def _succeeded(self, count: int) -> None:
         if self.last_error is not None or self.last_success is None:
             self._log.info(
-                "{name} port {port} is announced, recorded by {count} other grapes",
+                "{name} port {port} is announced; grapes that recorded it: {count}",
                 name=self.name,
                 port=self.port,
                 count=count,
