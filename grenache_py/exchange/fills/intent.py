@@ -35,7 +35,6 @@ class Intent:
         legs: (maker order, lots, price in ticks) each.
         settled: bit i is set once leg i has its outcome.
         seen: trades of it that the maker's log has shown, by leg.
-        shown: the time of the newest of them, and the entry that showed it.
         log_mark: epoch and ``Origin.jumps`` of the maker's log when it was asked; None after a
             restart. While they stay the same, each entry of that log has been seen here.
         retry_at: when to ask again, seconds.
@@ -50,7 +49,6 @@ class Intent:
     retry_at: float
     settled: int = 0
     seen: dict[int, TradeBody] = attrs.Factory(dict)
-    shown: tuple[int, Signed] | None = None
     retry_s: float = RETRY_S_MIN
     log_mark: tuple[int, int] | None = None
     asked_at: float | None = None

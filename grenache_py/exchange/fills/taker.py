@@ -94,6 +94,7 @@ class Taker:
     _avoid: dict[str, float] = attrs.Factory(dict)
     _to_tell: dict[str, list[str]] = attrs.Factory(dict)
     _by_deadline: dict[str, deque[Intent]] = attrs.Factory(dict)
+    _kept: tuple[int, Signed] | None = None
     asking: Asking = attrs.field(init=False)
 
     @asking.default
@@ -255,8 +256,7 @@ class Taker:
         self.on_hold.pop(fill.maker_home, None)
         filled = trades_by_leg(intent, answer.trades, self.ledger.markets[fill.market])
         keep_evidence(self.outbox, {trade.time for trade in answer.trades}, signed)
-        outcomes = {i: filled.get(i) for i in range(len(intent.legs))}
-        return self._settle(intent, outcomes, now)
+        return self._settle(intent, {i: filled.get(i) for i in range(len(intent.legs))}, now)
 
     def trade_seen(self, body: TradeBody, signed: Signed, now: float) -> str | None:
         """
@@ -283,9 +283,9 @@ class Taker:
             # Its home wrote it; whoever passed it on cannot know what was asked for.
             self.not_by_log(body.id)
             return None
-        if intent.shown != (body.time, signed):  # several trades of a fill may be in one entry
+        if self._kept != (body.time, signed):  # an entry shows up to 16 trades: it is kept once
             keep_evidence(self.outbox, {body.time}, signed)
-            intent.shown = body.time, signed
+            self._kept = body.time, signed
         if len(intent.seen) < len(intent.legs):
             return None
         self.on_hold.pop(intent.fill.maker_home, None)

@@ -253,6 +253,9 @@ def test_the_fills_of_one_batch_share_log_entries(net: Network) -> None:
     ] == [[(1, "0.0032")], [(2, "0.0064")], [(3, "0.008")]]
     assert sell.filled == 80
     everywhere_the_same(net)
+    # What proves the trades is kept once: two statements of the taker's a fill, and the entries.
+    connection = net.peers[TAKER].database.connection
+    assert connection.execute("SELECT count(*) FROM evidence").fetchone() == (2 * 40 + 3,)
 
 
 def test_an_order_published_in_between_is_later_than_what_was_before(net: Network) -> None:
