@@ -37,16 +37,17 @@ _HEADS = Cost(0, 30, 100, "heads")
 
 #: All messages. Measured, with 20,000 orders held: ``peer.ping``, ``peer.addresses``, entries (a
 #: known one costs KNOWN_POINTS), heads, ``sync.range``, ``sync.reconcile`` (500, and 2,000 with
-#: 100,000 orders), ``sync.records``, and a signature check: 10. Estimated: ``peer.hello``,
+#: 100,000 orders), ``sync.records``, and ``fill.request``. Estimated: ``peer.hello``,
 #: ``peer.goodbye``, ``gossip.graft`` and ``gossip.prune`` as a ping; ``gossip.want`` as
-#: ``sync.range``; ``gossip.proof`` and the fill messages as the sum of their signature checks and
-#: of what they store or pass on. Decoding a line costs on top (``LINE_POINT_BYTES``).
+#: ``sync.range``; ``gossip.proof`` and the other fill messages by what they store or pass on.
+#: Signatures that have to be checked (``SIGNATURE_POINTS``) and decoding a line
+#: (``LINE_POINT_BYTES``) cost on top.
 PEER_MESSAGES = (
     PeerMessage("peer.hello", Cost(2), answered=True, proven=False),
     PeerMessage("peer.ping", Cost(2), answered=True),
     PeerMessage(
         "peer.addresses",
-        Cost(0, 15, 1, "record"),
+        Cost(0, 5, 1, "record"),
         answered=False,
         decode=read_records,
         count=len,
@@ -65,7 +66,7 @@ PEER_MESSAGES = (
     PeerMessage("gossip.prune", Cost(2), answered=False, decode=read_backoff),
     PeerMessage("gossip.have", _HEADS, answered=False, decode=read_heads, count=len),
     PeerMessage("gossip.want", Cost(60), answered=False, decode=read_want),
-    PeerMessage("gossip.proof", Cost(20), answered=False, decode=read_proof),
+    PeerMessage("gossip.proof", Cost(5), answered=False, decode=read_proof),
     PeerMessage("sync.heads", _HEADS, answered=False, decode=read_heads, count=len),
     PeerMessage("sync.range", Cost(60), answered=True, decode=read_range, stall_s=STALL_S),
     PeerMessage(
@@ -78,10 +79,10 @@ PEER_MESSAGES = (
     PeerMessage(
         "sync.records", Cost(70), answered=True, decode=read_records_wanted, stall_s=STALL_S
     ),
-    PeerMessage("fill.request", Cost(40), answered=True, decode=read_request),
-    PeerMessage("fill.query", Cost(25), answered=True, decode=read_query),
+    PeerMessage("fill.request", Cost(15), answered=True, decode=read_request),
+    PeerMessage("fill.query", Cost(15), answered=True, decode=read_query),
     PeerMessage("fill.relay", Cost(10), answered=False, decode=read_relay),
-    PeerMessage("fill.settled", Cost(30), answered=False, decode=read_settled),
+    PeerMessage("fill.settled", Cost(20), answered=False, decode=read_settled),
 )
 
 

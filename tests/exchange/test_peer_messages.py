@@ -17,8 +17,14 @@ from grenache_py.exchange.effects.rows import Snapshot
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.peer_messages import PEER_MESSAGES, table_rst
 from grenache_py.exchange.peers.link import LINK
-from grenache_py.exchange.peers.message_table import Cost, MessageTable, PeerMessage
+from grenache_py.exchange.peers.message_table import (
+    SIGNATURE_POINTS,
+    Cost,
+    MessageTable,
+    PeerMessage,
+)
 from grenache_py.exchange.peers.peering import PeeringConfig
+from grenache_py.exchange.replication.intake import ENTRY_POINTS
 from grenache_py.exchange.signed_log.keys import Identity
 from tests.support.peers import BTC, Network
 
@@ -149,6 +155,20 @@ def test_requests_have_an_id_and_notifications_have_none(monkeypatch: pytest.Mon
         peer.node.goodbye(net.now)
     net.settle()
     assert seen >= set(NAMES) - {"gossip.have", "gossip.want", "gossip.prune", "gossip.proof"}
+
+
+def test_a_signature_is_paid_for_when_it_has_to_be_checked() -> None:
+    net = Network(2)
+    net.link(0, 1)
+    [link] = net[1].peering.ready()
+    bills = []
+    for batch in (3, 1):
+        for _ in range(batch):
+            net.place_only(0, "sell", 10, 100)
+        lines = [send.line for send in net[0].take_batch(net.now).sends if isinstance(send, Send)]
+        [entries] = [line for line in lines if b"gossip.publish" in line]
+        bills.append(net[1].link_message(link.id, msgspec.json.decode(entries), net.now))
+    assert bills == [(3 * ENTRY_POINTS + SIGNATURE_POINTS, 0), (ENTRY_POINTS + SIGNATURE_POINTS, 0)]
 
 
 def test_a_cost_reads_like_a_sentence() -> None:

@@ -18,7 +18,20 @@ from grenache_py.errors import LocalProtocolError
 from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.peers.link import PeerLink
 
-__all__ = ["Cost", "Later", "MessageTable", "PeerMessage", "PeerMethod", "PeerParams", "PeerResult"]
+__all__ = [
+    "SIGNATURE_POINTS",
+    "Cost",
+    "Later",
+    "MessageTable",
+    "PeerMessage",
+    "PeerMethod",
+    "PeerParams",
+    "PeerResult",
+]
+
+#: What a signature costs that has to be checked, on top of the message it comes with. Most are
+#: known: a batch has one.
+SIGNATURE_POINTS = 10
 
 PeerParams: TypeAlias = Mapping[str, Any]
 #: A method's result; a callable is asked once the current batch is sealed.
@@ -75,7 +88,8 @@ class PeerMessage:
 
     Attributes:
         name: the JSON-RPC method.
-        cost: taken off the turn of the link that says it (``turns.py``).
+        cost: taken off the turn of the link that says it (``turns.py``), as is each signature that
+            has to be checked for it (``SIGNATURE_POINTS``).
         answered: a request, which has an ``id``; otherwise a notification.
         decode: makes of the params what the method is called with. None: the method is handed
             the members as they came, and reads them as it needs them.

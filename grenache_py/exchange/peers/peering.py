@@ -31,7 +31,7 @@ from grenache_py.exchange.peers.keep_alive import KeepAlive
 from grenache_py.exchange.peers.link import MESSAGE_RATE, LinkState, PeerLink
 from grenache_py.exchange.peers.link_table import LinkTable
 from grenache_py.exchange.peers.mesh import Mesh
-from grenache_py.exchange.peers.message_table import MessageTable, PeerMessage
+from grenache_py.exchange.peers.message_table import SIGNATURE_POINTS, MessageTable, PeerMessage
 from grenache_py.exchange.peers.outgoing import Outgoing
 from grenache_py.exchange.peers.peer_exchange import PeerExchange
 from grenache_py.exchange.peers.penalties import Penalties
@@ -99,8 +99,7 @@ class Peering:
         self.config = config
         self.me = identity.key
         self.boot = f"{rng.getrandbits(128):032x}"
-        self._markets = markets
-        self._rng = rng
+        self._markets, self._rng, self._verifier = markets, rng, verifier
         self._stopping = False
         self._heartbeat_at = now + rng.random() * 0.1
 
@@ -116,8 +115,7 @@ class Peering:
         self._requests = PeerRequests(outgoing, self.penalise, self.messages)
         self.on_gone = table.on_gone
         self.on_gone.append(self._requests.cancel)
-        own = config.listen.rpartition(":")[0]
-        local = {own} - {""}
+        local = {config.listen.rpartition(":")[0]} - {""}
         self.addresses = AddressBook(self.me, verifier, rng, local, config.grapes)
         self.addresses.name(config.connect)
         self.dialling = Dialling(table, self.addresses, outgoing, config.outbound_target)
@@ -197,10 +195,12 @@ class Peering:
         link.pings_missed = 0
         state = link.state
         if state is _READY:
+            checked = self._verifier.signatures_checked
             if "method" in message:
                 self._requests.called(link, message, now)
             else:
                 self._requests.returned(link, message, now)
+            link.points += SIGNATURE_POINTS * (self._verifier.signatures_checked - checked)
         elif state is _HANDSHAKING:
             link.points += HANDSHAKE_POINTS
             self.admission.handshake(link, message, now)

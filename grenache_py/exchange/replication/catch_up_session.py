@@ -21,7 +21,7 @@ from grenache_py.exchange.replication.catch_up_state import (
     CatchUpEvent,
     CatchUpState,
 )
-from grenache_py.exchange.replication.intake import ENTRY_POINTS, Intake
+from grenache_py.exchange.replication.intake import Intake
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.messages import read_entries, read_frame
 from grenache_py.exchange.replication.missing_orders import MissingOrders
@@ -33,6 +33,8 @@ from grenache_py.exchange.signed_log.merkle import Signed
 
 __all__ = ["CatchUpSession"]
 
+#: What adopting an order costs for each of its one or two entries.
+RECORD_POINTS = 5
 #: Requests of one session under way.
 _REQUESTS_AT_ONCE = 16
 #: A session that has taken over nothing for so long is slow: another neighbour is asked as well.
@@ -247,7 +249,7 @@ class CatchUpSession:
             raise RemoteProtocolError("'records' must hold one or two signed entries each")
         order = Signed.from_wire(pair[0])
         state = Signed.from_wire(pair[1]) if len(pair) == 2 else order
-        self.link.points += ENTRY_POINTS * len(pair)
+        self.link.points += RECORD_POINTS * len(pair)
         if self._replica.adoption.adopt_record(order, state, now, self._upto):
             self.adopted += 1
             self.link.delivered += 1

@@ -27,7 +27,7 @@ from grenache_py.metrics import Histogram
 __all__ = ["ENTRY_POINTS", "KNOWN_POINTS", "Intake", "has_room"]
 
 #: What an entry costs that is checked, and one that is known already.
-ENTRY_POINTS, KNOWN_POINTS = 30, 1
+ENTRY_POINTS, KNOWN_POINTS = 10, 1
 #: A neighbour that promised entries and did not deliver them is not believed for so long.
 DISTRUST_S = 30.0
 #: Upper bounds of the histogram of ages.
