@@ -77,6 +77,12 @@ PEER: dict[str, AlarmKind] = {
         "Run an NTP service on both; a peer whose clock is more than 5 s off is not heard.",
         hold_s=10,  # stamps of a home that was restarted, or taken over, begin ahead
     ),
+    "log-damaged": AlarmKind(
+        "warning",
+        "entries of this home's own log cannot be read",
+        "Look for the cause (memory, disk, another program), and place the cancelled orders anew."
+        " `exchange replay` tells what else in the store contradicts the log.",
+    ),
     "disk-low": AlarmKind(
         "warning",
         "the disk is nearly full",

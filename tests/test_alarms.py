@@ -86,6 +86,7 @@ CAUSES: list[tuple[str, str, dict[str, Any]]] = [
     ("stamps-ahead", "says why", {**by_node("stamps-ahead"), "clock_ahead_ms": 3_600_000}),
     ("clock-differs", "says why", by_node("clock-differs")),
     ("clock-differs", "of 1970-01-01 00:16:42 UTC", {"clock_ahead_ms": 2_000}),
+    ("log-damaged", "says why", by_node("log-damaged")),
     ("disk-low", "12 MiB are free", {"store_free_bytes": 12 << 20}),
     ("log-held", "90 s", {"wal": {"bytes": 300 << 20, "held_s": 90.0}}),
     ("journal-behind", "for 11 s", {"journal": {"bytes": 3 << 20, "behind_s": 11.0}}),

@@ -172,7 +172,7 @@ class ExchangeNode:
         about = NodeStatus(*held, self.sync, self.peering, verifier, serving, now)
         self.status, self.peers, self.in_doubt = about.status, about.peers, about.in_doubt
         self.summary = about.summary
-        start = Start(*held, self.home, serving, bool(config.peering.connect))
+        start = Start(*held, verifier, self.home, serving, bool(config.peering.connect))
         start.restore(snapshot, config.new_epoch, now, config.followed)
 
     # Clients.

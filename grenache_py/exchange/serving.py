@@ -42,6 +42,7 @@ class Serving:
         on_change: called with the alarms and warnings when others came, or some went.
         listening: this home was restarted and has not heard its neighbours yet.
         wall_jumps: whether the machine's clock says another time than the one this home is told.
+        damage: what of the store cannot be read, or "".
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Serving:
         self.on_change: list[Callable[[list[str], list[str]], None]] = []
         self.listening = False
         self.wall_jumps: Callable[[], bool] = lambda: False
+        self.damage = ""
         self._clock = clock
         clock.may_leap = lambda: not ready()  # nobody is there to ask
         self._clocks = clocks
@@ -203,6 +205,7 @@ class Serving:
             "clock-wrong": self._clock_alarm,
             "stamps-ahead": self._stamps_alarm,
             "clock-differs": self._clock_warning,
+            "log-damaged": self.damage,
         }
         if self._proofs:
             found["own-log"] = self._proofs[0]

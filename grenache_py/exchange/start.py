@@ -6,6 +6,8 @@ Pure. The order matters: the log and the clock first, because everything after m
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import attrs
 
 from grenache_py.errors import ConfigError, RemoteProtocolError
@@ -19,10 +21,18 @@ from grenache_py.exchange.replication.replica import Replica
 from grenache_py.exchange.serving import Serving
 from grenache_py.exchange.signed_log.entries import Entry, epoch_of_time
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
-from grenache_py.exchange.signed_log.merkle import PAYLOAD_BYTES_MAX, Signed
+from grenache_py.exchange.signed_log.merkle import (
+    PAYLOAD_BYTES_MAX,
+    Signed,
+    Verifier,
+    leaf_hash,
+)
 from grenache_py.exchange.signed_log.own_log import READ_AGAIN_BYTES
 
 __all__ = ["Start"]
+
+#: Entries that a text names, of those that cannot be read.
+NAMED_MAX = 5
 
 
 @attrs.frozen
@@ -39,6 +49,7 @@ class Start:
     maker: Maker
     taker: Taker
     replica: Replica
+    verifier: Verifier
     home: OwnOrders
     serving: Serving
     others_known: bool
@@ -60,20 +71,15 @@ class Start:
         head = snapshot.head
         restarted = head is not None and not new_epoch and not followed
         self.serving.begin(restarted, self.others_known or bool(snapshot.origins), now)
+        bad = set[int]()
         if head is not None:
-            tail = [
-                (row.seq, Signed(row.payload, row.path, row.leaf, row.size, row.signature))
-                for row in _tail_of(snapshot, head.epoch)
-            ]
-            self.ledger.log.restore(head.epoch, head.seq, head.hash, tail)
-            if _readable(head):  # the stored floor is as good
-                self.clock.resume(*Entry.decode(head.payload).time)
-            if not new_epoch:
-                self._check_entries(snapshot)
+            bad = self._restore_log(snapshot, head, new_epoch)
         for row in snapshot.orders:
             # A stop that waits is not in the log, and its stamp must not be given out again.
             self.clock.resume(row.time_ms, row.counter)
-        self.ledger.restore(snapshot)
+        bad |= self.ledger.restore(snapshot)
+        if bad and not new_epoch:
+            self.serving.damage = _damage(sorted(bad), len(self.ledger.tied.cut))
         self.home.restore()
         self.home.switches.restore(snapshot.meta)
         self.maker.restore(snapshot)
@@ -82,20 +88,38 @@ class Start:
         if new_epoch:
             self._begin_epoch(now)
 
-    def _check_entries(self, snapshot: Snapshot) -> None:
+    def _restore_log(self, snapshot: Snapshot, head: LogRow, new_epoch: bool) -> set[int]:
         """
-        Raise an alarm at an entry that nobody can read (docs/design/log.rst#unreadable).
+        Take up the own log where it ended, without the entries that cannot be read
+        (docs/design/log.rst#unreadable): they are taken out of ``snapshot``.
 
-        The newest entries are read, and of those that prove live orders the unusual ones.
+        Returns:
+            their numbers.
         """
-        proofs = snapshot.order_logs.values()
-        rows = [*snapshot.log_tail, *(r for r in proofs if len(r.payload) > READ_AGAIN_BYTES)]
-        bad = min((row.seq for row in rows if not _readable(row)), default=None)
-        if bad is not None:
+        tail, proofs = _tail_of(snapshot, head.epoch), snapshot.order_logs
+        bad = {row.seq for row in (*tail, *proofs.values()) if not _readable(row)}
+        snapshot.order_logs = {seq: row for seq, row in proofs.items() if seq not in bad}
+        signed = [(row.seq, Signed.from_row(row)) for row in tail if row.seq not in bad]
+        hash = head.hash if head.seq not in bad else self._signed_hash(head)
+        self.ledger.log.restore(head.epoch, head.seq, hash or head.hash, signed)
+        if head.seq not in bad:  # the stored floor is as good
+            self.clock.resume(*Entry.decode(head.payload).time)
+        elif hash is None and not new_epoch:
             self.replica.alarms.append(
-                f"entry {bad} of its own log cannot be read, so no other peer can follow it; start"
-                " once with --new-epoch, which closes the open orders and begins a new log"
+                f"entry {head.seq}, the newest of its own log, cannot be read, nor its hash, so no"
+                " other can follow it; start once with --new-epoch, which closes the open orders"
+                " and begins a new log"
             )
+        return bad
+
+    def _signed_hash(self, head: LogRow) -> str | None:
+        """What the next entry names: the hash of ``head`` that was signed, if it is still there."""
+        for hash in (head.hash, leaf_hash(head.payload).hex()):
+            with suppress(ValueError, RemoteProtocolError):
+                leaf = bytes.fromhex(hash)
+                self.verifier.check_leaf(leaf, Signed.from_row(head), self.ledger.home)
+                return hash
+        return None
 
     def _begin_epoch(self, now: float) -> None:
         """
@@ -129,12 +153,28 @@ class Start:
 
 
 def _readable(row: LogRow) -> bool:
-    """Whether others can read an entry."""
+    """Whether others can read an entry: it is what was signed, and not too much."""
+    if leaf_hash(row.payload).hex() != row.hash:
+        return False
+    if len(row.payload) <= READ_AGAIN_BYTES:
+        return True
     try:
         Entry.decode(row.payload)
     except RemoteProtocolError:
         return False
     return len(row.payload) <= PAYLOAD_BYTES_MAX
+
+
+def _damage(entries: list[int], orders: int) -> str:
+    """What is wrong, and what it costs."""
+    named = ", ".join(map(str, entries[:NAMED_MAX]))
+    more = f" and {len(entries) - NAMED_MAX} more" if len(entries) > NAMED_MAX else ""
+    which = f"entry {named}" if len(entries) == 1 else f"entries {named}{more}"
+    closed = "1 open order" if orders == 1 else f"{orders} open orders"
+    return (
+        f"{which} of this home's own log cannot be read: the store is damaged; {closed} that could"
+        " not be shown to others any more: cancelled. All else goes on"
+    )
 
 
 def _tail_of(snapshot: Snapshot, epoch: int) -> list[LogRow]:

@@ -23,7 +23,7 @@ LINK_LATENCY_MS_MAX = 1_000
 #: What is checked, and the alarms that belong to it.
 AREAS: dict[str, tuple[str, ...]] = {
     "identity": ("own-log", "two-daemons"),
-    "store": ("store-failed", "log-held", "journal-behind", "disk-low"),
+    "store": ("store-failed", "log-damaged", "log-held", "journal-behind", "disk-low"),
     "clock": ("clock-wrong", "stamps-ahead", "clock-differs"),
     "grapes": ("grapes-silent",),
     "announced": ("not-announced",),

@@ -30,7 +30,7 @@ from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, Trade
 from grenache_py.exchange.signed_log.entries import Stamp
 from grenache_py.exchange.signed_log.live_set import LiveSetChanged
-from grenache_py.exchange.signed_log.merkle import Draft, Signed, leaf_hash
+from grenache_py.exchange.signed_log.merkle import Draft, Signed
 from grenache_py.exchange.signed_log.own_log import OwnLog
 
 __all__ = ["Ledger"]
@@ -106,7 +106,7 @@ class Ledger:
             own = self.own[order_id]
             if plain:
                 live.version += 1
-            if own.order_entry is not None or live is publish:
+            if own.order_seq or live is publish:
                 published.append(own)
             self._dirty[order_id] = own
         trades = step.trades
@@ -199,19 +199,21 @@ class Ledger:
         """Have ``own``'s row written again although no step touched it."""
         self._dirty[own.live.order_id] = own
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: Snapshot) -> set[int]:
         """
         Take back what ``flush`` wrote in an earlier life. Books are filled with open orders.
 
+        Orders whose entries are missing cannot be shown to who comes anew. They are closed as soon
+        as this home may sign (docs/design/log.rst#unreadable).
+
+        Returns:
+            the numbers of those entries.
+
         Raises:
-            StoreError: a log entry is missing that a live order needs.
+            StoreError: the end of the log is missing, that live orders are in.
         """
         drafts = {
-            seq: Draft(
-                row.payload,
-                leaf_hash(row.payload),
-                Signed(row.payload, row.path, row.leaf, row.size, row.signature),
-            )
+            seq: Draft(row.payload, bytes.fromhex(row.hash), Signed.from_row(row))
             for seq, row in snapshot.order_logs.items()
         }
         self.event_seqs.update(snapshot.event_seqs)
@@ -219,6 +221,7 @@ class Ledger:
         self.tied.restore(snapshot.meta)
         self.tape.restore(snapshot)
         newest: dict[tuple[str, str], Stamp] = {}
+        missing = set[int]()
         for row in snapshot.orders:
             own = own_from_row(row, self.home)
             live = own.live
@@ -233,16 +236,18 @@ class Ledger:
                 continue
             self.own[live.order_id] = own
             if row.order_seq:
-                try:
-                    own.order_entry = drafts[row.order_seq]
-                    own.state_entry = drafts[row.state_seq]
-                except KeyError as missing:
+                if row.state_seq > self.log.seq:
                     raise StoreError(
                         "corrupt",
                         f"the store is damaged (it has order {row.order_id}, but not entry"
-                        f" {missing} of the log): keep it, and see 'A damaged file' in"
+                        f" {row.state_seq} of the log): keep it, and see 'A damaged file' in"
                         " docs/store-schema.rst",
-                    ) from None
+                    )
+                own.order_entry = drafts.get(row.order_seq)
+                own.state_entry = drafts.get(row.state_seq)
+                if own.order_entry is None or own.state_entry is None:
+                    missing.update(n for n in (row.order_seq, row.state_seq) if n not in drafts)
+                    self.tied.cut[live.order_id] = None
                 self.writer.live_set.note(own, live.version, live.terminal)
             if live.triggered and live.open and live.order.market in self.books:
                 self.books[live.order.market].add(live)
@@ -252,6 +257,7 @@ class Ledger:
                 found = self.find(order_id)
                 assert found is not None
                 found.remember(trade)
+        return missing
 
     def published(self) -> Iterable[OwnOrder]:
         """Live orders that the network knows."""

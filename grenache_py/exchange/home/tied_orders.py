@@ -26,7 +26,8 @@ class TiedOrders:
     The open orders that are tied, each to one connection.
 
     Attributes:
-        cut: those whose connection is lost, to be cancelled as soon as this home may sign.
+        cut: those whose connection is lost, and orders that cannot be shown, to be cancelled as
+            soon as this home may sign.
     """
 
     outbox: Outbox

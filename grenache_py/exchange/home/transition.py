@@ -23,8 +23,9 @@ class OwnOrder(Struct, eq=False, gc=False):
 
     Attributes:
         fill_seq: fills it ever took part in as taker; part of their ids.
-        order_seq, order_entry: the log entry that published it (0, None while private).
-        state_seq, state_entry: the newest log entry with its state.
+        order_seq, order_entry: the log entry that published it (0, None while private; None also
+            when it cannot be read).
+        state_seq, state_entry: the newest log entry with its state; likewise.
         element: what stands in the live set for it, None while it does not.
         trades: its newest trades, at most ``ORDER_TRADES_MAX``.
     """

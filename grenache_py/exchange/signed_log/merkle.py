@@ -253,7 +253,18 @@ class Verifier:
         Raises:
             RemoteProtocolError: ``key`` did not sign it, or the path does not fit the leaf.
         """
-        leaf = node = leaf_hash(signed.payload)
+        leaf = leaf_hash(signed.payload)
+        self.check_leaf(leaf, signed, key)
+        return leaf
+
+    def check_leaf(self, leaf: bytes, signed: Signed, key: str) -> None:
+        """
+        Likewise for the payload with this hash, whatever ``signed.payload`` is.
+
+        Raises:
+            RemoteProtocolError: as ``check``.
+        """
+        node = leaf
         position, width, offset = signed.index, signed.size, 0
         path = signed.path
         while width > 1:
@@ -270,11 +281,10 @@ class Verifier:
         # convince the next peer too.
         known = (key, node, signed.signature)
         if known in self._young or known in self._old:
-            return leaf
+            return
         self.signatures_checked += 1
         if not self._scheme.verify(key, _message(self._network, node), signed.signature):
             raise RemoteProtocolError("the signature is not that of the peer it names")
         self._young.add(known)
         if len(self._young) >= _ROOTS_MAX:
             self._old, self._young = self._young, set()
-        return leaf

@@ -140,9 +140,9 @@ class Database:
         return verify
 
     def load(self) -> Snapshot:
-        """Everything a node needs to start. Raises StoreError."""
+        """Everything a node needs to start, damaged texts as they are. Raises StoreError."""
         with self._closing_on_error():
-            return snapshot.load(self.connection)
+            return snapshot.load_as_it_is(self.connection)
 
     def commit(self, rows: Sequence[Row]) -> None:
         """

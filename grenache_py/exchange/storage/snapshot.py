@@ -7,7 +7,9 @@ store can run them on its reading thread, and a test or a tool on any connection
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from grenache_py.exchange.effects.rows import (
@@ -44,6 +46,7 @@ __all__ = [
     "client_ids",
     "counts",
     "load",
+    "load_as_it_is",
     "meta",
 ]
 
@@ -54,6 +57,20 @@ CLOSED_ORDERS_MAX = 1_000
 TRADES_PER_MARKET_MAX = 1_000
 #: Among which the last one is: others tell of theirs a little late.
 TRADES_BESIDE_A_BOOK_MAX = 100
+
+
+def load_as_it_is(connection: sqlite3.Connection) -> Snapshot:
+    """Like `load`, though texts may be damaged: whoever needs one finds out."""
+    try:
+        return load(connection)
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+    connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+    try:
+        return load(connection)
+    finally:
+        connection.text_factory = str
 
 
 def load(connection: Connected) -> Snapshot:

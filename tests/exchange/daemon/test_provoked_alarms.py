@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from grenache_py.exchange.storage.positions import SEQ_MASK
 from grenache_py.exchange.storage.read_only import read_only
 from grenache_py.trading import Refused
 from tests.exchange.daemon.test_alarms import doctor, machine, page, raised, until, until_raised
@@ -171,3 +172,53 @@ def test_orders_with_another_tick_that_a_third_peer_passes_on_are_told_of(tmp_pa
         assert text.startswith("1 in BTC-USD are not shown") and "has tick 5 and lot 1" in text
         code, findings = doctor("--unix", one.path, "doctor")
         assert code == 1 and "agree on one" in findings["orders-hidden"]["advice"]
+
+
+def test_a_damaged_entry_costs_its_order_and_the_home_goes_on_in_the_same_log(
+    tmp_path: Path,
+) -> None:
+    with ExitStack() as running:
+        start = running.enter_context
+        other = start(machine(tmp_path / "b"))
+        home = start(machine(tmp_path / "a", "--connect", peer_address(other)))
+        with home.client() as near, other.client() as far:
+            until_serving(near)
+            kept, lost = (place(near, "sell", price)["order_id"] for price in ("100", "101"))
+            until(lambda: prices(far), ["100", "101"].__eq__)
+            epoch = near.call("status")["log"]["epoch"]
+        home.stop()
+        damage(tmp_path / "a/data/exchange.sqlite", lost)
+        home.start()
+        with home.client() as near, other.client() as far:
+            text = until_raised(home, "log-damaged")
+            assert "cannot be read" in text and "1 open order" in text
+            until_serving(near)
+            status = until(lambda: near.call("status"), lambda found: found["serving"])
+            assert status["log"]["epoch"] == epoch and page(home, "/health")[0] == 200
+            until(lambda: near.call("order.get", order_id=lost)["status"], "cancelled".__eq__)
+            assert near.call("order.get", order_id=kept)["status"] == "new"
+            place(near, "sell", "102")
+            until(lambda: prices(far), ["100", "102"].__eq__)
+            # Who comes anew takes the whole set over, and trades with it.
+            third = start(machine(tmp_path / "c", "--connect", peer_address(home)))
+            with third.client() as new:
+                until(lambda: prices(new), ["100", "102"].__eq__)
+                until(lambda: new.call("status")["synced"], bool)
+                until_serving(new)
+                place(new, "buy", "100")
+                until(lambda: prices(far), ["102"].__eq__)
+            assert not raised(other).keys() & {"home-frozen", "not-synced"}
+            code, findings = doctor("--unix", home.path, "doctor")
+            assert code == 1 and findings["log-damaged"]["verdict"] == "warning"
+
+
+def prices(client: WireClient) -> list[str]:
+    return [ask[0] for ask in client.call("book.get", market="BTC-USD")["asks"]]
+
+
+def damage(store: Path, order_id: str) -> None:
+    """Change a byte of the log's entry that published an order."""
+    with closing(sqlite3.connect(store, isolation_level=None)) as rows:
+        entry = f"position & {SEQ_MASK} = (SELECT order_seq FROM orders WHERE order_id = ?)"
+        changed = f"UPDATE log SET payload = '!' || substr(payload, 2) WHERE {entry}"
+        assert rows.execute(changed, [order_id]).rowcount == 1
