@@ -26,7 +26,8 @@ FETCH_MAX = 1_024
 YOUNG_MAX = 64
 #: The mesh has this long to bring an announced entry before it is asked for.
 ANNOUNCED_S = 1.0
-#: An announced entry that was asked for and does not come within this time counts against the link.
+#: An announced entry that was asked for and does not come within this time is asked for once more,
+#: by a request, which has an answer: the neighbour may have dropped it meanwhile.
 WANT_S = 3.0
 #: How long a second neighbour has to bring what a first one says it does not hold any more.
 SECOND_OPINION_S = 5.0
@@ -164,17 +165,16 @@ class Fetching:
             del self._fetches[origin]
 
     def expire(self, now: float) -> None:
-        """Give up on what did not come in time, also when the clock was put back."""
+        """Wait no longer for what was wanted, also when the clock was put back."""
         links = self._peering.links
         for origin, fetch in list(self._fetches.items()):
-            held = self._held_logs.head(origin).position
-            if held >= fetch.upto and fetch.deadline < float("inf"):
-                del self._fetches[origin]
-            elif fetch.deadline <= now or now + WANT_S < fetch.deadline < float("inf"):
+            held, (epoch, last) = self._held_logs.head(origin), fetch.upto
+            came = held.position >= fetch.upto
+            if fetch.deadline < float("inf") and (came or not now < fetch.deadline <= now + WANT_S):
                 del self._fetches[origin]
                 link = links.get(fetch.link)
-                if link is not None:
-                    self._intake.broken_promise(link, now)
+                if link is not None and not came and epoch == held.epoch and not self._busy(link):
+                    self._fetch(origin, link, epoch, held.seq + 1, last, now)
         for origin, (_, until) in list(self._pruned.items()):
             if not now < until <= now + SECOND_OPINION_S:
                 del self._pruned[origin]
