@@ -147,9 +147,12 @@ class Mesh:
         self.repeated += 1
         return True
 
-    def forget_lines(self) -> None:
-        """A home was forgotten: entries that were passed on may not be held any more."""
+    def forget(self, origin: str) -> None:
+        """A home was forgotten: what waits of it is not passed on, and what was is not held."""
         self._said.clear()
+        self._waiting = [entry for entry in self._waiting if entry.origin != origin]
+        self._moved.pop(origin, None)
+        self._moved_before.pop(origin, None)
 
     # The mesh.
 

@@ -126,7 +126,7 @@ class Intake:
     def _forgotten(self, home: str) -> None:
         """A home is not held any more: what neighbours told of its log is not missed."""
         self.routes.pop(home, None)
-        self.peering.gossip.forget_lines()
+        self.peering.gossip.forget(home)
         for link in self.peering.ready():
             link.heads.pop(home, None)
             link.hollow.pop(home, None)

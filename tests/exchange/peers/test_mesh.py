@@ -55,8 +55,17 @@ def test_a_copy_of_what_was_passed_on_is_known_without_reading_it() -> None:
     assert talk.repeats(copy) and talk.repeats(copy)
     assert not any(map(talk.repeats, other))
     assert talk.repeated == 2
-    talk.forget_lines()
-    assert not talk.repeats(copy), "its home may have been forgotten"
+    talk.forget("home")
+    assert not talk.repeats(copy), "its home was forgotten"
+
+
+def test_what_waits_of_a_home_that_is_forgotten_is_not_passed_on() -> None:
+    everybody, talk = links(2), gossip()
+    talk.relay(entry(), "home", (1, 7, ""), source=0)
+    talk.relay(entry(), "other", (1, 3, ""), source=0)
+    talk.forget("home")
+    assert [(link, talk.published) for link, _ in talk.lines_for(everybody)] == [(1, 1)]
+    assert talk.moved_heads() == {"other": (1, 3, "")}
 
 
 def test_the_lines_that_are_remembered_are_few_and_short() -> None:

@@ -402,7 +402,9 @@ class Checker:
                         )
 
     def _same_steps(self, peer: Peer, home: str, market: str) -> None:
-        theirs, mine = (self._units[key].of_market[market] for key in (home, peer.identity.key))
+        # Who has written nothing yet has no units that are remembered.
+        own = self._units.get(peer.identity.key) or Units.of(peer.config, None)
+        theirs, mine = self._units[home].of_market[market], own.of_market[market]
         if theirs != mine:
             raise Violation(f"O8: {peer.name} shows orders in steps {theirs}, its own are {mine}")
 
