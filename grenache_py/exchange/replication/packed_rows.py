@@ -37,6 +37,7 @@ class PackedRows:
     def __init__(self, layout: str, key_at: int) -> None:
         self._layout = Struct(layout)
         self._key = Struct(f"{key_at}x{KEY_BYTES}s")
+        self._key_at = slice(key_at, key_at + KEY_BYTES)
         self._clear()
 
     def _clear(self) -> None:
@@ -87,7 +88,7 @@ class PackedRows:
         else:
             number = len(self._bytes) // len(packed)
             self._bytes += packed
-        hashed = hash(self._key_of(number))
+        hashed = hash(packed[self._key_at])
         part = hashed % _PARTS
         slots = self._parts[part]
         self._count += 1

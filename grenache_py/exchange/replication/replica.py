@@ -215,7 +215,7 @@ class Replica:
             None unless ``signed`` is the entry that published it, and among the newest of its log.
         """
         record = self.records.find(order_id)
-        if record is None or record.live is None:
+        if record is None:
             return None
         number = record.row.order_seq
         newest = self.origins[record.home].range(number, number)
