@@ -67,6 +67,7 @@ class FillPort:
             "fill.settled": self._settled_arrived,
             "answer": self._answer_arrived,
         }
+        self._relay.silent = self._taker.on_hold
         self._peering.on_gone.append(self._relay.gone)
         self._taker.reachable = self._reachable
 

@@ -10,7 +10,7 @@ One message in is at most one message out, while hops are left and the neighbour
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import attrs
@@ -55,6 +55,7 @@ class FillRelay:
         routes: the key of the neighbour from which each home's newest entry came first.
 
     Attributes:
+        silent: homes whose answers do not come.
         arrived: what takes each message that is for this home, by method.
         sent, passed_on, dropped: counters of messages. Dropped are those that had no way to go, no
             hops left, came too fast, or were refused where they arrived.
@@ -64,6 +65,7 @@ class FillRelay:
     _peering: Peering
     _routes: Mapping[str, str]
     arrived: Mapping[str, Arrived] = attrs.Factory(dict)
+    silent: Container[str] = ()
     sent: int = 0
     passed_on: int = 0
     dropped: int = 0
@@ -93,13 +95,22 @@ class FillRelay:
         Returns:
             False when no neighbour leads to it.
         """
-        link = self.next_hop(home)
+        link = self._next_try() if home in self.silent else self.next_hop(home)
         if link is None:
             self.dropped += 1
             return False
         self.sent += 1
         self._forward(link, _Relayed(home, HOPS_MAX, method, dict(params)))
         return True
+
+    def _next_try(self) -> PeerLink | None:
+        """
+        One neighbour after the other: the usual one may drop what it should pass on. Those that
+        this home dialled, if there are any: nobody else chose them.
+        """
+        links = list(self._peering.by_key.values())
+        links = [link for link in links if link.outbound] or links
+        return links[self.sent % len(links)] if links else None
 
     def _forward(self, link: PeerLink, message: _Relayed) -> None:
         self._peering.notify(link, "fill.relay", message._asdict())
@@ -134,8 +145,8 @@ class FillRelay:
             return
         if answer is not None:
             home, params = answer
-            # Of a home that rests no entry may have come since this peer started.
-            link = self.next_hop(home) or source
+            # Back the way the question came: who is nearer may drop it.
+            link = self._peering.by_key.get(home) or source
             self.sent += 1
             self._peering.notify_later(
                 link,
