@@ -242,7 +242,8 @@ class World:
         return peer
 
     def _started(self, peer: Peer, node: ExchangeNode) -> None:
-        small_limits.started(self.limits, node)
+        if self.clock.now < CHAOS_S:  # also who is restarted later to trade other markets is healed
+            small_limits.started(self.limits, node)
         node.replica.on_forgotten.append(lambda home: self.checker.forgotten(peer, home))
         penalise, called = node.peering.penalise, node.peering.link_message
 
