@@ -8,7 +8,7 @@ Pure. Numbers that are money are decimal strings, never floats; times are millis
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from grenache_py.exchange.effects.batch import BookChanged
 from grenache_py.exchange.effects.rows import ExecutionRow
@@ -32,6 +32,25 @@ REPORT_TRADES_MAX = 100
 
 #: Levels of one side in one line: 1,000 of the longest numbers are less than 65,536 bytes.
 SNAPSHOT_LEVELS_MAX = 500
+#: Levels of one side that nearly all who look are content with.
+SHOWN_LEVELS = 50
+
+
+class _Shown(NamedTuple):
+    """
+    A book as clients are shown it.
+
+    Attributes:
+        seq: that of the book when this was made.
+        depth: levels of a side that were asked for.
+        bids, asks: ``[price, quantity, orders]``, best first; never changed.
+    """
+
+    seq: int
+    depth: int
+    bids: list[list[str | int]]
+    asks: list[list[str | int]]
+    checksum: int
 
 
 def execution_report(
@@ -132,19 +151,34 @@ def public_trade(trade: Trade, market: Market) -> dict[str, Any]:
 
 
 def book_snapshot(book: Book, market: Market, depth: int) -> dict[str, Any]:
-    """The best ``depth`` levels of each side: ``[price, quantity, orders]``, best first."""
-    price, quantity = market.format_price, market.format_quantity
-    sides = [
-        [[price(ticks), quantity(lots), orders] for ticks, lots, orders in book.levels(side, depth)]
-        for side in ("buy", "sell")
-    ]
+    """
+    The best ``depth`` levels of each side: ``[price, quantity, orders]``, best first.
+
+    It is made once for each ``seq`` of a book, however many ask: 500 levels a side take 0.5 ms.
+    """
+    shown: _Shown | None = book.shown
+    if shown is None or shown.seq != book.seq or shown.depth < depth or book.is_changing:
+        shown = _shown(book, market, depth)
+        book.shown = None if book.is_changing else shown
     return {
         "market": market.symbol,
         "seq": book.seq,
-        "bids": sides[0],
-        "asks": sides[1],
-        "checksum": book.checksum(),
+        "bids": shown.bids[:depth],
+        "asks": shown.asks[:depth],
+        "checksum": shown.checksum,
     }
+
+
+def _shown(book: Book, market: Market, depth: int) -> _Shown:
+    """As deep as most ask, or as deep as anybody may: who asks ever deeper gains nothing."""
+    depth = SHOWN_LEVELS if depth <= SHOWN_LEVELS else SNAPSHOT_LEVELS_MAX
+    price, quantity = market.format_price, market.format_quantity
+    sides: list[list[list[str | int]]] = [
+        [[price(ticks), quantity(lots), orders] for ticks, lots, orders in book.levels(side, depth)]
+        for side in ("buy", "sell")
+    ]
+    bids, asks = sides
+    return _Shown(book.seq, depth, bids, asks, book.checksum())
 
 
 def level_changes(

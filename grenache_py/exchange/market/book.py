@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, OrderKey, Side
@@ -253,6 +253,7 @@ class Book:
         market: its units.
         seq: rises by one with every non-empty ``drain_changes``.
         bids, asks: the two ladders.
+        shown: what was last made of it, kept here by who shows it to clients.
     """
 
     def __init__(self, market: Market, rows: RowTable = _NO_ROWS) -> None:
@@ -260,6 +261,12 @@ class Book:
         self.seq = 0
         self.bids = Ladder("buy", rows)
         self.asks = Ladder("sell", rows)
+        self.shown: Any = None
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether it changed since the last ``drain_changes``."""
+        return bool(self.bids.changed or self.asks.changed)
 
     def ladder(self, side: Side) -> Ladder:
         """The ladder that orders of ``side`` stand in."""
