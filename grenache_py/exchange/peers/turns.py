@@ -42,6 +42,7 @@ class Turn:
         points: what is left of its turn; below 0 it is owed.
         lines: left of its turn.
         answer_bytes: left of the bytes of answers; below 0 it owes them, and waits.
+        answered_bytes: of all answers it ever got.
         waiting: it is in the row of those who wait.
         granted: its turn has begun, by `Turns.visit`.
         paid_at: the time up to which `answer_bytes` is reckoned.
@@ -50,6 +51,7 @@ class Turn:
     points: int = 0
     lines: int = 0
     answer_bytes: float = ANSWER_BYTES_AT_ONCE
+    answered_bytes: int = 0
     waiting: bool = False
     granted: bool = False
     paid_at: float = inf
@@ -91,6 +93,7 @@ class Turns:
         """A line was carried out; this is what it cost on top."""
         turn.points -= points
         turn.answer_bytes -= answer_bytes
+        turn.answered_bytes += answer_bytes
         if turn.answer_bytes < 0:
             self._owing.add(turn)
         self._points -= points

@@ -23,10 +23,15 @@ from grenache_py.exchange.daemon.connections.line_connection import (
     STALLED_S,
     UNRELEASED_MAX,
 )
-from grenache_py.exchange.daemon.connections.peer_connection import PEER_LEAVE_S, PeerConnection
+from grenache_py.exchange.daemon.connections.peer_connection import (
+    PEER_LEAVE_S,
+    UNREAD_LOOK_S,
+    PeerConnection,
+)
 from grenache_py.exchange.daemon.connections.port_turns import ROUND_REQUESTS_MAX, PortTurns
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.turns import ANSWER_BYTES_AT_ONCE, ANSWER_BYTES_PER_S, Turn, Turns
+from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from tests.support.peer import Peer
 
 
@@ -321,6 +326,34 @@ def test_what_a_link_asks_for_beyond_its_bytes_of_answers_waits() -> None:
     peer.clock.advance(0.2)
     peer.turn()
     assert transport.value().count(b'"id":7') == 3
+
+
+def test_a_link_that_reads_nothing_of_much_that_it_asked_for_has_a_turn_a_second() -> None:
+    peer = Peer()
+    lines, _, link = proven(peer, 1)
+    lines.pauseProducing()
+    for _ in range(3):
+        lines.send(b"x" * 1_000_000)  # more than PEER_UNREAD_BYTES
+    ping = b'{"jsonrpc":"2.0","id":7,"method":"peer.ping","params":{}}\n'
+
+    def left(seconds: float) -> int:
+        """Lines that wait for a turn after so long."""
+        peer.clock.advance(seconds)
+        peer.turn()
+        return len(lines._inbox)
+
+    lines.dataReceived(ping)
+    assert left(0) == 0, "much waits for it, but of what others said"
+    link.answer_bytes = 2 * LINE_BYTES_MAX
+    lines.dataReceived(ping)
+    assert left(0) == 0
+    lines.dataReceived(ping * 3)
+    assert [left(0), left(0.5), left(0.3)] == [3, 3, 3]
+    assert left(0.3) == 0, "it is not held up for good"
+    lines.dataReceived(ping * 3)
+    assert left(0.2) == 3
+    lines.resumeProducing()  # it reads
+    assert left(UNREAD_LOOK_S) == 0
 
 
 def test_a_peer_with_a_line_that_is_too_long_is_told_and_left() -> None:

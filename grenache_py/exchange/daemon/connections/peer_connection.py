@@ -31,12 +31,18 @@ from grenache_py.exchange.daemon.connections.link_turns import LinkTurns
 from grenache_py.exchange.errors import NOT_AUTHORISED, TOO_LARGE
 from grenache_py.exchange.peers.certificate import key_of
 from grenache_py.exchange.peers.turns import Turn
+from grenache_py.wire.jsonlines import LINE_BYTES_MAX
 from grenache_py.wire.jsonrpc import error_line
 
 __all__ = ["PROOF_S", "PeerConnection"]
 
 #: Bytes that may wait for one peer; about 10,000 log entries.
 PEER_QUEUE_BYTES_MAX = 8 * 1_048_576
+#: Bytes that a link has not read, beyond which it has few turns when it asks for more than a line.
+#: An honest one asks 16 questions at once, whose answers are 1 MiB.
+PEER_UNREAD_BYTES = 2 * 1_048_576
+#: Such a link has a turn in so many seconds, and is looked at so often.
+UNREAD_TURN_S, UNREAD_LOOK_S = 1.0, 0.1
 #: A link that is being closed is cut off after this time, whatever still waits.
 PEER_LEAVE_S = 2.0
 #: Seconds from the connection in which the other side must have proven a key.
@@ -98,6 +104,8 @@ class PeerConnection(LineConnection):
         self._unproven = unproven
         self._why = ""
         self._greeted = False
+        self._turn_at = 0.0
+        self._answered_before = 0
         self._expiry: IDelayedCall | None = None
 
     def happens(self, event: ChannelEvent) -> None:
@@ -166,18 +174,31 @@ class PeerConnection(LineConnection):
         turns, turn = self.turns, self.turn
         if turns is None or not inbox or not self.may_take():
             return
-        pause_s = turns.answers_wait_s(turn, self._clock.seconds())
+        now = self._clock.seconds()
+        pause_s = turns.answers_wait_s(turn, now) or self._unread_wait_s(now)
         if pause_s:
             if self._again is None:
                 self._again = self._clock.callLater(pause_s, self._work_again)
             return
         if turns.begin(turn):
+            self._turn_at = now
             while inbox and not self._closing and turns.goes_on(turn) and self.may_take():
                 line = inbox.popleft()
                 turns.pay_line(turn, line)
                 self.line(line)
         if inbox and not self._closing and self.may_take():
             turns.queue(self)
+
+    def _unread_wait_s(self, now: float) -> float:
+        """
+        For how many seconds a link has to wait that asks for much and does not read it. It is not
+        held up for good: two peers that wait for each other would wait for ever.
+        """
+        if self.send_queue.size <= PEER_UNREAD_BYTES:
+            self._answered_before = self.turn.answered_bytes
+        if self.turn.answered_bytes - self._answered_before <= LINE_BYTES_MAX:
+            return 0.0
+        return min(UNREAD_LOOK_S, max(0.0, self._turn_at + UNREAD_TURN_S - now))
 
     def _work_again(self) -> None:
         self._again = None
