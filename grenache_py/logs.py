@@ -78,12 +78,22 @@ class Levels:
         self._before_debug = None
         self._replace(other._set)
 
-    def toggle_debug(self) -> bool:
-        """Write everything, or go back to what was written before; whether it is everything now."""
+    def toggle_debug(self, tell: Callable[[bool], None]) -> None:
+        """
+        Write everything, or go back to what was written before.
+
+        Args:
+            tell: called with which of the two it is, while everything is written.
+        """
         before = self._before_debug
-        self._before_debug = dict(self._set) if before is None else None
-        self._replace(before or dict.fromkeys(self._set, "debug"))
-        return before is None
+        if before is None:
+            self._before_debug = dict(self._set)
+            self._replace(dict.fromkeys(self._set, "debug"))
+            tell(True)
+        else:
+            tell(False)
+            self._before_debug = None
+            self._replace(before)
 
     def set(self, level: str, namespace: str = "") -> None:
         """

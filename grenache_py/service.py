@@ -119,12 +119,12 @@ class OnSignal:
         reread: reads the settings again. Raises ConfigError, and changes nothing, when they are
             wrong.
         reopen: opens the log files anew. Raises ConfigError when one cannot be.
-        toggle_debug: writes all of the log, or as much as before; returns whether it is all.
+        toggle_debug: writes all of the log, or as much as before; tells which, while it is all.
     """
 
     reread: Callable[[], Reread]
     reopen: Callable[[], None]
-    toggle_debug: Callable[[], bool]
+    toggle_debug: Callable[[Callable[[bool], None]], None]
 
 
 class Daemon(MultiService):
@@ -218,7 +218,10 @@ class Daemon(MultiService):
     def _toggle_debug(self) -> None:
         """SIGUSR1: everything into the log, or as before."""
         assert self._on_signal is not None
-        if self._on_signal.toggle_debug():
+        self._on_signal.toggle_debug(self._tell_of_debug)
+
+    def _tell_of_debug(self, everything: bool) -> None:
+        if everything:
             self.log.info("everything is logged now, until the next SIGUSR1")
         else:
             self.log.info("logged is again what was before SIGUSR1")

@@ -271,12 +271,20 @@ def test_a_log_file_is_rotated_by_the_guides_recipe(tmp_path: Path, how: str) ->
 
 def test_debug_is_toggled_and_the_levels_of_before_come_back() -> None:
     levels = Levels("warn,grenache_py.dht=error")
-    assert levels.toggle_debug() and str(levels) == "debug,grenache_py.dht=debug"
-    assert not levels.toggle_debug() and str(levels) == "warn,grenache_py.dht=error"
-    levels.toggle_debug()
+    told: list[tuple[bool, str]] = []
+
+    def toggle() -> str:
+        levels.toggle_debug(lambda everything: told.append((everything, str(levels))))
+        return str(levels)
+
+    everything = "debug,grenache_py.dht=debug"
+    assert toggle() == everything
+    assert toggle() == "warn,grenache_py.dht=error"
+    assert told == [(True, everything), (False, everything)]  # whatever the level: it is in the log
+    toggle()
     levels.follow(Levels("info"))
     assert str(levels) == "info"
-    assert levels.toggle_debug()  # what the file says ended the other
+    assert toggle() == "debug"  # what the file says ended the other
 
 
 class Processes:
