@@ -79,7 +79,7 @@ class Trader(threading.Thread):
                 last = str(error)
                 self._leave()
                 self._addresses.append(self._addresses.pop(0))
-                time.sleep(0.01)
+                time.sleep(0.05)
                 continue
             self.promises[report["order_id"]] = Promise.of(report)
             self.ids[id, id] = report["order_id"]
