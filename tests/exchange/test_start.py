@@ -41,6 +41,20 @@ def test_after_a_new_epoch_only_its_own_entries_are_told_and_compared() -> None:
     assert not net[0].alarms()
 
 
+def test_who_is_to_be_cancelled_when_silent_is_so_after_a_restart_too() -> None:
+    net = Network(1)
+    orders = [net.place(0, "sell", 10, 100, account=name) for name in ("alice", "bob", "carol")]
+    net[0].cancel_after("alice", "BTC-USD", 5_000, net.now)
+    net[0].cancel_after("bob", None, 5_000, net.now)
+    net.settle()
+    net.restart(0)
+    net.run(2)
+    assert len(net.book(0)[1]) == 1 and net.book(0)[1][0][1] == 30
+    net.run(5)
+    found = [net[0].order(each.order_id) for each in orders]
+    assert [each.reason for each in found if each is not None] == ["cancelled", "cancelled", ""]
+
+
 def test_a_store_that_lost_the_end_of_its_log_is_refused_by_a_sentence() -> None:
     net = Network(1)
     order = net.place(0, "sell", 10, 100)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
+from grenache_py.exchange.errors import StoreError
 from grenache_py.exchange.storage.positions import SEQ_MASK
 from tests.support.peers import Network
 
@@ -48,9 +50,10 @@ def test_the_entry_of_an_order_costs_that_order_and_all_else_goes_on(
     net.link(0, 1)
     net.link(2, 0)  # comes anew
     net.run(30)
-    assert [net[0].order(each.order_id).reason for each in orders] == ["", "cancelled", ""]
+    found = [net[0].order(each.order_id) for each in orders]
+    assert [each and each.reason for each in found] == ["", "cancelled", ""]
     net.place(0, "sell", 5, 103)
-    wanted = ([], [(100, 5), (102, 5), (103, 5)])
+    wanted: Any = ([], [(100, 5), (102, 5), (103, 5)])
     assert [net.book(peer) for peer in range(3)] == [wanted] * 3
     assert net[0].ledger.log.epoch == epoch and not net[0].alarms()
     for teller, hearer in itertools.permutations(range(3), 2):
@@ -72,8 +75,8 @@ def test_the_entry_of_an_orders_newest_state_costs_it_too(net: Network, what: st
     net.link(0, 1)
     net.link(2, 0)
     net.run(30)
-    assert net[0].order(live.order_id).reason == "cancelled"
-    assert net[0].order(live.order_id).filled == 2
+    found = net[0].order(live.order_id)
+    assert found is not None and (found.reason, found.filled) == ("cancelled", 2)
     assert [net.book(peer)[1] for peer in range(3)] == [[(101, 5), (102, 5)]] * 3
 
 
@@ -130,3 +133,11 @@ def test_lots_in_doubt_are_settled_though_their_orders_entry_is_damaged(net: Net
     assert after is not None and (after.reserved, after.open, after.reason) == (0, 0, "cancelled")
     assert after.filled + net[1].order(sell.order_id).open == 5  # type: ignore[union-attr]
     assert net.book(0) == net.book(1)
+
+
+def test_a_home_whose_log_lost_its_end_does_not_sign_those_numbers_again(net: Network) -> None:
+    net.place(0, "sell", 5, 100)
+    live = net.place(0, "sell", 5, 101)
+    damage(net, "missing", net[0].ledger.own[live.order_id].order_seq)
+    with pytest.raises(StoreError, match=f"has order {live.order_id}, but not entry"):
+        net.restart(0)
