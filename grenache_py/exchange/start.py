@@ -14,6 +14,7 @@ from grenache_py.errors import ConfigError, RemoteProtocolError
 from grenache_py.exchange.effects.rows import LogRow, MetaRow, Snapshot
 from grenache_py.exchange.fills.maker import Maker
 from grenache_py.exchange.fills.taker import Taker
+from grenache_py.exchange.home.heartbeat import LEASE_MS
 from grenache_py.exchange.home.ledger import Ledger
 from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.market.stored_steps import names_of
@@ -130,6 +131,8 @@ class Start:
         epoch = epoch_of_time(self.clock.read_ms(now))
         self.ledger.begin_epoch(max(epoch, self.ledger.log.epoch + 1))
         self.home.cancel_all(now)
+        # The epoch is durable with what it closes: what is closed without it is told to nobody.
+        self.ledger.writer.beat(now, LEASE_MS)
 
     def _check_markets(self, snapshot: Snapshot) -> None:
         """Ticks and lots are stored as counts: they must still mean what they meant."""

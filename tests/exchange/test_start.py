@@ -41,6 +41,20 @@ def test_after_a_new_epoch_only_its_own_entries_are_told_and_compared() -> None:
     assert not net[0].alarms()
 
 
+def test_a_new_epoch_is_on_the_disk_with_what_it_closes() -> None:
+    """Whoever is killed between the two goes on in the old log, with orders closed behind it."""
+    net = Network(2)
+    net.link(0, 1)
+    net.place(0, "sell", 10, 100)
+    net.restart(0, new_epoch=True)
+    epoch = net[0].ledger.log.epoch
+    net.restart(0)  # killed before a second passed
+    assert net[0].ledger.log.epoch == epoch > 1
+    net.link(0, 1)
+    net.place(0, "sell", 5, 101)
+    assert net.book(1) == ([], [(101, 5)])
+
+
 def test_who_is_to_be_cancelled_when_silent_is_so_after_a_restart_too() -> None:
     net = Network(1)
     orders = [net.place(0, "sell", 10, 100, account=name) for name in ("alice", "bob", "carol")]
