@@ -155,7 +155,8 @@ def main() -> None:
             f" and clients share one disk and {os.cpu_count()} cores, which had a load of"
             f" {load_before:.1f} from other work when this began. The ratio is the median over the"
             " turns of a rate and SQLite's in the same turn. ``--store`` is for who cannot lose a"
-            " machine, not for speed."
+            " machine, not for speed: `decision 0009"
+            " <../design/decisions/0009-a-term-in-the-database.rst>`__ says where its time goes."
         )
         text = [title, "=" * len(title), "", *textwrap.wrap(made, 110), "", *lines, ""]
         options.write.write_text("\n".join(text))
