@@ -48,7 +48,7 @@ from grenache_py.exchange.replication.intake import Intake
 from grenache_py.exchange.replication.missing_orders import MissingOrders
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.remote_orders import RemoteOrders
-from grenache_py.exchange.signed_log.entries import OrderBody
+from grenache_py.exchange.signed_log.entries import OrderBody, epoch_of_time
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.hybrid_clock import HybridClock
 from tests.sim.exchange.invariants import Violation
@@ -258,6 +258,11 @@ def _any_role(self: OwnOrders, live: LiveOrder, *args: Any, **more: Any) -> Matc
 
 def _any_role_asked(self: Maker, order_id: str, taker: Any, key: Any, limit: Any) -> Any:
     return _maker_order(self, order_id, taker, (2**62, 0, ""), limit)
+
+
+def _begin_epoch_later(self: Any, now: float) -> None:
+    self.ledger.begin_epoch(max(epoch_of_time(self.clock.read_ms(now)), self.ledger.log.epoch + 1))
+    self.home.cancel_all(now)
 
 
 def _forward_everything(self: Intake, link: Any, signed: Any, now: float) -> None:
@@ -633,11 +638,13 @@ ABLATIONS = (
         faults=("clock hours",),
     ),
     Ablation(
-        "entries of an earlier epoch are taken for the present one's",
-        20,
+        "a new epoch is on the disk later than what it closes",
+        10,
         ("L", "I"),
-        ((start, "_tail_of", lambda snapshot, epoch: snapshot.log_tail),),
-        faults=("new epoch", "crash", "partition"),
+        ((start.Start, "_begin_epoch", _begin_epoch_later),),
+        faults=("new epoch", "crash", "partition", "disk"),
+        orders=150,
+        first=20,
     ),
     Ablation(
         "every entry is forwarded, known or not",
