@@ -259,9 +259,7 @@ class CommitLoop:
         self.commit_rows += len(batch.rows)
         self.timings.committed(began, self._clock.seconds())
         if state is TurnState.SCHEDULED:  # something came while the disk was at work
-            # Not before the sockets were visited: who is answered now asks again, and would else
-            # wait for a commit that has nothing of it. Few clients would be halved for good.
-            self._scheduled = self._clock.callLater(0, self._schedule)
+            self._schedule()
         self._release(batch, staged, answers, peers)
 
     def _release(

@@ -116,21 +116,6 @@ class World:
         self.peer.clock.advance(1.0)
 
 
-def test_who_is_answered_may_ask_again_before_the_next_batch_is_taken() -> None:
-    world = World()
-    other = world.peer.connect()
-    world.hold()
-    world.ask()
-    world.turn()
-    other.lines.dataReceived(order(2))
-    commits = world.peer.commit_loop.commits
-    world.commit()
-    world.peer.clock.callLater(0, world.client.lines.dataReceived, order(3))  # what sockets bring
-    world.peer.turn()
-    answered = [len(each.received()) for each in (world.client, other)]
-    assert (answered, world.peer.commit_loop.commits - commits) == ([2, 1], 2)
-
-
 ACTS = ("ask", "read", "link", "hold", "commit", "fail", "mend", "bug", "turn", "wait")
 
 
