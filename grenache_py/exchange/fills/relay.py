@@ -11,6 +11,7 @@ One message in is at most one message out, while hops are left and the neighbour
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
+from hashlib import sha256
 from typing import Any, NamedTuple, TypeAlias
 
 import attrs
@@ -105,12 +106,14 @@ class FillRelay:
 
     def _next_try(self) -> PeerLink | None:
         """
-        One neighbour after the other: the usual one may drop what it should pass on. Those that
+        Another neighbour each time: the usual one may drop what it should pass on. Of those that
         this home dialled, if there are any: nobody else chose them.
         """
         links = list(self._peering.by_key.values())
         links = [link for link in links if link.outbound] or links
-        return links[self.sent % len(links)] if links else None
+        # Mixed: of two fills that ask in turns each would have the same neighbour every time.
+        number = sha256(b"%d" % self.sent).digest()[0]
+        return links[number % len(links)] if links else None
 
     def _forward(self, link: PeerLink, message: _Relayed) -> None:
         self._peering.notify(link, "fill.relay", message._asdict())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.fills.relay import HOPS_MAX, RELAY_RATE, FillRelay, read_relay
 from grenache_py.exchange.peers.address_book import AddressBook
+from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.signed_log.hybrid_clock import AHEAD_MS_MAX
 from tests.exchange.replication.test_replica import Author
 from tests.support.peers import Network, conserved
@@ -81,6 +84,26 @@ def test_who_passes_on_an_entry_that_is_too_early_leads_to_its_home_if_that_is_h
     author.now += AHEAD_MS_MAX / 1000 + 1
     intake.take(link, author.order(), net.now)
     assert intake.routes == ({author.identity.key: net[1].key} if held else {})
+
+
+def test_each_of_two_fills_that_wait_takes_every_neighbour_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Asked in turns, always in the same order, none may have the same neighbour each time."""
+    net = Network(3)
+    net.link(0, 1)
+    net.link(0, 2)
+    passes, ways = relay(net, 0), dict[str, set[str]]()
+    passes.silent = {"ab" * 32}
+
+    def forward(_: FillRelay, link: PeerLink, message: Any) -> None:
+        ways.setdefault(message.params["fill"], set()).add(link.key)
+
+    monkeypatch.setattr(FillRelay, "_forward", forward)
+    for _ in range(20):
+        for fill in ("first", "second"):
+            assert passes.send("ab" * 32, "fill.query", {"fill": fill})
+    assert ways["first"] == ways["second"] == {net[1].key, net[2].key}
 
 
 def test_a_message_that_goes_in_circles_ends() -> None:
