@@ -49,7 +49,7 @@ class Wire:
         self.methods[name] = call
 
     def request(self, link: Any, method: str, params: Any, answered: Answered, now: float) -> None:
-        if link.closing:
+        if link.closing or link.full:
             answered(None, None, now)
         else:
             self.open.append((method, params, answered))
