@@ -113,7 +113,7 @@ class Screen:
         self.driver = driver
 
     def open(self, peer: Peer, badge: str = "◐ Alone") -> None:
-        """Show the page of ``peer`` at its market, and wait until the badge says so."""
+        """Show the page of ``peer`` at its market, and wait for this badge and for the book."""
         self.driver.get(f"http://{peer.http}/alarms")  # of the same origin
         self.run(
             "sessionStorage.clear(); localStorage.clear(); localStorage.market = arguments[0]",
@@ -122,15 +122,15 @@ class Screen:
         self.driver.get(f"http://{peer.http}/")
         self.shows("badge-word", badge)
         if badge != "◌ Token needed":
-            ready = "form.hidden ? book !== null : buy.ariaDisabled === 'false'"
+            ready = "(form.hidden || buy.ariaDisabled === 'false') && row && row.innerText !== wait"
             eventually(
                 lambda: self.run(
-                    "const [form, book, buy] = arguments[0].map((each) =>"
-                    f" document.querySelector(each)); return {ready}",
-                    ["#order-form", "#bids tr", "#buy"],
+                    "const [form, buy, row] = arguments[0].map((each) =>"
+                    f" document.querySelector(each)); const wait = arguments[1]; return {ready}",
+                    ["#order-form", "#buy", "#bids tr"], "The book is being read.",
                 ),
                 True,
-            )
+            )  # fmt: skip
 
     def run(self, script: str, *values: Any) -> Any:
         return self.driver.execute_script(script, *values)

@@ -35,17 +35,20 @@ def test_the_book_the_trades_and_own_orders(peer: Peer, screen: Screen) -> None:
             [["99.95", "◂ 1.5000", "1.5000", "1.5000"]],
         ],
     )
-    assert screen.text("spread-row") == "spread 0.55"
-    assert [screen.text(name) for name in ("last", "bid", "ask", "spread")] == [
-        "▲ 100.50", "99.95", "100.50", "0.55",
-    ]  # fmt: skip
-    screen.shows("volume", "0.0500")
-    assert [row[1:] for row in screen.rows("trades-rows")] == [["▲ 100.50", "0.0500"]]
-    assert [row[1:5] for row in screen.rows("mine-rows")] == [
-        ["▲ buy", "limit gtc", "1.5000", "99.95"],
-        ["▼ sell", "limit gtc", "2.0000", "101.00"],
-    ]
-    assert screen.driver.title == f"100.50 {peer.market} · Exchange"
+    screen.shows("spread-row", "spread 0.55")
+    eventually(
+        lambda: [screen.text(name) for name in ("last", "bid", "ask", "spread", "volume")],
+        ["▲ 100.50", "99.95", "100.50", "0.55", "0.0500"],
+    )
+    eventually(lambda: [row[1:] for row in screen.rows("trades-rows")], [["▲ 100.50", "0.0500"]])
+    eventually(
+        lambda: [row[1:5] for row in screen.rows("mine-rows")],
+        [
+            ["▲ buy", "limit gtc", "1.5000", "99.95"],
+            ["▼ sell", "limit gtc", "2.0000", "101.00"],
+        ],
+    )
+    eventually(lambda: screen.driver.title, f"100.50 {peer.market} · Exchange")
     screen.choose("group", "100")
     eventually(lambda: [row[:2] for row in screen.rows("asks")], [["101.00", "◂ 2.0000"]])
     eventually(lambda: [row[:2] for row in screen.rows("bids")], [["99.00", "◂ 1.5000"]])

@@ -37,7 +37,7 @@ def test_the_page_reads_what_is_stored_until_its_peer_serves(
             screen.says("bar", f"Orders are taken by {holder}. You see what was stored ")
             assert not screen.find("order-form").is_displayed()
             assert not screen.find("login").is_displayed()
-            assert [row[0] for row in screen.rows("bids")] == ["99.00"]
+            eventually(lambda: [row[0] for row in screen.rows("bids")], ["99.00"])
             trader.sell(MARKET, "0.2", 99)
             trader.sell(MARKET, 1, 101)
             eventually(lambda: [row[0] for row in screen.rows("asks")], ["101.00"])
