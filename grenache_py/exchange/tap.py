@@ -26,6 +26,7 @@ from grenache_py.grape.service import GrapeService
 from grenache_py.name_lookups import look_names_up_apart
 from grenache_py.reactor_clock import go_forward
 from grenache_py.service import Daemon, at, place
+from grenache_py.time_slice import shorten_time_slice
 
 __all__ = ["Options", "makeService"]
 
@@ -78,6 +79,7 @@ def _daemon(options: Options) -> Daemon:
     look_names_up_apart(running)
     config = options.exchange
     rng = random.SystemRandom()
+    shorten_time_slice()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.set_threshold(*GC_THRESHOLDS)
     allow_files(config.clients_max + SPARE_FILES)
