@@ -11,7 +11,7 @@ puts all mutants into one order, of which a sample is the beginning.
 
 With ``--record`` what became of each mutant is written to a file, one JSON object a line, and a
 later run with the same file goes on where this one ended: those that were killed are not judged
-again, those that survived are. So a sample can be judged in parts, with new tests in between.
+again, those that survived are, last. So a sample can be judged in parts, with new tests in between.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from hashlib import sha256
 from pathlib import Path
@@ -96,7 +95,7 @@ class Record:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._told_at = time.monotonic()
+        self._cpu_s = _cpu_s()
         self.outcomes: dict[object, list[str]] = {}
         lines = path.read_text().splitlines() if path is not None and path.exists() else ()
         for line in map(json.loads, lines):
@@ -106,17 +105,22 @@ class Record:
     def add(self, mutant: Mutant, outcome: str) -> None:
         """Write down what became of a mutant."""
         self.outcomes.setdefault(mutant.name, []).append(outcome)
-        now = time.monotonic()
-        seconds, self._told_at = round(now - self._told_at, 2), now
+        now = _cpu_s()
+        seconds, self._cpu_s = round(now - self._cpu_s, 2), now
         if self._path is not None:
             path, function, diff = mutant.name
             line = {"path": path, "function": function, "diff": diff, "outcome": outcome}
             with self._path.open("a") as file:
-                file.write(json.dumps(line | {"seconds": seconds}) + "\n")
+                file.write(json.dumps(line | {"cpu_s": seconds}) + "\n")
 
     def killed(self, mutant: Mutant) -> bool:
         """Whether it needs no judging."""
         return self.outcomes.get(mutant.name, [""])[-1] in OUTCOMES[:2]
+
+
+def _cpu_s() -> float:
+    """CPU seconds of this process and of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 def drawn(mutants: list[Mutant], seed: int, sample: int) -> list[Mutant]:
@@ -139,6 +143,7 @@ def judge(chosen: argparse.Namespace) -> int:
     sample = drawn(rest, chosen.seed, chosen.sample)
     record = Record(chosen.record)
     ahead = [mutant for mutant in sample if not record.killed(mutant)]
+    ahead.sort(key=lambda mutant: mutant.name in record.outcomes)
     counts: dict[str, Counter[str]] = {room: Counter() for room in rooms}
     for mutant in sample:
         if record.killed(mutant):
@@ -166,8 +171,10 @@ def judge(chosen: argparse.Namespace) -> int:
     if runner.failed or not runner.judged:
         print("the tests fail without any mutant:", *runner.failed, sep="\n")
         return 1
+    minutes = _cpu_s() / 60
+    print(f"\n{len(ahead) / minutes:.0f} mutants a CPU minute ({minutes:.1f} CPU minutes)")
     first = sum(record.outcomes[mutant.name][0] in OUTCOMES[:2] for mutant in sample)
-    print(f"\nkilled when they were judged for the first time: {first} of {len(sample)}")
+    print(f"killed when they were judged for the first time: {first} of {len(sample)}")
     return report(counts, chosen.goal)
 
 

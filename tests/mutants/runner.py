@@ -30,8 +30,9 @@ import pytest
 
 from tests.mutants.mutations import EXCHANGE, Mutant
 
-#: A child that takes this many times the seconds that its tests take unchanged has an endless loop.
+#: A test that takes so many times its CPU seconds, and these besides, has an endless loop.
 SLOWNESS_MAX = 20
+SLOWNESS_S = 5
 #: Tests of other rooms are tried as if they took so many times as long.
 OTHER_ROOM = 4
 MEMORY_MAX = 4 << 30
@@ -75,6 +76,13 @@ class MutantRunner:
             suppress_health_check=list(hypothesis.HealthCheck),
         )
         hypothesis.settings.load_profile("mutants")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+        """A child ends before a report is made: traces that nobody reads cost more than a test."""
+        error = call.excinfo.value if call.excinfo is not None else None
+        if self._in_child and error is not None and not isinstance(error, pytest.skip.Exception):
+            os._exit(KILLED)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -140,8 +148,6 @@ class MutantRunner:
         if not child:
             self._in_child = True
             try:
-                seconds = 5 + SLOWNESS_MAX * sum(map(self._seconds.__getitem__, tests))
-                resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 5))
                 resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
                 complaint = os.dup(2)
                 null = os.open(os.devnull, os.O_WRONLY)
@@ -151,6 +157,8 @@ class MutantRunner:
                     put_in_place(mutant)
                 for number in tests:
                     os.write(begins, number.to_bytes(4, "big"))
+                    ends = time.process_time() + SLOWNESS_S + SLOWNESS_MAX * self._seconds[number]
+                    resource.setrlimit(resource.RLIMIT_CPU, (int(ends), resource.RLIM_INFINITY))
                     _run(session.items[number])
                 os._exit(SURVIVED)
             except BaseException as error:
