@@ -172,7 +172,7 @@ class EntryWriter:
             if publish is not None:
                 together.add(publish.live.order_id)
             apart = [own for own in published if own.live.order_id not in together]
-            count = len(apart) - (room - (len(published) - len(apart)))
+            count = len(published) - room
             published = apart[count:] + [o for o in published if o.live.order_id in together]
             for start in range(0, count, STATES_PER_ENTRY_MAX):
                 part_end = min(count, start + STATES_PER_ENTRY_MAX)

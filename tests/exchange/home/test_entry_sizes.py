@@ -10,7 +10,7 @@ import pytest
 from grenache_py.errors import LocalProtocolError
 from grenache_py.exchange.home import entry_writer
 from grenache_py.exchange.signed_log import merkle, own_log
-from grenache_py.exchange.signed_log.entries import Entry
+from grenache_py.exchange.signed_log.entries import STATES_PER_ENTRY_MAX, Entry
 from grenache_py.exchange.signed_log.merkle import PAYLOAD_BYTES_MAX
 from tests.support.peers import Network, conserved
 
@@ -28,10 +28,16 @@ def test_a_buy_that_cancels_many_own_sells_is_read_by_neighbours_and_after_a_res
 ) -> None:
     for _ in range(sells):
         net.place(0, "sell", 1, 100, account="alice")
+    before = net[0].ledger.log.seq
     buy = net.place(0, "buy", 5, 100, account="alice", self_trade="oldest")
-    for _, draft in net[0].ledger.log.tail:
-        Entry.decode(draft.payload)
+    told = list[int]()
+    for seq, draft in net[0].ledger.log.tail:
+        entry = Entry.decode(draft.payload)
         assert len(draft.payload) <= PAYLOAD_BYTES_MAX
+        if seq > before:
+            told.append(len(entry.states))
+    assert sum(told) == sells + 1, "each state once"
+    assert len(told) == -(-sum(told) // STATES_PER_ENTRY_MAX), "in no more entries than it takes"
     assert net.book(0) == net.book(1) == ([(100, 5)], [])
     net.restart(0)
     assert net[0].order(buy.order_id).open == 5  # type: ignore[union-attr]
