@@ -81,7 +81,7 @@ def test_placing_again_under_one_client_id_returns_the_first_order(net: Network)
     again = net.place(0, "sell", 10, 100, client_order_id="a", account="alice")
     assert again.order_id == first.order_id
     error = refused(net, DUPLICATE_CLIENT_ID, "sell", 11, 100, client_order_id="a", account="alice")
-    assert error.data["order_id"] == first.order_id
+    assert error.data == {"field": "client_order_id", "order_id": first.order_id}
     other = net.place(0, "sell", 10, 100, client_order_id="a", account="bob")
     assert other.order_id != first.order_id
 

@@ -18,6 +18,7 @@ from grenache_py.exchange.signed_log.hybrid_clock import (
     AHEAD_MS_MAX,
     COUNTER_MAX,
     FLOOR_AHEAD_MS,
+    LEAP_MS,
     HybridClock,
 )
 from grenache_py.exchange.storage.positions import log_position, order_position
@@ -134,3 +135,14 @@ def test_a_clock_that_leaps_rests_until_it_is_trusted_again() -> None:
     clock.trust(4_600.0)
     assert not clock.resting
     assert clock.stamp(4_600.5) == (4_600_500, 0)
+
+
+def test_the_limit_of_what_counts_as_a_leap_is_exact() -> None:
+    clock = HybridClock()
+    clock.trust(1_000.0)
+    furthest = 1_000_000 + LEAP_MS
+    assert [clock.leaps(furthest / 1000), clock.leaps((furthest + 1) / 1000)] == [False, True]
+    assert clock.read_ms(furthest / 1000) == furthest
+    assert not clock.resting
+    assert clock.read_ms((furthest + LEAP_MS + 1) / 1000) == furthest
+    assert clock.resting
