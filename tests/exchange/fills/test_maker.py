@@ -193,6 +193,28 @@ def test_a_fill_that_does_not_fit_together_is_an_error_and_nothing_is_stored() -
     assert (maker.filled, maker.refused) == before
 
 
+def test_nobody_trades_with_anothers_order() -> None:
+    """A stranger signs a fill of an order that gossip brought, and everybody has its entry."""
+    asking = Asking()
+    net, stranger = asking.net, Identity.from_seed(b"s" * 32)
+    fill = asking.fill()
+    numbers = (fill.order, net[MAKER].key, stranger.key, fill.fill_seq)
+    fill = msgspec.structs.replace(fill, id=fill_id(*numbers), taker_home=stranger.key)
+    sealer = Sealer(stranger, "test")
+    draft = sealer.add(encode(fill))
+    sealer.seal()
+    with pytest.raises(RemoteProtocolError, match="does not publish its order"):
+        net[MAKER].maker.request(draft.proof, asking.entry, net.now)
+    assert (asking.older.open, net[MAKER].maker.refused) == (4, 0)
+
+
+def test_a_fill_is_of_the_market_of_its_order() -> None:
+    asking = Asking()
+    with pytest.raises(RemoteProtocolError, match="names another market than its order"):
+        asking.ask(asking.fill(market="ETH-USD"))
+    assert (asking.older.open, asking.net[MAKER].maker.refused) == (4, 0)
+
+
 @pytest.mark.parametrize(
     ("steps", "fits"),
     [

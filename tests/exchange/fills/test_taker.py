@@ -7,6 +7,7 @@ import pytest
 
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import OrderError
+from grenache_py.exchange.fills import taker
 from grenache_py.exchange.fills.messages import decode_answer, decode_fill, trade_id
 from grenache_py.exchange.signed_log.entries import TradeBody
 from grenache_py.exchange.signed_log.merkle import Signed
@@ -53,6 +54,21 @@ def test_lots_that_are_asked_for_already_are_not_asked_for_twice() -> None:
     net.run(3)
     assert (second.filled, third.filled) == (4, 0)
     assert not net[0].taker.intents
+
+
+def test_so_many_fills_of_one_home_are_under_way_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(taker, "FILLS_PER_HOME_MAX", 2)
+    net = silent_makers(1)
+    for _ in range(2):  # what was settled takes no place, nor does it leave one too many
+        buys = [net.place(0, "buy", 1, 110) for _ in range(3)]
+        assert [buy.reserved for buy in buys] == [1, 1, 0]
+        net[0].cancel(buys[2].order_id, net.now)
+        net.lost = set()
+        net.run(3)
+        assert [buy.filled for buy in buys] == [1, 1, 0]
+        net.lost = {"fill.request"}
 
 
 def test_lots_in_doubt_are_not_asked_for_again_when_another_fill_of_theirs_settles() -> None:
