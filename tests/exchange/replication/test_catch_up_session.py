@@ -264,3 +264,16 @@ def test_a_neighbour_that_brings_nothing_has_its_place_for_a_while() -> None:
     assert not rig.session.too_slow(rig.now)
     assert not rig.session.too_slow(rig.now + NOTHING_S - 0.1)
     assert rig.session.too_slow(rig.now + NOTHING_S)
+
+
+def test_records_of_all_catch_ups_are_counted_together() -> None:
+    net = Network(3)
+    for home, orders in ((0, 3), (1, 2)):
+        for price in range(orders):
+            net.place(home, "sell", 1, 100 + price)
+        net[home].ledger.log.tail.clear()  # so that its orders are taken, not its entries
+    for home in (0, 1):
+        net.link(2, home)
+        net.run(10)
+    catchup = net[2].sync.catchup
+    assert (catchup.sessions, catchup.broken, catchup.adopted) == (2, 0, 5)

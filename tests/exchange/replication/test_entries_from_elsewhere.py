@@ -203,6 +203,20 @@ def test_proof_against_this_home_stops_it(net: Network) -> None:
     assert "signed two histories" in net[0].alarms()[0]
 
 
+def test_who_passes_on_what_is_held_is_looked_up_by_the_entry_it_published(
+    net: Network, alice: Author
+) -> None:
+    first, second = alice.order("1"), alice.order("2")
+    newest = alice.last
+    state = alice.state(2, "0.5", "0.5")
+    assert verdicts(net, first, second, state) == ["applied"] * 3
+    live = replica(net).published(newest, second)
+    assert live is not None and live.order_id == newest
+    for other in (first, state, forged(second)):
+        assert replica(net).published(newest, other) is None
+    assert replica(net).published("0" * 32, first) is None
+
+
 # Records: live orders as a neighbour hands them on.
 
 
@@ -283,6 +297,18 @@ def test_reserved_lots_keep_an_order_alive_though_nothing_is_open(
     assert first in replica(net).origins[ALICE.key].records
 
 
+def test_an_expired_order_in_doubt_of_a_living_home_is_adopted(net: Network, alice: Author) -> None:
+    """Its home has not heard what became of it: it closes it, and nobody else."""
+    order = alice.order("1", expires=int(net.now * 1000) + 1_000, time_in_force="gtd")
+    first = alice.last
+    net.now += 3_600
+    alice.now = net.now
+    asked = alice.entry(states=[StateBody(first, 2, "0", "1", "0", "")])
+    left = alice.entry(states=[StateBody(first, 3, "1", "0", "0", "")])
+    assert not adopt(net, order, left), "this one is over"
+    assert adopt(net, order, asked)
+
+
 def test_what_was_closed_here_does_not_come_back(net: Network, alice: Author) -> None:
     order = alice.order("1")
     first = alice.last
@@ -358,7 +384,9 @@ def test_only_a_signed_heartbeat_of_another_home_counts(net: Network, alice: Aut
         jump(net, forged(here))
     assert jump(net, beat(Author(net.now, Identity.from_seed(bytes([1]) * 32)))) == "own"
     future = beat(Author(net.now + AHEAD_MS_MAX / 1000 + 0.001, BOB))
-    assert jump(net, future) == "early"
+    received = replica(net).adoption.adopt_head(future, net.now)
+    assert received.verdict == "early"
+    assert received.origin is not None and received.origin.home == BOB.key
     assert BOB.key not in replica(net).origins
     net.now += 0.001
     assert jump(net, future) == "applied"

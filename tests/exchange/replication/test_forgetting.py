@@ -6,6 +6,7 @@ import pytest
 
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.replication import forgetting, forks, origin_table, remote_orders
+from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.signed_log.entries import StateBody
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.keys import Identity
@@ -96,10 +97,30 @@ def test_a_neighbours_heads_of_a_forgotten_home_are_not_missed() -> None:
     alice = Author(net.now)
     net[0].replica.receive(beat(alice), net.now)
     link.heads[ALICE.key] = Head(1, 1, "0" * 64)
+    told = list[str]()
+    net[0].replica.on_forgotten.append(told.append)
     later(net, 2 * forgetting.IDLE_MS / 1000)
     net.run(20)  # until its neighbour has told that this leap of the clock is right
     assert ALICE.key not in link.heads
     assert ALICE.key not in net[0].sync.behind()
+    assert ALICE.key in told
+
+
+def test_a_silent_home_is_looked_at_once_in_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be ten thousand of them, and they are not looked at each second."""
+    net = Network(1)
+    alice, looks = Author(net.now), list[str]()
+
+    def is_over(origin: Origin, now_ms: int) -> bool:
+        looks.append(origin.home)
+        return forgetting.is_over(origin, now_ms)
+
+    monkeypatch.setattr(origin_table, "is_over", is_over)
+    for signed in (alice.order(), beat(alice, (alice.last, 1))):
+        net[0].replica.receive(signed, net.now)
+    for _ in range(600):
+        later(net, 6)
+    assert 5 <= len(looks) <= 7, "in an hour"
 
 
 def test_a_peer_whose_stamps_are_hours_ahead_takes_no_home_again_and_again() -> None:
@@ -230,3 +251,31 @@ def test_made_up_homes_with_two_histories_do_not_fill_the_proofs(
     replica.forks.prove(*fork(net, 200), "evil")
     assert replica.forks.proof_bytes <= 2 * max(held)
     assert made_up(net, 1).identity.key in replica.forks.proofs
+
+
+def test_of_tellers_that_told_alike_whoever_tells_more_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forks, "PROOFS_MAX", 5)
+    net = Network(1)
+    held = net[0].replica.forks.proofs
+    for number, teller in enumerate(["honest"] * 3 + ["evil"] * 9):
+        net[0].replica.forks.prove(*fork(net, 100 + number), teller)
+    assert {made_up(net, 100 + number).identity.key for number in range(3)} < set(held)
+    assert len(held) == 5
+
+
+def test_a_home_with_orders_stays_frozen_when_its_proof_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forks, "PROOFS_MAX", 1)
+    net = Network(1)
+    replica = net[0].replica
+    for number in (100, 101, 102):
+        one, other = fork(net, number)
+        replica.receive(one, net.now)
+        replica.forks.prove(one, other, "evil")
+    assert len(replica.forks.proofs) == 1
+    homes = {made_up(net, number).identity.key for number in (100, 101, 102)}
+    assert {home for home, origin in replica.origins.items() if origin.frozen} == homes
+    assert stored(net, "records") == 3

@@ -13,6 +13,8 @@ from grenache_py.exchange.replication import intake
 from grenache_py.exchange.replication.fetching import HEADS_MAX, LINK_HEADS_MAX
 from grenache_py.exchange.replication.intake import DISTRUST_S, has_room
 from grenache_py.exchange.signed_log.head import Head
+from grenache_py.exchange.signed_log.keys import Identity
+from tests.exchange.replication.test_replica import Author
 from tests.support.peers import Network
 
 HASH = "f" * 64
@@ -229,6 +231,33 @@ def test_a_full_table_of_heads_is_not_overrun(monkeypatch: pytest.MonkeyPatch) -
     assert len(told.link.heads) <= 2
     told.says("gossip.have", heads=strangers)
     assert len(told.link.heads) <= 2
+
+
+def test_an_early_entry_is_no_sign_that_its_bringer_holds_less_than_it_told() -> None:
+    told = Told()
+    told.net.lost = {"gossip.publish", "gossip.have", "sync.heads"}
+    for price in (51, 52):
+        told.net.place(1, "buy", 1, price)
+    drafts = told.net[1].ledger.log
+    newest = drafts.range(drafts.seq, drafts.seq)
+    assert newest is not None
+    told.heads(more=9)
+    furthest = told.link.heads[told.key]
+    told.says("gossip.publish", entries=[_wire(newest[0].proof)])
+    assert told.link.heads[told.key] == furthest
+
+
+def test_a_full_table_of_heads_has_no_place_for_what_early_entries_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = Told()
+    told.link.heads.clear()
+    monkeypatch.setattr(intake, "ORIGINS_MAX", 2)
+    for number in range(5):
+        author = Author(told.net.now, Identity.from_seed(bytes([40 + number]) * 32))
+        author.order()
+        told.says("gossip.publish", entries=[_wire(author.order())])
+    assert len(told.link.heads) == 2
 
 
 def test_of_the_heads_a_neighbour_told_only_those_are_kept_that_are_not_held() -> None:

@@ -13,6 +13,7 @@ from grenache_py.exchange.effects.rows import RecordRow
 from grenache_py.exchange.errors import BUSY
 from grenache_py.exchange.replication.live_set_key import short_id
 from grenache_py.exchange.replication.sync_responder import READS_PER_LINK_MAX
+from grenache_py.exchange.signed_log.entries import Entry
 from grenache_py.exchange.signed_log.live_set import element
 from grenache_py.exchange.signed_log.merkle import Signed
 from tests.support.peers import Network
@@ -128,3 +129,23 @@ def test_one_neighbour_has_only_so_many_reads_under_way(helper: Helper) -> None:
         read.done(nothing, helper.net.now)
     assert len(helper.batch().sends) == READS_PER_LINK_MAX
     assert helper.ask(ids=helper.shorts()).reads
+
+
+def test_a_home_that_may_have_an_old_disk_is_shown_its_latest_order() -> None:
+    """Its neighbour has no entries of its log any more, and one order that it has forgotten."""
+    helper = Helper()
+    net, home = helper.net, helper.net[0].key
+    assert net.place(1, "buy", 2, 101).filled == 2  # a newer state
+    helper.node.replica.origins[home].tail.clear()
+    params = {"origin": home, "epoch": 1, "first": 1, "last": 9}
+    message = {"jsonrpc": "2.0", "id": 9, "method": "sync.range", "params": params}
+    helper.node.link_message(helper.link, message, net.now)
+    net.read(net.peers[1], helper.batch())
+    (entry,) = answer(helper.batch())["entries"]
+    newest = Entry.decode(Signed.from_wire(entry).payload)
+    assert newest.home == home
+    assert helper.lives[1].order_id in [state.order_id for state in newest.states]
+    helper.node.link_message(helper.link, message, net.now)
+    (read,) = helper.batch().reads
+    read.done({}, net.now)
+    assert answer(helper.batch()) == {"pruned": True}

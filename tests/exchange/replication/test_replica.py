@@ -388,3 +388,15 @@ def test_a_trade_from_the_future_is_not_put_on_the_tape(net: Network, alice: Aut
         received = net[0].replica.receive(alice.entry(trades=(trade,)), net.now)
         assert received.verdict == "applied"
     assert [trade.time_ms - now_ms for trade in net[0].tape(BTC.symbol)] == [0, AHEAD_MS_MAX]
+
+
+def test_an_order_that_changed_in_the_batch_in_which_it_came_is_stored_whole(
+    net: Network, alice: Author
+) -> None:
+    for signed in (alice.order(quantity="2"), alice.state(2, "1", "1")):
+        net[0].replica.receive(signed, net.now)
+    net.settle()
+    net.restart(0)
+    record = net[0].replica.records.find(alice.last)
+    assert record is not None and record.live is not None
+    assert (record.version, record.live.open, record.live.filled) == (2, 10_000, 10_000)
