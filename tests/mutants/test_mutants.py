@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from grenache_py.exchange.market.book import _NO_ROWS, Level
+from tests.mutants import runner
 from tests.mutants.__main__ import Record, drawn, report
 from tests.mutants.mutations import EXCHANGE, LISTED, Mutant, listed
 from tests.mutants.runner import MutantRunner, functions_of, put_in_place
@@ -50,16 +51,36 @@ def test_a_mutant_is_put_in_the_place_of_the_living_function() -> None:
 
 def test_the_tests_that_run_a_changed_statement_come_quickest_and_deadliest_first() -> None:
     mutant = Mutant("market", "a.py", "f", (4, 5), (), False, str)
-    runner = MutantRunner([mutant], print, budget_s=6.0)
-    runner._seconds = {0: 1.0, 1: 2.0, 2: 0.5, 3: 9.0, 4: 0.1}
+    mutants = MutantRunner([mutant], print, budget_s=6.0)
+    mutants._seconds = {0: 1.0, 1: 2.0, 2: 0.5, 3: 9.0, 4: 0.1}
     rooms = ("market", "market", "home", "market", "market")
     session: Any = SimpleNamespace(
         items=[SimpleNamespace(path=Path("tests", room, "test_it.py")) for room in rooms]
     )
     ran = {3: ["4"], 4: ["", "0", "1"], 5: ["0", "2", "3"]}
-    assert runner._ordered(session, mutant, ran) == [0, 1, 2]
-    runner._kills["a.py", "f", 1] = 2
-    assert runner._ordered(session, mutant, ran) == [1, 0, 2]
+    assert mutants._ordered(session, mutant, ran) == [0, 1, 2]
+    mutants._kills["a.py", "f", 1] = 2
+    assert mutants._ordered(session, mutant, ran) == [1, 0, 2]
+
+
+def test_what_becomes_of_a_test_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "SLOWNESS_S", 1)
+    monkeypatch.setattr(runner, "_run", lambda item: item())
+    mutants = MutantRunner([], print, budget_s=6.0)
+
+    def fails() -> None:
+        call: Any = SimpleNamespace(excinfo=SimpleNamespace(value=AssertionError()))
+        mutants.pytest_runtest_makereport(call)
+
+    def loops() -> None:
+        while True:
+            pass
+
+    session: Any = SimpleNamespace(items=[lambda: None, fails, loops])
+    mutants._seconds = {0: 0.0, 1: 0.0, 2: 0.0}
+    assert mutants._outcome(session, None, [0]) == ("survived", None)
+    assert mutants._outcome(session, None, [0, 1, 2]) == ("killed", 1)
+    assert mutants._outcome(session, None, [0, 2, 1]) == ("timeout", None)
 
 
 def _named(*functions: str) -> list[Mutant]:
