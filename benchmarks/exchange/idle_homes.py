@@ -4,10 +4,10 @@ A peer among thousands of idle homes: what a quiet second costs it, and what eac
     python -m benchmarks.exchange.idle_homes [--homes 10000] [--links 48]
 
 The peer is the daemon's own ``ExchangeNode`` with real signatures, on a virtual clock. Stand-ins:
-homes, which sign a heartbeat when one is due and place nothing; neighbours, which link, answer
-pings, push each heartbeat over the mesh, and tell of moved heads as this peer does; the disk, which
-takes ``COMMIT_S`` and keeps nothing. CPU is that of the node alone: its input, its clock work and
-its batches. Each is a mean over virtual seconds.
+homes, each with one order, which show that they live as their number demands, and trade nothing;
+neighbours, which link, answer pings, pass on pulses once a second and heartbeats at once, and tell
+of moved heads as this peer does; the disk, which takes ``COMMIT_S`` and keeps nothing. CPU is that
+of the node alone: its input, its clock work and its batches. Each is a mean over virtual seconds.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import gc
 import random
 import time
 import tracemalloc
+from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +31,35 @@ import grenache_py
 from benchmarks.exchange.joining import COMMIT_S
 from grenache_py.exchange.effects.batch import CloseLink, Dial, Send
 from grenache_py.exchange.effects.rows import Snapshot
-from grenache_py.exchange.home.heartbeat import BEAT_S, BEATS_PER_S_MAX, LEASE_MS
+from grenache_py.exchange.home.heartbeat import BEAT_S, LEASE_MS, RESTING_S, is_many
+from grenache_py.exchange.home.own_lease import LEASE_S, SLOT_S
 from grenache_py.exchange.node import ExchangeNode, NodeConfig
 from grenache_py.exchange.peers.config import PeeringConfig
 from grenache_py.exchange.peers.handshake import PROTOCOL, Handshake, PeerHello
 from grenache_py.exchange.peers.mesh import D_LAZY, GOSSIP_FACTOR, HEADS_PER_MESSAGE_MAX
 from grenache_py.exchange.replication import origin_table
-from grenache_py.exchange.replication.head_exchange import HEADS_ALL_S, HEADS_S
-from grenache_py.exchange.signed_log.entries import GENESIS, LEASE_MS_MAX, Entry, HeartbeatBody
+from grenache_py.exchange.replication.head_exchange import HEADS_ALL_S, HEADS_PER_S_MAX, HEADS_S
+from grenache_py.exchange.replication.lease_messages import PULSES_MAX as PULSES_PER_LINE
+from grenache_py.exchange.replication.lease_messages import STATED_MAX
+from grenache_py.exchange.replication.replica import RESTING_MS
+from grenache_py.exchange.signed_log.entries import (
+    GENESIS,
+    Entry,
+    HeartbeatBody,
+    OrderBody,
+    StateBody,
+    order_id,
+)
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.keys import Identity
-from grenache_py.exchange.signed_log.merkle import Sealer
+from grenache_py.exchange.signed_log.live_set import element
+from grenache_py.exchange.signed_log.merkle import Draft, Sealer
+from grenache_py.exchange.signed_log.statement import (
+    PULSES_MAX,
+    VALUE_BYTES,
+    LifeStatement,
+    chain_of,
+)
 from grenache_py.wire.jsonrpc import decode_message, notification_line, result_line
 from tests.sim.exchange.network import EPOCH_S, MARKETS, identity
 from tests.support.virtual_clock import Scheduler
@@ -49,8 +69,12 @@ HOMES, LINKS = (1_000, 10_000), 48
 NO_ENTRY = Head(1, 0, GENESIS)
 #: Links that this peer dialled; the others were.
 DIALLED = 8
+#: A pulse comes to the neighbours within so many seconds of one another.
+SPREAD_S = 4.0
 #: Heartbeats of each home that came before anything is measured.
 BEATS_BEFORE = 8
+#: Virtual seconds of life before anything is measured: statements went over each new link once.
+SETTLING_S = 3 * SLOT_S
 #: Virtual seconds that are measured: with heartbeats, and without.
 IDLE_S, QUIET_S = 20, 5
 
@@ -64,7 +88,7 @@ class Figures:
         home_bytes: memory that each home takes.
         idle_ms, idle_bytes: of CPU, and sent, a second, while all homes live and none trades.
         quiet_ms: of CPU a second while nothing comes at all.
-        hidden_s: from the last heartbeat of a home to its orders being hidden.
+        hidden_s: from the last sign of life of a home to its orders being hidden.
     """
 
     homes: int
@@ -78,10 +102,23 @@ class Figures:
 
 @attrs.define
 class Home:
-    """Another home's log, which only has heartbeats."""
+    """Another home: its log, which has one order and then heartbeats, and its chain."""
 
     identity: Identity
     head: Head = NO_ENTRY
+    order: str = ""
+    statement: LifeStatement | None = None
+    data: bytes = b""
+    values: list[bytes] = attrs.Factory(list)
+    number: int = 0
+
+    def stated(self) -> list[str | int]:
+        """What brings its statement and its newest pulse."""
+        return [
+            b64encode(self.data).decode(),
+            self.number,
+            b64encode(self.values[self.number]).decode(),
+        ]
 
 
 @attrs.define
@@ -91,12 +128,16 @@ class Neighbour:
 
     Attributes:
         shared: heads that went over the link, either way, since all were told last.
+        on: pulses go over it; those that wait for the next second, and those that went already.
     """
 
     number: int
     key: str
     handshake: Handshake
     shared: dict[str, Head] = attrs.Factory(dict)
+    on: bool = False
+    waiting: dict[bytes, Home] = attrs.Factory(dict)
+    held: set[bytes] = attrs.Factory(set)
 
     def lacks(self, heads: Iterable[tuple[str, Head]]) -> list[tuple[str, Head]]:
         """Those that have not gone over the link."""
@@ -110,7 +151,8 @@ class Crowd:
     Attributes:
         node: that peer.
         cpu_s, sent: what it spent, and sent in bytes.
-        beating: homes sign heartbeats, and neighbours tell of them.
+        beating: homes show that they live, and neighbours tell of it.
+        pulsing: by pulses.
     """
 
     def __init__(self, homes: int, links: int, real: bool = True) -> None:
@@ -122,9 +164,9 @@ class Crowd:
         self.clock = Scheduler()
         self.cpu_s, self.sent = 0.0, 0
         self.beating = False
-        self.period_s = max(BEAT_S, homes / BEATS_PER_S_MAX)
-        lease_ms = min(max(LEASE_MS, int(4000 * self.period_s)), LEASE_MS_MAX)
-        self._beat = HeartbeatBody(lease_ms, 0, "0" * 64)
+        self.pulsing = is_many(homes, before=False)
+        self.period_s = RESTING_S if self.pulsing else BEAT_S
+        self._told = 0  # of all heads
         self._moved: deque[tuple[float, str, Head]] = deque()
         self._turning = False
         found = (Home(identity(rng, real)) for _ in range(homes))
@@ -203,10 +245,21 @@ class Crowd:
                 said = Entry.decode(entry["payload"])
                 if (home := self.homes.get(said.home)) is not None:
                     neighbour.shared[home.identity.key] = home.head
+        elif method == "lease.link" and params is not None:
+            neighbour.on = params["on"]
+        elif method == "lease.show" and params is not None:
+            row = b64decode(params.get("pulses", ""))
+            told = [row[at : at + VALUE_BYTES] for at in range(0, len(row), VALUE_BYTES)]
+            told += [b64decode(value) for *_, value in params.get("stated", ())]
+            for value in told:
+                neighbour.held.add(value)
+                neighbour.waiting.pop(value, None)
         elif method == "sync.heads" and params is not None:
             for key, *_ in params["heads"]:
                 if (home := self.homes.get(key)) is not None:
                     neighbour.shared[home.identity.key] = home.head
+        elif method == "sync.range":
+            self.say(neighbour, result_line(message["id"], {"pruned": True}))
         elif "id" in message and method is not None:
             raise RuntimeError(f"nobody answers {method}")
 
@@ -220,6 +273,7 @@ class Crowd:
     def _each_second(self, neighbour: Neighbour, second: int) -> None:
         if not self.beating:
             return
+        self._pass_on(neighbour)
         now = self.clock.now
         recent = [(home, head) for at, home, head in self._moved if at > now - 2.0]
         links = self.node.peering.ready()
@@ -236,8 +290,31 @@ class Crowd:
     def _everything(self) -> None:
         """Of all neighbours' rounds through all their links, one comes to this peer."""
         if self.beating:
-            self.tell(self.rng.choice(list(self.neighbours.values())), "sync.heads", self.heads())
+            heads, first = self.heads(), self._told
+            self._told += int(HEADS_ALL_S) * HEADS_PER_S_MAX
+            some = heads[first : self._told] if len(heads) > self._told else heads[first:]
+            self._told %= len(heads)
+            self.tell(self.rng.choice(list(self.neighbours.values())), "sync.heads", some)
             self.clock.after(HEADS_ALL_S, self._everything)
+
+    def _pass_on(self, neighbour: Neighbour) -> None:
+        """A neighbour shows the pulses that came to it in the last second."""
+        new = [each for each in neighbour.waiting.items() if each[0] not in neighbour.held]
+        neighbour.waiting.clear()
+        neighbour.held.update(value for value, _ in new)
+        stated = [home for _, home in new if not home.number]
+        self.show(neighbour, stated)
+        values = [value for value, home in new if home.number]
+        for start in range(0, len(values), PULSES_PER_LINE):
+            row = b"".join(values[start : start + PULSES_PER_LINE])
+            params = {"pulses": b64encode(row).decode()}
+            self.say(neighbour, notification_line("lease.show", params))
+
+    def show(self, neighbour: Neighbour, homes: list[Home]) -> None:
+        """A neighbour shows statements."""
+        for start in range(0, len(homes), STATED_MAX):
+            stated = [home.stated() for home in homes[start : start + STATED_MAX]]
+            self.say(neighbour, notification_line("lease.show", {"stated": stated}))
 
     def heads(self) -> list[tuple[str, Head]]:
         """Of all homes."""
@@ -246,16 +323,59 @@ class Crowd:
     # The homes.
 
     def beat(self, home: Home) -> bytes:
-        """A home signs a heartbeat; the line that brings it."""
-        entry = Entry(
-            home.identity.key, 1, home.head.seq + 1, home.head.hash, (int(self.wall() * 1000), 0),
-            beat=self._beat,
-        )  # fmt: skip
+        """A home signs a heartbeat, and its order before the first; the line that brings it."""
         sealer = Sealer(home.identity, NETWORK)
-        draft = sealer.add(entry.encode())
+        drafts = []
+        stamp = int(self.wall() * 1000), 0
+        if not home.order:
+            symbol, (tick, lot) = MARKETS[0].symbol, MARKETS[0].steps
+            home.order = order_id(
+                home.identity.key, symbol, "sell", "limit", "1", stamp, "100", None, "gtc", False,
+                None,
+            )  # fmt: skip
+            body = OrderBody(
+                home.order, symbol, "sell", "limit", "1", stamp, "100", tick=tick, lot=lot
+            )
+            state = StateBody(home.order, 1, "1", "0", "0", "")
+            drafts.append(self._entry(home, sealer, stamp, order=body, states=(state,)))
+            stamp = stamp[0], 1
+        beat = HeartbeatBody(LEASE_MS, 1, f"{element(home.order, 1):064x}")
+        drafts.append(self._entry(home, sealer, stamp, beat=beat))
         sealer.seal()
+        entries = [draft.proof.wire() for draft in drafts]
+        return notification_line("gossip.publish", {"entries": entries})
+
+    def _entry(self, home: Home, sealer: Sealer, stamp: tuple[int, int], **body: Any) -> Draft:
+        entry = Entry(home.identity.key, 1, home.head.seq + 1, home.head.hash, stamp, **body)
+        draft = sealer.add(entry.encode())
         home.head = Head(1, entry.seq, draft.hash.hex())
-        return notification_line("gossip.publish", {"entries": [draft.proof.wire()]})
+        return draft
+
+    def state(self, home: Home, ago_s: float = 0.0) -> None:
+        """A home makes a statement, or made it some time ago."""
+        ms = int((self.wall() - ago_s) * 1000)
+        sealer = Sealer(home.identity, NETWORK)
+        home.values, home.number = chain_of(sealer, ms), int(ago_s / SLOT_S)
+        home.statement = LifeStatement(
+            home.identity.key, 1, home.head.seq, ms, PULSES_MAX, SLOT_S, LEASE_S, home.values[0],
+            1, element(home.order, 1),
+        )  # fmt: skip
+        home.data = home.statement.signed(sealer)
+
+    def _slot(self, home: Home) -> None:
+        """A home shows its next pulse, which comes to the neighbours."""
+        if not self.beating:
+            return
+        if home.number < PULSES_MAX:
+            home.number += 1
+        else:
+            self.state(home)
+        value = home.values[home.number]
+        for neighbour in self.neighbours.values():
+            if neighbour.on:
+                late = partial(neighbour.waiting.__setitem__, value, home)
+                self.clock.after(SPREAD_S * self.rng.random(), late)
+        self.clock.after(SLOT_S, lambda: self._slot(home))
 
     def _due(self, home: Home) -> None:
         """A home's heartbeat comes over the mesh, a little later over each link."""
@@ -263,16 +383,15 @@ class Crowd:
             return
         line, key, head = self.beat(home), home.identity.key, home.head
         now = self.clock.now
-        self._moved.append((now, key, head))
-        while self._moved[0][0] < now - 2 * HEADS_S:
+        if not self.pulsing:  # or nobody else hears of it
+            self._moved.append((now, key, head))
+        while self._moved and self._moved[0][0] < now - 2 * HEADS_S:
             self._moved.popleft()
         mesh = [link.id for link in self.node.peering.ready() if link.mesh]
         self.rng.shuffle(mesh)
         late_s = 0.0
         for number in mesh:
-            self.clock.after(
-                late_s, lambda n=number: self._push(self.neighbours[n], key, head, line)
-            )
+            self.clock.after(late_s, partial(self._push, self.neighbours[number], key, head, line))
             late_s += self.rng.expovariate(1 / 0.02)
         self.clock.after(self.period_s, lambda: self._due(home))
 
@@ -293,22 +412,36 @@ class Crowd:
             neighbour.shared.clear()
             self.tell(neighbour, "sync.heads", self.heads())
         self.clock.run_until(self.clock.now + 2 * HEADS_S)
+        if self.pulsing:
+            self.clock.run_until(self.clock.now + RESTING_MS / 1000 + 1.0)  # their logs rest
+            for home in self.homes.values():
+                self.state(home, self.rng.random() * SLOT_S * PULSES_MAX)
+            self.show(self.neighbours[0], list(self.homes.values()))
+            self.clock.run_until(self.clock.now + 2 * HEADS_S)
 
     def live(self, seconds: float) -> None:
         """All homes live for a while."""
         if not self.beating:
             self.beating = True
             for home in self.homes.values():
-                self.clock.after(self.rng.random() * self.period_s, lambda h=home: self._due(h))
+                self.clock.after(self.rng.random() * self.period_s, partial(self._due, home))
+                if home.statement is not None:
+                    passed_s = self.wall() - home.statement.ms / 1000
+                    home.number = int(passed_s / SLOT_S)
+                    wait_s = SLOT_S - passed_s % SLOT_S
+                    self.clock.after(wait_s, partial(self._slot, home))
             for neighbour in self.neighbours.values():
-                self.clock.after(self.rng.random(), lambda n=neighbour: self._each_second(n, 0))
+                self.clock.after(self.rng.random(), partial(self._each_second, neighbour, 0))
             self.clock.after(self.rng.random() * HEADS_ALL_S, self._everything)
         self.clock.run_until(self.clock.now + seconds)
 
     def fall_silent(self) -> None:
         """Nobody signs or tells anything any more; neighbours answer pings."""
         self.beating = False
-        self.clock.run_until(self.clock.now + 2 * HEADS_S)
+        for neighbour in self.neighbours.values():
+            self._pass_on(neighbour)
+        # Until nobody tells of heads any more; but before homes that pulsed seem to be dead.
+        self.clock.run_until(self.clock.now + (1.0 if self.pulsing else 2 * HEADS_S))
 
     def spent(self, seconds: float) -> tuple[float, float]:
         """Let time pass; CPU in ms, and bytes sent, a second."""
@@ -317,8 +450,13 @@ class Crowd:
         return 1000 * (self.cpu_s - cpu_s) / seconds, (self.sent - sent) / seconds
 
     def until_hidden(self) -> float:
-        """Seconds from the last heartbeat of a home to the moment it is hidden."""
-        at, key, _ = self._moved[-1]
+        """Seconds from the newest sign of life to the moment its home is hidden."""
+        if self.pulsing:
+            leases = self.node.sync.leases.homes.values()
+            newest = max(leases, key=lambda lease: lease.ends_ms)
+            at, key = newest.ends_ms / 1000 - LEASE_S - EPOCH_S, newest.statement.home
+        else:
+            at, key, _ = self._moved[-1]
         origin = self.node.replica.origins[key]
         while origin.visible:
             self.clock.run_until(self.clock.now + 1.0)
@@ -335,6 +473,7 @@ def bytes_of_a_home(homes: int, links: int) -> float:
     crowd = Crowd(homes, links, real=False)
     tracemalloc.start()
     crowd.gather()
+    crowd.homes.clear()  # their chains were made by the package
     gc.collect()
     ours = tracemalloc.Filter(True, f"{Path(grenache_py.__file__).parent}/*")
     held = sum(each.size for each in tracemalloc.take_snapshot().filter_traces([ours]).traces)
@@ -348,7 +487,7 @@ def measure(homes: int, links: int, idle_s: float = IDLE_S, quiet_s: float = QUI
     home_bytes = bytes_of_a_home(homes, links)
     crowd = Crowd(homes, links)
     crowd.gather(beats=2)
-    crowd.live(2 * HEADS_S)
+    crowd.live(SETTLING_S)
     idle_ms, idle_bytes = crowd.spent(idle_s)
     crowd.fall_silent()
     quiet_ms, _ = crowd.spent(quiet_s)

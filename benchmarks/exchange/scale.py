@@ -32,10 +32,10 @@ Made by ``make bench-scale`` (Python {python}, {machine}), on a virtual clock.
 Idle homes
 ----------
 
-One peer with {links} links, among homes that live and place nothing. The peer is the daemon's own
-node with real signatures. Homes sign a heartbeat when one is due; neighbours push it over the mesh,
-and tell of moved heads as this peer does. *Silent*: the same homes and links, while nothing comes
-at all.
+One peer with {links} links, among homes that live, have one order each and trade nothing. The
+peer is the daemon's own node with real signatures. Homes show that they live by `pulses
+<../design/leases.rst>`__; neighbours pass them on as this peer does. *Silent*: the same homes and
+links, while nothing comes at all. A home that died is hidden so long after its last pulse.
 
 {homes}
 

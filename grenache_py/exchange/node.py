@@ -27,6 +27,7 @@ from grenache_py.exchange.fills.relay import FillRelay
 from grenache_py.exchange.fills.taker import Taker
 from grenache_py.exchange.home.heartbeat import Heartbeat
 from grenache_py.exchange.home.ledger import Ledger
+from grenache_py.exchange.home.own_lease import OwnLease
 from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.instrument import Market
@@ -157,16 +158,17 @@ class ExchangeNode:
         self.sync = Sync(self.peering, HeldLogs(self.ledger, self.replica), self.live, rng, now)
         relay = FillRelay(self.key, self.peering, self.sync.intake.routes)
         parts = (self.home, self.maker, self.taker, self.peering, relay)
-        self._fills = FillPort(
-            self.key, *parts, serving.must_sign, lambda: serving.silent, self._cross
-        )
+        silence = serving.must_sign, lambda: serving.silent
+        self._fills = FillPort(self.key, *parts, *silence, self._cross)
         self._fills.register(self.peering.method)
         self._giving_up = GivingUp(self.taker, self.peering.reachable)
         self.peering.messages.check_complete()
         self.peering.on_ready.append(others.linked)
         self.peering.admission.on_clone = others.clone_seen
         self.peering.homes = self.replica.sets.visible.__len__
-        self._heartbeat = Heartbeat(self.ledger, self.replica.origins, now)
+        own_lease = OwnLease(sealer, self.clock, self.ledger.writer, self.sync.signs.own)
+        self.peering.on_stopping = lambda now: None if serving.silent else own_lease.leave(now)
+        self._heartbeat = Heartbeat(self.ledger, own_lease, self.replica.origins, now)
         self._sweep_at = now + SWEEP_S
         held = (self.clock, self.ledger, self.maker, self.taker, self.replica)
         about = NodeStatus(*held, self.sync, self.peering, verifier, serving, now)
@@ -351,7 +353,7 @@ class ExchangeNode:
             if not silent:
                 self.taker.probe(now)
         if self._heartbeat.due(now) and not silent:
-            self._heartbeat.beat(now)
+            self._heartbeat.show(now)
         self._settle_down(now)
 
     def next_deadline(self) -> float:
@@ -388,13 +390,11 @@ class ExchangeNode:
         for key, method, params in messages:
             self._fills.send(key, method, params(), now)
         sends = self.peering.drain(now)
-        floor = self.clock.raise_floor()
-        if floor is not None:
+        if (floor := self.clock.raise_floor()) is not None:
             rows.append(MetaRow("clock_floor_ms", floor))
         events, outbox.events = outbox.events, []
         for symbol, book in self.books.items():
-            changes = book.drain_changes()
-            if changes:
+            if changes := book.drain_changes():
                 events.append(BookChanged(symbol, book.seq, book.seq - 1, changes, book.checksum))
         reads, outbox.reads = outbox.reads, []
         return Batch(rows, sends, events, reads)

@@ -18,6 +18,7 @@ from grenache_py.exchange.peers.grafting import read_backoff
 from grenache_py.exchange.peers.message_table import Cost, PeerMessage
 from grenache_py.exchange.peers.peer_exchange import read_records
 from grenache_py.exchange.replication.intake import ENTRY_POINTS
+from grenache_py.exchange.replication.lease_messages import read_on, read_shown, read_wanted
 from grenache_py.exchange.replication.messages import (
     read_frame,
     read_heads,
@@ -67,6 +68,14 @@ PEER_MESSAGES = (
     PeerMessage("gossip.have", _HEADS, answered=False, decode=read_heads, count=len),
     PeerMessage("gossip.want", Cost(60), answered=False, decode=read_want),
     PeerMessage("gossip.proof", Cost(5), answered=False, decode=read_proof),
+    # Statements are paid for as they are looked at.
+    PeerMessage(
+        "lease.show", Cost(2, 1, 2, "pulses"), answered=False, decode=read_shown, count=len
+    ),
+    PeerMessage(
+        "lease.want", Cost(2, 1, 1, "home or value"), answered=False, decode=read_wanted, count=len
+    ),
+    PeerMessage("lease.link", Cost(2), answered=False, decode=read_on),
     PeerMessage("sync.heads", _HEADS, answered=False, decode=read_heads, count=len),
     PeerMessage("sync.range", Cost(60), answered=True, decode=read_range, stall_s=STALL_S),
     PeerMessage(

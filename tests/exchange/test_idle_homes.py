@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 
 from benchmarks.exchange.idle_homes import Crowd
+from grenache_py.exchange.home import heartbeat
+from grenache_py.exchange.home.own_lease import SLOT_S
 from grenache_py.exchange.peers.mesh import D_HIGH
 from grenache_py.exchange.replication import head_exchange
+from grenache_py.exchange.replication.lease_exchange import HIGH
 
 HOMES, LINKS = 100, 12
+#: So many that pulses show that they live.
+PULSING = 400
 
 
 def crowd_of(homes: int, links: int) -> Crowd:
@@ -58,11 +63,35 @@ def work(crowd: Crowd, seconds: float) -> tuple[int, Counter[str]]:
     return bytecodes, calls
 
 
+def long_dead(homes: int) -> Crowd:
+    """A crowd whose homes have died together, and are asked about every ten minutes by now."""
+    crowd = crowd_of(homes, LINKS)
+    crowd.clock.run_until(crowd.clock.now + 320.0)
+    return crowd
+
+
+def test_a_pulse_costs_a_few_hashes_and_a_line_for_many() -> None:
+    crowd = crowd_of(PULSING, LINKS)
+    assert crowd.pulsing
+    crowd.live(20)
+    published = crowd.node.peering.gossip.published
+    _, sent = crowd.spent(10)
+    pulses, lines = PULSING / SLOT_S, HIGH
+    assert sent < HIGH * 16 * pulses + 150 * (lines + LINKS), "16 bytes of base64 each, and lines"
+    assert crowd.node.peering.gossip.published == published, "the logs rest"
+    bytecodes, _ = work(crowd, 10.0)
+    assert bytecodes < 10 * (pulses * 1_500 + 40_000), "the stand-ins' included"
+    assert all(origin.visible for origin in crowd.node.replica.origins.values())
+    crowd.fall_silent()
+    assert 25 <= crowd.until_hidden() <= 30
+
+
 def test_half_a_quiet_minute_costs_the_same_among_five_times_as_many_homes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(head_exchange, "HEADS_PER_S_MAX", 5)
-    (few, _), (many, calls) = (work(crowd_of(homes, LINKS), 31.0) for homes in (200, 1_000))
+    monkeypatch.setattr(heartbeat, "BEATING_HOMES_MAX", 100)
+    (few, _), (many, calls) = (work(long_dead(homes), 31.0) for homes in (200, 1_000))
     assert many < 1.2 * few
     [(most, times)] = calls.most_common(1)
     assert times < 1_000, most

@@ -44,12 +44,13 @@ class Peer:
         self.database.connection.backup(copy.connection)
         return copy
 
-    def start(self, now: float, new_epoch: bool = False) -> None:
-        """A new process on the same disk."""
+    def start(self, now: float, new_epoch: bool = False, followed: bool = False) -> None:
+        """A new process on the same disk, which may have been followed until now."""
         config = NodeConfig(
             PeeringConfig("test", listen=self.address, strict=True),
             self.markets,
             new_epoch=new_epoch,
+            followed=followed,
         )
         identity = Identity.from_seed(bytes([self.number + 1]) * 32)
         snapshot = self.database.load()
@@ -100,13 +101,13 @@ class Network:
                 self[end[0]].link_closed(end[1], self.now)
                 self[far[0]].link_closed(far[1], self.now)
 
-    def restart(self, number: int, new_epoch: bool = False) -> None:
+    def restart(self, number: int, new_epoch: bool = False, followed: bool = False) -> None:
         """Kill -9 and start again: what was not committed never happened."""
         for end, far in list(self._ends.items()):
             if end[0] == number:
                 del self._ends[end], self._ends[far]
                 self[far[0]].link_closed(far[1], self.now)
-        self.peers[number].start(self.now, new_epoch)
+        self.peers[number].start(self.now, new_epoch, followed)
         self.settle()
 
     def settle(self) -> None:

@@ -20,9 +20,9 @@ from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from heapq import merge
-from itertools import islice
+from itertools import groupby, islice
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.order import LiveOrder, OrderKey, Side
@@ -42,10 +42,16 @@ ROWS_WALKED_MAX = 256
 
 
 class RowTable(Protocol):
-    """Orders of other homes, by number."""
+    """Of other homes. Some orders are late (docs/design/distributed-core.rst#late-orders)."""
 
-    def key(self, number: int) -> bytearray:
-        """The order's key, as bytes that compare as the key does."""
+    def turn(self, number: int) -> bytearray:
+        """What the order queues by, as bytes that compare as keys do."""
+
+    def turn_of(self, live: LiveOrder) -> OrderKey:
+        """The same of any order, own or another's."""
+
+    def late(self, number: int) -> OrderKey | None:
+        """The key of a late order; None if it is not late."""
 
     def order(self, number: int) -> LiveOrder:
         """The order as it is now; a copy."""
@@ -54,16 +60,19 @@ class RowTable(Protocol):
 class _NoRows:
     """Of a book that has own orders only."""
 
-    def key(self, number: int) -> bytearray:
+    def turn(self, number: int) -> NoReturn:
         raise KeyError(number)
 
-    def order(self, number: int) -> LiveOrder:
-        raise KeyError(number)
+    late = order = turn
+
+    def turn_of(self, live: LiveOrder) -> OrderKey:
+        return live.key
 
 
 _NO_ROWS = _NoRows()
-#: Of all levels where others' orders stand alone; never written to.
+# Of all levels where others' orders stand alone, and where none came late; never written to.
 _NO_ORDERS: dict[str, LiveOrder] = {}
+_NONE_LATE: set[OrderKey] = set()
 
 
 class LevelView(NamedTuple):
@@ -93,20 +102,23 @@ class Level:
 
     Attributes:
         orders: those that stand as objects, by id.
-        rows: the numbers of those that stand as rows, by key.
+        rows: the numbers of those that stand as rows, by turn.
+        late: keys of those rows that came late.
     """
 
-    __slots__ = ("_gaps", "_newest", "_sorted", "_table", "lots", "orders", "price_ticks", "rows")
+    __slots__ = (
+        "_gaps", "_newest", "_sorted", "_table", "late", "lots", "orders", "price_ticks", "rows",
+    )  # fmt: skip
 
     def __init__(self, price_ticks: int, table: RowTable) -> None:
         self.price_ticks = price_ticks
         self.lots = 0
         self.orders: dict[str, LiveOrder] = {}
         self.rows: array[int] | tuple[()] = ()
+        self.late = _NONE_LATE
         self._table = table
         self._newest: OrderKey = (0, 0, "")
-        self._sorted = True
-        self._gaps = 0
+        self._sorted, self._gaps = True, 0
 
     @property
     def count(self) -> int:
@@ -157,7 +169,10 @@ class Level:
     def row_touched(self, number: int, before: int, lots: int) -> None:
         """An order that is a row stands with ``lots``, no more with ``before``; 0: not at all."""
         rows = self.rows or array("I")
-        key = self._table.key
+        key = self._table.turn
+        if (late := self._table.late(number)) is not None:
+            self.late = self.late or set()
+            (self.late.add if lots else self.late.discard)(late)
         if not before:
             if rows and key(rows[-1]) > key(number):  # those that come are mostly the youngest
                 rows.insert(bisect_left(rows, key(number), key=key), number)
@@ -176,12 +191,12 @@ class Level:
         if not self._sorted:
             by_time = sorted(self.orders.values(), key=_key_of)
             self.orders = {live.order_id: live for live in by_time}
-            self._sorted = True
-            self._gaps = 0
+            self._sorted, self._gaps = True, 0
         if not self.rows:
             return self.orders.values()
         others = map(self._table.order, self.rows)
-        return merge(self.orders.values(), others, key=_key_of) if self.orders else others
+        turn = self._table.turn_of if self.late else _key_of
+        return merge(self.orders.values(), others, key=turn) if self.orders else others
 
 
 _key_of = attrgetter("key")
@@ -297,7 +312,7 @@ class Book:
         Bring the book in line with an order of another home.
 
         Args:
-            number: of its row, which has not changed its key.
+            number: of its row, which has not changed its key or its turn.
             before, lots: what it stood with, and what it is to stand with; 0: not at all.
         """
         if lots != before:
@@ -317,8 +332,7 @@ class Book:
         """The best ``depth`` levels (None: all) of ``side``, best first."""
         ladder = self.ladder(side)
         ranks = ladder.ranks if depth is None else ladder.ranks[-depth:] if depth > 0 else []
-        sign = ladder.sign
-        levels = ladder.levels
+        sign, levels = ladder.sign, ladder.levels
         return [
             LevelView(level.price_ticks, level.lots, level.count)
             for level in [levels[rank * sign] for rank in reversed(ranks)]
@@ -376,10 +390,10 @@ class Book:
         return zlib.crc32(f"{bids}|{asks}".encode())
 
     def state_hash(self) -> str:
-        """SHA-256 over every standing order in price-time order: equal books, equal hashes."""
+        """SHA-256 over every standing order by price and key: equal books, equal hashes."""
         state = hashlib.sha256(self.market.symbol.encode())
-        for live in self.orders():
-            state.update(
-                f"{live.side} {live.price_ticks} {live.open} {live.key} {live.home}\n".encode()
-            )
+        for _, level in groupby(self.orders(), attrgetter("side", "price_ticks")):
+            for live in sorted(level, key=_key_of):
+                told = f"{live.side} {live.price_ticks} {live.open} {live.key} {live.home}\n"
+                state.update(told.encode())
         return state.hexdigest()

@@ -3,7 +3,8 @@ Price-time matching at one home: who trades with whom, how much, and what become
 
 Pure and deterministic: no clock, no randomness, integers only. The rules:
 
-- The best price first, at one price the smallest key. A trade is at the maker's price.
+- The best price first, at one price the smallest key. A trade is at the maker's price. An order
+  that came late is met later, as if its key were larger.
 - Only orders with a smaller key than the taker's are makers: of two orders that cross, the
   younger acts (docs/design/fills.rst#role). A younger one in the book belongs to another home,
   whose turn it is.
@@ -31,23 +32,28 @@ from grenache_py.exchange.errors import (
     WOULD_CROSS,
     OrderError,
 )
-from grenache_py.exchange.market.book import Book, Ladder
+from grenache_py.exchange.market.book import Book, Ladder, Level
 from grenache_py.exchange.market.order import LiveOrder, OrderKey
 
 __all__ = [
     "LEGS_MAX",
+    "NEVER",
     "Fill",
     "Leg",
     "MatchResult",
     "Room",
     "local_trade_id",
     "match",
+    "oldest",
     "rests",
 ]
 
 #: Maker orders of one home that one fill request may carry (docs/design/fills.rst#messages): the
 #: answer tells a trade of each, and fits a signed payload however long their texts are.
 LEGS_MAX = 28
+
+#: Larger than the key of any order.
+NEVER: OrderKey = (1 << 63, 0, "")
 
 #: How many lots of another home's order may be asked for now; 0 to leave it alone.
 Room: TypeAlias = Callable[[LiveOrder], int]
@@ -264,14 +270,26 @@ def _meets(ladder: Ladder, floor: int, key: OrderKey) -> bool:
     for rank in reversed(ladder.ranks):
         if rank < floor:
             break
-        if _oldest(ladder, rank) < key:
+        if oldest(ladder.levels[rank * ladder.sign]) < key:
             return True
     return False
 
 
-def _oldest(ladder: Ladder, rank: int) -> OrderKey:
-    """The smallest key at ``rank``."""
-    return next(iter(ladder.levels[rank * ladder.sign].queue())).key
+def oldest(level: Level, usable: Callable[[LiveOrder], object] = bool) -> OrderKey:
+    """
+    The smallest key at a level of an order that is usable; ``NEVER`` if none is.
+
+    It is that of the first one, unless some came late: they stand behind younger ones.
+    """
+    late, smallest = len(level.late), NEVER
+    for live in level.queue():
+        if live.key < smallest and usable(live):
+            smallest = live.key
+        if late and live.key in level.late:
+            late -= 1
+        if not late and smallest is not NEVER:
+            break
+    return smallest
 
 
 def _one_home(

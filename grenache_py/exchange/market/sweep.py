@@ -9,14 +9,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from operator import attrgetter
 
-from grenache_py.exchange.market.book import Book, Level
-from grenache_py.exchange.market.matching import Room
-from grenache_py.exchange.market.order import LiveOrder, OrderKey
+from grenache_py.exchange.market.book import Book
+from grenache_py.exchange.market.matching import NEVER, Room, oldest
+from grenache_py.exchange.market.order import LiveOrder
 
 __all__ = ["crossed"]
-
-#: Larger than the key of any order.
-_NEVER: OrderKey = (1 << 63, 0, "")
 
 
 def crossed(book: Book, own_home: str, room: Room | None = None) -> list[LiveOrder]:
@@ -35,32 +32,28 @@ def crossed(book: Book, own_home: str, room: Room | None = None) -> list[LiveOrd
     if not (bids.ranks and asks.ranks and bids.ranks[-1] >= -asks.ranks[-1]):
         return []
     turns: list[LiveOrder] = []
+
+    def has_room(maker: LiveOrder) -> bool:
+        return room is None or maker.home == own_home or room(maker) > 0
+
     for ladder, against in ((bids, asks), (asks, bids)):
         # From the least aggressive crossing price inwards, each price meets all that the one
         # before met and more: `oldest` is the smallest key met so far, `takes` that of an
         # order with room.
         limit = -against.ranks[-1] if ladder is bids else against.ranks[-1]
         meeting = len(against.ranks)
-        oldest = takes = _NEVER
+        meets = takes = NEVER
         for rank in ladder.ranks[bisect_left(ladder.ranks, limit * ladder.sign) :]:
             price = rank * ladder.sign
             while meeting and against.ranks[meeting - 1] >= price * against.sign:
                 meeting -= 1
                 level = against.levels[against.ranks[meeting] * against.sign]
-                oldest = min(oldest, next(iter(level.queue())).key)
-                takes = min(takes, _with_room(level, own_home, room))
+                meets = min(meets, oldest(level))
+                takes = min(takes, oldest(level, has_room))
             for live in ladder.levels[price].queue():
                 if live.home == own_home and (
-                    takes < live.key or (live.order.post_only and oldest < live.key)
+                    takes < live.key or (live.order.post_only and meets < live.key)
                 ):
                     turns.append(live)
     turns.sort(key=attrgetter("key"))
     return turns
-
-
-def _with_room(level: Level, own_home: str, room: Room | None) -> OrderKey:
-    """The smallest key at a level of an order that can be traded with now."""
-    for maker in level.queue():
-        if room is None or maker.home == own_home or room(maker):
-            return maker.key
-    return _NEVER

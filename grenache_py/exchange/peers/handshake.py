@@ -21,15 +21,25 @@ import msgspec
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import INVALID_PARAMS, INVALID_REQUEST
 
-__all__ = ["DEADLINE_S", "PROTOCOL", "TERMS_PROTOCOL", "Handshake", "HandshakeError", "PeerHello"]
+__all__ = [
+    "DEADLINE_S",
+    "PROTOCOL",
+    "PULSES_PROTOCOL",
+    "TERMS_PROTOCOL",
+    "Handshake",
+    "HandshakeError",
+    "PeerHello",
+]
 
 #: A handshake that takes longer is given up.
 DEADLINE_S = 5.0
 #: Oldest and newest version of the peer protocol spoken here. Version 1 had no TLS, and orders of
 #: version 2 did not name tick and lot.
-PROTOCOL = (3, 4)
+PROTOCOL = (3, 5)
 #: From this version on address records may have a term.
 TERMS_PROTOCOL = 4
+#: From this one on there are ``lease.*`` messages.
+PULSES_PROTOCOL = 5
 #: Markets that one hello may name.
 MARKETS_MAX = 256
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from grenache_py.exchange.peers.handshake import TERMS_PROTOCOL, Handshake
+from grenache_py.exchange.peers.handshake import PULSES_PROTOCOL, TERMS_PROTOCOL, Handshake
 from grenache_py.exchange.rates import Rate, TokenBucket
 from grenache_py.exchange.signed_log.head import NO_HEAD, Head
 from grenache_py.state_machine import Transitions
@@ -175,6 +175,11 @@ class PeerLink:
     def reads_terms(self) -> bool:
         """Whether the other side understands an address record with a term."""
         return (self.handshake.protocol or 0) >= TERMS_PROTOCOL
+
+    @property
+    def reads_pulses(self) -> bool:
+        """Whether the other side understands ``lease.*`` messages."""
+        return (self.handshake.protocol or 0) >= PULSES_PROTOCOL
 
     @property
     def full(self) -> bool:

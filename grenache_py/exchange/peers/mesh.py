@@ -87,10 +87,19 @@ class Mesh:
     _moved_before: dict[str, Head] = attrs.Factory(dict)
     _said: dict[bytes, None] = attrs.Factory(dict)  # without the newline, the oldest first
 
-    def relay(self, entry: Signed, origin: str, head: Head, source: int) -> None:
-        """Queue one entry that changed local state; ``source`` is the link it came by, or -1."""
+    def relay(
+        self, entry: Signed, origin: str, head: Head, source: int, announced: bool = True
+    ) -> None:
+        """
+        Queue one entry that changed local state.
+
+        Args:
+            source: the link it came by, or -1.
+            announced: neighbours outside the mesh hear of it, too.
+        """
         self._waiting.append(_Waiting(entry, origin, head, source))
-        self.note(origin, head)
+        if announced:
+            self.note(origin, head)
 
     def note(self, origin: str, head: Head) -> None:
         """A log moved; the next lazy announcements tell of it."""

@@ -80,6 +80,7 @@ class Peering:
         ready: the ready links, in the order they became so.
         penalise, ignored: see ``Penalties``.
         notify, notify_later: tell one neighbour something that has no answer; see ``Outgoing``.
+        on_stopping: called with the time before goodbye is said.
         on_ready, on_gone: called with a link that became, or ceased to be, ready.
         on_heartbeat: called once a second with the links to tell lazily what moved.
         homes: how many live homes there are, this one not counted.
@@ -113,6 +114,7 @@ class Peering:
         self.messages = MessageTable(messages)
         self.method, self.methods = self.messages.method, self.messages.methods
         self._requests = PeerRequests(outgoing, self.penalise, self.messages)
+        self.on_stopping: Callable[[float], object] = lambda now: None
         self.on_gone = table.on_gone
         self.on_gone.append(self._requests.cancel)
         local = {config.listen.rpartition(":")[0]} - {""}
@@ -259,6 +261,7 @@ class Peering:
 
     def goodbye(self, now: float) -> None:
         """This peer is about to stop: say so on every link, and take no new ones."""
+        self.on_stopping(now)
         self._stopping = self.dialling.stopped = True
         for link in self.by_key.values():
             self.notify(link, "peer.goodbye", {"reason": "stopping"})

@@ -216,6 +216,27 @@ class Fetching:
             now,
         )
 
+    def look_again(self, homes: list[str], link: PeerLink, now: float) -> None:
+        """
+        Get the newest heartbeat of one of these logs, each second another's, and what follows it.
+
+        A head that was told may be forgotten, and a copy that was restored is to be compared with
+        the heartbeat that it ends with.
+        """
+        if not homes:
+            return
+        origin = homes[int(now) % len(homes)]
+        if origin in self._fetches or self._busy(link) or self._catch_up.covers(origin):
+            return
+
+        def answered(result: dict[str, Any] | None, error: object, then: float) -> None:
+            self._fetches.pop(origin, None)
+            for signed in (read_entries(result) if result is not None else None) or ():
+                self._intake.take(link, signed, then)
+
+        self._fetches[origin] = _Fetch(link.id, (0, 0), float("inf"))
+        self._peering.request(link, "sync.range", {"origin": origin, "beat": True}, answered, now)
+
     def _is_pruned(self, origin: str, link: PeerLink, now: float) -> None:
         """
         ``link`` does not hold the entries any more, or says so.

@@ -73,6 +73,16 @@ class Forks:
                 " start once with --new-epoch, which gives up the open orders"
             )
 
+    def other_self(self, epoch: int) -> None:
+        """A statement of this home came that this process did not make, and nobody before it."""
+        if epoch < self.own_head()[0]:
+            return  # the operator has said that this disk lost something
+        self._alarm(
+            "the network knows a sign of life of this home that this process did not give: this is"
+            " an old copy of its disk, or another process uses the same identity. Stop one of them;"
+            " keep the newest copy of the data directory"
+        )
+
     def _alarm(self, why: str) -> None:
         if not self.alarms:
             self.alarms.append(why)

@@ -25,7 +25,7 @@ __all__ = ["HeadExchange"]
 HEADS_S = 5.0
 #: All heads are told to one neighbour this often, at so many a second.
 HEADS_ALL_S = 30.0
-HEADS_PER_S_MAX = 100
+HEADS_PER_S_MAX = 30
 
 
 class HeadExchange:

@@ -22,6 +22,8 @@ __all__ = ["HeldLogs"]
 LOOKED_AT_MAX = 1_024
 #: Epoch and seq of the head of a log of which nothing is held.
 NOTHING_HELD = (1, 0)
+#: A log without an entry for so long rests.
+RESTS_S = 15.0
 
 
 @attrs.frozen
@@ -129,6 +131,18 @@ class HeldLogs:
         """Whether nothing of a log is believed any more, so that no more of it is fetched."""
         origin = self.replica.origins.get(home)
         return origin is not None and bool(origin.frozen)
+
+    def doubtful(self, now: float) -> list[str]:
+        """
+        Homes of whose logs something may be missing here, or one that rests.
+
+        Of each log the last entries may be missed, and no later one shows it soon.
+        """
+        if self.replica.sets.incomplete:
+            return list(self.replica.sets.incomplete)
+        homes = list(self.replica.origins)[int(now) % max(1, len(self.replica.origins)) :][:1]
+        since_ms = 1000 * (now - RESTS_S)
+        return [home for home in homes if self.replica.origins[home].time[0] < since_ms]
 
     def complete(self) -> bool:
         """Whether every live origin's newest heartbeat agrees with what is held of it."""

@@ -102,7 +102,8 @@ class Intake:
         """Pass on what an entry changed here, and go after what it shows to be missing."""
         for novel, origin, head in received.novel:
             self.routes[origin] = link.key
-            self.peering.gossip.relay(novel, origin, head, link.id)
+            resting = received.origin is not None and received.origin.resting
+            self.peering.gossip.relay(novel, origin, head, link.id, announced=not resting)
             # Who sends an entry holds the log up to it, perhaps further, and need not be told.
             link.told[origin] = max(head, link.told.get(origin, NO_HEAD))
         if received.origin is None:

@@ -22,7 +22,7 @@ from grenache_py.exchange.replication.remote_rows import HomeOrders
 from grenache_py.exchange.signed_log.entries import GENESIS, Entry, HeartbeatBody, StateBody
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, element
-from grenache_py.exchange.signed_log.merkle import Signed
+from grenache_py.exchange.signed_log.merkle import Signed, leaf_hash
 
 __all__ = ["LEASE_MS_DEFAULT", "Origin"]
 
@@ -41,7 +41,13 @@ class Origin:
     Attributes:
         epoch, seq, hash: the last entry applied; seq 0 while none was.
         time: its stamp; the next must be later.
-        lease_ms: how long after ``time`` its orders may be matched.
+        lease_ms: how long after ``time`` its orders may be matched ...
+        pulse_ms: ... or until when, as its newest pulse says; 0 when none is known.
+        left_ms: when it said goodbye, if it has shown no pulse since; else 0.
+        twofold: two machines showed that they live as this home: held back until a higher epoch.
+        stated: epoch, seq and ms of its newest statement: no entry above is stamped earlier.
+        resting: its newest entry is a heartbeat and nothing more, while pulses show that it lives:
+            whoever misses that misses nothing.
         waiting: early entries by seq, each with its payload and hash.
         tail: the newest applied entries: seq, hash, payload.
         waiting_bytes, record_bytes: of the payloads in ``waiting`` and ``records``.
@@ -67,6 +73,11 @@ class Origin:
     hash: str = GENESIS
     time: tuple[int, int] = (0, 0)
     lease_ms: int = LEASE_MS_DEFAULT
+    pulse_ms: int = 0
+    left_ms: int = 0
+    twofold: bool = False
+    stated: tuple[int, int, int] = (0, 0, 0)
+    resting: bool = False
     waiting: dict[int, tuple[Entry, Signed, str]] = attrs.Factory(dict)
     tail: deque[tuple[int, str, Signed]] = attrs.Factory(lambda: deque(maxlen=TAIL_MAX))
     records: HomeOrders = attrs.Factory(HomeOrders)
@@ -180,6 +191,8 @@ class Origin:
         self._happened(OriginEvent.EPOCH_BEGAN)
         self.epoch, self.seq, self.hash = epoch, 0, GENESIS
         self.agreed = epoch, 0
+        self.pulse_ms = self.left_ms = 0
+        self.twofold = False
         self.jumps += 1
         self.stop_waiting()
         self.published = None
@@ -191,12 +204,29 @@ class Origin:
     def heard_beat(self, beat: HeartbeatBody) -> None:
         """A heartbeat was applied, and the states in its entry."""
         self.lease_ms = beat.lease_ms
-        signed = int(beat.fingerprint, 16), beat.live
+        self.compare(beat.live, int(beat.fingerprint, 16))
+
+    def compare(self, live: int, fingerprint: int) -> None:
+        """Its home says what was live after the entry that is the head here."""
+        signed = fingerprint, live
         if signed == (self.fingerprint, len(self.records)):
             self._happened(OriginEvent.BEAT_AGREED)
         else:
             self._happened(OriginEvent.BEAT_DIFFERED)
             self.expected = signed
+
+    def is_unproven_head(self, entry: Entry, signed: Signed) -> bool:
+        """Whether an entry is the head, and the live set was not compared with what it signed."""
+        return (
+            self.state is OriginState.FOLLOWING
+            and (entry.epoch, entry.seq) == (self.epoch, self.seq)
+            and leaf_hash(signed.payload).hex() == self.hash
+        )
+
+    def contradicts(self, entry: Entry) -> bool:
+        """Whether an entry was signed before a statement that says there was none yet."""
+        epoch, seq, ms = self.stated
+        return entry.epoch == epoch and entry.seq > seq and entry.time[0] < ms
 
     # Jumping ahead, and seeing whether what was adopted is what the log says.
 

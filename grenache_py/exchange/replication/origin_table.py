@@ -33,14 +33,18 @@ from grenache_py.exchange.replication.forgetting import (
 from grenache_py.exchange.replication.log_ring import LogRing
 from grenache_py.exchange.replication.origin import Origin
 from grenache_py.exchange.replication.origin_sets import OriginSets
+from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.replication.record_rows import signed_pair
 from grenache_py.exchange.replication.remote_orders import RemoteOrders, lease_end_ms
 from grenache_py.exchange.signed_log.entries import Entry
+from grenache_py.exchange.signed_log.statement import LifeStatement
 
-__all__ = ["ORIGINS_MAX", "OriginTable"]
+__all__ = ["ENDING_MS", "ORIGINS_MAX", "OriginTable"]
 
 #: Homes whose logs are held.
 ORIGINS_MAX = 10_000
+#: A lease is about to end so long before it does.
+ENDING_MS = 5_000
 
 
 @attrs.define
@@ -56,6 +60,8 @@ class OriginTable:
         changed: keys of those whose row is to be stored; a set in a fixed order.
         moved: keys of those whose head moved since neighbours were told; likewise.
         on_forgotten: called with the key of each home that is not held any more.
+        on_lease: called with each home whose orders are about to leave the books, left them or stay
+            out of them.
     """
 
     records: RemoteOrders
@@ -64,6 +70,7 @@ class OriginTable:
     changed: dict[str, None] = attrs.Factory(dict)
     moved: dict[str, None] = attrs.Factory(dict)
     on_forgotten: list[Callable[[str], None]] = attrs.Factory(list)
+    on_lease: Callable[[Origin], None] = lambda origin: None
     _gone: dict[str, None] = attrs.Factory(dict)
     _shares: Shares = attrs.Factory(Shares)
     ring: LogRing = attrs.field(init=False)
@@ -163,19 +170,42 @@ class OriginTable:
 
     def head_moved(self, origin: Origin) -> None:
         """The newest entry of an origin's log is another one now."""
-        self.changed[origin.home] = self.moved[origin.home] = None
+        self.changed[origin.home] = None
+        if not origin.resting:
+            self.moved[origin.home] = None
 
     def show_or_hide(self, origin: Origin, now_ms: int) -> None:
         """Let an origin's orders stand in the books while its lease holds and it is not frozen."""
         self.records.show_or_hide(origin, now_ms)
+        ending = not origin.visible
         if origin.visible:
-            self._leases.add(origin.home, lease_end_ms(origin) + 1)
+            end_ms = lease_end_ms(origin)
+            ending = end_ms - ENDING_MS <= now_ms
+            self._leases.add(origin.home, end_ms + 1 if ending else end_ms - ENDING_MS)
+        if ending:
+            self.on_lease(origin)
+
+    def stated(self, origin: Origin, statement: LifeStatement) -> None:
+        """Its newest statement says how far its log went, and what was live there."""
+        stated = statement.epoch, statement.seq, statement.ms
+        if stated == origin.stated:
+            return
+        origin.stated = stated
+        for seq, _, signed in reversed(origin.tail):
+            if seq <= statement.seq:
+                break
+            if origin.contradicts(Entry.decode(signed.payload)):
+                self.freeze(origin, "its log has an entry that was not there by its statement")
+                return
+        if origin.state is OriginState.FOLLOWING and origin.seq == statement.seq:
+            origin.compare(statement.live, statement.fingerprint)
 
     def tick(self, now_ms: int, earlier_ms: int) -> None:
         """
         Let leases that ran out take their orders out of the books; forget what is over.
 
-        Each home is looked at when its lease ends, and once in ten minutes while it is silent.
+        Each home is looked at when its lease is about to end, when it ends, and once in ten minutes
+        while it is silent.
 
         Args:
             earlier_ms: what is forgotten is judged by, as in ``new``: were it taken again by

@@ -109,6 +109,7 @@ class RemoteOrders:
         state: Signed,
         body: StateBody,
         state_seq: int,
+        late_ms: int = 0,
     ) -> None:
         """
         A new live order.
@@ -116,6 +117,7 @@ class RemoteOrders:
         Args:
             order_signed, entry: the entry that published it.
             state, body, state_seq: the entry with its newest state, that state, and its number.
+            late_ms: it queues as if it were stamped then; 0: as it is.
 
         Raises:
             RemoteProtocolError: the state is impossible.
@@ -131,6 +133,8 @@ class RemoteOrders:
         size = len(order_signed.payload)
         row = self.table.published(origin, entry, live, HIDDEN * hides, size)
         row = self._with_state(origin, row, state, body, state_seq)
+        if late_ms:
+            self.table.came_late(order.id, late_ms)
         self._changed(origin, self.table.add(origin, row), None, row)
         self.rows[order.id] = new_row(order.id, origin.home, body.version, order_signed, state)
         if order.expires is not None:
@@ -320,5 +324,7 @@ class RemoteOrders:
 
 
 def lease_end_ms(origin: Origin) -> int:
-    """Until when the orders of an origin may be matched."""
-    return origin.time[0] + origin.lease_ms + SKEW_MS
+    """Until when the orders of an origin may be matched; 0: not at all."""
+    if origin.twofold or origin.left_ms >= origin.time[0] > 0:
+        return 0
+    return max(origin.time[0] + origin.lease_ms, origin.pulse_ms) + SKEW_MS

@@ -17,7 +17,14 @@ import attrs
 
 from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.market.matching import rests
-from grenache_py.exchange.market.order import LiveOrder, Order, OrderType, Side, TimeInForce
+from grenache_py.exchange.market.order import (
+    LiveOrder,
+    Order,
+    OrderKey,
+    OrderType,
+    Side,
+    TimeInForce,
+)
 from grenache_py.exchange.replication.packed_rows import PackedRows
 from grenache_py.exchange.signed_log.entries import Entry
 
@@ -102,7 +109,9 @@ class RemoteRow(NamedTuple):
 #: Big-endian, so that rows compare by time, then id, as their first bytes do.
 _LAYOUT = ">QI16sIHHQQQQQQQQQHHI"
 _ORDER_KEY_BYTES, _ID_AT, _FLAGS_AT, _PLACE_AT = 28, 12, 34, 112
-_FLAGS, _PLACE = Struct(">H"), Struct(">I")
+_FLAGS, _PLACE, _STAMP = Struct(">H"), Struct(">I"), Struct(">QI")
+#: After the counter of any stamp.
+_LAST = 2**32 - 1
 
 
 @attrs.define(eq=False)
@@ -177,6 +186,7 @@ class RemoteRows:
         self.origins: dict[int, Origin] = {}
         self._rows = PackedRows(_LAYOUT, _ID_AT)
         self._homes = 0
+        self._late: dict[str, int] = {}  # by id, as if stamped then
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -258,13 +268,32 @@ class RemoteRows:
             self._rows.put_field(moved, _PLACE_AT, _PLACE, row.place)
         if not numbers:
             del self.origins[row.home]
+        self._late.pop(row.id.hex(), None)
         self._rows.remove(number)
 
     # What a book asks.
 
-    def key(self, number: int) -> bytearray:
-        """What orders are sorted by in a price level: as their keys, as bytes."""
-        return self._rows.part(number, _ORDER_KEY_BYTES)
+    def came_late(self, order_id: str, as_of_ms: int) -> None:
+        """Have an order, which is not there yet, queue as if it were stamped at ``as_of_ms``."""
+        self._late[order_id] = as_of_ms
+
+    def turn(self, number: int) -> bytearray:
+        """What orders are sorted by in a price level, as bytes: their keys, or later."""
+        key = self._rows.part(number, _ORDER_KEY_BYTES)
+        if self._late and (late_ms := self._late.get(key[_ID_AT:].hex())) is not None:
+            key[:_ID_AT] = _STAMP.pack(late_ms, _LAST)
+        return key
+
+    def turn_of(self, live: LiveOrder) -> OrderKey:
+        """See ``RowTable``."""
+        late_ms = self._late.get(live.order_id)
+        return live.key if late_ms is None else (late_ms, _LAST, live.order_id)
+
+    def late(self, number: int) -> OrderKey | None:
+        """See ``RowTable``."""
+        if not self._late or (row := self.row(number)).id.hex() not in self._late:
+            return None
+        return row.key_ms, row.key_counter, row.id.hex()
 
     def order(self, number: int) -> LiveOrder:
         """An order in this peer's units: a copy, for whoever trades with it."""

@@ -32,6 +32,11 @@ __all__ = ["WAITING_MAX", "Replica"]
 
 #: Entries of one origin that may wait for a gap to close; later ones are fetched again.
 WAITING_MAX = 1_024
+#: An order that comes so long after its stamp queues as if stamped so long ago
+#: (docs/design/distributed-core.rst#late-orders).
+LATE_MS = 10_000
+#: A heartbeat so long after the entry before it only keeps a resting log alive.
+RESTING_MS = 300_000
 
 
 class Replica:
@@ -53,6 +58,8 @@ class Replica:
         applied: entries applied.
         early: the last entry that was not believed yet because its stamp is too far ahead: its
             home, the stamp in ms, and when it came, in ms; None: there was none.
+        attentive_at: from when on an order that comes late was late at its home, in seconds: this
+            peer has had neighbours for a while.
         on_entry: called with a home, the time in ms of an entry of its log that was applied, and
             the time, after all that the entry tells was taken in.
     """
@@ -72,6 +79,7 @@ class Replica:
         self.records = records
         self.applied = 0
         self.early: tuple[str, int, int] | None = None
+        self.attentive_at = 0.0
         self._clock = clock
         self._verifier = verifier
         self._outbox = outbox
@@ -107,6 +115,8 @@ class Replica:
             return Received("known", None)  # long silent: forgotten by everybody
         known = self.forks.known(origin, entry, signed)
         if known is not None:
+            if entry.beat is not None and origin.is_unproven_head(entry, signed):
+                origin.heard_beat(entry.beat)
             return Received(known, origin)
         entry.check_canonical(signed.payload)
         digest = self._verifier.check(signed, entry.home).hex()
@@ -149,8 +159,14 @@ class Replica:
         if entry.time <= origin.time:
             self._table.freeze(origin, f"entry {entry.seq} is not later than the one before")
             return
+        if origin.contradicts(entry):
+            self._table.freeze(origin, f"entry {entry.seq} was not there by its statement")
+            return
         self._clock.merge(*entry.time, now)
+        rested_ms = entry.time[0] - origin.time[0]
         origin.seq, origin.hash, origin.time = entry.seq, digest, entry.time
+        still = origin.pulse_ms > entry.time[0] and not (entry.states or entry.trades)
+        origin.resting = still and rested_ms > RESTING_MS
         self._table.ring.keep(origin, entry.seq, digest, signed, entry.beat is not None)
         self.applied += 1
         self._table.head_moved(origin)
@@ -161,7 +177,7 @@ class Replica:
                 check_order_id(entry.order, entry.home)
                 origin.published = (signed, entry)
             for state in entry.states:
-                self._state(origin, entry, signed, state)
+                self._state(origin, entry, signed, state, now)
         except RemoteProtocolError as error:
             self._table.freeze(origin, f"entry {entry.seq}: {error}")
             return
@@ -174,7 +190,9 @@ class Replica:
         self._table.show_or_hide(origin, self._clock.read_ms(now))
         self.on_entry(origin.home, entry.time[0], now)
 
-    def _state(self, origin: Origin, entry: Entry, signed: Signed, state: StateBody) -> None:
+    def _state(
+        self, origin: Origin, entry: Entry, signed: Signed, state: StateBody, now: float
+    ) -> None:
         record = origin.records.find(state.order_id)
         terminal = state.open == "0" and state.reserved == "0"
         published = origin.published
@@ -198,7 +216,10 @@ class Replica:
                 return  # or it was adopted from a neighbour that was further, and is over
             if not self.records.has_room(origin):
                 return  # not held; the next heartbeat shows it
-            self.records.insert(origin, *published, signed, state, entry.seq)
+            by_ms = self._clock.earlier_ms(now) - LATE_MS
+            late = published[1].time[0] < by_ms and now >= self.attentive_at
+            late_ms = by_ms if late else 0
+            self.records.insert(origin, *published, signed, state, entry.seq, late_ms)
             return
         if state.version <= record.version:
             raise RemoteProtocolError(f"order {state.order_id} went back to an older version")

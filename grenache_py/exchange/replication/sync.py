@@ -32,11 +32,18 @@ from grenache_py.exchange.replication.fetching import Fetching
 from grenache_py.exchange.replication.head_exchange import HeadExchange
 from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.intake import Intake
+from grenache_py.exchange.replication.lease_exchange import LeaseExchange
+from grenache_py.exchange.replication.leases import Leases
 from grenache_py.exchange.replication.live_set_index import LiveSetIndex
 from grenache_py.exchange.replication.sync_responder import SyncResponder
 from grenache_py.exchange.signed_log.head import Head
 
 __all__ = ["Sync"]
+
+#: Who had no neighbour, or did not look for so long, was absent ...
+ABSENT_S = 5.0
+#: ... and catches up for so long: what comes late then was not late at its home.
+CATCHING_UP_S = 60.0
 
 
 class Sync:
@@ -46,6 +53,7 @@ class Sync:
     Attributes:
         intake: the way of every entry into the replica.
         catchup: on live sets.
+        leases: which homes have shown that they live; ``signs`` tells of it.
     """
 
     def __init__(
@@ -60,9 +68,15 @@ class Sync:
         self._held_logs = held_logs
         self.intake = Intake(peering, held_logs)
         self.catchup = CatchUp(self.intake, live, rng, now)
+        adoption = held_logs.replica.adoption
+        self.leases = Leases(adoption.verifier)
+        self.signs = LeaseExchange(peering, adoption.table, self.leases, adoption.clock, rng)
         self._fetching = Fetching(self.intake, self.catchup)
+        self.signs.on_other_self = held_logs.replica.forks.other_self
+        self.signs.learn = lambda home, link, now: self._fetching.look_again([home], link, now)
         self._heads = HeadExchange(self.intake, self._fetching, rng, now)
         SyncResponder(peering, held_logs, live)
+        self._rng, self._heard_at = rng, 0.0
         peering.on_ready.append(self._joined)
         peering.on_gone.append(self._left)
         peering.on_heartbeat = self._heartbeat
@@ -125,9 +139,16 @@ class Sync:
     def _heartbeat(self, lazy: list[PeerLink], now: float) -> None:
         links = self._peering.ready()
         helpers = self.intake.helpers
+        if not (links and 0 <= now - self._heard_at < ABSENT_S):
+            self._held_logs.replica.attentive_at = now + CATCHING_UP_S
+        self._heard_at = now
         self.intake.expire(now)
         self._heads.heartbeat(links, lazy, now)
         self._fetching.expire(now)
         self.catchup.heartbeat(now)
         self._fetching.consider_all(sorted(links, key=helpers.rank), now)
         self._fetching.catch_up(now)
+        self.signs.heartbeat(now)
+        if self.leases.homes and links:  # else heartbeats come, and show it
+            doubtful = self._held_logs.doubtful(now)
+            self._fetching.look_again(doubtful, self._rng.choice(links), now)

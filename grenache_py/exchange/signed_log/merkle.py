@@ -62,8 +62,8 @@ def check_canonical(what: str, value: Struct, payload: str) -> None:
 _encode = json.Encoder().encode
 
 
-def _message(network: str, root: bytes) -> bytes:
-    return b"grenache-exchange/1\0" + network.encode() + b"\0" + root
+def _message(network: str, root: bytes, what: bytes = b"1") -> bytes:
+    return b"grenache-exchange/" + what + b"\0" + network.encode() + b"\0" + root
 
 
 class Wire(Struct, omit_defaults=True, frozen=True, gc=False):
@@ -203,6 +203,10 @@ class Sealer:
         self._drafts.append(draft)
         return draft
 
+    def sign(self, what: bytes, body: bytes) -> bytes:
+        """A signature over bytes that are no payload; ``what`` they are is signed with them."""
+        return self._identity.sign(_message(self._network, body, what))
+
     def seal(self) -> None:
         """Sign all payloads added since the last call."""
         drafts, self._drafts = self._drafts, []
@@ -242,6 +246,11 @@ class Verifier:
         self._young: set[tuple[str, bytes, bytes]] = set()
         self._old: set[tuple[str, bytes, bytes]] = set()
         self.signatures_checked = 0
+
+    def signed(self, key: str, what: bytes, body: bytes, signature: bytes) -> bool:
+        """Whether ``key`` made this `Sealer.sign`."""
+        self.signatures_checked += 1
+        return self._scheme.verify(key, _message(self._network, body, what), signature)
 
     def check(self, signed: Signed, key: str) -> bytes:
         """

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from grenache_py.exchange.daemon.role.stored_markets import StoredMarkets
+from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.home import heartbeat
 from grenache_py.exchange.storage import snapshot
 from tests.support.peers import BTC, Network
 
@@ -40,3 +44,16 @@ def test_the_stored_book_has_others_orders_while_their_leases_hold() -> None:
     assert not asks, "the lease of the other is over"
     stored, held = seen(net)
     assert stored == held
+
+
+def test_a_book_is_refused_where_pulses_that_nobody_stores_show_who_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEATING_HOMES_MAX", 0)
+    net = Network(2)
+    net.link(0, 1)
+    net.place(0, "sell", 3, 100)
+    net.run(60.0)
+    assert net.book(1)[1] == [(100, 3)], "its log rests"
+    with pytest.raises(StoreError, match="ask the daemon that serves"):
+        seen(net)

@@ -53,8 +53,8 @@ def test_a_hello_names_no_key() -> None:
     ("more", "why"),
     [
         ({"network": "test"}, "network"),
-        ({"protocol": (2, 2)}, r"no common protocol version: \[3, 4\] here, \[2, 2\] there"),
-        ({"protocol": (5, 9)}, "protocol"),
+        ({"protocol": (2, 2)}, r"no common protocol version: \[3, 5\] here, \[2, 2\] there"),
+        ({"protocol": (6, 9)}, "protocol"),
         ({"markets": {"BTC-USD": ("0.1", "0.0001")}}, "tick 0.01"),
     ],
 )

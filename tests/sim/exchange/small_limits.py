@@ -170,6 +170,9 @@ LIMITS = {
     "heads": Limit(
         lambda node: len(node.replica.origins) >= 2, ((head_exchange, "HEADS_PER_MESSAGE_MAX", 1),)
     ),
+    "few homes": Limit(
+        lambda node: len(node.sync.leases.homes) >= 3, ((heartbeat, "BEATING_HOMES_MAX", 0),)
+    ),
     "undelivered": Limit(
         lambda node: len(node.peering._undelivered._piles) >= 1,
         ((undelivered, "PEERS_MAX", 1), (undelivered, "MESSAGES_MAX", 1)),

@@ -30,6 +30,17 @@ def test_two_homes_with_standbys_trade_with_each_other_under_every_fault_of_the_
     assert sometimes["trade between homes"]
 
 
+def test_a_takeover_among_many_homes_is_not_taken_for_two_machines_with_one_key() -> None:
+    sometimes: Counter[str] = Counter()
+    kinds = ("daemon crash", "daemon pause", "promoted", "cut from database")
+    for seed in range(6):
+        report = run_standby(
+            seed, standby=kinds, faults=("clock offset",), also=("limit: few homes",)
+        )
+        sometimes.update(report.sometimes)
+    assert sometimes["takeover"] and sometimes["limit: few homes"]
+
+
 @pytest.mark.parametrize("ablation", STANDBY_ABLATIONS, ids=lambda a: f"{a.rule} {a.name}")
 def test_a_rule_switched_off_is_noticed(ablation: StandbyAblation) -> None:
     found = seeds_until_noticed(ablation)

@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import textwrap
 from typing import Any
+from unittest import mock
 
+from grenache_py.exchange.home import heartbeat
 from grenache_py.exchange.market.order import NewOrder
 from grenache_py.exchange.signed_log.entries import GENESIS, HeartbeatBody
 from grenache_py.exchange.signed_log.merkle import Sealer
@@ -115,8 +117,15 @@ def examples() -> dict[str, tuple[bytes, bytes]]:
     liar.notify("gossip.publish", entries=stories)  # two entries, one number
     liar.send({"jsonrpc": "2.0", "id": 1, "method": "sync.records", "params": {"ids": "all"}})
     world.clock.run_until(60.0)
+    with mock.patch.object(heartbeat, "BEATING_HOMES_MAX", 0):
+        world.clock.run_until(95.0)
+        wanted = {"homes": [second.identity.key]}
+        first.do(
+            lambda node, now: node.peering.notify(node.peering.ready()[0], "lease.want", wanted)
+        )
+        world.clock.run_until(96.0)
     first.do(lambda node, now: node.goodbye(now))
-    world.clock.run_until(61.0)
+    world.clock.run_until(97.0)
     return seen
 
 

@@ -42,6 +42,8 @@ MONTH = 10
 DENSE = 1_000_000
 #: One seed in so many has all that its homes committed written and read, whoever else reads it.
 WRITTEN = 5
+#: The limit with which homes show by pulses that they live.
+PULSES = "few homes"
 #: Clients change their minds about orders among so many newest ones.
 RECENT = 200
 
@@ -137,7 +139,10 @@ class World:
         attacks: tuple[str, ...] | None = None
         if drawn and not also:
             wide = tuple(k for k in WIDE_KINDS if wide_rng.random() < 0.2 and ready(k))
-            limits = _some(wide_rng, 0.07, "limit: ", tuple(small_limits.LIMITS))
+            known = tuple(name for name in small_limits.LIMITS if name != PULSES)
+            limits = _some(wide_rng, 0.07, "limit: ", known)
+            if random.Random(f"pulses {seed}").random() < 0.1:  # it changes no other draw
+                limits = (*limits, PULSES)
             if wide_rng.random() < 0.3 and peers > 2 and not evil:
                 lies = _some(wide_rng, 0.3, "neighbour: ", Liar.KINDS)
         wide = (*wide, *(kind for kind in also if kind in WIDE_KINDS))
@@ -549,7 +554,8 @@ class World:
             except OrderError as error:
                 raise Violation(f"O10: {peer.name} refuses an honest order: {error}") from None
             self.clock.run_until(self.clock.now + 3.0)
-        self.clock.run_until(self.clock.now + 3.0)
+        # A commit of a slow disk takes 5 s, and one may follow another at either home.
+        self.clock.run_until(self.clock.now + (20.0 if "slow disk" in self.kinds else 3.0))
         if not lives[1].filled:
             raise Violation(f"O10: {buyer.name} cannot buy what is for sale: {lives[1]}")
         self.network.count("still trades")

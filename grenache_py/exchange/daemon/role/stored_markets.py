@@ -12,6 +12,8 @@ import attrs
 
 from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.effects.rows import Snapshot
+from grenache_py.exchange.errors import StoreError
+from grenache_py.exchange.home.heartbeat import is_many
 from grenache_py.exchange.home.order_rows import own_from_row
 from grenache_py.exchange.home.tape import Tape
 from grenache_py.exchange.market.book import Book
@@ -60,7 +62,15 @@ class StoredMarkets:
             snapshot: what the store holds of them.
             home: whose store it is.
             now: when leases have to hold.
+
+        Raises:
+            StoreError: pulses show which homes live, and they are not stored.
         """
+        if is_many(len(snapshot.origins), before=True):
+            raise StoreError(
+                "refused",
+                "it does not say which of the many homes live; ask the daemon that serves",
+            )
         rows = RemoteRows(self.markets)
         books = {symbol: Book(market, rows) for symbol, market in self.markets.items()}
         for row in snapshot.orders:
