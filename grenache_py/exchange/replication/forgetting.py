@@ -13,17 +13,20 @@ from grenache_py.exchange.replication.origin import Origin
 __all__ = [
     "BYTES_PER_ORIGIN_MAX",
     "EXPIRED_MS",
+    "IDLE_MS",
+    "NEW_MS",
     "RECORD_BYTES_MAX",
     "WAITING_BYTES_MAX",
     "expired",
     "is_over",
     "over_ms",
-    "rank",
     "too_old",
 ]
 
 #: A home without orders is forgotten so long after its last stamp.
 IDLE_MS = 600_000
+#: One that was held for so long is no newcomer: it gives way to none while it lives and has orders.
+NEW_MS = 3_600_000
 #: One with orders, and they with it.
 DEAD_MS = 7 * 86_400_000
 #: An order that expired and that its home has not closed is dropped after.
@@ -65,8 +68,3 @@ def expired(expires_ms: int | None, is_open: bool, stamp_ms: int, now_ms: int) -
     """
     limit = now_ms - EXPIRED_MS
     return expires_ms is not None and expires_ms < limit and (is_open or stamp_ms < limit)
-
-
-def rank(origin: Origin) -> tuple[bool, bool, int]:
-    """What goes first when there is no room: silent homes; without orders; the oldest."""
-    return bool(origin.records), bool(origin.frozen), origin.heard_ms

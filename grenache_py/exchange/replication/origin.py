@@ -61,7 +61,8 @@ class Origin:
             step of many trades takes several entries.
         expected: fingerprint and size of the live set by the log, while ``records`` are not known
             to be it; None before the first heartbeat.
-        on_change: called when its state or ``visible`` changed, or ``waiting`` began or ended.
+        on_change: called when its state or ``visible`` changed, ``waiting`` began or ended, or its
+            first order came or its last one went.
         agreed: epoch and number of the last entry after which its home agreed with ``records``.
         jumps: how often entries were left out: a new epoch, or a heartbeat that was jumped to.
         frozen: in state FROZEN only: why nothing of this origin is believed any more; else "".

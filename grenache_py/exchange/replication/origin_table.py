@@ -24,10 +24,10 @@ from grenache_py.exchange.peers.shares import Shares
 from grenache_py.exchange.replication.deadlines import Deadlines
 from grenache_py.exchange.replication.forgetting import (
     IDLE_MS,
+    NEW_MS,
     WAITING_BYTES_MAX,
     is_over,
     over_ms,
-    rank,
     too_old,
 )
 from grenache_py.exchange.replication.log_ring import LogRing
@@ -76,6 +76,7 @@ class OriginTable:
     ring: LogRing = attrs.field(init=False)
     _leases: Deadlines = attrs.Factory(Deadlines)
     _silent: Deadlines = attrs.Factory(Deadlines)
+    _new: Deadlines = attrs.Factory(Deadlines)
 
     def __attrs_post_init__(self) -> None:
         self.ring = LogRing(self.origins)
@@ -105,29 +106,31 @@ class OriginTable:
         if origin.home not in self.origins:
             if len(self.origins) >= ORIGINS_MAX and not self._make_room(stamp_ms, teller):
                 return False
-            self._hold(origin, teller)
+            self._hold(origin)
+            self._shares.add(teller, origin.home)
+            self._new.add(origin.home, stamp_ms + NEW_MS)
             self._silent.add(origin.home, stamp_ms + IDLE_MS)
-        origin.heard_ms = max(origin.heard_ms, stamp_ms)
+        if stamp_ms > origin.heard_ms:
+            origin.heard_ms = stamp_ms
+            self.sets.heard(origin)
         return True
 
-    def _hold(self, origin: Origin, teller: str) -> None:
+    def _hold(self, origin: Origin) -> None:
         self.origins[origin.home] = origin
-        self._shares.add(teller, origin.home)
         origin.on_change = self.sets.note
         self.sets.note(origin)
 
     def _make_room(self, stamp_ms: int, teller: str) -> bool:
-        silent = [origin for origin in self.origins.values() if not origin.visible]
-        if silent:
-            first = min(silent, key=rank)
-            if stamp_ms > first.heard_ms:  # or two that are both silent would go in turn
-                self.forget(first)
-                return True
+        spare = self.sets.first_spare()
+        if spare is not None:
+            first = self.origins[spare]
+            if not first.visible and stamp_ms <= first.heard_ms:
+                return False  # or two that are both silent would go in turn
+        elif len(self._shares):
+            first = self.origins[self._shares.gives_way(teller)]
+        else:
             return False
-        victim = self._shares.gives_way(teller)
-        if self._shares.count(self._shares.teller(victim)) <= self._shares.count(teller) + 1:
-            return False
-        self.forget(self.origins[victim])
+        self.forget(first)
         return True
 
     def forget(self, origin: Origin) -> None:
@@ -140,6 +143,7 @@ class OriginTable:
         self.sets.forget(origin.home)
         self._leases.discard(origin.home)
         self._silent.discard(origin.home)
+        self._new.discard(origin.home)
         self._shares.remove(origin.home)
         self._gone[origin.home] = None
         for forgotten in self.on_forgotten:
@@ -204,6 +208,8 @@ class OriginTable:
         """
         Let leases that ran out take their orders out of the books; forget what is over.
 
+        Who was held for an hour gives way to no newcomer as long as it lives and has orders.
+
         Each home is looked at when its lease is about to end, when it ends, and once in ten minutes
         while it is silent.
 
@@ -217,6 +223,8 @@ class OriginTable:
             self.show_or_hide(origin, now_ms)
             if not origin.visible:
                 self._silent.add(home, over_ms(origin))
+        for home in self._new.due(earlier_ms):
+            self._shares.remove(home)
         for home in self._silent.due(earlier_ms):
             origin = self.origins[home]
             if is_over(origin, earlier_ms):
@@ -248,7 +256,7 @@ class OriginTable:
     def restore(self, snapshot: Snapshot) -> None:
         """Take back what an earlier life of this peer stored; no order stands in a book yet."""
         for row in snapshot.origins:
-            self._hold(Origin.restored(row), "")
+            self._hold(Origin.restored(row))
             self._leases.add(row.origin, 0)
         unreadable = list[RecordGone]()
         for kept in snapshot.records:
@@ -257,6 +265,8 @@ class OriginTable:
             except RemoteProtocolError:
                 # The next heartbeat of its home shows that it is missing, and it is fetched again.
                 unreadable.append(RecordGone(kept.order_id))
+        for origin in sorted(self.origins.values(), key=lambda each: each.heard_ms):
+            self.sets.heard(origin)
         self.records.rows.clear()  # they are stored already
         self.records.rows.update((row.order_id, row) for row in unreadable)
 

@@ -136,6 +136,8 @@ class RemoteOrders:
         if late_ms:
             self.table.came_late(order.id, late_ms)
         self._changed(origin, self.table.add(origin, row), None, row)
+        if len(origin.records) == 1:
+            origin.on_change(origin)
         self.rows[order.id] = new_row(order.id, origin.home, body.version, order_signed, state)
         if order.expires is not None:
             self._expiring.add(order.id, order.expires - EXPIRY_MARGIN_MS + 1)
@@ -258,6 +260,8 @@ class RemoteOrders:
             if not hidden.orders:
                 del self.hidden[market]
         self.table.remove(record.number)
+        if not origin.records:
+            origin.on_change(origin)
 
     def hides(self, order_id: str) -> bool:
         """Whether an order is held and not shown because of its tick or lot."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+
 import pytest
 
 from grenache_py.exchange.peers.link import PeerLink
@@ -13,6 +16,7 @@ from grenache_py.exchange.signed_log.keys import Identity
 from grenache_py.exchange.signed_log.live_set import element
 from grenache_py.exchange.signed_log.merkle import Signed
 from tests.exchange.replication.test_replica import ALICE, Author
+from tests.sim.exchange.flood import flooded
 from tests.support.peers import Network
 
 DAY_S = 86_400.0
@@ -52,10 +56,11 @@ def test_homes_with_one_heartbeat_do_not_fill_the_table_for_ever(
         replica.receive(beat(made_up(net, number)), net.now, "evil")
     assert len(replica.origins) == stored(net, "origins") == 20
     assert ALICE.key in replica.origins
-    # They are live. Whoever told most of them gives way all the same.
+    # They are live. One without orders gives way all the same.
     bob = made_up(net, 7)
     assert replica.receive(bob.order(), net.now, "honest").verdict == "applied"
-    assert replica.receive(beat(made_up(net, 200)), net.now, "evil").verdict == "full"
+    assert replica.receive(beat(made_up(net, 200)), net.now, "evil").verdict == "applied"
+    assert {ALICE.key, bob.identity.key} <= set(replica.origins)
     later(net, 30)
     carol = made_up(net, 8)  # now they are silent, and any newcomer goes first
     assert replica.receive(beat(carol), net.now, "evil").verdict == "applied"
@@ -63,6 +68,32 @@ def test_homes_with_one_heartbeat_do_not_fill_the_table_for_ever(
     later(net, forgetting.IDLE_MS / 1000 + 30)
     assert set(replica.origins) == {ALICE.key, bob.identity.key}
     assert stored(net, "origins") == 2
+
+
+@pytest.mark.parametrize("orders", [False, True])
+def test_a_strangers_home_costs_as_much_in_a_full_table_as_in_a_small_one(
+    orders: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs = []
+    for homes in (20, 400):
+        monkeypatch.setattr(origin_table, "ORIGINS_MAX", homes)
+        net = Network(1)
+        replica, calls = net[0].replica, 0
+
+        def count(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += event in {"call", "c_call"}
+
+        told = [made_up(net, number) for number in range(homes + 1)]
+        *first, last = [author.order() if orders else beat(author) for author in told]
+        for signed in first:
+            replica.receive(signed, net.now, "evil")
+        sys.setprofile(count)
+        replica.receive(last, net.now, "evil")
+        sys.setprofile(None)
+        assert len(replica.origins) == homes and told[-1].identity.key in replica.origins
+        costs.append(calls)
+    assert costs[1] < costs[0] + 100
 
 
 def test_what_is_forgotten_does_not_come_back_by_itself_but_with_its_home() -> None:
@@ -279,3 +310,22 @@ def test_a_home_with_orders_stays_frozen_when_its_proof_gives_way(
     homes = {made_up(net, number).identity.key for number in (100, 101, 102)}
     assert {home for home, origin in replica.origins.items() if origin.frozen} == homes
     assert stored(net, "records") == 3
+
+
+@pytest.mark.parametrize("relayed", [False, True])
+@pytest.mark.parametrize("orders", [False, True])
+def test_a_flood_of_homes_pushes_out_nobody_of_yesterday_and_newcomers_are_seen(
+    orders: bool, relayed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(origin_table, "ORIGINS_MAX", 500)
+    seen = flooded(3_000, orders, relayed)
+    assert (seen.old_lost, seen.late, seen.most) == (0, 0, 500)
+    assert seen.newcomers >= 2 and seen.present > 0.7
+
+
+def test_without_the_hour_a_flood_pushes_out_homes_of_yesterday(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(origin_table, "ORIGINS_MAX", 500)
+    monkeypatch.setattr(origin_table, "NEW_MS", 10**12)
+    assert flooded(3_000, orders=True, relayed=True).old_lost > 0

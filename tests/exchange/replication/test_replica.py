@@ -149,8 +149,10 @@ def test_when_too_many_homes_are_known_a_new_one_is_not_held_and_a_known_one_can
 ) -> None:
     monkeypatch.setattr(origin_table, "ORIGINS_MAX", 1)
     replica = net[0].replica
+    monkeypatch.setattr(origin_table, "NEW_MS", -1_000)  # who is held is no newcomer
     first = alice.order(price="1")
     replica.receive(first, net.now)
+    replica.tick(net.now)
     bob = Author(net.now, Identity.from_seed(b"b" * 32))
     order, beat = bob.order(), bob.entry(beat=HeartbeatBody(20_000, 1, "0" * 64))
     assert replica.receive(order, net.now).verdict == "full"
