@@ -37,6 +37,8 @@ PAGE_CACHE_KIB = 64 * 1024
 #: Rows changed between two checkpoints, some 100 MiB of the write-ahead log: so rarely that far
 #: less than one commit in a hundred meets the end of one.
 CHECKPOINT_CHANGES = 80_000
+#: Or by how much its file grew: of a commit with few rows each takes several pages.
+CHECKPOINT_BYTES = 64 * 1024 * 1024
 #: The log's file is cut to this length when it begins anew, or a reader held it longer.
 WAL_KEPT_BYTES = 128 * 1024 * 1024
 #: Beyond this the writer itself folds the log into the file, and fails when it cannot.
@@ -79,8 +81,8 @@ class Database:
         self._steps = schema_steps() if steps is None else steps
         self._connection: Connection | None = None
         self._shelf = tables.Shelf(0, 0, -1)
-        # In numbers of changed rows:
-        self._changed = self._checkpoint_at = self._bound_at = 0
+        self._changed = self._checkpoint_at = 0  # in numbers of changed rows
+        self._grown_at = self._bound_at = 0  # in bytes of the log's file
 
     def connect(self) -> Connection:
         """Open the SQLite connection (a double may hand out another one)."""
@@ -238,11 +240,9 @@ class Database:
 
     def _bound_log(self, connection: Connection) -> None:
         """Fold a log that grew too long: a disk that cannot take it must take no more orders."""
-        if self._changed < self._bound_at:
-            return
-        self._bound_at = self._changed + CHECKPOINT_CHANGES
-        if self.log_bytes > WAL_BYTES_MAX:
-            _fold(connection)
+        if self.log_bytes > max(WAL_BYTES_MAX, self._bound_at):
+            _fold(connection)  # not each time: readers are waited for
+            self._bound_at = self.log_bytes + CHECKPOINT_BYTES
 
     @property
     def log_bytes(self) -> int:
@@ -254,17 +254,19 @@ class Database:
         if self._connection is not None and self.log_bytes > WAL_KEPT_BYTES:
             with translated(self.path):
                 _fold(self._connection)
+        self._grown_at = self.log_bytes + CHECKPOINT_BYTES
 
     # Checkpoints beside the commits.
 
     @property
     def checkpoint_due(self) -> bool:
         """Whether enough was committed since the last one; may be asked on any thread."""
-        return self._changed >= self._checkpoint_at
+        return self._changed >= self._checkpoint_at or self.log_bytes >= self._grown_at
 
     def checkpoint_begins(self) -> None:
-        """One is being made, or tried; the next is due after as many changes again."""
+        """One is being made, or tried; the next is due after as much again."""
         self._checkpoint_at = self._changed + CHECKPOINT_CHANGES
+        self._grown_at = self.log_bytes + CHECKPOINT_BYTES
 
     def connect_for_checkpoints(self) -> Connection:
         """A connection for ``checkpoint`` on another thread. Raises StoreError."""

@@ -45,6 +45,7 @@ def path(tmp_path: Path) -> str:
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "CHECKPOINT_CHANGES", 100)  # a batch
+    monkeypatch.setattr(database, "CHECKPOINT_BYTES", 20 * PAGE)
 
 
 def batch(number: int, orders: int = 50) -> list[Row]:
@@ -134,6 +135,24 @@ def trading(path: str) -> Iterator[Trading]:
 def test_the_log_stays_short_while_commits_never_pause(trading: Trading) -> None:
     few = trading.goes_on(4)
     assert trading.goes_on(20) < 2 * few
+
+
+def test_the_log_of_who_commits_little_at_a_time_stays_short_too(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "CHECKPOINT_CHANGES", 10**9)
+    monkeypatch.setattr(database, "CHECKPOINT_BYTES", 100 * PAGE)
+    monkeypatch.setattr(database, "WAL_KEPT_BYTES", 200 * PAGE)
+    held = Database(path)
+    held.open()
+    here: Any = Here()
+    checkpoints = Checkpoints(held, here, here, Clock())
+    for number in range(300):  # one order changes several pages
+        held.commit(batch(number, orders=1))
+        checkpoints.after_commit()
+        assert wal_pages(path) < 350
+    Deferred.fromCoroutine(checkpoints.close())
+    held.close()
 
 
 @contextmanager
