@@ -10,7 +10,7 @@ PYTEST  = $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types rooms dead words docs man architecture pytest trial fuzz fuzz-engine \
-    mutants evil dashboards test-containers test-systemd sim soak soak-standby soak-ring crash sim-dht bench-grape bench-network bench-gossip bench-scale bench-fairness bench-krpc \
+    mutants evil dashboards test-containers test-systemd sim soak soak-standby soak-ring crash crash-points sim-dht bench-grape bench-network bench-gossip bench-scale bench-fairness bench-krpc \
     bench-store bench-market bench-rpc news changelog release test-release clean
 
 help: ## list the targets
@@ -111,6 +111,10 @@ sim: $(STAMP) ## the exchange under simulated trouble (SEEDS=1000, START=0)
 KILLS ?= 200
 crash: $(STAMP) ## kill -9 a loaded daemon again and again, hold it to its promises (KILLS=200, 8 min)
 	$(BIN)/python -m tests.crash --kills $(KILLS)
+
+POINTS ?= 1000
+crash-points: $(STAMP) ## kill a store at each of its calls to the disk, from journal to tables and at a start (strace; POINTS=1000, 10 min)
+	$(BIN)/python -m tests.crash.points --kills $(POINTS)
 
 MINUTES ?= 2
 soak: $(STAMP) ## real peers and grapes: kill -9, SIGSTOP, restarts, network cuts, an audit (MINUTES=2)

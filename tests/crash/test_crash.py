@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.crash import points
 from tests.crash.__main__ import ROOT, torment
 from tests.exchange.storage.test_database import can_mount
 
@@ -16,6 +18,12 @@ pytestmark = pytest.mark.network
 
 def test_a_killed_daemon_keeps_every_promise(tmp_path: Path) -> None:
     assert torment(tmp_path, kills=4, seed=20261122, traders=4) > 50
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_a_store_killed_as_it_calls_the_disk_has_each_batch_once(tmp_path: Path) -> None:
+    *_, (batches, _) = points.torment(tmp_path, kills=10, seed=1)
+    assert batches > 2  # it came beyond the making of the tables
 
 
 FULL_DISK = """
