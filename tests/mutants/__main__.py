@@ -12,6 +12,7 @@ puts all mutants into one order, of which a sample is the beginning.
 With ``--record`` what became of each mutant is written to a file, one JSON object a line, and a
 later run with the same file goes on where this one ended: those that were killed are not judged
 again, those that survived are, last. So a sample can be judged in parts, with new tests in between.
+Which lines each test runs is kept beside it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants.footprints import Footprints
 from tests.mutants.mutations import LISTED, ROOMS, Mutant, listed, mutants_of
 from tests.mutants.runner import MutantRunner
 
@@ -163,7 +165,8 @@ def judge(chosen: argparse.Namespace) -> int:
             path, function, diff = mutant.name
             print(f"\n# {outcome}\n{path} {function}", *diff, sep="\n", flush=True)
 
-    runner = MutantRunner(ahead, told, chosen.budget)
+    beside = chosen.record and chosen.record.with_suffix(".footprints")
+    runner = MutantRunner(ahead, told, chosen.budget, Footprints(beside))
     quiet = ["-p", "no:twisted", "-p", "no:terminal", "-m", "not network and not interop"]
     quiet += ["-o", "addopts=--strict-markers --import-mode=importlib -p no:cacheprovider"]
     tests = [path for path in TESTS if Path(path).exists()]

@@ -2,9 +2,10 @@
 Run the mutants of a sample, each in a forked process of one pytest session.
 
 The session collects the tests once and runs them once, unchanged, to learn which test runs which
-lines and how long it takes. For each mutant a child is forked, the changed function's code is put
-in place of the original's, and the tests that run the changed statement are run until one fails:
-the quickest first, and rather those of its own room and those that killed mutants of its function.
+lines and how long it takes, unless an earlier session did. For each mutant a child is forked, the
+changed function's code is put in place of the original's, and the tests that run the changed
+statement are run until one fails: the quickest first, and rather those of its own room and those
+that killed mutants of its function.
 A test that kills for the first time has to pass in a child without a mutant too: one that may not
 run twice would kill them all. Nothing is written anywhere.
 """
@@ -18,9 +19,7 @@ import signal
 import sys
 import time
 import types
-from collections import Counter
-from collections.abc import Callable
-from functools import cache
+from collections import Counter, defaultdict
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from typing import Any
 import coverage
 import pytest
 
+from tests.mutants.footprints import Footprint, Footprints, digest
 from tests.mutants.mutations import EXCHANGE, Mutant
 
 #: A test that takes so many times its CPU seconds, and these besides, has an endless loop.
@@ -46,14 +46,18 @@ class MutantRunner:
     Args:
         told: called with each mutant and its outcome: "killed", "timeout", "survived", "no test".
         budget_s: the tests of one mutant that take longer, all together, are left out: the slowest.
+        footprints: of the tests, as far as they are known; the others are learned.
 
     Attributes:
         failed: tests that fail without any mutant.
         judged: whether the whole sample has run.
     """
 
-    def __init__(self, mutants: list[Mutant], told: Any, budget_s: float) -> None:
+    def __init__(
+        self, mutants: list[Mutant], told: Any, budget_s: float, footprints: Footprints
+    ) -> None:
         self._budget_s = budget_s
+        self._footprints = footprints
         self._mutants = mutants
         self._told = told
         self._kills: Counter[tuple[str, str, int]] = Counter()
@@ -95,7 +99,7 @@ class MutantRunner:
         if self.failed:
             return True
         for mutant in self._mutants:
-            tests = self._ordered(session, mutant, ran(str(Path(mutant.path).absolute())))
+            tests = self._ordered(session, mutant, ran[mutant.path])
             if not tests:
                 self._told(mutant, "no test")
                 continue
@@ -112,21 +116,42 @@ class MutantRunner:
         self.judged = True
         return True
 
-    def _unchanged(self, session: pytest.Session) -> Callable[[str], dict[int, list[str]]]:
-        """Run all tests; which of them ran each line of a file."""
+    def _unchanged(self, session: pytest.Session) -> dict[str, dict[int, list[int]]]:
+        """Run all tests that are not known yet; which of them run each line of each file."""
+        known = self._footprints
         lines = coverage.Coverage(None, config_file=False, source=[str(EXCHANGE)])
         lines.set_option("run:core", "ctrace")  # sys.monitoring does not tell contexts apart
+        root = Path.cwd()
+        files = {item.path for item in session.items}
+        texts = {path: digest(path.relative_to(root)) for path in files}
         lines.start()
         for number, item in enumerate(session.items):
-            lines.switch_context(str(number))
-            began = time.process_time()
-            _run(item)
-            self._seconds[number] = time.process_time() - began
+            if item.nodeid not in known or known[item.nodeid].text != texts[item.path]:
+                lines.switch_context(str(number))
+                began = time.process_time()
+                _run(item)
+                seconds = time.process_time() - began
+                known[item.nodeid] = Footprint(texts[item.path], seconds, {})
         lines.stop()
-        return cache(lines.get_data().contexts_by_lineno)
+        data = lines.get_data()
+        for path in data.measured_files():
+            name = str(Path(path).relative_to(root))
+            for line, tests in data.contexts_by_lineno(path).items():
+                for test in filter(None, tests):
+                    footprint = known[session.items[int(test)].nodeid]
+                    footprint.lines.setdefault(name, []).append(line)
+        if not self.failed:
+            known.save()
+        ran: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for number, item in enumerate(session.items):
+            self._seconds[number] = known[item.nodeid].seconds
+            for name, found in known[item.nodeid].lines.items():
+                for line in found:
+                    ran[name][line].append(number)
+        return ran
 
     def _ordered(
-        self, session: pytest.Session, mutant: Mutant, ran: dict[int, list[str]]
+        self, session: pytest.Session, mutant: Mutant, ran: dict[int, list[int]]
     ) -> list[int]:
         def unlikely(test: int) -> float:
             own_room = mutant.room in session.items[test].path.parts
@@ -135,7 +160,7 @@ class MutantRunner:
 
         first, last = mutant.lines
         tests = {test for line in range(first, last + 1) for test in ran.get(line, ())}
-        ordered = sorted(map(int, tests - {""}), key=lambda test: (unlikely(test), test))
+        ordered = sorted(tests, key=lambda test: (unlikely(test), test))
         ends = accumulate(map(self._seconds.__getitem__, ordered))
         return [test for test, end in zip(ordered, ends, strict=True) if end <= self._budget_s]
 

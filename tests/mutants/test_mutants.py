@@ -11,6 +11,7 @@ import pytest
 from grenache_py.exchange.market.book import _NO_ROWS, Level
 from tests.mutants import runner
 from tests.mutants.__main__ import Record, drawn, report
+from tests.mutants.footprints import Footprint, Footprints
 from tests.mutants.mutations import EXCHANGE, LISTED, Mutant, listed
 from tests.mutants.runner import MutantRunner, functions_of, put_in_place
 
@@ -51,22 +52,38 @@ def test_a_mutant_is_put_in_the_place_of_the_living_function() -> None:
 
 def test_the_tests_that_run_a_changed_statement_come_quickest_and_deadliest_first() -> None:
     mutant = Mutant("market", "a.py", "f", (4, 5), (), False, str)
-    mutants = MutantRunner([mutant], print, budget_s=6.0)
+    mutants = MutantRunner([mutant], print, 6.0, Footprints(None))
     mutants._seconds = {0: 1.0, 1: 2.0, 2: 0.5, 3: 9.0, 4: 0.1}
     rooms = ("market", "market", "home", "market", "market")
     session: Any = SimpleNamespace(
         items=[SimpleNamespace(path=Path("tests", room, "test_it.py")) for room in rooms]
     )
-    ran = {3: ["4"], 4: ["", "0", "1"], 5: ["0", "2", "3"]}
+    ran = {3: [4], 4: [0, 1], 5: [0, 2, 3]}
     assert mutants._ordered(session, mutant, ran) == [0, 1, 2]
     mutants._kills["a.py", "f", 1] = 2
     assert mutants._ordered(session, mutant, ran) == [1, 0, 2]
 
 
+def test_what_a_test_runs_is_kept_as_long_as_the_code_and_its_own_text_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept, code = tmp_path / "record.footprints", tmp_path / "grenache_py" / "a.py"
+    code.parent.mkdir()
+    code.write_text("x = 1")
+    first = Footprints(kept)
+    first["test_a"] = Footprint("text", 0.5, {"grenache_py/a.py": [1, 2]})
+    first.save()
+    assert Footprints(kept) == first
+    code.write_text("x = 2")
+    assert Footprints(kept) == {}
+    assert Footprints(None) == {}
+
+
 def test_what_becomes_of_a_test_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "SLOWNESS_S", 1)
     monkeypatch.setattr(runner, "_run", lambda item: item())
-    mutants = MutantRunner([], print, budget_s=6.0)
+    mutants = MutantRunner([], print, 6.0, Footprints(None))
 
     def fails() -> None:
         call: Any = SimpleNamespace(excinfo=SimpleNamespace(value=AssertionError()))
