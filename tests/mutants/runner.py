@@ -121,6 +121,7 @@ class MutantRunner:
         known = self._footprints
         lines = coverage.Coverage(None, config_file=False, source=[str(EXCHANGE)])
         lines.set_option("run:core", "ctrace")  # sys.monitoring does not tell contexts apart
+        lines.set_option("run:disable_warnings", ["no-data-collected"])  # all may be known
         root = Path.cwd()
         files = {item.path for item in session.items}
         texts = {path: digest(path.relative_to(root)) for path in files}
