@@ -18,6 +18,7 @@ import hashlib
 import zlib
 from array import array
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Iterable, Iterator
 from heapq import merge
 from itertools import groupby, islice
@@ -35,8 +36,8 @@ CHECKSUM_LEVELS = 25
 #: come to one price in the seconds by which a home's clock may be behind. It costs 0.1 ms then;
 #: sorting a level of 10,000 costs ten, and must not happen for each of a stream of late orders.
 LATE_STEPS_MAX = 1_024
-#: Gaps a level's dict may have beyond as many as it has orders.
-GAPS_MAX = 32
+#: A longer queue is a deque, whose first is taken out at once; a list is smaller.
+LIST_MAX = 64
 #: Rows of a level among which one is looked for by its number, in a microsecond at most.
 ROWS_WALKED_MAX = 256
 
@@ -70,8 +71,8 @@ class _NoRows:
 
 
 _NO_ROWS = _NoRows()
-# Of all levels where others' orders stand alone, and where none came late; never written to.
-_NO_ORDERS: dict[str, LiveOrder] = {}
+# Of all levels where no order stands as an object, and where none came late; never written to.
+_NO_ORDERS: list[LiveOrder] = []
 _NONE_LATE: set[OrderKey] = set()
 
 
@@ -96,75 +97,94 @@ class Level:
     """
     All orders at one price.
 
+    Those that stand as objects are in a queue, by key. An order that leaves from an end of it is
+    taken out; one that leaves from between others stays, with nothing standing, until more have
+    left than stand. So the first and the last are found at once, however many are here.
+
     Orders come with rising keys but for those of other homes, which gossip brings a little
     late, or much later after a partition. A little late is put right at once; for a flood of
     latecomers one sort is kept until somebody looks (``queue``).
 
     Attributes:
-        orders: those that stand as objects, by id.
+        objects: how many stand as objects.
         rows: the numbers of those that stand as rows, by turn.
         late: keys of those rows that came late.
     """
 
     __slots__ = (
-        "_gaps", "_newest", "_sorted", "_table", "late", "lots", "orders", "price_ticks", "rows",
+        "_queue", "_sorted", "_table", "late", "lots", "objects", "price_ticks", "rows",
     )  # fmt: skip
 
     def __init__(self, price_ticks: int, table: RowTable) -> None:
         self.price_ticks = price_ticks
         self.lots = 0
-        self.orders: dict[str, LiveOrder] = {}
+        self.objects = 0
         self.rows: array[int] | tuple[()] = ()
         self.late = _NONE_LATE
         self._table = table
-        self._newest: OrderKey = (0, 0, "")
-        self._sorted, self._gaps = True, 0
+        self._queue: list[LiveOrder] | deque[LiveOrder] = _NO_ORDERS
+        self._sorted = True
 
     @property
     def count(self) -> int:
         """How many orders stand here."""
-        return len(self.orders) + len(self.rows)
+        return self.objects + len(self.rows)
 
     def add(self, live: LiveOrder) -> None:
         """Let ``live`` stand with its open lots; it does not stand yet."""
-        self.orders[live.order_id] = live
+        queue = self._queue
+        if not queue:
+            self._queue = [live]
+        elif not self._sorted or live.key > queue[-1].key:
+            queue.append(live)
+        else:
+            self._sort_in(live)
         live.standing = live.open
         self.lots += live.open
-        if live.key > self._newest:
-            self._newest = live.key
-        elif self._sorted:
-            self._sort_in(live.key)
+        self.objects += 1
 
-    def _sort_in(self, key: OrderKey) -> None:
-        """Put the younger ones behind the order added last, whose key this is."""
-        orders = self.orders
-        younger: list[str] = []
-        for order_id in islice(reversed(orders), 1, LATE_STEPS_MAX + 2):
-            if orders[order_id].key < key:
+    def _sort_in(self, live: LiveOrder) -> None:
+        """Let a latecomer in before the younger ones, unless it never went from there."""
+        queue = self._queue
+        place = len(queue)
+        for other in islice(reversed(queue), LATE_STEPS_MAX + 1):
+            if other.key <= live.key:
                 break
-            younger.append(order_id)
-        if len(younger) > LATE_STEPS_MAX:
+            place -= 1
+        if len(queue) - place > LATE_STEPS_MAX:
+            queue.append(live)
             self._sorted = False
-            return
-        for order_id in reversed(younger):
-            orders[order_id] = orders.pop(order_id)
-        self._gaps += len(younger)
+        elif not place or queue[place - 1] is not live:
+            queue.insert(place, live)
 
     def settle(self, changed: Iterable[LiveOrder]) -> None:
         """Follow what these standing orders have open now; those with nothing leave."""
-        orders = self.orders
         for live in changed:
             lots = live.open
             self.lots += lots - live.standing
             live.standing = lots
             if not lots:
-                del orders[live.order_id]
-                self._gaps += 1
-        # A dict keeps the gaps of removed entries until it grows, and looking for its first
-        # entry walks over them all: rebuilt now and then, it never walks far.
-        if self._gaps > len(orders) + GAPS_MAX:
-            self.orders = dict(orders.items())
-            self._gaps = 0
+                self.objects -= 1
+        if not self.objects:
+            self._queue, self._sorted = _NO_ORDERS, True
+            return
+        queue = self._queue
+        if len(queue) > 2 * self.objects:
+            queue = self._gather()
+        if not queue[0].standing and len(queue) > LIST_MAX and isinstance(queue, list):
+            queue = self._queue = deque(queue)
+        while not queue[0].standing:
+            del queue[0]
+        while not queue[-1].standing:
+            del queue[-1]
+
+    def _gather(self) -> list[LiveOrder]:
+        """A queue of those that stand, by key."""
+        queue = list(filter(_standing_of, self._queue))
+        if not self._sorted:  # then one that left and came back may be there twice
+            queue = sorted({live.key: live for live in queue}.values(), key=_key_of)
+        self._queue, self._sorted = queue, True
+        return queue
 
     def row_touched(self, number: int, before: int, lots: int) -> None:
         """An order that is a row stands with ``lots``, no more with ``before``; 0: not at all."""
@@ -188,18 +208,18 @@ class Level:
 
     def queue(self) -> Iterable[LiveOrder]:
         """The orders by time priority; not to be read further once one was added or removed."""
-        if not self._sorted:
-            by_time = sorted(self.orders.values(), key=_key_of)
-            self.orders = {live.order_id: live for live in by_time}
-            self._sorted, self._gaps = True, 0
+        queue = self._queue if self._sorted else self._gather()
+        has_left = len(queue) > self.objects
+        objects: Iterable[LiveOrder] = filter(_standing_of, queue) if has_left else queue
         if not self.rows:
-            return self.orders.values()
+            return objects
         others = map(self._table.order, self.rows)
         turn = self._table.turn_of if self.late else _key_of
-        return merge(self.orders.values(), others, key=turn) if self.orders else others
+        return merge(objects, others, key=turn) if self.objects else others
 
 
 _key_of = attrgetter("key")
+_standing_of = attrgetter("standing")
 
 
 class Ladder:
@@ -227,8 +247,6 @@ class Ladder:
         if level is None:
             level = self.levels[price] = Level(price, self._table)
             insort(self.ranks, price * self.sign)
-        elif level.orders is _NO_ORDERS:
-            level.orders = {}
         level.add(live)
         self.changed[price] = None
 
@@ -237,7 +255,6 @@ class Ladder:
         level = self.levels.get(price)
         if level is None:
             level = self.levels[price] = Level(price, self._table)
-            level.orders = _NO_ORDERS
             insort(self.ranks, price * self.sign)
         level.row_touched(number, before, lots)
         self.settle(level, ())
@@ -247,7 +264,7 @@ class Ladder:
         level.settle(changed)
         price = level.price_ticks
         self.changed[price] = None
-        if not level.orders and not level.rows:
+        if not level.objects and not level.rows:
             del self.levels[price]
             ranks = self.ranks
             rank = price * self.sign

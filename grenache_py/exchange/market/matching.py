@@ -24,7 +24,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-import attrs
+import msgspec
 
 from grenache_py.exchange.errors import (
     CANNOT_FILL,
@@ -60,8 +60,7 @@ Room: TypeAlias = Callable[[LiveOrder], int]
 
 
 # One is made for every trade: of the ways to have named fields this is built fastest.
-@attrs.define
-class Fill:
+class Fill(msgspec.Struct, gc=False):
     """
     A trade with an own maker, at the maker's price, already counted on both orders.
 
@@ -74,8 +73,7 @@ class Fill:
     lots: int
 
 
-@attrs.define
-class Leg:
+class Leg(msgspec.Struct, gc=False):
     """
     Lots to ask another home for, already reserved on the taker.
 
@@ -88,8 +86,7 @@ class Leg:
     lots: int
 
 
-@attrs.define
-class MatchResult:
+class MatchResult(msgspec.Struct, gc=False):
     """
     What matching one order did.
 
@@ -207,8 +204,11 @@ def _cross(
     key = taker.key
     account = taker.account
     ranks, levels, sign = ladder.ranks, ladder.levels, ladder.sign
+    # Kept here for the walk: to write a field of an order takes as long as to trade.
+    left = taker.open
+    filled = value = 0
     index = len(ranks)
-    while index and taker.open:
+    while index and left:
         index -= 1  # a level that empties leaves `ranks` at this index: those below stay put
         rank = ranks[index]
         if rank < floor:
@@ -223,10 +223,10 @@ def _cross(
                 count = legs_of.get(maker.home, 0)
                 lots = 0
                 if room is not None and count < LEGS_MAX:
-                    lots = min(room(maker), maker.open, taker.open)
+                    lots = min(room(maker), maker.open, left)
                 if lots > 0:
                     legs_of[maker.home] = count + 1
-                    taker.open -= lots
+                    left -= lots
                     taker.reserved += lots
                     legs.append(Leg(maker, lots))
             elif account and maker.account == account:
@@ -244,24 +244,26 @@ def _cross(
                     cancelled.append(maker)
                     met.append(maker)
                 if policy != "oldest":
-                    taker.open = 0
+                    left = 0
                     taker.reason = "cancelled"
                     cancelled.append(taker)
             else:
-                lots = min(maker.open, taker.open)
-                value = price * lots
+                lots = left if left < maker.open else maker.open  # a twentieth faster than min()
                 maker.open -= lots
                 maker.filled += lots
-                maker.value += value
-                taker.open -= lots
-                taker.filled += lots
-                taker.value += value
+                maker.value += price * lots
+                left -= lots
+                filled += lots
+                value += price * lots
                 fills.append(Fill(maker, lots))
                 met.append(maker)
-            if not taker.open:
+            if not left:
                 break
         if met:
             ladder.settle(level, met)
+    taker.open = left
+    taker.filled += filled
+    taker.value += value
     return MatchResult(fills, legs, cancelled)
 
 

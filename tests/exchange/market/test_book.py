@@ -6,11 +6,12 @@ import random
 import zlib
 from unittest.mock import patch
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grenache_py.exchange.market import book as book_module
-from grenache_py.exchange.market.book import GAPS_MAX, LATE_STEPS_MAX, Book
+from grenache_py.exchange.market.book import LATE_STEPS_MAX, Book
 from grenache_py.exchange.market.order import LiveOrder
 from tests.support.market_orders import MARKET, live_order
 
@@ -42,6 +43,10 @@ def come_and_go(order: list[int], lives: dict[int, LiveOrder], data: st.DataObje
             victim = order[data.draw(st.integers(0, position))]
             book.remove(lives[victim])
             gone.add(victim)
+        if gone and data.draw(st.integers(0, 3)) == 0:
+            returned = data.draw(st.sampled_from(sorted(gone)))
+            book.add(lives[returned])
+            gone.remove(returned)
         if data.draw(st.integers(0, 9)) == 0:
             there = sorted(set(order[: position + 1]) - gone)
             assert [live.quantity for live in book.crossing("buy", None)] == there
@@ -58,14 +63,24 @@ def test_a_flood_of_latecomers_is_in_order_when_somebody_looks() -> None:
     assert next(book.crossing("sell", None)).key[0] == 0
 
 
-def test_taking_a_deep_level_from_the_front_does_not_leave_gaps_behind() -> None:
+@pytest.mark.parametrize("from_the_front", [True, False])
+def test_of_a_deep_level_the_orders_that_left_are_forgotten(from_the_front: bool) -> None:
     lives = [live_order(number, "buy") for number in range(2_000)]
     book = standing(*lives)
     level = book.bids.levels[100]
-    for live in lives[:-1]:
+    leaving = lives[:-1]
+    if not from_the_front:
+        random.Random(1).shuffle(leaving)
+    queue, copies = level._queue, 0
+    for live in leaving:
         book.remove(live)
-        assert level._gaps <= len(level.orders) + GAPS_MAX
+        copies += level._queue is not queue
+        queue = level._queue
+        assert queue[0].standing
+        assert queue[-1].standing
+        assert len(queue) <= (level.objects if from_the_front else 2 * level.objects)
     assert list(book.orders()) == [lives[-1]]
+    assert copies <= 20, "to take an order out must not cost more the deeper the level is"
 
 
 def test_touched_follows_open_and_is_idempotent() -> None:
