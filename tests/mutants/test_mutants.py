@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from grenache_py.exchange.market.book import _NO_ROWS, Level
+from grenache_py.exchange.market.price_level import NO_ROWS, Level
 from tests.mutants import runner
 from tests.mutants.__main__ import Record, drawn, report
 from tests.mutants.footprints import Footprint, Footprints
@@ -34,8 +34,8 @@ def test_one_reason_may_stand_for_several_mutants_and_none_goes_without() -> Non
 
 
 def test_a_mutant_is_put_in_the_place_of_the_living_function() -> None:
-    path = str(EXCHANGE / "market" / "book.py")
-    code = (EXCHANGE / "market" / "book.py").read_text()
+    path = str(EXCHANGE / "market" / "price_level.py")
+    code = (EXCHANGE / "market" / "price_level.py").read_text()
     changed = code.replace("self.lots = 0\n", "self.lots = 7\n")
     assert changed != code
 
@@ -44,10 +44,10 @@ def test_a_mutant_is_put_in_the_place_of_the_living_function() -> None:
 
     put_in_place(mutant(changed))
     try:
-        assert Level(100, _NO_ROWS).lots == 7
+        assert Level(100, NO_ROWS).lots == 7
     finally:
         put_in_place(mutant(code))
-    assert Level(100, _NO_ROWS).lots == 0
+    assert Level(100, NO_ROWS).lots == 0
 
 
 def test_the_tests_that_run_a_changed_statement_come_quickest_and_deadliest_first() -> None:
@@ -101,7 +101,7 @@ def test_what_becomes_of_a_test_in_a_child(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def _named(*functions: str) -> list[Mutant]:
-    path = str(EXCHANGE / "market" / "book.py")
+    path = str(EXCHANGE / "market" / "price_level.py")
     return [Mutant("market", path, name, (1, 1), ("-a", "+b"), False, str) for name in functions]
 
 

@@ -32,8 +32,9 @@ from grenache_py.exchange.errors import (
     WOULD_CROSS,
     OrderError,
 )
-from grenache_py.exchange.market.book import Book, Ladder, Level
+from grenache_py.exchange.market.book import Book, Ladder
 from grenache_py.exchange.market.order import LiveOrder, OrderKey
+from grenache_py.exchange.market.price_level import Level
 
 __all__ = [
     "LEGS_MAX",

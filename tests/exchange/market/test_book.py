@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grenache_py.exchange.market import book as book_module
-from grenache_py.exchange.market.book import LATE_STEPS_MAX, Book
+from grenache_py.exchange.market import price_level
+from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.order import LiveOrder
+from grenache_py.exchange.market.price_level import LATE_STEPS_MAX
 from tests.support.market_orders import MARKET, live_order
 
 
@@ -30,7 +31,7 @@ def test_whatever_order_they_come_in_a_level_is_by_key(
 ) -> None:
     lives = {number: live_order(number, "sell", number) for number in order}
     steps_max = data.draw(st.sampled_from([0, 1, 8, 1_024]))
-    with patch.object(book_module, "LATE_STEPS_MAX", steps_max):
+    with patch.object(price_level, "LATE_STEPS_MAX", steps_max):
         come_and_go(order, lives, data)
 
 

@@ -34,10 +34,10 @@ from grenache_py.exchange.home import own_orders
 from grenache_py.exchange.home.own_orders import OwnOrders
 from grenache_py.exchange.home.tape import Tape
 from grenache_py.exchange.market import matching
-from grenache_py.exchange.market.book import Level
 from grenache_py.exchange.market.changes import replacement
 from grenache_py.exchange.market.matching import MatchResult
 from grenache_py.exchange.market.order import LiveOrder, new_order_of
+from grenache_py.exchange.market.price_level import Level
 from grenache_py.exchange.market.stops import Stops
 from grenache_py.exchange.peers.dialling import Dialling
 from grenache_py.exchange.peers.neighbour_clocks import NeighbourClocks
