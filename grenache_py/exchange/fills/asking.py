@@ -47,6 +47,7 @@ class Asking:
     asked_again: int = 0
     round_trips: Histogram = attrs.Factory(lambda: Histogram(ROUND_TRIP_BOUNDS_S))
     _timers: list[tuple[float, str]] = attrs.Factory(list)
+    _latest: float = 0.0
 
     def watch(self, intent: Intent) -> None:
         """Ask again at ``intent.retry_at`` unless it is settled by then."""
@@ -54,6 +55,11 @@ class Asking:
 
     def overdue(self, now: float) -> Iterator[Intent]:
         """Take out, one by one, the unsettled fills whose time to ask again has come."""
+        if now < self._latest:  # the clock was put back
+            for unsettled in self.intents.values():
+                unsettled.retry_at = now
+            self._timers = [(now, fill) for fill in self.intents]
+        self._latest = now
         while self._timers and self._timers[0][0] <= now:
             at, fill = heapq.heappop(self._timers)
             intent = self.intents.get(fill)
@@ -87,7 +93,7 @@ class Asking:
 
     def begin(self, intent: Intent, now: float) -> None:
         """Send a new fill."""
-        intent.asked_at = now
+        intent.asked_at = self._latest = now
         self.ask(intent)
 
     def settled(self, intent: Intent, now: float) -> None:

@@ -198,7 +198,7 @@ class Taker:
             self.asking.again(intent, now)
         while len(self.on_hold) > HOLDS_MAX:
             del self.on_hold[next(iter(self.on_hold))]
-        for order_id in [order_id for order_id, until in self._avoid.items() if until <= now]:
+        for order_id in [o for o, until in self._avoid.items() if not now < until <= now + AVOID_S]:
             del self._avoid[order_id]
 
     def next_deadline(self) -> float | None:

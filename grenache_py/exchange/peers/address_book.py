@@ -33,6 +33,8 @@ ADDRESSES_MAX = 4_096
 #: An address that failed once waits this long; each failure doubles it, up to the maximum.
 BACKOFF_MIN_S = 1.0
 BACKOFF_MAX_S = 60.0
+#: With what chance adds to it.
+WAIT_S_MAX = 1.25 * BACKOFF_MAX_S
 #: A dial that leads to no proven peer in this time may be made again.
 DIAL_TIMEOUT_S = 30.0
 #: A hint is dropped after this many failures; a lookup may bring it again.
@@ -94,6 +96,16 @@ class _Place:
     failures: int = 0
     next_try: float = 0.0
     dialling_until: float = 0.0
+
+    # Further ahead only when the clock was put back since.
+
+    def dialled(self, now: float) -> bool:
+        """Whether a dial is under way."""
+        return now < self.dialling_until <= now + DIAL_TIMEOUT_S
+
+    def waits(self, now: float) -> bool:
+        """Whether it failed lately and is not to be tried yet."""
+        return now < self.next_try <= now + WAIT_S_MAX
 
 
 class AddressBook:
@@ -269,7 +281,7 @@ class AddressBook:
         if place is None:
             self._add(address, "", now)
             place = self._places.get(address)
-        if place is None or place.dialling_until > now:
+        if place is None or place.dialled(now):
             return False
         place.dialling_until = now + DIAL_TIMEOUT_S
         return True
@@ -277,7 +289,7 @@ class AddressBook:
     def waiting(self, address: str, now: float) -> bool:
         """Whether ``address`` failed lately and is not to be tried yet."""
         place = self._places.get(address)
-        return place is not None and place.next_try > now
+        return place is not None and place.waits(now)
 
     def failed(self, address: str, now: float) -> None:
         """A dial did not lead to a proven peer: wait twice as long as the last time."""
@@ -347,9 +359,9 @@ class AddressBook:
         busy: Counter[str] = Counter()
         for address in self._named if named_only else self._places:
             place = self._places[address]
-            if place.dialling_until > now or place.key in linked or address in held:
+            if place.dialled(now) or place.key in linked or address in held:
                 busy[crowd_of(address)] += 1
-            elif place.next_try <= now:
+            elif not place.waits(now):
                 share = "named" if place.named else self._told.teller(address)
                 ready.setdefault(share, []).append(address)
         named = ready.pop("named", [])

@@ -81,7 +81,7 @@ class CloneCheck:
     def ended(self, link: PeerLink, now: float) -> list[tuple[PeerLink, str]]:
         """The links to close, with the reasons, when the time of ``link``'s contest is up."""
         contest = self._of.get(link.id)
-        if contest is None or now < contest.deadline:
+        if contest is None or now < contest.deadline <= now + _CHALLENGE_S:
             return []
         ends = [(link, "replaced by a newer link")]
         if contest.old_lives:

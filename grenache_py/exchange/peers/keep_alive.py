@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from grenache_py.exchange.peers.clones import CloneCheck
+from grenache_py.exchange.peers.handshake import DEADLINE_S
 from grenache_py.exchange.peers.link import LinkState, PeerLink
 from grenache_py.exchange.peers.link_table import LinkTable
 from grenache_py.exchange.peers.requests import PeerRequests
@@ -40,7 +41,7 @@ class KeepAlive:
         if link.state is LinkState.CLOSING:
             return
         if link.state is LinkState.HANDSHAKING:
-            if now >= link.handshake.deadline:
+            if not now < link.handshake.deadline <= now + DEADLINE_S:
                 self._table.close(link, "the handshake took too long", now)
             return
         for ended, reason in self._clone_check.ended(link, now):
@@ -48,7 +49,9 @@ class KeepAlive:
         if link.state is not LinkState.READY:
             return
         self._requests.expire(link, now)
-        if now - link.heard >= PING_IDLE_S and now - link.ping_sent >= PING_IDLE_S / 2:
+        # From times that are still to come, as when the clock was put back, nothing follows.
+        heard_s, ping_s = now - link.heard, now - link.ping_sent
+        if not 0 <= heard_s < PING_IDLE_S and not 0 <= ping_s < PING_IDLE_S / 2:
             if link.pings_missed >= PINGS_MISSED_MAX:
                 self._table.close(link, f"no answer to {PINGS_MISSED_MAX} pings", now)
                 return

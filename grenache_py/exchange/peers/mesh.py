@@ -39,6 +39,8 @@ GOSSIP_FACTOR = 0.25
 USELESS_S = 60.0
 #: A pruned link is not grafted again before.
 PRUNE_BACKOFF_S = 60.0
+#: A neighbour that prunes may ask for no more.
+BACKOFF_S_MAX = 3_600.0
 #: Leaves room for the envelope in a line of 65,536 bytes.
 LINE_BYTES = 62_000
 #: ``["origin",epoch,seq,"hash"],`` with two numbers of 16 digits.
@@ -183,6 +185,8 @@ class Mesh:
             links to graft, links to prune, and links to tell ``moved_heads`` of.
         """
         self.flood = homes <= FLOOD_PEERS_MAX
+        for link in links:  # further ahead only when the clock was put back
+            link.mesh_again = min(link.mesh_again, now + BACKOFF_S_MAX)
         mesh = [link for link in links if link.mesh]
         graft: list[PeerLink] = []
         prune: list[PeerLink] = []
@@ -241,7 +245,7 @@ class Mesh:
     def pruned(self, link: PeerLink, backoff_s: float, now: float) -> None:
         """The other side of ``link`` takes it out of its mesh."""
         link.mesh = False
-        link.mesh_again = now + min(max(backoff_s, 1.0), 3_600.0)
+        link.mesh_again = now + min(max(backoff_s, 1.0), BACKOFF_S_MAX)
 
     def moved_heads(self) -> dict[str, Head]:
         """The heads that moved in the last two heartbeats; call once a heartbeat."""

@@ -103,7 +103,7 @@ class PeerExchange:
         address = self.own_address()
         if not address:
             return
-        if self._record is None or now >= self._record_until:
+        if self._record is None or not now < self._record_until <= now + RENEW_S:
             record = AddressRecord(self._me, address, int(now * 1000), self._term)
             self._record = self._sealer.add(msgspec.json.encode(record).decode())
             self._record_until = now + RENEW_S

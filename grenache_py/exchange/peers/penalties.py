@@ -36,7 +36,7 @@ class Penalties:
             link.mesh = False
             self._outgoing.notify(link, "gossip.prune", {"backoff_s": 60})
         if score < DISCONNECT_BELOW and not link.closing:
-            self._scores.ban(link.key, now + BAN_S)
+            self._scores.ban(link.key, BAN_S, now)
             self._table.close(link, f"score {score:.0f}: {reason}", now)
 
     def ignored(self, link: PeerLink, now: float) -> bool:
@@ -45,6 +45,6 @@ class Penalties:
 
     def ban(self, key: str, seconds: float, reason: str, now: float) -> None:
         """Close every link of ``key``, and refuse it for a while."""
-        self._scores.ban(key, now + seconds)
+        self._scores.ban(key, seconds, now)
         for link in self._table.of(key):
             self._table.close(link, reason, now)

@@ -46,11 +46,16 @@ class _Standing:
 
 
 class Scores:
-    """How each peer behaved, by key; at most 4,096 peers, the least recently seen forgotten."""
+    """
+    How each peer behaved, by key; at most 4,096 peers, the least recently seen forgotten.
+
+    Attributes:
+        bans: from when and until when a key is refused, in seconds.
+    """
 
     def __init__(self) -> None:
         self._of: OrderedDict[str, _Standing] = OrderedDict()
-        self.banned_until: dict[str, float] = {}
+        self.bans: dict[str, tuple[float, float]] = {}
 
     def add(self, key: str, points: float, now: float) -> float:
         """Count ``points`` for (or against) a peer; returns its score."""
@@ -68,6 +73,7 @@ class Scores:
         standing = self._of.get(key)
         if standing is None:
             return 0.0
+        standing.at = min(standing.at, now)  # when the clock was put back
         faded = _faded(now - standing.at)
         return (standing.points + standing.delivered) * faded
 
@@ -82,24 +88,24 @@ class Scores:
             self._of.popitem(last=False)
         return standing
 
-    def ban(self, key: str, until: float) -> None:
-        """Refuse ``key`` before ``until``."""
-        self.banned_until[key] = until
-        if len(self.banned_until) > SCORES_MAX:
-            del self.banned_until[min(self.banned_until, key=self.banned_until.__getitem__)]
+    def ban(self, key: str, seconds: float, now: float) -> None:
+        """Refuse ``key`` for so long."""
+        self.bans[key] = now, now + seconds
+        if len(self.bans) > SCORES_MAX:
+            del self.bans[min(self.bans, key=lambda each: self.bans[each][1])]
 
     def unban(self, key: str) -> None:
         """Accept ``key`` again, and forget its score."""
-        self.banned_until.pop(key, None)
+        self.bans.pop(key, None)
         self._of.pop(key, None)
 
     def banned(self, key: str, now: float) -> bool:
         """Whether ``key`` is banned now."""
-        until = self.banned_until.get(key)
-        if until is not None and until <= now:
-            del self.banned_until[key]
-            until = None
-        return until is not None
+        ban = self.bans.get(key)
+        if ban is not None and not ban[0] <= now < ban[1]:  # or the clock was put back
+            del self.bans[key]
+            ban = None
+        return ban is not None
 
 
 def _faded(age_s: float) -> float:

@@ -63,7 +63,7 @@ class Undelivered:
     def expire(self, now: float) -> None:
         """Give up on peers that were not linked in time."""
         for key, pile in list(self._piles.items()):
-            if pile.until <= now:
+            if not now < pile.until <= now + WAITING_S:
                 del self._piles[key]
                 for message in pile.messages:
                     if message.answered:

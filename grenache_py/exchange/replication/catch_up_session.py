@@ -119,13 +119,13 @@ class CatchUpSession:
 
     def slow(self, now: float) -> bool:
         """Whether it has brought nothing for a while."""
-        return now >= self._adopted_at + SLOW_S
+        return not 0 <= now - self._adopted_at < SLOW_S
 
     def too_slow(self, now: float) -> bool:
         """Whether it brings so little that its place is better given to another neighbour."""
         if not self.adopted:
-            return now >= self._adopted_at + NOTHING_S
-        if now < self._window_at + WINDOW_S:
+            return not 0 <= now - self._adopted_at < NOTHING_S
+        if 0 <= now - self._window_at < WINDOW_S:
             return False
         came = self.adopted - self._window_from
         self._window_at, self._window_from = now, self.adopted

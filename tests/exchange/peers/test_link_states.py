@@ -47,7 +47,7 @@ def check(ends: FarEnds) -> None:
         assert peering.links[link.id] is link
     assert len([x for x in peering.by_key.values() if not x.outbound]) <= 3
     assert len(set(map(id, ends.gone))) == len(ends.gone), "told once that a link is gone"
-    assert len(peering.scores.banned_until) <= SCORES_MAX
+    assert len(peering.scores.bans) <= SCORES_MAX
     assert peering.table.illegal == 0
 
 

@@ -12,7 +12,7 @@ def test_a_score_fades_and_a_ban_ends() -> None:
     scores.add("k", -40.0, 0.0)
     assert scores.of("k", 0.0) == -40.0
     assert scores.of("k", 600.0) == pytest.approx(-20.0)
-    scores.ban("k", 10.0)
+    scores.ban("k", 10.0, 0.0)
     assert scores.banned("k", 9.0)
     assert not scores.banned("k", 10.0)
 

@@ -500,7 +500,7 @@ class Checker:
             for own in node.ledger.own.values():
                 if own.live.reserved != hostage[own.live.order_id]:
                     raise Violation(f"L3: {peer.name} still reserves {own.live}")
-            if node.peering.scores.banned_until.keys() - self.evil:
+            if node.peering.scores.bans.keys() - self.evil:
                 raise Violation(f"3.5: {peer.name} banned an honest peer")
             if node.alarms():
                 raise Violation(f"L: {peer.name} alarms {node.alarms()}")
