@@ -42,6 +42,21 @@ def test_a_crossing_order_trades_once_at_the_makers_price(net: Network) -> None:
     everywhere_the_same(net)
 
 
+def test_both_homes_keep_what_proves_a_trade(net: Network) -> None:
+    """The taker's fill and the entry of its order, each signed; the maker its answer besides."""
+    net.place(MAKER, "sell", 10, 100)
+    buy = net.place(TAKER, "buy", 10, 100)
+    entry = net[TAKER].ledger.closed[buy.order_id].order_entry
+    assert entry is not None
+    for home in (MAKER, TAKER):
+        connection = net.peers[home].database.connection
+        payloads = {payload for (payload,) in connection.execute("SELECT payload FROM evidence")}
+        kinds = {msgspec.json.decode(payload).get("kind") for payload in payloads}
+        assert entry.payload in payloads
+        assert "fill" in kinds
+        assert home == TAKER or "answer" in kinds
+
+
 def test_the_quantity_is_reserved_on_disk_before_the_fill_leaves(net: Network) -> None:
     net.place(MAKER, "sell", 15, 100)
     net.lost = {"fill.request"}

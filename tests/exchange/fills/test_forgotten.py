@@ -167,6 +167,15 @@ def test_every_traded_fill_is_remembered_or_before_the_horizon(
     assert not fills.may_have_traded("ff" * 16, now + 1)
 
 
+def test_a_traded_fill_is_remembered_for_just_so_long() -> None:
+    fills = TradedFills(Outbox())
+    fills.add("ab" * 16, 1_000)
+    fills.forget(1_000 + TRADED_MS)
+    assert (len(fills), fills.horizon_ms) == (1, 0)
+    fills.forget(1_000 + TRADED_MS + 1)
+    assert (len(fills), fills.horizon_ms) == (0, 1_000)
+
+
 def test_a_new_home_has_forgotten_nothing() -> None:
     fills = TradedFills(Outbox())
     fills.restore(Snapshot())

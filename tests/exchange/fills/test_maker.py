@@ -166,6 +166,12 @@ def test_an_order_that_waits_for_its_stop_cannot_be_filled() -> None:
     assert asking.ask(asking.fill((stop.order_id, "0.0001", "1"))).why == "unknown"
 
 
+def test_an_order_that_is_asked_for_elsewhere_cannot_be_filled_now() -> None:
+    asking = Asking()
+    asking.older.open, asking.older.reserved = 0, 4
+    assert asking.ask(asking.fill()).why == "partial"
+
+
 def test_a_frozen_home_gets_nothing() -> None:
     asking = Asking()
     asking.net[MAKER].replica.origins[asking.net[TAKER].key].freeze("two histories")

@@ -8,6 +8,7 @@ import pytest
 from grenache_py.errors import RemoteProtocolError
 from grenache_py.exchange.errors import OrderError
 from grenache_py.exchange.fills import taker
+from grenache_py.exchange.fills.intent import intent_from_row, intent_row
 from grenache_py.exchange.fills.messages import decode_answer, decode_fill, trade_id
 from grenache_py.exchange.signed_log.entries import TradeBody
 from grenache_py.exchange.signed_log.merkle import Signed
@@ -203,6 +204,15 @@ def test_an_answer_is_unsettled_until_the_taker_shows_that_it_knows_over_a_resta
     assert net.peers[1].database.load().answers == []
 
 
+def test_the_takers_word_settles_where_its_log_does_not_come() -> None:
+    net = silent_makers(1)
+    net.lost = {"fill.settled"}
+    first = net.place(0, "buy", 2, 110)
+    net.lost = {"gossip.publish", "gossip.have", "sync.heads"}
+    second = net.place(0, "buy", 2, 110)
+    assert (first.filled, second.filled, net[1].maker.unsettled) == (2, 2, 0)
+
+
 def test_only_the_taker_itself_can_settle() -> None:
     _, net = answered(silent_makers(1))
     [fill] = net[0].taker.intents
@@ -228,6 +238,17 @@ def test_a_home_that_is_on_hold_is_asked_again_when_its_link_is_back() -> None:
     net.link(0, 1)
     assert not net[0].taker.on_hold
     assert not net[0].taker.intents
+
+
+def test_of_a_stored_fill_only_the_legs_without_an_outcome_are_in_doubt() -> None:
+    """As earlier versions stored it: today all legs of a fill get their outcome at once."""
+    net = silent_makers(1)
+    net.place(1, "sell", 4, 100)
+    net.place(0, "buy", 14, 110)
+    [intent] = net[0].taker.intents.values()
+    again = intent_from_row(intent_row(intent)._replace(settled=1), net[0].ledger, net.now)
+    assert (intent.open_lots, again.open_lots) == (14, 4)
+    assert (again.retry_at, again.legs) == (net.now, intent.legs)
 
 
 def test_a_fill_can_be_given_up_in_the_batch_that_asks_for_it() -> None:

@@ -300,3 +300,15 @@ def test_a_price_between_two_ticks_is_told_as_the_price() -> None:
     with pytest.raises(OrderError, match=r"the nearest is 1\.01 or 1\.02") as caught:
         BTC.tick.count("1.015", "price")
     assert caught.value.data == {"field": "price"}
+
+
+def test_a_stop_that_fires_has_one_place_in_time_here_and_at_its_neighbours() -> None:
+    net = Network(2)
+    net.link(0, 1)
+    net.place(0, "sell", 1, 100)
+    stop = net.place(0, "buy", 5, 99, type="stop_limit", stop_ticks=100)
+    net.place(0, "buy", 1, 100)
+    assert stop.triggered
+    [copy] = net[1].replica.origins[net[0].key].records.values()
+    assert copy.live is not None
+    assert (copy.order_id, copy.live.key) == (stop.order_id, stop.key)

@@ -25,6 +25,17 @@ def test_a_new_connection_with_the_number_of_a_lost_one_has_nothing_to_do_with_i
     assert list(tied.cut) == ["a"]
 
 
+def test_orders_are_tied_to_the_same_connections_after_a_restart() -> None:
+    """As with a daemon that takes over connections: only some of them are lost."""
+    tied = TiedOrders(Outbox())
+    tied.restore({"tied:a": 1, "tied:b": 2})
+    tied.lost_but({1})
+    assert list(tied.cut) == ["b"]
+    tied.untie(1)
+    tied.lost(1)
+    assert list(tied.cut) == ["b"]
+
+
 def test_orders_of_a_lost_connection_end_at_the_next_tick_and_neighbours_see_it() -> None:
     net = Network(2)
     net.link(0, 1)

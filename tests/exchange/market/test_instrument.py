@@ -87,7 +87,7 @@ def test_what_is_no_decimal_number_is_an_invalid_parameter(text: str) -> None:
 def test_what_is_out_of_range_is_an_invalid_parameter(text: str) -> None:
     with pytest.raises(OrderError) as error:
         BTC.price_ticks(text)
-    assert error.value.code == -32602
+    assert (error.value.code, error.value.data) == (-32602, {"field": "price"})
     assert len(error.value.message) < 200
 
 

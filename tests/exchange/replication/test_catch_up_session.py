@@ -277,3 +277,16 @@ def test_records_of_all_catch_ups_are_counted_together() -> None:
         net.run(10)
     catchup = net[2].sync.catchup
     assert (catchup.sessions, catchup.broken, catchup.adopted) == (2, 0, 5)
+
+
+def test_each_catch_up_that_ends_early_is_counted() -> None:
+    net = Network(3)
+    net.lost = {"sync.reconcile"}
+    for home in (0, 1):
+        net.place(home, "sell", 1, 100)
+        net[home].ledger.log.tail.clear()
+        net.link(2, home)
+        net.run(5)
+        net.cut(home)
+    catchup = net[2].sync.catchup
+    assert (catchup.sessions, catchup.broken, catchup.adopted) == (0, 2, 0)

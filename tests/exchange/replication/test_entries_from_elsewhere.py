@@ -123,6 +123,13 @@ def test_an_order_of_another_tick_is_not_shown_and_the_operator_is_told_whose(
     assert net.book(0) == ([], [])
     assert told == [("BTC-USD", HiddenOrders(1, ALICE.key, "0.05", "0.001"))]
     assert records.hidden == {"BTC-USD": HiddenOrders(2, ALICE.key, "0.05", "0.001")}
+    [first, second] = replica(net).origins[ALICE.key].records
+    assert [records.hides(order) for order in (first, second, "0" * 32)] == [True, True, False]
+    for order, left in ((first, 1), (second, 0)):
+        closed = [StateBody(order, 2, "0", "0", "0", "cancelled")]
+        assert verdicts(net, alice.entry(states=closed)) == ["applied"]
+        assert sum(hidden.orders for hidden in records.hidden.values()) == left
+    assert records.hidden == {}
 
 
 def test_a_proof_is_passed_on_but_not_to_who_told_it(alice: Author) -> None:
@@ -373,7 +380,8 @@ def test_a_log_goes_on_from_a_heartbeat_and_what_waited_follows(
     assert [signed for signed, _, _ in received.novel] == [later]
     origin = replica(net).origins[ALICE.key]
     assert (origin.seq, origin.waiting, net.book(0)[1]) == (5, {}, [(700, 10_000)])
-    assert jump(net, here) == "known"
+    again = replica(net).adoption.adopt_head(here, net.now)
+    assert (again.verdict, again.origin) == ("known", origin)
 
 
 def test_only_a_signed_heartbeat_of_another_home_counts(net: Network, alice: Author) -> None:

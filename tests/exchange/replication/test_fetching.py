@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grenache_py.exchange.peers import link as peer_link
-from grenache_py.exchange.replication import replica
+from grenache_py.exchange.replication import fetching, replica
 from grenache_py.exchange.replication.fetching import LINK_FETCHES_MAX, SECOND_OPINION_S
 from tests.support.peers import Network
 
@@ -61,6 +61,21 @@ def test_one_neighbour_cannot_take_all_places_of_fetching() -> None:
     net[0].link_message(link.id, message, net.now)
     net.settle()
     assert net.counts["sync.range"] - before == LINK_FETCHES_MAX
+
+
+def test_so_many_logs_are_fetched_at_a_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "FETCHES_MAX", 3)
+    net = Network(2)
+    net.link(0, 1)
+    net.run(6)
+    link = net[0].peering.by_key[net[1].key]
+    net.lost = {"sync.range"}
+    heads = [[f"{number:064x}", 1, 5, "ab" * 32] for number in range(1, 20)]
+    message = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": heads}}
+    before = net.counts["sync.range"]
+    net[0].link_message(link.id, message, net.now)
+    net.settle()
+    assert net.counts["sync.range"] - before == 3
 
 
 def test_a_neighbour_that_answers_nothing_is_given_up_after_the_stall_and_blamed_once() -> None:

@@ -12,6 +12,7 @@ from grenache_py.exchange.peers.link import ORIGINS_MAX, PeerLink
 from grenache_py.exchange.replication import intake
 from grenache_py.exchange.replication.fetching import HEADS_MAX, LINK_HEADS_MAX
 from grenache_py.exchange.replication.intake import DISTRUST_S, has_room
+from grenache_py.exchange.signed_log.entries import Entry
 from grenache_py.exchange.signed_log.head import Head
 from grenache_py.exchange.signed_log.keys import Identity
 from tests.exchange.replication.test_replica import Author
@@ -233,18 +234,21 @@ def test_a_full_table_of_heads_is_not_overrun(monkeypatch: pytest.MonkeyPatch) -
     assert len(told.link.heads) <= 2
 
 
-def test_an_early_entry_is_no_sign_that_its_bringer_holds_less_than_it_told() -> None:
+@pytest.mark.parametrize("told_of", [False, True])
+def test_who_brings_an_early_entry_holds_the_one_before_it(told_of: bool) -> None:
     told = Told()
     told.net.lost = {"gossip.publish", "gossip.have", "sync.heads"}
     for price in (51, 52):
         told.net.place(1, "buy", 1, price)
-    drafts = told.net[1].ledger.log
-    newest = drafts.range(drafts.seq, drafts.seq)
+    log = told.net[1].ledger.log
+    newest = log.range(log.seq, log.seq)
     assert newest is not None
-    told.heads(more=9)
-    furthest = told.link.heads[told.key]
+    if told_of:  # it holds no less than it told
+        told.heads(more=9)
+    furthest = told.link.heads.get(told.key)
     told.says("gossip.publish", entries=[_wire(newest[0].proof)])
-    assert told.link.heads[told.key] == furthest
+    before = Head(1, log.seq - 1, Entry.decode(newest[0].payload).prev)
+    assert told.link.heads[told.key] == (furthest or before)
 
 
 def test_a_full_table_of_heads_has_no_place_for_what_early_entries_show(
