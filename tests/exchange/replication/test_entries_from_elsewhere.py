@@ -337,10 +337,11 @@ def test_of_an_unsure_log_only_what_may_be_missing_comes_back(net: Network, alic
     assert verdicts(net, order, closed) == ["applied"] * 2
     origin = replica(net).origins[ALICE.key]
     assert jump(net, beat(alice, 1)) == "applied"
+    adopted = replica(net).adoption.adopt_record
+    assert not adopted(unknown, unknown, net.now, {ALICE.key: (1, 4)}), "nothing is missing"
     assert verdicts(net, beat(alice, 1, 7)) == ["applied"]
     assert (origin.state, origin.seq) == (OriginState.UNSURE, 5)
     assert not adopt(net, order, order), "the neighbour may be behind"
-    adopted = replica(net).adoption.adopt_record
     assert not adopted(order, order, net.now, {ALICE.key: (1, 2)})
     assert adopted(unknown, unknown, net.now, {ALICE.key: (1, 4)})
 

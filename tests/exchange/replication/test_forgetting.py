@@ -174,6 +174,23 @@ def test_a_wall_clock_that_is_not_believed_keeps_no_home_out() -> None:
     assert net[0].replica.receive(beat(alice), net.now + 3_600).verdict == "applied"
 
 
+def test_a_home_without_orders_is_forgotten_ten_minutes_after_its_last_sign_of_life() -> None:
+    net = Network(1)
+    replica, alice = net[0].replica, Author(net.now)
+    for _ in range(150):  # it lives for longer than that
+        later(net, 10)
+        alice.now = net.now
+        replica.receive(beat(alice), net.now)
+    for _ in range(59):
+        later(net, 10)
+    assert ALICE.key in replica.origins
+    for _ in range(4):
+        later(net, 10)
+    assert ALICE.key not in replica.origins
+    received = replica.adoption.adopt_head(beat(alice), net.now)
+    assert (received.verdict, received.origin) == ("known", None), "nor is it taken from others"
+
+
 def test_expired_orders_of_a_silent_home_are_dropped_and_not_taken_again() -> None:
     net = Network(1)
     replica, alice = net[0].replica, Author(net.now)

@@ -232,6 +232,17 @@ def test_a_full_table_of_heads_is_not_overrun(monkeypatch: pytest.MonkeyPatch) -
     assert len(told.link.heads) <= 2
     told.says("gossip.have", heads=strangers)
     assert len(told.link.heads) <= 2
+    first = strangers[0][0]
+    told.says("sync.heads", heads=[[first, 1, 9, HASH]])
+    assert told.link.heads[first].seq == 9, "of those in the table it may tell more"
+
+
+def test_who_tells_of_a_log_that_is_held_leads_to_its_home() -> None:
+    told = Told()
+    routes = told.peer.sync.intake.routes
+    routes.clear()
+    told.says("sync.heads", heads=[[told.key, *told.head], ["0" * 64, 1, 1, HASH]])
+    assert routes == {told.key: told.key}
 
 
 @pytest.mark.parametrize("told_of", [False, True])
