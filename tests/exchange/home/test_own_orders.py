@@ -312,3 +312,17 @@ def test_a_stop_that_fires_has_one_place_in_time_here_and_at_its_neighbours() ->
     [copy] = net[1].replica.origins[net[0].key].records.values()
     assert copy.live is not None
     assert (copy.order_id, copy.live.key) == (stop.order_id, stop.key)
+
+
+def test_a_new_log_says_nothing_of_the_orders_of_the_old_one(net: Network) -> None:
+    """Nobody who follows it has ever seen them there."""
+    old = [net.place(0, "sell", 1, 100 + number, account="alice") for number in range(3)]
+    net.restart(0, new_epoch=True)
+    net.run(6)
+    new = net.place(0, "sell", 1, 200)
+    log = net[0].ledger.log
+    entries = [Entry.decode(draft.payload) for _, draft in log.tail]
+    assert {entry.epoch for entry in entries} == {log.epoch}
+    states = {state.order_id for entry in entries for state in entry.states}
+    assert states == {new.order_id}
+    assert {net[0].order(live.order_id).status for live in old} == {"cancelled"}  # type: ignore[union-attr]

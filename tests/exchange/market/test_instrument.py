@@ -91,6 +91,13 @@ def test_what_is_out_of_range_is_an_invalid_parameter(text: str) -> None:
     assert len(error.value.message) < 200
 
 
+def test_zeros_at_its_end_make_no_other_step() -> None:
+    assert Step.of("0.10") == Step.of("0.1")
+    assert [Step.of(text).text for text in ("0.10", "10", "5.00", "0.050")] == [
+        "0.1", "10", "5", "0.05",
+    ]  # fmt: skip
+
+
 def test_the_largest_count_is_one_that_a_browser_still_knows_exactly() -> None:
     step = Step.of("0.01")
     assert step.count(step.format(COUNT_MAX), "price") == COUNT_MAX
