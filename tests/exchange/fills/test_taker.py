@@ -111,6 +111,7 @@ def test_the_makers_answer_settles_the_fill_once() -> None:
     assert net[0].taker.answer(answer, net.now) == "BTC-USD"
     [buy] = [own.live for own in net[0].ledger.closed.values()]
     assert (buy.filled, buy.value, net[0].taker.settled) == (10, 1_000, 1)
+    assert not net[0].taker._by_trade, "nothing is kept of what is settled"
     assert net[0].taker.answer(answer, net.now) is None
     assert (buy.filled, net[0].taker.unknown_answers) == (10, 1)
 

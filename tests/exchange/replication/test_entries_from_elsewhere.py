@@ -213,12 +213,14 @@ def test_proof_against_this_home_stops_it(net: Network) -> None:
 def test_who_passes_on_what_is_held_is_looked_up_by_the_entry_it_published(
     net: Network, alice: Author
 ) -> None:
-    first, second = alice.order("1"), alice.order("2")
+    expires = int(net.now * 1000) + 60_000
+    first, second = alice.order("1"), alice.order("2", expires=expires, time_in_force="gtd")
     newest = alice.last
     state = alice.state(2, "0.5", "0.5")
     assert verdicts(net, first, second, state) == ["applied"] * 3
     live = replica(net).published(newest, second)
     assert live is not None and live.order_id == newest
+    assert (live.order.time_in_force, live.order.expires_ms) == ("gtd", expires)
     for other in (first, state, forged(second)):
         assert replica(net).published(newest, other) is None
     assert replica(net).published("0" * 32, first) is None
