@@ -36,6 +36,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.figures import add_option, save
+from grenache_py.exchange.market.instrument import Market
+from grenache_py.exchange.market.local_market import LocalMarket
+from grenache_py.exchange.market.order import LiveOrder, Order
 
 OPERATIONS = 100_000
 CANCEL_SHARE = 0.2
@@ -93,15 +96,10 @@ def flow(standing: list[Operation]) -> list[Operation]:
 
 
 def _market():
-    from grenache_py.exchange.market.instrument import Market
-    from grenache_py.exchange.market.local_market import LocalMarket
-
     return LocalMarket(Market.parse("BTC-USD:tick=0.01,lot=0.0001"))
 
 
 def _live(side: str, number: int, price: int, quantity: int):
-    from grenache_py.exchange.market.order import LiveOrder, Order
-
     return LiveOrder.of(
         Order(
             f"{number:032x}",
