@@ -4,7 +4,7 @@ Which homes have shown that they live: the newest statement of each, and how far
 Pure. See docs/design/leases.rst. A pulse does not name its home. It is found by its value, or by
 its hashes, which are values that were known before. Somebody may sign other homes' values as its
 own anchor, so *all* homes that are found on the way move on, and a value of a statement is looked
-for like a pulse (docs/design/leases.rst#rules).
+for like a pulse (docs/design/leases.rst#lease-rules).
 """
 
 from __future__ import annotations

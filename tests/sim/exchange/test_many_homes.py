@@ -1,7 +1,7 @@
 """
 Nobody who lives is hidden and nobody who died is shown, whatever happens to links and neighbours.
 
-Each rule of docs/design/leases.rst#rules is switched off once: then somebody is.
+Each rule of docs/design/leases.rst#lease-rules is switched off once: then somebody is.
 """
 
 from __future__ import annotations
