@@ -26,7 +26,7 @@ from pathlib import Path
 
 from grenache_py.exchange.effects.rows import Row
 from grenache_py.exchange.storage.database import Database
-from tests.support.store_rows import event_row, log_row, order_row, trade_row
+from tests.support.store_rows import batch
 
 ROOT = Path(__file__).parents[2]
 #: Calls that change what is on the disk, or wait until it is there.
@@ -34,12 +34,6 @@ CALLS = ("fdatasync", "pwrite64", "fsync", "write", "ftruncate", "rename", "unli
 #: Batches of one process.
 BATCHES = 8
 FILE = "exchange.sqlite"
-
-
-def batch(number: int) -> list[Row]:
-    """An order that trades with the one before it, which it closes."""
-    new, old = order_row(number), order_row(number - 1, live=False)
-    return [log_row(number), new, old, trade_row(number), event_row("alice", number, new)]
 
 
 def work(directory: Path, seed: int) -> None:

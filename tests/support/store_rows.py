@@ -7,7 +7,7 @@ import typing
 from typing import Any
 
 from grenache_py.exchange.effects import rows
-from grenache_py.exchange.effects.rows import LogRow, OrderEventRow, OrderRow, TradeRow
+from grenache_py.exchange.effects.rows import LogRow, OrderEventRow, OrderRow, Row, TradeRow
 
 
 def sample(kind: type, number: int = 0, **fields: object) -> Any:
@@ -76,3 +76,9 @@ def trade_row(number: int, rng: random.Random | None = None, **fields: object) -
         "time_ms": number,
     }
     return sample(TradeRow, number, **(made | fields))
+
+
+def batch(number: int) -> list[Row]:
+    """An order that trades with the one before it, which it closes."""
+    new, old = order_row(number), order_row(number - 1, live=False)
+    return [log_row(number), new, old, trade_row(number), event_row("alice", number, new)]

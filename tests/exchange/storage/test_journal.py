@@ -36,15 +36,9 @@ from grenache_py.exchange.storage.journal import Journal, pack, unpack
 from grenache_py.exchange.storage.read_only import read_only
 from grenache_py.exchange.storage.sqlite_store import SQLiteStore
 from tests.support.memory_database import MemoryDatabase
-from tests.support.store_rows import event_row, log_row, order_row, sample, trade_row
+from tests.support.store_rows import batch, order_row, sample
 
 FILES = ("exchange.sqlite", "exchange.sqlite-wal", "exchange.journal")
-
-
-def batch(number: int) -> list[Row]:
-    """An order that trades with the one before it, which it closes."""
-    new, old = order_row(number), order_row(number - 1, live=False)
-    return [log_row(number), new, old, trade_row(number), event_row("alice", number, new)]
 
 
 class Home:
