@@ -130,8 +130,8 @@ def test_best_prices_and_depth() -> None:
 
 
 def test_changes_are_absolute_and_counted_once() -> None:
-    live = live_order(1, "buy", 10)
-    book = standing(live, live_order(2, "buy", 5), live_order(3, "sell", 1, 101))
+    live, last = live_order(1, "buy", 10), live_order(2, "buy", 5)
+    book = standing(live, last, live_order(3, "sell", 1, 101))
     assert book.drain_changes() == [("buy", 100, 15, 2), ("sell", 101, 1, 1)]
     assert book.seq == 1
     assert book.drain_changes() == []
@@ -141,6 +141,8 @@ def test_changes_are_absolute_and_counted_once() -> None:
     book.remove(live)
     assert book.drain_changes() == [("buy", 100, 5, 1)]
     assert book.seq == 2
+    book.remove(last)
+    assert book.drain_changes() == [("buy", 100, 0, 0)], "nothing is left of the level"
 
 
 def test_the_checksum_is_of_the_text_a_client_can_make() -> None:

@@ -243,6 +243,9 @@ def test_who_tells_of_a_log_that_is_held_leads_to_its_home() -> None:
     routes.clear()
     told.says("sync.heads", heads=[[told.key, *told.head], ["0" * 64, 1, 1, HASH]])
     assert routes == {told.key: told.key}
+    routes.clear()
+    told.heads(more=3)
+    assert routes == {}, "who promises more has not shown it yet"
 
 
 @pytest.mark.parametrize("told_of", [False, True])
