@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from grenache_py.exchange.errors import OrderError
-from grenache_py.exchange.market import book as book_module
+from grenache_py.exchange.market import price_level
 from grenache_py.exchange.market.book import Book
 from grenache_py.exchange.market.changes import close, replacement
 from grenache_py.exchange.market.instrument import Market
@@ -200,7 +200,7 @@ def test_random_networks_agree_with_the_naive_market(block: int) -> None:
         network = Network(random.Random(seed))
         try:
             # Few steps, so that both ways of sorting in late orders are taken.
-            with patch.object(book_module, "LATE_STEPS_MAX", seed % 3):
+            with patch.object(price_level, "LATE_STEPS_MAX", seed % 3):
                 for _ in range(30):
                     network.step()
         except AssertionError as error:
