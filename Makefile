@@ -11,7 +11,7 @@ PYTEST  = $(BIN)/python -m pytest -q
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types rooms dead words docs man architecture pytest trial fuzz fuzz-engine \
     mutants evil dashboards test-containers test-systemd sim soak soak-standby soak-ring crash crash-points sim-dht bench-grape bench-network bench-gossip bench-scale bench-fairness bench-krpc \
-    bench-store bench-market bench-rpc news changelog release test-release clean
+    bench-store bench-market bench-growth bench-rpc news changelog release test-release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -166,6 +166,9 @@ bench-market: $(STAMP) ## the market: engine beside other engines, orders throug
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python -m benchmarks.market.engine $(JSON_TO) --write docs/benchmarks/market-engine.rst
 	$(BIN)/python -m benchmarks.market.client_port $(JSON_TO) --write docs/benchmarks/market-socket.rst
+
+bench-growth: $(STAMP) ## an order's latency with 1,000 to 1,000,000 open orders, and 1 to 4,000 connections (10 min)
+	$(BIN)/python -m benchmarks.market.growth $(JSON_TO) --svg docs/growth.svg --write docs/benchmarks/growth.rst
 
 news: $(STAMP) ## the changelog entries that wait for a release
 	$(BIN)/towncrier build --draft

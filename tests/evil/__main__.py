@@ -218,6 +218,8 @@ class Scene:
     def attacked(self, name: str, seconds: float, peace: list[float]) -> Row:
         """The honest client places orders under an attack; ``peace``: how long they took before."""
         victim, on_peers = self.victim, ATTACKS[name].port == "peer"
+        # Those of the attack before, and of its newcomer, may take a moment to go.
+        wait_for("no links but the honest one", LINK_S, lambda: len(_link_of(victim)) == 1)
         before, links = victim.memory_mib(), _link_of(victim)
         newcomer = Newcomer(self.directory / f"newcomer-{name}", "--connect", victim.address)
         newcomer.address = f"127.0.0.1:{free_port()}"
