@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from grenache_py.exchange.effects.batch import Outbox
 from grenache_py.exchange.effects.rows import MetaRow
-from grenache_py.exchange.home.dead_man_switches import DeadManSwitches
+from grenache_py.exchange.errors import OrderError
+from grenache_py.exchange.home.dead_man_switches import SWITCHES_MAX, DeadManSwitches
 
 
 def restarted(switches: DeadManSwitches) -> DeadManSwitches:
@@ -37,3 +40,15 @@ def test_one_that_went_off_is_not_on_after_a_restart() -> None:
     switches.set("alice", "", 2_000)
     switches.due(2_000)
     assert len(restarted(switches)) == 0
+
+
+def test_so_many_are_on_at_a_time_and_those_may_still_be_set_anew() -> None:
+    switches = DeadManSwitches(Outbox())
+    for number in range(SWITCHES_MAX):
+        switches.set(str(number), "", 2_000)
+    with pytest.raises(OrderError, match=f"{SWITCHES_MAX} dead man's switches, its limit"):
+        switches.set("one more", "", 2_000)
+    switches.set("7", "", 3_000)
+    switches.set("8", "", 0)
+    switches.set("one more", "", 2_000)
+    assert len(switches) == SWITCHES_MAX

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from grenache_py.exchange.effects.batch import Executed, OrderChanged
@@ -16,7 +18,10 @@ from grenache_py.exchange.errors import (
     WOULD_CROSS,
     OrderError,
 )
-from grenache_py.exchange.market.order import NewOrder
+from grenache_py.exchange.home import own_orders
+from grenache_py.exchange.home.own_orders import IDLE_MATCHES_MAX
+from grenache_py.exchange.market.matching import match
+from grenache_py.exchange.market.order import LiveOrder, NewOrder
 from grenache_py.exchange.signed_log.entries import Entry
 from tests.support.peers import BTC, Network, conserved
 
@@ -181,6 +186,25 @@ def test_a_stop_is_private_until_it_triggers_and_then_takes_its_place_in_time(
     assert net.book(0) == ([], [])
 
 
+def test_a_stop_enters_after_restarts_that_was_reached_while_its_home_listened() -> None:
+    net = Network(2)
+    net.link(0, 1)
+    for number in (0, 1):  # both have a log, and each knows the other's
+        net.place(number, "buy", 1, 10)
+    stop = net.place(0, "sell", 5, 90, type="stop_limit", stop_ticks=95)
+    net.restart(0)
+    net.link(0, 1)
+    assert net[0].serving.listening, "it may sign nothing"
+    net.place(1, "buy", 1, 95)
+    net.place(1, "sell", 1, 95)
+    assert [trade.price_ticks for trade in net[0].tape("BTC-USD")] == [95]
+    assert not net[0].order(stop.order_id).triggered  # type: ignore[union-attr]
+    net.restart(0)
+    net.link(0, 1)
+    net.run(6)
+    assert net.book(0) == net.book(1) == ([(10, 2)], [(90, 5)])
+
+
 def test_a_cascade_of_stops_runs_to_its_end(net: Network) -> None:
     for price in range(90, 100):
         net.place(0, "buy", 1, price)
@@ -326,3 +350,40 @@ def test_a_new_log_says_nothing_of_the_orders_of_the_old_one(net: Network) -> No
     states = {state.order_id for entry in entries for state in entry.states}
     assert states == {new.order_id}
     assert {net[0].order(live.order_id).status for live in old} == {"cancelled"}  # type: ignore[union-attr]
+
+
+def test_updates_are_told_of_accounts_that_somebody_follows(net: Network) -> None:
+    net[0].outbox.followed = lambda account: account == "alice"
+    for account in ("alice", "bob", ""):
+        net.place(0, "sell", 1, 100, account=account)
+    told = [event for event in net.peers[0].events if isinstance(event, OrderChanged)]
+    assert [event.account for event in told] == ["alice"]
+    assert [net[0].order_seq(account) for account in ("alice", "bob")] == [1, 1], "all are stored"
+
+
+def test_a_sweep_ends_when_so_many_orders_found_nothing_and_leaves_them_as_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One late order of another home would have thousands of own ones matched, for nothing."""
+    matched: list[str] = []
+
+    def counted(book: Any, live: LiveOrder, *args: Any, **more: Any) -> Any:
+        matched.append(live.order_id)
+        return match(book, live, *args, **more)
+
+    net = Network(2)
+    net.link(0, 1)
+    net.lost = {"gossip.publish"}
+    sell = net.place(1, "sell", 1, 100)
+    net.now += 0.1
+    buys = [net.place(0, "buy", 1, 100) for _ in range(3 * IDLE_MATCHES_MAX)]
+    monkeypatch.setattr(own_orders, "match", counted)
+    [draft] = net[1].ledger.log.range(1, 1) or []
+    net[0].replica.receive(draft.proof, net.now)
+    net[0].home.sweep("BTC-USD", net.now)
+    assert matched == [buy.order_id for buy in buys[: 1 + IDLE_MATCHES_MAX]]
+    assert [buy.version for buy in buys] == [2] + [1] * (len(buys) - 1)
+    net.lost = set()
+    net.run(10)
+    assert (sell.filled, buys[0].filled) == (1, 1)
+    assert sum(buy.filled for buy in buys) == 1
