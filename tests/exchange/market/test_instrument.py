@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from grenache_py.errors import ConfigError
 from grenache_py.exchange.errors import OrderError
-from grenache_py.exchange.market.instrument import COUNT_MAX, Market, Step
+from grenache_py.exchange.market.instrument import COUNT_MAX, NUMBER_CHARS_MAX, Market, Step
 from tests.support.market_orders import new_order
 
 BTC = Market.parse("BTC-USD:tick=0.05,lot=0.0001")
@@ -103,6 +103,16 @@ def test_the_largest_count_is_one_that_a_browser_still_knows_exactly() -> None:
     assert step.count(step.format(COUNT_MAX), "price") == COUNT_MAX
     with pytest.raises(OrderError, match=r"must be at most 90071992547409\.91"):
         step.count(step.format(COUNT_MAX + 1), "price")
+
+
+def test_the_largest_step_and_the_longest_number_are_read() -> None:
+    assert Step.of(str(COUNT_MAX)).units == COUNT_MAX
+    with pytest.raises(ValueError, match="out of range"):
+        Step.of(str(COUNT_MAX + 1))
+    longest = f"{7:0{NUMBER_CHARS_MAX}}"
+    assert Step.of("1").count(longest, "price") == 7
+    with pytest.raises(OrderError, match="not a positive decimal number"):
+        Step.of("1").count(f"0{longest}", "price")
 
 
 @pytest.mark.parametrize(
