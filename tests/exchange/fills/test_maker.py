@@ -214,6 +214,33 @@ def test_nobody_trades_with_anothers_order() -> None:
     assert (asking.older.open, net[MAKER].maker.refused) == (4, 0)
 
 
+@pytest.mark.parametrize("same", [MAKER, TAKER])
+def test_a_fill_comes_from_another_home_and_is_for_this_one(same: int) -> None:
+    asking = Asking()
+    home, fill = asking.net[same].key, asking.fill()
+    identity = fill_id(fill.order, home, home, fill.fill_seq)
+    fill = msgspec.structs.replace(fill, id=identity, maker_home=home, taker_home=home)
+    with pytest.raises(RemoteProtocolError, match="not for this home"):
+        asking.ask(fill)
+    assert (asking.older.open, asking.net[MAKER].maker.refused) == (4, 0)
+
+
+def test_an_answer_is_given_again_after_a_restart_with_its_signature() -> None:
+    """Three answers share it: each is a leaf of one tree."""
+    asking = Asking()
+    net = asking.net
+    fills = [asking.fill((asking.older.order_id, "0.0001", "1")) for _ in range(3)]
+    request = {fill.id: (asking.signed(encode(fill)), asking.entry) for fill in fills}
+    drafts = [net[MAKER].maker.request(*request[fill.id], net.now) for fill in fills]
+    net.settle()
+    before = [draft.proof for draft in drafts]
+    net.restart(MAKER)
+    again = [net[MAKER].maker.request(*request[fill.id], net.now).proof for fill in fills]
+    assert [each.wire() for each in again] == [each.wire() for each in before]
+    for each in again:
+        net[TAKER].maker.verifier.check(each, net[MAKER].key)
+
+
 def test_a_fill_is_of_the_market_of_its_order() -> None:
     asking = Asking()
     with pytest.raises(RemoteProtocolError, match="names another market than its order"):
