@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
+from collections.abc import Iterable
 from unittest.mock import patch
 
 import pytest
@@ -20,7 +21,8 @@ from grenache_py.exchange.market.matching import (
     local_trade_id,
     match,
 )
-from grenache_py.exchange.market.order import LiveOrder, NewOrder
+from grenache_py.exchange.market.order import LiveOrder, NewOrder, Side
+from grenache_py.exchange.market.price_level import Level
 from grenache_py.exchange.market.sweep import crossed
 from tests.support.market_orders import MARKET, live_order
 from tests.support.naive_market import Naive, NaiveMarket, Refused
@@ -399,6 +401,27 @@ def test_orders_that_wait_for_a_home_without_room_have_no_turn() -> None:
     at_south = crossed(book, "local", lambda maker: maker.open * (maker.home == "south"))
     assert at_south == [post, late]
     assert crossed(book, "local", everything) == [plain, post, late]
+
+
+@pytest.mark.parametrize(("side", "step"), [("buy", 1), ("sell", -1)])
+def test_only_prices_that_cross_are_looked_through_for_orders_that_have_a_turn(
+    monkeypatch: pytest.MonkeyPatch, side: Side, step: int
+) -> None:
+    """A book has thousands of levels that meet nothing."""
+    crossing = [live_order(10 + number, side, 5, 100 + step * number) for number in range(3)]
+    others = [live_order(20 + number, side, 5, 100 - step * (1 + number)) for number in range(50)]
+    older = live_order(1, "sell" if side == "buy" else "buy", 5, 100, home="north")
+    book = standing(older, *crossing, *others)
+    looked_at: list[int] = []
+    queue = Level.queue
+
+    def counted(level: Level) -> Iterable[LiveOrder]:
+        looked_at.append(level.price_ticks)
+        return queue(level)
+
+    monkeypatch.setattr(Level, "queue", counted)
+    assert crossed(book, "local", None) == crossing
+    assert set(looked_at) == {100, 100 + step, 100 + 2 * step}
 
 
 def test_trade_ids_depend_on_the_parties_and_the_sequence_alone() -> None:
