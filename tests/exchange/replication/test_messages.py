@@ -21,6 +21,7 @@ from grenache_py.exchange.replication.messages import (
     read_heads,
     read_key,
     read_number,
+    read_records_wanted,
     read_short,
 )
 from grenache_py.exchange.signed_log.entries import EPOCH_MAX, SEQ_MAX
@@ -123,6 +124,14 @@ def test_places_travel_short() -> None:
 def test_a_place_that_is_none_is_refused(wrong: object) -> None:
     with pytest.raises(RemoteProtocolError, match="a place must be"):
         read_bound(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, {}, [], [None], [None, None, None]])
+def test_records_are_asked_for_between_two_places(wrong: object) -> None:
+    low = key_of(1_000, 0)
+    assert read_records_wanted({"range": [bound_wire(low), None]}) == (low, INFINITY)
+    with pytest.raises(RemoteProtocolError, match="'range' must be two places"):
+        read_records_wanted({"range": wrong})
 
 
 def signed(size: int) -> Signed:

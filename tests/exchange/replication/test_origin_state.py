@@ -17,6 +17,7 @@ from grenache_py.exchange.replication.origin_state import (
     ORIGIN_TRANSITIONS,
     OriginEvent,
     OriginState,
+    _transitions,
 )
 from grenache_py.exchange.signed_log.entries import Entry, HeartbeatBody, StateBody
 from grenache_py.exchange.signed_log.live_set import FINGERPRINT_MODULUS, element
@@ -174,6 +175,8 @@ def test_every_state_is_reached_and_only_frozen_is_final() -> None:
             if ORIGIN_TRANSITIONS.allows(state, event)
         }
     assert reached == set(OriginState)
+    for (state, event), after in _transitions().items():
+        assert ORIGIN_TRANSITIONS.next(state, event) is after
     for state in OriginState:
         lives = any(ORIGIN_TRANSITIONS.allows(state, event) for event in OriginEvent)
         assert lives is (state is not OriginState.FROZEN)

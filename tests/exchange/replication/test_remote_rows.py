@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -202,6 +203,8 @@ def test_an_order_is_not_found_among_those_of_another_home() -> None:
     (live,) = both.live.values()
     other = both.origins[1 - HOMES.index(live.home)]
     assert live.order_id not in other.records
+    with pytest.raises(KeyError, match=live.order_id):
+        other.records[live.order_id]
     both.publish()
     both.publish()
     both.publish()

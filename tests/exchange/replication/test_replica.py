@@ -12,6 +12,7 @@ from grenache_py.exchange.market.instrument import Market
 from grenache_py.exchange.replication import origin_table, remote_orders
 from grenache_py.exchange.replication.origin_state import OriginState
 from grenache_py.exchange.signed_log.entries import (
+    GENESIS,
     Entry,
     HeartbeatBody,
     OrderBody,
@@ -331,6 +332,9 @@ def test_a_home_without_the_market_keeps_what_others_trade_in_it(alice: Author) 
     record = net[1].replica.records.find(live.order_id)
     assert record is not None
     assert record.live is None
+    row = record.row
+    lots = row.price, row.quantity, row.open, row.reserved, row.filled
+    assert lots == (0,) * 5, "there are no lots of a market that is not traded here"
     assert BTC.symbol not in net[1].books
 
 
@@ -358,6 +362,16 @@ def test_a_disk_that_lost_entries_stops_and_a_new_epoch_starts_clean(net: Networ
     assert net.book(0) == net.book(1) == ([], [])
     net.place(0, "sell", 7, 99)
     assert net.book(1)[1] == [(99, 7)]
+
+
+def test_the_first_entry_of_a_new_log_is_applied_when_it_comes(net: Network, alice: Author) -> None:
+    """It need not wait until somebody shows a heartbeat."""
+    replica = net[0].replica
+    replica.receive(alice.order(price="1"), net.now)
+    alice.log.restore(2, 0, GENESIS, [])
+    assert replica.receive(alice.order(price="2"), net.now).verdict == "applied"
+    assert replica.origins[ALICE.key].head[:2] == (2, 1)
+    assert net.book(0) == ([], [(200, 10_000)])
 
 
 def test_a_home_with_more_orders_than_are_held_is_not_frozen(

@@ -42,6 +42,11 @@ def test_stamps_rise_whatever_the_wall_and_others_say(steps) -> None:
         last = stamp
 
 
+def test_a_new_clock_is_where_its_wall_is_however_early() -> None:
+    assert HybridClock().read_ms(0.0) == 0
+    assert HybridClock().stamp(0.001) == (1, 0)
+
+
 def test_a_stamp_far_in_the_future_is_not_believed() -> None:
     clock = HybridClock()
     assert not clock.merge(10_000 + AHEAD_MS_MAX + 1, 0, 10.0)
