@@ -17,6 +17,7 @@ from grenache_py.exchange.node import ExchangeNode
 from grenache_py.exchange.peer_messages import PEER_MESSAGES
 from grenache_py.exchange.peers.link import PeerLink
 from grenache_py.exchange.peers.requests import Answered
+from grenache_py.exchange.replication import catch_up_session
 from grenache_py.exchange.replication.catch_up_session import NOTHING_S, CatchUpSession
 from grenache_py.exchange.replication.catch_up_state import (
     CATCH_UP_TRANSITIONS,
@@ -27,6 +28,7 @@ from grenache_py.exchange.replication.held_logs import HeldLogs
 from grenache_py.exchange.replication.intake import Intake
 from grenache_py.exchange.replication.missing_orders import MissingOrders
 from grenache_py.exchange.replication.origin_state import OriginState
+from grenache_py.exchange.replication.reconciliation import Reconciliation
 from grenache_py.exchange.replication.sync_responder import SyncResponder
 from grenache_py.exchange.signed_log.head import Head
 from tests.support.peers import Network
@@ -290,3 +292,82 @@ def test_each_catch_up_that_ends_early_is_counted() -> None:
         net.cut(home)
     catchup = net[2].sync.catchup
     assert (catchup.sessions, catchup.broken, catchup.adopted) == (0, 2, 0)
+
+
+def test_a_neighbour_that_always_finds_more_differences_is_asked_for_those_found_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catch_up_session, "_ROUNDS_MAX", 5)
+    monkeypatch.setattr(Reconciliation, "receive", lambda self, frame: self.begin())
+    rig = Rig.of(8)
+    rig.session.begin(rig.now)
+    frames = 0
+    for _ in range(50):
+        if rig.session.state is CatchUpState.DONE:
+            break
+        frames += rig.wire.open[0][0] == "sync.reconcile"
+        rig.answer("honest", 0)
+    assert rig.session.state is CatchUpState.DONE and not rig.session.broke
+    assert frames == 6
+
+
+def test_a_neighbour_whose_orders_are_not_what_their_home_signed_is_asked_last() -> None:
+    rig = Rig.of(8)
+    honest = rig.wire.methods["sync.records"]
+
+    def hides_one(link: Any, params: Any, now: float) -> Any:
+        result = honest(link, params, now)
+        return {**result, "records": result["records"][1:]}
+
+    rig.wire.methods["sync.records"] = hides_one
+    link = cast(PeerLink, rig.link)
+    before = rig.intake.helpers.rank(link)
+    rig.session.begin(rig.now)
+    for _ in range(50):
+        if rig.session.state is CatchUpState.DONE:
+            break
+        rig.answer("honest", 0)
+    assert rig.session.state is CatchUpState.DONE and not rig.session.broke
+    assert not rig.here.replica.origins[rig.there.key].complete
+    assert rig.intake.helpers.rank(link)[0] > before[0] == 0.0
+
+
+def _unsure(net: Network) -> str:
+    """Peer 0 holds the whole log of peer 1, which rests, and not the orders that it signed."""
+    net.mesh()
+    net.place(1, "sell", 1, 100)
+    net.run(6)
+    home = net[1].key
+    net[0].replica.origins[home].chain_broke()
+    for link in net[0].peering.ready():
+        link.heads.clear()
+        link.told.clear()
+    net[0].replica.moved.clear()
+    return home
+
+
+def test_a_log_that_rests_is_asked_of_a_neighbour_that_tells_nothing_of_it() -> None:
+    """Of such a log neighbours hold what this peer holds: its head was told long ago."""
+    net = Network(3)
+    home = _unsure(net)
+    net[0].sync.catchup.begin([], net.now)
+    assert net[0].sync.catchup.covers(home)
+
+
+def test_a_log_that_just_moved_is_not_asked_of_a_neighbour_that_may_not_have_it() -> None:
+    net = Network(3)
+    home = _unsure(net)
+    net[0].replica.moved[home] = None
+    net[0].sync.catchup.begin([], net.now)
+    assert not net[0].sync.catchup.covers(home)
+
+
+def test_a_neighbour_that_holds_no_more_of_a_log_than_this_peer_is_not_asked_for_it() -> None:
+    net = Network(2)
+    net.link(0, 1)
+    net.place(1, "sell", 1, 100)
+    net.run(6)
+    home, link = net[1].key, net[0].peering.by_key[net[1].key]
+    link.told[home] = net[0].replica.origins[home].head
+    net[0].sync.catchup.begin([home], net.now)
+    assert not net[0].sync.catchup.covers(home)
