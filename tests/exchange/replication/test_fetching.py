@@ -49,6 +49,44 @@ def test_a_log_is_given_up_only_when_a_second_neighbour_says_that_it_is_pruned(
     assert (net[0].sync.catchup.sessions + net[0].sync.catchup.broken > 0) is (sessions > 0)
 
 
+def test_a_second_neighbour_has_its_time_to_bring_what_a_first_one_pruned() -> None:
+    net = behind_by_twenty()
+    home = net[1].key
+    head = net[2].replica.origins[home].head
+    net[1].ledger.log.tail.clear()
+    one, two = net[0].peering.by_key[home], net[0].peering.by_key[net[2].key]
+    two.heads[home] = head
+    told = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": [[home, *head]]}}
+    net[2].link_message = lambda link, message, now: (0, 0)  # type: ignore[method-assign]
+    net[0].link_message(one.id, told, net.now)
+    net.settle()
+    ranges = net[0].sync._fetching
+    ranges.expire(net.now)
+    assert not ranges.behind
+    net.now += SECOND_OPINION_S - 0.5
+    ranges.expire(net.now)
+    assert not ranges.behind
+    net.now += 0.5
+    ranges.expire(net.now)
+    assert ranges.behind == {home}
+
+
+def test_a_long_range_is_fetched_part_by_part_without_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fetching, "RANGE_MAX", 5)
+    net = behind_by_twenty()
+    home = net[1].key
+    head = net[2].replica.origins[home].head
+    link = net[0].peering.by_key[home]
+    told = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": [[home, *head]]}}
+    before = net.counts["sync.range"]
+    net[0].link_message(link.id, told, net.now)
+    net.settle()
+    assert net[0].replica.origins[home].head == head
+    assert net.counts["sync.range"] == before + 4
+
+
 def test_one_neighbour_cannot_take_all_places_of_fetching() -> None:
     net = Network(2)
     net.link(0, 1)
@@ -111,6 +149,7 @@ def test_a_contradiction_told_over_a_link_with_no_room_for_a_question_is_no_erro
     message = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": told}}
     net[0].link_message(link.id, message, net.now)
     assert link.heads[home].hash == "ab" * 32, "it is asked about when there is room"
+    assert net[0].sync.behind() == {}, "there is no more of the log"
 
 
 def test_a_gap_is_asked_for_though_no_more_entries_may_wait(

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from grenache_py.exchange.market.order import NewOrder
 from grenache_py.exchange.peers import link as link_module
 from grenache_py.exchange.peers.link import ORIGINS_MAX, PeerLink
 from grenache_py.exchange.replication import intake
 from grenache_py.exchange.replication.fetching import HEADS_MAX, LINK_HEADS_MAX
+from grenache_py.exchange.replication.head_exchange import HEADS_S
 from grenache_py.exchange.replication.intake import DISTRUST_S, has_room
 from grenache_py.exchange.signed_log.entries import Entry
 from grenache_py.exchange.signed_log.head import Head
@@ -237,6 +239,17 @@ def test_a_full_table_of_heads_is_not_overrun(monkeypatch: pytest.MonkeyPatch) -
     assert told.link.heads[first].seq == 9, "of those in the table it may tell more"
 
 
+def test_what_is_far_behind_is_caught_up_with_at_once_though_no_more_heads_have_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = Told()
+    told.link.heads.clear()
+    monkeypatch.setattr(intake, "ORIGINS_MAX", 1)
+    strangers = [[f"{number:064x}", 1, 5_000, HASH] for number in range(3)]
+    told.says("sync.heads", heads=strangers)
+    assert told.of("sync.range") == [{"origin": strangers[0][0], "beat": True}]
+
+
 def test_who_tells_of_a_log_that_is_held_leads_to_its_home() -> None:
     told = Told()
     routes = told.peer.sync.intake.routes
@@ -312,6 +325,40 @@ def test_heads_are_told_once_and_everything_again_after_half_a_minute() -> None:
     assert 2 <= net.counts["sync.heads"] <= 20
     assert net[0].sync.synced
     assert net[1].sync.synced
+
+
+def test_heads_that_moved_are_told_once_in_five_seconds() -> None:
+    """Also when a second comes twice, as on a clock that was put back."""
+    net = Network(2)
+    net.link(0, 1)
+    net.run(6)
+    heads, links = net[0].sync._heads, net[0].peering.ready()
+
+    def told(after_s: float) -> int:
+        net.lost = {"gossip.publish"}
+        net.place(0, "buy", 1, 50)
+        links[0].told.clear()
+        net.now += after_s
+        before = net.counts["sync.heads"]
+        heads.heartbeat(links, [], net.now)
+        net.settle()
+        return net.counts["sync.heads"] - before
+
+    assert [told(HEADS_S), told(0.0)] == [1, 0]
+    assert told(HEADS_S)
+
+
+def test_who_brings_entries_first_is_asked_first_and_their_age_is_counted() -> None:
+    net = Network(3)
+    net.link(1, 0)
+    net.link(2, 0)
+    idle, busy = (net[0].peering.by_key[net[number].key] for number in (1, 2))
+    net.now += 3
+    net[2].place(NewOrder("BTC-USD", "buy", 1, 50), net.now)
+    net.turn(net.peers[2])
+    links = sorted([idle, busy], key=net[0].sync.intake.helpers.rank)
+    assert links == [busy, idle]
+    assert net[0].sync.intake.ages.total < 1
 
 
 def test_who_could_show_nothing_of_a_log_is_asked_again_when_it_brings_the_next_entry() -> None:
