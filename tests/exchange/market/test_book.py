@@ -114,6 +114,13 @@ def test_an_order_taken_out_with_lots_open_comes_back_to_its_place() -> None:
     assert list(book.orders()) == [first, second]
 
 
+def test_a_book_of_own_orders_names_the_row_that_it_does_not_have() -> None:
+    book = standing(live_order(1, "buy"))
+    with pytest.raises(KeyError, match=r"^7$"):
+        book.row_touched("buy", 100, 7, 0, 5)
+    assert [live.order_id for live in book.orders()] == [live_order(1, "buy").order_id]
+
+
 def test_best_prices_and_depth() -> None:
     book = standing(
         *[live_order(n, "buy", n, 90 + n) for n in range(1, 6)],
