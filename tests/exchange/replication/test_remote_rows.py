@@ -209,3 +209,17 @@ def test_an_order_is_not_found_among_those_of_another_home() -> None:
     both.publish()
     both.publish()
     assert live.order_id not in other.records
+
+
+def test_an_order_that_changed_counts_once_with_its_newest_state() -> None:
+    both = Both(1)
+    both.publish()
+    both.change()
+    both.check()
+    (live,) = both.live.values()
+    origin = both.origins[HOMES.index(live.home)]
+    record = origin.records[live.order_id]
+    assert both.remote.bytes == origin.record_bytes == record.bytes == 2 * len(SIGNED.payload)
+    both.change()
+    both.check()
+    assert both.remote.bytes == 2 * len(SIGNED.payload)
