@@ -40,7 +40,7 @@ from grenache_py.exchange.peers.mesh import D_LAZY, GOSSIP_FACTOR, HEADS_PER_MES
 from grenache_py.exchange.replication import origin_table
 from grenache_py.exchange.replication.head_exchange import HEADS_ALL_S, HEADS_PER_S_MAX, HEADS_S
 from grenache_py.exchange.replication.lease_messages import PULSES_MAX as PULSES_PER_LINE
-from grenache_py.exchange.replication.lease_messages import STATED_MAX
+from grenache_py.exchange.replication.lease_messages import STATED_MAX, split
 from grenache_py.exchange.replication.replica import RESTING_MS
 from grenache_py.exchange.signed_log.entries import (
     GENESIS,
@@ -56,7 +56,6 @@ from grenache_py.exchange.signed_log.live_set import element
 from grenache_py.exchange.signed_log.merkle import Draft, Sealer
 from grenache_py.exchange.signed_log.statement import (
     PULSES_MAX,
-    VALUE_BYTES,
     LifeStatement,
     chain_of,
 )
@@ -248,8 +247,7 @@ class Crowd:
         elif method == "lease.link" and params is not None:
             neighbour.on = params["on"]
         elif method == "lease.show" and params is not None:
-            row = b64decode(params.get("pulses", ""))
-            told = [row[at : at + VALUE_BYTES] for at in range(0, len(row), VALUE_BYTES)]
+            told = split(b64decode(params.get("pulses", "")))
             told += [b64decode(value) for *_, value in params.get("stated", ())]
             for value in told:
                 neighbour.held.add(value)

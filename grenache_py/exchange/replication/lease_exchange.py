@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -183,8 +183,8 @@ class LeaseExchange:
             for way in self._ways.values():
                 self._tell(way.link, *self._leases.news_for(way.bit))
 
-    def _tell(self, link: PeerLink, *news: object) -> None:
-        for params in shown_params(*news):  # type: ignore[arg-type]
+    def _tell(self, link: PeerLink, stated: list[Lease], pulses: Iterable[bytes]) -> None:
+        for params in shown_params(stated, pulses):
             self._peering.notify(link, "lease.show", params)
 
     # Asking.

@@ -25,6 +25,7 @@ __all__ = [
     "read_shown",
     "read_wanted",
     "shown_params",
+    "split",
 ]
 
 #: Of one message: statements, pulses, homes that are asked about, and values. Each fits a line.

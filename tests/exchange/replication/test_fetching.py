@@ -87,33 +87,28 @@ def test_a_long_range_is_fetched_part_by_part_without_a_pause(
     assert net.counts["sync.range"] == before + 4
 
 
-def test_one_neighbour_cannot_take_all_places_of_fetching() -> None:
+def asked_after(heads: int) -> int:
+    """How many logs are asked for when a neighbour that answers nothing tells of so many."""
     net = Network(2)
     net.link(0, 1)
     net.run(6)
     link = net[0].peering.by_key[net[1].key]
     net.lost = {"sync.range"}
-    heads = [[f"{number:064x}", 1, 5, "ab" * 32] for number in range(1, 200)]
-    message = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": heads}}
+    told = [[f"{number:064x}", 1, 5, "ab" * 32] for number in range(1, heads + 1)]
+    message = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": told}}
     before = net.counts["sync.range"]
     net[0].link_message(link.id, message, net.now)
     net.settle()
-    assert net.counts["sync.range"] - before == LINK_FETCHES_MAX
+    return net.counts["sync.range"] - before
+
+
+def test_one_neighbour_cannot_take_all_places_of_fetching() -> None:
+    assert asked_after(heads=199) == LINK_FETCHES_MAX
 
 
 def test_so_many_logs_are_fetched_at_a_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "FETCHES_MAX", 3)
-    net = Network(2)
-    net.link(0, 1)
-    net.run(6)
-    link = net[0].peering.by_key[net[1].key]
-    net.lost = {"sync.range"}
-    heads = [[f"{number:064x}", 1, 5, "ab" * 32] for number in range(1, 20)]
-    message = {"jsonrpc": "2.0", "method": "sync.heads", "params": {"heads": heads}}
-    before = net.counts["sync.range"]
-    net[0].link_message(link.id, message, net.now)
-    net.settle()
-    assert net.counts["sync.range"] - before == 3
+    assert asked_after(heads=19) == 3
 
 
 def test_a_neighbour_that_answers_nothing_is_given_up_after_the_stall_and_blamed_once() -> None:
